@@ -1,0 +1,37 @@
+# `make demo` and `make test` need git, python3 (3.11 or newer) and make; they set up .venv themselves.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-all lint types bench clean
+.DEFAULT_GOAL := demo
+
+# The stamp is newer than what it was made from, so a second set-up takes no time.
+$(INSTALLED): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)  ## lottery tickets in the digits that come with scikit-learn: a table, run.h5, figures
+	$(RUN) -m experiments.digits_lenet_fcn
+
+test: $(INSTALLED)  ## every test but the slow ones
+	$(RUN) -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-all: $(INSTALLED)  ## every test
+	$(RUN) -m pytest $(PYTEST_ARGS)
+
+lint: $(INSTALLED)
+	$(RUN) -m ruff check .
+
+types: $(INSTALLED)
+	$(RUN) -m mypy
+
+bench: $(INSTALLED)  ## speed and memory, as ratios
+	$(RUN) -m benchmarks.training_speed
+	$(RUN) -m benchmarks.memory
+
+clean:  ## everything built or cached; .venv and runs stay
+	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,27 @@
+"""The one error that every data set raises when its data cannot be had."""
+
+from __future__ import annotations
+
+WITHOUT_DATA = (
+    "What runs without it, on data that scikit-learn brings along: "
+    "python -m experiments.digits_lenet_fcn"
+)
+
+
+class DataUnavailable(RuntimeError):
+    """The data are neither in the cache nor to be downloaded, or the cache is damaged.
+
+    The message says what was tried, which variable to set, and what runs without the data; the
+    error below it, where there is one, is its `__cause__`.
+    """
+
+    def __init__(self, name: str, tried: str, remedy: str) -> None:
+        """Write the message.
+
+        Args:
+            name: the data set.
+            tried: what was tried and how it failed, one sentence.
+            remedy: what to do about it, with the variable to set.
+        """
+        super().__init__(f"{name}: {tried}\n{remedy}\n{WITHOUT_DATA}")
+        self.name = name

@@ -1,0 +1,102 @@
+"""Train, validation and test arrays under their names, with what the numbers mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Split(NamedTuple):
+    """The examples of one split: `x` of shape (n, ...) and the labels `y` of shape (n,)."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set, split for training, for choosing the step to stop at, and for the final test.
+
+    Attributes:
+        name: the data set.
+        train, validation, test: `x` finite, of one shape per example and one dtype in all
+            three; `y` integer class indices in [0, len(classes)).
+        classes: the name of each class, by index.
+        x_meaning: shape, range and unit of `x`.
+        y_meaning: shape, range and unit of `y`.
+
+    Raises:
+        ValueError: if a split is empty, `x` and `y` differ in length, the splits differ in the
+            shape or dtype of an example, a label is out of range or not an integer, or a
+            feature is NaN or infinite.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: tuple[str, ...]
+    x_meaning: str
+    y_meaning: str
+
+    def __post_init__(self) -> None:
+        """Check what the class promises."""
+        for split_name in ("train", "validation", "test"):
+            split = getattr(self, split_name)
+            where = f"{self.name}, split {split_name!r}"
+            _check_split(where, split, len(self.classes))
+            expected = (self.train.x.shape[1:], self.train.x.dtype)
+            received = (split.x.shape[1:], split.x.dtype)
+            if received != expected:
+                raise ValueError(
+                    f"{where}: Expected examples like those of split 'train', shape "
+                    f"{expected[0]} of {expected[1]}. Received: shape {received[0]} of "
+                    f"{received[1]}. Prepare all splits in the same way."
+                )
+
+
+def named_generator(seed: int, name: str) -> np.random.Generator:
+    """Return the random stream `name` of `seed`, independent of every other name's.
+
+    Args:
+        seed: a non-negative integer.
+        name: what the stream decides, for example "mnist/validation".
+
+    Raises:
+        ValueError: if the seed is negative.
+    """
+    if seed < 0:
+        raise ValueError(f"Expected a seed of 0 or more. Received: seed={seed}.")
+    return np.random.default_rng(np.random.SeedSequence([seed, *name.encode()]))
+
+
+def check_validation(name: str, validation: int, available: int) -> None:
+    """Raise ValueError unless `validation` of `available` examples leaves some to train on."""
+    if not 0 < validation < available:
+        raise ValueError(
+            f"{name}: Expected a validation size in [1, {available - 1}], as it is taken out of "
+            f"{available} examples and some must stay for training. Received: {validation}."
+        )
+
+
+def _check_split(where: str, split: Split, classes: int) -> None:
+    x, y = split
+    if y.ndim != 1 or x.ndim < 2 or len(x) != len(y) or len(y) == 0:
+        raise ValueError(
+            f"{where}: Expected x of shape (n, ...) and y of shape (n,), n > 0. "
+            f"Received: x {x.shape}, y {y.shape}."
+        )
+    if not np.issubdtype(y.dtype, np.integer):
+        raise ValueError(f"{where}: Expected integer labels. Received: dtype {y.dtype}.")
+    if y.min() < 0 or y.max() >= classes:
+        raise ValueError(
+            f"{where}: Expected labels in [0, {classes - 1}], one for each of {classes} classes. "
+            f"Received: labels from {y.min()} to {y.max()}."
+        )
+    if not np.isfinite(x).all():
+        bad = int((~np.isfinite(x).reshape(len(x), -1).all(axis=1)).argmax())
+        raise ValueError(
+            f"{where}: Expected finite x. Received: NaN or infinity, first in example {bad}."
+        )

@@ -1,0 +1,144 @@
+"""The command line that all experiments share. Imports neither Keras nor a backend: `--backend` is read first."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from lth_keras.search import TicketSearch
+
+BranchName = Literal["winning_ticket", "random_reinit", "random_mask"]
+
+NOT_HASHED = ("trials", "levels", "branches", "out", "workers", "threads", "fresh_graphs", "keep_weights")
+"""What changes no number of a level: asking for more extends a run, and these do not name its directory."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every experiment can be asked; an experiment's own `Config` gives the defaults and adds parameters."""
+
+    trials: int = 1
+    """Number of trials: whole searches, each with its own seed. More extend the run."""
+    levels: int = 20
+    """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
+    steps: int = 20_000
+    """Optimiser updates per training."""
+    seed: int = 0
+    """Seed of the first trial; trial i has seed + i. It decides initial weights, data order, splits and ties."""
+    branches: tuple[BranchName, ...] = ("winning_ticket", "random_reinit", "random_mask")
+    """What to train at every level: the winning ticket, and the controls with its mask on freshly drawn weights
+    (random_reinit) or with as many weights at random positions (random_mask)."""
+    criterion: Literal["magnitude", "initial_magnitude", "random"] = "magnitude"
+    """What decides which weights are pruned: the size of the trained weight (magnitude), of the initial weight
+    (initial_magnitude, what the thesis' code did), or chance (random)."""
+    batch_size: int = 60
+    """Examples per step."""
+    evaluate_every: int = 100
+    """Steps between evaluations on the validation split, which decide the early-stop step."""
+    test_every: int = 1000
+    """Steps between evaluations on the test split, a multiple of --evaluate-every. They decide nothing."""
+    out: Path = Path("runs")
+    """Directory for runs. The run's own directory in it is named by a hash of the parameters."""
+    backend: Literal["tensorflow"] = "tensorflow"
+    """Keras backend."""
+    workers: int = 1
+    """Trainings at a time, each in a process of its own."""
+    threads: int | None = None
+    """Threads per training. Default: what the run was made with, else the machine's cores divided by --workers. Other
+    threads give other bits, so a run keeps to one number."""
+    fresh_graphs: bool = False
+    """Every training in a process of its own that builds its own graph and ends. The same bits, slower."""
+    keep_weights: Literal["none", "last", "all"] = "none"
+    """Final weights to store in the level files: of no level, of the last, or of all."""
+
+    def identity(self) -> dict[str, Any]:
+        """The parameters that decide the numbers, as JSON."""
+        fields = dataclasses.asdict(self)
+        return {name: value for name, value in fields.items() if name not in NOT_HASHED}
+
+
+def main(config_class: Any, make_search: Callable[[Any, int], TicketSearch], experiment: str) -> None:
+    """Reads the command line, runs the experiment, prints its table, draws its figures; exits.
+
+    Args:
+        config_class: the experiment's dataclass, a subclass of `Options`. Its docstring is the help's text.
+        make_search: (config, threads) -> the search; a function of the experiment's module.
+        experiment: names the run's directory.
+    """
+    config = tyro.cli(config_class, prog=f"python -m experiments.{experiment}")
+    os.environ["KERAS_BACKEND"] = config.backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    console = Console(stderr=True)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        _run(config, make_search, experiment, console)
+    except KeyboardInterrupt:
+        command = " ".join([f"python -m experiments.{experiment}", *sys.argv[1:]])
+        console.print(f"\nStopped. Finished levels are kept; resume with: {command}", highlight=False, soft_wrap=True)
+        raise SystemExit(130) from None
+    except (ValueError, OSError, RuntimeError) as error:
+        console.print(f"{type(error).__name__}: {error}", markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(1) from None
+
+
+def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experiment: str, console: Console) -> None:
+    from lth_keras.plots import save_figures
+    from lth_keras.progress import ConsoleReporter, duration
+    from lth_keras.report import summary_table
+    from lth_keras.results import RunDirectory
+    from lth_keras.runner import run
+    from lth_keras.search import pending_tasks
+
+    started = time.monotonic()
+    warnings.showwarning = functools.partial(_show_warning, console)
+    recorded = RunDirectory.recorded_threads(config.out, experiment, config.identity())
+    threads = config.threads or recorded or max(1, (os.cpu_count() or 1) // config.workers)
+    make = functools.partial(make_search, config, threads)
+    directory, seeds, branches = make().prepare(config.trials, config.branches, config.out, config.keep_weights)
+    pending = pending_tasks(directory.finished(), seeds, branches, config.levels)
+    total = config.trials * (1 + config.levels * len(branches))
+    console.print(
+        f"{experiment}: {len(pending)} of {total} trainings to do, {config.steps:,} steps each, {config.workers} at a "
+        f"time with {threads} thread(s); in {directory.path}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    with ConsoleReporter(len(pending), config.steps, console) as reporter:
+        result = run(
+            make,
+            trials=config.trials,
+            branches=config.branches,
+            out=config.out,
+            keep_weights=config.keep_weights,
+            workers=config.workers,
+            fresh_graphs=config.fresh_graphs,
+            reporter=reporter,
+        )
+    dataset = result.dataset
+    output = Console()
+    output.print(summary_table(dataset))
+    for path in [directory.path / "run.h5", *save_figures(dataset, directory.path / "figures")]:
+        output.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    output.print(f"in {duration(time.monotonic() - started)}", highlight=False)
+
+
+def _show_warning(console: Console, message: Warning | str, *_: Any, **__: Any) -> None:
+    console.print(f"Warning: {message}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _terminated(signal_number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,67 @@
+"""LeNet-300-100 on scikit-learn's bundled 8x8 digits: the whole search in a minute, with no download."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from experiments.command import Options, main
+
+if TYPE_CHECKING:
+    from lth_keras.search import TicketSearch
+
+
+@dataclass(frozen=True)
+class Config(Options):
+    """Winning tickets in LeNet-300-100 on scikit-learn's bundled 8x8 digits: no download, about a minute.
+
+    The protocol of experiments.mnist_lenet_fcn on 1,797 small images.
+    """
+
+    trials: int = 3
+    """Number of trials: whole searches, each with its own seed. More extend the run."""
+    levels: int = 12
+    """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
+    steps: int = 2000
+    """Optimiser updates per training."""
+    evaluate_every: int = 20
+    """Steps between evaluations on the validation split, which decide the early-stop step."""
+    test_every: int = 100
+    """Steps between evaluations on the test split, a multiple of --evaluate-every. They decide nothing."""
+    learning_rate: float = 1.2e-3
+    """Adam's learning rate."""
+    dense_rate: float = 0.3
+    """Share of the remaining weights of a hidden layer that a level prunes."""
+    output_rate: float = 0.15
+    """The same for the output layer."""
+
+
+def make_search(config: Config, threads: int) -> TicketSearch:
+    """The search with these parameters."""
+    import keras
+
+    from datasets import digits
+    from lth_keras.models import lenet_300_100
+    from lth_keras.search import TicketSearch
+
+    return TicketSearch(
+        build=lambda: lenet_300_100(input_shape=(64,)),
+        data=lambda seed: digits.load(seed=seed),
+        optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
+        loss="sparse_categorical_crossentropy",
+        rates={"dense": config.dense_rate, "output": config.output_rate},
+        criterion=config.criterion,
+        levels=config.levels,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        evaluate_every=config.evaluate_every,
+        test_every=config.test_every,
+        seed=config.seed,
+        name="digits_lenet_fcn",
+        config=config.identity(),
+        threads=threads,
+    )
+
+
+if __name__ == "__main__":
+    main(Config, make_search, "digits_lenet_fcn")

@@ -1,0 +1,64 @@
+"""lth_keras: finds winning lottery tickets in Keras models.
+
+Names are imported when first used, so that opening result files needs neither Keras nor a backend.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lth_keras.layers import MaskedConv1D, MaskedConv2D, MaskedDense, MaskedEmbedding
+    from lth_keras.masking import get_mask, mask_model, set_mask, strip_masks
+    from lth_keras.masks import Mask
+    from lth_keras.network import Network
+    from lth_keras.oneshot import prune
+    from lth_keras.results import open_run
+    from lth_keras.search import Run, TicketSearch
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Mask": "masks",
+    "MaskedConv1D": "layers",
+    "MaskedConv2D": "layers",
+    "MaskedDense": "layers",
+    "MaskedEmbedding": "layers",
+    "Network": "network",
+    "Run": "search",
+    "TicketSearch": "search",
+    "get_mask": "masking",
+    "mask_model": "masking",
+    "open_run": "results",
+    "prune": "oneshot",
+    "set_mask": "masking",
+    "strip_masks": "masking",
+}
+
+__all__ = [
+    "Mask",
+    "MaskedConv1D",
+    "MaskedConv2D",
+    "MaskedDense",
+    "MaskedEmbedding",
+    "Network",
+    "Run",
+    "TicketSearch",
+    "get_mask",
+    "mask_model",
+    "open_run",
+    "prune",
+    "set_mask",
+    "strip_masks",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,63 @@
+"""Convolutional layers with a mask on their kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from lth_keras.layers.masked import MaskedLayer
+
+
+class MaskedConv(MaskedLayer):
+    """What the masked convolutions share: the forward pass of the Keras layer with `kernel * kernel_mask`."""
+
+    prunable = ("kernel",)
+
+    @property
+    def kernel(self) -> Any:
+        """The kernel; inside the layer's own forward pass, times its mask."""
+        return self.masked("kernel", super().kernel)  # type: ignore[misc]
+
+    def call(self, inputs: Any) -> Any:
+        """Forward pass of the Keras layer with the masked kernel."""
+        with self.masking():
+            return super().call(inputs)  # type: ignore[misc]
+
+
+@keras.saving.register_keras_serializable(package="lth_keras")
+class MaskedConv1D(MaskedConv, keras.layers.Conv1D):
+    """`keras.layers.Conv1D` that convolves with `kernel * kernel_mask`.
+
+    Args:
+        As `keras.layers.Conv1D`.
+
+    Attributes:
+        kernel_mask: non-trainable boolean weight of the kernel's shape, `(width, channels / groups, filters)`; all
+            True after build.
+
+    Example:
+        >>> layer = MaskedConv1D(3, kernel_size=4)
+        >>> layer.build((None, 200, 300))
+        >>> layer.kernel_mask.shape
+        (4, 300, 3)
+    """
+
+
+@keras.saving.register_keras_serializable(package="lth_keras")
+class MaskedConv2D(MaskedConv, keras.layers.Conv2D):
+    """`keras.layers.Conv2D` that convolves with `kernel * kernel_mask`.
+
+    Args:
+        As `keras.layers.Conv2D`.
+
+    Attributes:
+        kernel_mask: non-trainable boolean weight of the kernel's shape, `(height, width, channels / groups,
+            filters)`; all True after build.
+
+    Example:
+        >>> layer = MaskedConv2D(64, kernel_size=3, padding="same")
+        >>> layer.build((None, 32, 32, 3))
+        >>> layer.kernel_mask.shape
+        (3, 3, 3, 64)
+    """

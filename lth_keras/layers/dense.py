@@ -1,0 +1,45 @@
+"""Dense layer with a mask on its kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from lth_keras.layers.masked import MaskedLayer
+
+
+@keras.saving.register_keras_serializable(package="lth_keras")
+class MaskedDense(MaskedLayer, keras.layers.Dense):
+    """`keras.layers.Dense` that computes `activation(x @ (kernel * kernel_mask) + bias)`.
+
+    Args:
+        As `keras.layers.Dense`.
+
+    Attributes:
+        kernel_mask: non-trainable boolean weight of the kernel's shape, `(inputs, units)`; all True after build.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = MaskedDense(2, kernel_initializer="ones")
+        >>> layer.build((None, 3))
+        >>> layer.kernel_mask.assign(np.array([[1, 0], [1, 0], [0, 0]], bool))
+        >>> layer(np.ones((1, 3), "float32"))  # [[2., 0.]]
+    """
+
+    prunable = ("kernel",)
+
+    @property
+    def kernel(self) -> Any:
+        """The kernel; inside the layer's own forward pass, times its mask."""
+        return self.masked("kernel", super().kernel)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Forward pass of `keras.layers.Dense` with the masked kernel."""
+        with self.masking():
+            return super().call(inputs, training=training)
+
+    def quantized_call(self, *args: Any, **kwargs: Any) -> Any:
+        """Quantised forward pass of `keras.layers.Dense` with the masked kernel."""
+        with self.masking():
+            return super().quantized_call(*args, **kwargs)

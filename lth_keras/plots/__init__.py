@@ -1,0 +1,81 @@
+"""Figures of a run: accuracy, early-stop step, training curves. No global matplotlib state."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import xarray
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lth_keras.plots.accuracy import accuracy_figure
+from lth_keras.plots.curves import chosen_levels, curves_figure
+from lth_keras.plots.early_stop import early_stop_figure
+from lth_keras.plots.style import FIGURE_PARAMETERS, BranchStyle, branch_style, branch_styles
+from lth_keras.results import atomic
+
+__all__ = [
+    "FIGURES",
+    "BranchStyle",
+    "accuracy_figure",
+    "branch_style",
+    "branch_styles",
+    "chosen_levels",
+    "curves_figure",
+    "early_stop_figure",
+    "save_figures",
+]
+
+FIGURES: dict[str, Callable[[xarray.Dataset], Figure]] = {
+    "accuracy": accuracy_figure,
+    "early_stop": early_stop_figure,
+    "curves": curves_figure,
+}
+FORMATS = ("png", "svg", "pdf")
+
+
+def save_figures(
+    dataset: xarray.Dataset,
+    directory: str | os.PathLike[str],
+    formats: Sequence[str] = ("png", "svg"),
+) -> list[Path]:
+    """Draw every figure of `FIGURES` and write it as `<directory>/<name>.<format>`.
+
+    Args:
+        dataset: A run, as `lth_keras.results.open_run` gives it.
+        directory: Made if absent; figures of the same name are replaced.
+        formats: Among "png", "svg", "pdf".
+
+    Returns:
+        The paths written.
+
+    Raises:
+        ValueError: An unknown format.
+        OSError: `directory` cannot be written.
+    """
+    unknown = sorted(set(formats) - set(FORMATS))
+    if unknown or not formats:
+        raise ValueError(f"Expected: formats among {FORMATS}. Received: {list(formats)}")
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    with rc_context(FIGURE_PARAMETERS):
+        for name, draw in FIGURES.items():
+            figure = draw(dataset)
+            FigureCanvasAgg(figure)
+            for kind in formats:
+                path = directory / f"{name}.{kind}"
+                atomic.write_bytes(path, _render(figure, kind))
+                written.append(path)
+    return written
+
+
+def _render(figure: Figure, kind: str) -> bytes:
+    image = io.BytesIO()
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    figure.savefig(image, format=kind, dpi=160, metadata=undated.get(kind))
+    return image.getvalue()

@@ -1,0 +1,125 @@
+"""Training curves of chosen levels: test accuracy and validation loss against the step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lth_keras.plots.density_axis import percent
+from lth_keras.plots.early_stop import THOUSANDS
+from lth_keras.plots.legend import add_legend
+from lth_keras.plots.style import BranchStyle, branch_style, branch_styles
+from lth_keras.results.statistics import spread
+
+CHOSEN = (1.0, 0.51, 0.21, 0.036)  # densities whose curves the paper's figures 3 and 5 show
+ROWS = {"test_accuracy": "test accuracy (%)", "validation_loss": "validation loss"}
+_START = 0.1  # share of the steps that the y axis leaves out, so that the rest can be told apart
+
+
+def chosen_levels(dataset: xarray.Dataset) -> list[int]:
+    """The levels nearest to the densities 100, 51, 21 and 3.6 percent, as far as the run has them.
+
+    A level counts as near within a factor of 1.15; a run that has only the first gets its last too.
+    """
+    means = np.stack([spread(dataset.density.sel(branch=b)).mean for b in dataset.branch.values])
+    density = np.nanmax(np.where(np.isfinite(means), means, -np.inf), axis=0)
+    levels = dataset.level.values
+    chosen: list[int] = []
+    for target in CHOSEN:
+        distance = np.abs(np.log(np.where(density > 0, density, np.inf) / target))
+        nearest = int(np.argmin(distance))
+        if distance[nearest] < np.log(1.15) and int(levels[nearest]) not in chosen:
+            chosen.append(int(levels[nearest]))
+    finished = levels[density > 0]
+    if len(chosen) < 2 and finished.size and int(finished[-1]) not in chosen:
+        chosen.append(int(finished[-1]))
+    return chosen
+
+
+def curves_figure(dataset: xarray.Dataset, levels: Sequence[int] | None = None) -> Figure:
+    """One column per level: mean test accuracy and validation loss over trials, min-max bands.
+
+    The dense network's curve stands in every column in grey; a larger marker shows a branch's mean
+    early-stop step. The y axes leave out the first steps, where curves fall from a random start.
+
+    Args:
+        dataset: A run, as `lth_keras.results.open_run` gives it.
+        levels: Which levels; by default `chosen_levels(dataset)`.
+
+    Raises:
+        ValueError: A level that the run does not have.
+    """
+    levels = chosen_levels(dataset) if levels is None else list(levels)
+    unknown = sorted(set(levels) - set(dataset.level.values.tolist()))
+    if unknown or not levels:
+        raise ValueError(
+            f"Expected: levels among {dataset.level.values.tolist()}. Received: {unknown or levels}"
+        )
+    percents = dataset.assign(test_accuracy=100 * dataset.test_accuracy)
+    figure = Figure(figsize=(2.0 + 2.6 * len(levels), 5.2), layout="constrained")
+    panels = figure.subplots(len(ROWS), len(levels), sharex=True, sharey="row", squeeze=False)
+    for row, (variable, label) in zip(panels, ROWS.items(), strict=True):
+        for axes, level in zip(row, levels, strict=True):
+            _draw(axes, percents, variable, level)
+        row[0].set_ylabel(label)
+        _leave_out_start(row[0], percents, variable, levels)
+    for axes, level in zip(panels[0], levels, strict=True):
+        density = float(np.nanmean(dataset.density.sel(level=level).values))
+        axes.set_title("dense" if level == 0 else f"level {level}: {percent(density)}%")
+    for axes in panels[-1]:
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_formatter(THOUSANDS)
+        axes.locator_params(axis="x", nbins=4)
+    add_legend(
+        figure, branch_styles(dataset.branch.values.tolist()).values(), branch_style("dense")
+    )
+    return figure
+
+
+def _draw(axes: Axes, dataset: xarray.Dataset, variable: str, level: int) -> None:
+    first = dataset.branch.values[0]
+    dense = branch_style("dense")
+    if 0 in dataset.level.values:
+        _curve(axes, dataset.sel(branch=first, level=0), variable, dense, mark=level == 0)
+    if level > 0:
+        styles = branch_styles(dataset.branch.values.tolist())
+        for branch, style in reversed(styles.items()):
+            _curve(axes, dataset.sel(branch=branch, level=level), variable, style, mark=True)
+
+
+def _curve(
+    axes: Axes, cell: xarray.Dataset, variable: str, style: BranchStyle, *, mark: bool
+) -> None:
+    values = spread(cell[variable])
+    there = np.isfinite(values.mean)
+    if not there.any():
+        return
+    step = cell.step.values[there]
+    low, mean, high = values.low[there], values.mean[there], values.high[there]
+    axes.fill_between(step, low, high, color=style.colour, alpha=0.15, linewidth=0)
+    axes.plot(step, mean, **style.curve(marker="", linewidth=1.4))
+    stop = float(spread(cell.early_stop_step).mean)
+    if mark and np.isfinite(stop):
+        axes.plot(
+            [stop],
+            [float(np.interp(stop, step, mean))],
+            **style.curve(linestyle="none", markersize=7.5, markeredgewidth=1.0),
+            zorder=4,
+        )
+
+
+def _leave_out_start(
+    axes: Axes, dataset: xarray.Dataset, variable: str, levels: Sequence[int]
+) -> None:
+    """Limits from the values after the first steps; the shared rows follow."""
+    steps = dataset.step.values
+    values = dataset[variable].sel(level=list(levels)).values[..., steps >= _START * steps[-1]]
+    values = values[np.isfinite(values)]
+    if values.size and steps[-1] > 0:
+        low, high = float(values.min()), float(values.max())
+        room = 0.05 * max(high - low, 1e-6)
+        axes.set_ylim(low - room, high + room)

@@ -1,0 +1,73 @@
+"""The axis of all pruning figures: percent of weights remaining, logarithmic, dense left."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import xarray
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
+
+from lth_keras.plots.style import BranchStyle
+from lth_keras.results.statistics import spread
+
+LABEL = "percent of weights remaining"
+_LABELS = 9  # as many as fit under a figure of the usual width
+
+
+def percent(density: float) -> str:
+    """A density as the papers print it: 1 is "100", 0.2107 "21.1", 0.0036 "0.36"."""
+    value = 100 * density
+    if value >= 99.95:
+        return "100"
+    if value >= 0.95:
+        return f"{value:.1f}"
+    return f"{value:.{1 - math.floor(math.log10(value))}f}" if value > 0 else "0"
+
+
+def set_density_axis(axes: Axes, dataset: xarray.Dataset) -> None:
+    """Make the x axis of `axes` that of the densities in `dataset`, a tick per level."""
+    densities = np.unique(_densities(dataset))[::-1]
+    densities = densities[densities > 0]
+    if not densities.size:
+        return
+    axes.set_xscale("log")
+    room = max((densities[0] / densities[-1]) ** 0.03, 1.03)
+    axes.set_xlim(densities[0] * room, densities[-1] / room)
+    shown = _spaced(densities)
+    axes.xaxis.set_major_locator(FixedLocator([float(d) for d in shown]))
+    axes.xaxis.set_major_formatter(FixedFormatter([percent(d) for d in shown]))
+    axes.xaxis.set_minor_locator(FixedLocator([float(d) for d in densities]))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(LABEL)
+
+
+def draw_over_density(
+    axes: Axes, dataset: xarray.Dataset, variable: str, branch: str, style: BranchStyle
+) -> None:
+    """A line of the mean over trials and a band from least to greatest, against mean density."""
+    selected = dataset.sel(branch=branch)
+    density = spread(selected.density).mean
+    values = spread(selected[variable])
+    there = np.isfinite(values.mean) & (density > 0)
+    x = density[there]
+    band = (values.low[there], values.high[there])
+    axes.fill_between(x, *band, color=style.colour, alpha=0.17, linewidth=0)
+    axes.plot(x, values.mean[there], **style.curve())
+
+
+def _densities(dataset: xarray.Dataset) -> np.ndarray:
+    """Mean density per branch and level, to 6 digits: branches of one schedule share ticks."""
+    means = spread(dataset.density).mean
+    return np.array([float(f"{value:.6g}") for value in means[np.isfinite(means)]])
+
+
+def _spaced(densities: np.ndarray) -> list[float]:
+    """From the dense end on, those far enough apart for their labels."""
+    gap = max(np.log(densities[0] / densities[-1]) / _LABELS, 0.02)
+    shown = [float(densities[0])]
+    for density in densities[1:]:
+        if np.log(shown[-1] / density) >= gap * (1 - 1e-9):
+            shown.append(float(density))
+    return shown

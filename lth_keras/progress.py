@@ -1,0 +1,92 @@
+"""What a user sees while a search runs: a bar with the time left, and one line per finished level."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class Reporter(Protocol):
+    """Hears of a search's progress. A task is a `lth_keras.search.Task`."""
+
+    def started(self, task: Any, steps: int) -> None:
+        """A training of so many steps has started."""
+
+    def advanced(self, task: Any, done: int, steps: int) -> None:
+        """So many of its steps are done."""
+
+    def finished(self, task: Any, scalars: Mapping[str, float]) -> None:
+        """It is finished and in its file; `scalars` as in `lth_keras.results.SCALARS`."""
+
+
+class ConsoleReporter:
+    """Shows progress on the console. Use as a context manager.
+
+    Args:
+        pending: trainings to do in this call.
+        steps: steps of each.
+        console: where to; standard error by default. Where that is no terminal, only the lines are printed.
+    """
+
+    def __init__(self, pending: int, steps: int, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._pending = pending
+        self._done = 0
+        self._started = time.monotonic()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            speed_estimate_period=600,
+        )
+        self._total = self._progress.add_task("search", total=max(1, pending * steps))
+        self._bars: dict[Any, TaskID] = {}
+        self._steps: dict[Any, int] = {}
+
+    def __enter__(self) -> ConsoleReporter:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._progress.stop()
+
+    def started(self, task: Any, steps: int) -> None:
+        """See `Reporter.started`."""
+        self._bars[task] = self._progress.add_task(str(task), total=steps)
+        self._steps[task] = 0
+
+    def advanced(self, task: Any, done: int, steps: int) -> None:
+        """See `Reporter.advanced`."""
+        self._progress.update(self._bars[task], completed=done)
+        self._progress.advance(self._total, done - self._steps[task])
+        self._steps[task] = done
+
+    def finished(self, task: Any, scalars: Mapping[str, float]) -> None:
+        """See `Reporter.finished`."""
+        self._done += 1
+        self._progress.remove_task(self._bars.pop(task))
+        left = (time.monotonic() - self._started) / self._done * (self._pending - self._done)
+        self._console.print(
+            f"{self._done}/{self._pending} {task}: density {scalars['density']:.2%}, early stop at step "
+            f"{scalars['early_stop_step']:,.0f} with {scalars['test_accuracy_at_early_stop']:.2%} test accuracy, "
+            f"{scalars['test_accuracy_final']:.2%} at the end; {scalars['seconds']:.1f} s, about {duration(left)} left",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: `45 s`, `12 min`, `3 h 05 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

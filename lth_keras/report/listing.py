@@ -1,0 +1,95 @@
+"""Which runs a directory holds, and how far each has come."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from lth_keras.results import RunDirectory, open_run
+from lth_keras.results.directory import CONFIG_FILE
+from lth_keras.results.run import RUN_FILE
+from lth_keras.results.schema import BRANCH_ORDER, DENSE
+
+Level = tuple[int, str, int]
+
+
+def find_runs(directory: str | os.PathLike[str]) -> list[Path]:
+    """Run directories: `directory` itself and those directly inside it, sorted by name.
+
+    A run is a directory with a config.json (written by a search) or a run.h5 (copied from one).
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: `directory` is none.
+    """
+    directory = Path(directory)
+    inside = sorted(path for path in directory.iterdir() if path.is_dir())
+    return [
+        path
+        for path in [directory, *inside]
+        if (path / RUN_FILE).exists() or (path / CONFIG_FILE).exists()
+    ]
+
+
+def list_table(directory: str | os.PathLike[str]) -> Table:
+    """Per run and branch: experiment, trials begun, and the levels that are finished.
+
+    Raises:
+        FileNotFoundError: No such directory, or no run in it.
+        NotADirectoryError: A file.
+    """
+    runs = find_runs(directory)
+    if not runs:
+        raise FileNotFoundError(
+            f"Expected: a directory that holds runs (with {CONFIG_FILE} or {RUN_FILE}). "
+            f"Received: {os.fspath(directory)!r}, which holds none"
+        )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("run", overflow="fold")
+    table.add_column("experiment", overflow="fold")
+    table.add_column("branch", overflow="fold")
+    table.add_column("trials", justify="right")
+    table.add_column("levels finished", justify="right")
+    for path in runs:
+        table.add_section()
+        try:
+            experiment, levels = _contents(path)
+        except (OSError, ValueError) as error:
+            table.add_row(path.resolve().name, f"cannot be read: {error}")
+            continue
+        rows = [(b, *_progress(levels, b)) for b in _branches(levels)] or [("none", "0", "")]
+        for number, row in enumerate(rows):
+            table.add_row(*([path.resolve().name, experiment] if number == 0 else ["", ""]), *row)
+    return table
+
+
+def _contents(path: Path) -> tuple[str, set[Level]]:
+    if (path / CONFIG_FILE).exists():
+        run = RunDirectory.load(path)
+        return run.experiment, run.finished()
+    dataset = open_run(path)
+    finished = dataset.density.notnull().stack(at=("trial", "branch", "level"))
+    at = finished.at.values[finished.values]
+    levels = {(int(s), DENSE if level == 0 else str(b), int(level)) for s, b, level in at}
+    return str(dataset.attrs["experiment"]), levels
+
+
+def _branches(levels: set[Level]) -> list[str]:
+    found = {branch for _, branch, _ in levels}
+    known = [branch for branch in (DENSE, *BRANCH_ORDER) if branch in found]
+    return known + sorted(found - set(known))
+
+
+def _progress(levels: set[Level], branch: str) -> tuple[str, str]:
+    """Trials of a branch, and its levels without a gap: of the least and the furthest trial."""
+    first = 0 if branch == DENSE else 1
+    reached = []
+    for seed in {seed for seed, name, _ in levels if name == branch}:
+        level = first
+        while (seed, branch, level) in levels:
+            level += 1
+        reached.append(level - first)
+    least, most = min(reached), max(reached)
+    return str(len(reached)), str(most) if least == most else f"{least} to {most}"

@@ -1,0 +1,86 @@
+"""The table a run ends with: per branch and level, means and ranges over trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import xarray
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from lth_keras.results import Spread, spread
+from lth_keras.results.schema import DENSE
+
+_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("early-stop\nstep", "early_stop_step", lambda value: f"{value:.0f}"),
+    ("test accuracy at\nearly stop, %", "test_accuracy_at_early_stop", lambda v: f"{100 * v:.2f}"),
+    ("test accuracy at\nthe end, %", "test_accuracy_final", lambda v: f"{100 * v:.2f}"),
+)
+
+
+def summary_table(dataset: xarray.Dataset) -> Table:
+    """Density, early-stop step and test accuracy per branch and level; 80 characters wide.
+
+    Each cell is the mean over trials, with least-greatest beside it where trials differ. The dense
+    level, which all branches share, stands once. A level that only 2 of 3 trials
+    have finished is marked (2/3).
+
+    Args:
+        dataset: A run, as `lth_keras.results.open_run` gives it.
+    """
+    trials = dataset.sizes["trial"]
+    counted = "1 trial" if trials == 1 else f"mean and min-max over {trials} trials"
+    table = Table(
+        title=f"{dataset.attrs['experiment']}, {counted}",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        title_style="bold",
+    )
+    table.add_column("level", overflow="fold")
+    table.add_column("density\n%", justify="right", no_wrap=True)
+    for title, _, _ in _COLUMNS:
+        table.add_column(title, justify="right", no_wrap=True)
+    first = dataset.branch.values[0]
+    levels = dataset.level.values.tolist()
+    _add_section(table, dataset, first, [level for level in levels if level == 0], DENSE)
+    for branch in dataset.branch.values:
+        _add_section(table, dataset, branch, [level for level in levels if level > 0], str(branch))
+    return table
+
+
+def _add_section(
+    table: Table, dataset: xarray.Dataset, branch: str, levels: Sequence[int], title: str
+) -> None:
+    rows = [_row(dataset.sel(branch=branch, level=level), level) for level in levels]
+    rows = [row for row in rows if row]
+    if rows:
+        table.add_section()
+        table.add_row(Text(title, style="bold"))
+        for row in rows:
+            table.add_row(*row)
+
+
+def _row(cell: xarray.Dataset, level: int) -> list[str]:
+    """Cells of one level, empty if no trial has finished it."""
+    density = spread(cell.density)
+    if density.trials == 0:
+        return []
+    missing = density.trials < cell.sizes["trial"]
+    label = f"{level:>5}" + (f" ({density.trials}/{cell.sizes['trial']})" if missing else "")
+    cells = [_cell(spread(cell[name]), shown) for _, name, shown in _COLUMNS]
+    return [label, _percent(float(density.mean)), *cells]
+
+
+def _percent(density: float) -> str:
+    return f"{100 * density:.1f}" if density >= 0.0095 else f"{100 * density:.2g}"
+
+
+def _cell(values: Spread, shown: Callable[[float], str]) -> str:
+    if not np.isfinite(values.mean):
+        return "-"
+    mean, low, high = (shown(float(v)) for v in (values.mean, values.low, values.high))
+    return mean if values.trials == 1 else f"{mean} {low}-{high}"

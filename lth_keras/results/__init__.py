@@ -1,0 +1,23 @@
+"""What a search writes and what reads it back: levels, run directories, run.h5. No keras here."""
+
+from lth_keras.results.directory import RunDirectory
+from lth_keras.results.levels import DamagedFile, LevelResult, read_level, write_level
+from lth_keras.results.run import assemble, open_run, write_run
+from lth_keras.results.schema import CURVES, SCALARS, SCHEMA_VERSION
+from lth_keras.results.statistics import Spread, spread
+
+__all__ = [
+    "CURVES",
+    "SCALARS",
+    "SCHEMA_VERSION",
+    "DamagedFile",
+    "LevelResult",
+    "RunDirectory",
+    "Spread",
+    "assemble",
+    "open_run",
+    "read_level",
+    "spread",
+    "write_level",
+    "write_run",
+]

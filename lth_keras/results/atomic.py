@@ -1,0 +1,71 @@
+"""Writing a whole file or nothing: beside the target, flushed to the disk, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_SUFFIX = ".tmp"
+_CHUNK = 1 << 26  # bytes per write call; some systems refuse more than 2 GiB at once
+
+
+def write_bytes(path: Path, content: bytes | bytearray | memoryview) -> None:
+    """Replace the file at `path` by `content`, all of it or not at all.
+
+    The bytes go to a file of another name in the same directory, reach the disk, and only then take
+    the place of `path`; a reader or a resume after a kill sees the old file or the new one. HDF5
+    files are composed in memory and passed here, since the HDF5 library does not recover from a
+    full disk.
+
+    Raises:
+        OSError: The disk is full or the directory cannot be written. An earlier file at `path` is
+            intact, and nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            for chunk in _chunks(memoryview(content)):
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:  # a KeyboardInterrupt too must not leave half a file behind
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in `directory` survive a power cut, where the system can do that."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except OSError:  # Windows cannot open directories
+        return
+    try:
+        with contextlib.suppress(OSError):  # some network file systems cannot sync one
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(directory: Path, older_than: float = 3600.0) -> None:
+    """Delete temporary files under `directory` that a killed process left behind.
+
+    Only those of more than `older_than` seconds: another process may be writing right now.
+    """
+    for leftover in directory.rglob(f".*{_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > older_than:
+                leftover.unlink()
+
+
+def _chunks(content: memoryview) -> Iterator[memoryview]:
+    flat = content.cast("B")
+    for start in range(0, len(flat), _CHUNK):
+        yield flat[start : start + _CHUNK]

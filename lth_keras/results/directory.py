@@ -1,0 +1,222 @@
+"""A run's directory: where its levels are, what they were made with, and which are finished."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lth_keras.results import atomic, record
+from lth_keras.results.levels import DamagedFile, LevelResult, read_level, write_level
+from lth_keras.results.run import RUN_FILE, assemble, write_run
+from lth_keras.results.schema import DENSE
+
+CONFIG_FILE = "config.json"
+_LEVEL_FILE = re.compile(r"level_(\d+)\.h5")
+_SEED_DIRECTORY = re.compile(r"seed_(-?\d+)")
+
+
+class RunDirectory:
+    """`<out>/<experiment>-<hash>/`: config.json, levels/, run.h5. Made by `open` or `load`.
+
+    Attributes:
+        path: The directory.
+        experiment: Name of the experiment.
+        config: The parameters that the hash is of, as JSON.
+        threads: Threads per trial that the levels were made with, None if not recorded.
+        versions: Package versions at creation, by package.
+        created: When it was made, ISO 8601 in UTC.
+    """
+
+    def __init__(self, path: Path, entry: Mapping[str, Any]) -> None:
+        self.path = path
+        self.experiment: str = entry["experiment"]
+        self.config: dict[str, Any] = entry["config"]
+        self.threads: int | None = entry["threads"]
+        self.versions: dict[str, str] = entry["versions"]
+        self.created: str = entry["created"]
+
+    @classmethod
+    def open(
+        cls,
+        out: str | os.PathLike[str],
+        experiment: str,
+        config: Mapping[str, Any],
+        *,
+        threads: int | None = None,
+    ) -> RunDirectory:
+        """Make the directory of these parameters, or take up the one that is there.
+
+        Args:
+            out: Directory that holds runs; made if absent.
+            experiment: Name of the experiment, part of the directory's name.
+            config: JSON values that decide the numbers; another config is another directory.
+            threads: Threads per trial; None takes what is recorded.
+
+        Raises:
+            ValueError: The directory was made with another config (changed by hand) or number of
+                threads, or `experiment` cannot be part of a path.
+            TypeError: `config` is not JSON.
+            OSError: `out` cannot be written (PermissionError, NotADirectoryError, ...).
+        """
+        plain = json.loads(record.canonical(config))
+        path = record.path_of(out, experiment, config)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            probe = path / f".writable-{os.getpid()}.tmp"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"Expected: an output directory that can be written. Received: out="
+                f"{os.fspath(out)!r} ({error.strerror}); choose another with --out",
+                str(path),
+            ) from error
+        atomic.remove_leftovers(path)
+        if not (path / CONFIG_FILE).exists():
+            entry = {
+                "experiment": experiment,
+                "config": plain,
+                "versions": record.versions(),
+                "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                "threads": threads,
+            }
+            text = json.dumps(entry, indent=2, ensure_ascii=False) + "\n"
+            atomic.write_bytes(path / CONFIG_FILE, text.encode())
+        run = cls.load(path)
+        run._check(plain, threads)
+        return run
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> RunDirectory:
+        """The run at `path`, to read from; changes nothing on disk.
+
+        Raises:
+            FileNotFoundError: No config.json there.
+            ValueError: config.json cannot be understood.
+        """
+        path = Path(path)
+        text = (path / CONFIG_FILE).read_text(encoding="utf-8")
+        try:
+            return cls(path, json.loads(text))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"Expected: {path / CONFIG_FILE} as lth_keras writes it. "
+                f"Received: something else ({error!r}); restore it, or move the directory away"
+            ) from error
+
+    @staticmethod
+    def recorded_threads(
+        out: str | os.PathLike[str], experiment: str, config: Mapping[str, Any]
+    ) -> int | None:
+        """Threads per trial that the directory of these parameters recorded; None without one."""
+        path = record.path_of(out, experiment, config)
+        return RunDirectory.load(path).threads if (path / CONFIG_FILE).exists() else None
+
+    def level_path(self, seed: int, branch: str, level: int) -> Path:
+        """`levels/seed_<seed>/<branch>/level_<nn>.h5`; level 0 is "dense" in every branch."""
+        branch = DENSE if level == 0 else record.path_part("branch", branch)
+        return self.path / "levels" / f"seed_{seed}" / branch / f"level_{level:02d}.h5"
+
+    def read(
+        self, seed: int, branch: str, level: int, *, weights: bool = False
+    ) -> LevelResult | None:
+        """The finished level, or None if it has to be trained.
+
+        A damaged file is renamed to `*.damaged`, with a warning that names it.
+
+        Raises:
+            ValueError: Written by a newer version of lth_keras.
+            OSError: The file is there but cannot be read.
+        """
+        path = self.level_path(seed, branch, level)
+        try:
+            result = read_level(path, weights=weights)
+            if self.level_path(result.seed, result.branch, result.level) != path:
+                raise DamagedFile(
+                    f"Expected: seed {seed}, branch {branch!r}, level {level} in {str(path)!r}. "
+                    f"Received: seed {result.seed}, branch {result.branch!r}, level {result.level}."
+                )
+            return result
+        except FileNotFoundError:
+            return None
+        except DamagedFile as error:
+            aside = _unused(path.with_name(path.name + ".damaged"))
+            os.replace(path, aside)
+            warnings.warn(
+                f"{error} Set aside as {aside.name!r}; the level is trained again.", stacklevel=2
+            )
+            return None
+
+    def write(self, result: LevelResult) -> None:
+        """Record a finished level, the whole file or nothing.
+
+        Raises:
+            OSError: It could not be written; every level before is intact.
+        """
+        path = self.level_path(result.seed, result.branch, result.level)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_level(path, result)
+
+    def finished(self) -> set[tuple[int, str, int]]:
+        """(seed, branch, level) of every level file, by name only: a damaged one still counts."""
+        return set(self._levels())
+
+    def write_run(self) -> Path:
+        """Assemble run.h5 from all level files; returns its path.
+
+        Raises:
+            ValueError: No level is finished.
+            OSError: It could not be written; an earlier run.h5 is intact.
+        """
+        results = (self.read(*key) for key in sorted(self._levels()))
+        dataset = assemble(
+            (result for result in results if result is not None),
+            experiment=self.experiment,
+            config=self.config,
+            versions=self.versions,
+            created=self.created,
+        )
+        write_run(self.path / RUN_FILE, dataset)
+        return self.path / RUN_FILE
+
+    def _levels(self) -> Iterator[tuple[int, str, int]]:
+        for path in self.path.glob("levels/*/*/*.h5"):
+            seed = _SEED_DIRECTORY.fullmatch(path.parent.parent.name)
+            level = _LEVEL_FILE.fullmatch(path.name)
+            if seed and level:
+                yield int(seed[1]), path.parent.name, int(level[1])
+
+    def _check(self, config: dict[str, Any], threads: int | None) -> None:
+        changes = list(record.differences(self.config, config))
+        if changes:
+            raise ValueError(
+                f"Expected: {self.path / CONFIG_FILE} with the parameters it was made with. "
+                f"Received: {'; '.join(changes)}; undo the change, or choose another --out"
+            )
+        if threads is not None and threads != self.threads:
+            recorded = "an unknown number of" if self.threads is None else self.threads
+            raise ValueError(
+                f"{self.path} was made with {recorded} threads, received {threads}: the bits would "
+                + (
+                    "differ; "
+                    if self.threads is None
+                    else f"differ; pass --threads {self.threads} or "
+                )
+                + "choose another --out"
+            )
+
+
+def _unused(path: Path) -> Path:
+    """`path`, or the first of path-2, path-3, ... that does not exist: nothing is overwritten."""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate

@@ -1,0 +1,187 @@
+"""One finished level of one trial and branch, and the HDF5 file that holds it."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from lth_keras.masks import Mask, PackedBits
+from lth_keras.results import atomic
+from lth_keras.results.schema import CURVES, SCALARS, SCHEMA_VERSION
+
+__all__ = ["CURVES", "SCALARS", "DamagedFile", "LevelResult", "read_level", "write_level"]
+
+
+class DamagedFile(OSError):
+    """A result file that is truncated, changed, or no result file at all."""
+
+
+@dataclass(frozen=True, eq=False)
+class LevelResult:
+    """What one level of one trial and branch gave.
+
+    Attributes:
+        seed: Seed of the trial.
+        branch: What was trained, e.g. "winning_ticket"; "dense" at level 0.
+        level: Number of prunings before this training, 0 for the dense network.
+        mask: The mask that was trained.
+        next_mask: The mask of the level after, pruned from this one.
+        step: (E,) increasing integers, optimiser updates done at each of E evaluations.
+        curves: Every name of `CURVES`: (E,) float32, NaN where not evaluated.
+            Losses in the unit of the loss, accuracies as fractions.
+        scalars: Every name of `SCALARS`: float; density and accuracies as fractions, steps,
+            seconds, bytes.
+        weights: All of the model's weights by key at the end of training, or None if not kept.
+
+    Raises:
+        ValueError: Names or lengths are not as said above.
+    """
+
+    seed: int
+    branch: str
+    level: int
+    mask: Mask
+    next_mask: Mask
+    step: np.ndarray
+    curves: Mapping[str, np.ndarray]
+    scalars: Mapping[str, float]
+    weights: Mapping[str, np.ndarray] | None = None
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.step) != 1 or np.any(np.diff(self.step) <= 0):
+            raise ValueError(f"Expected: `step`, one increasing axis. Received: {self.step!r}")
+        _check_names("curves", self.curves, CURVES)
+        _check_names("scalars", self.scalars, SCALARS)
+        for name, values in self.curves.items():
+            if np.shape(values) != np.shape(self.step):
+                raise ValueError(
+                    f"Expected: curve {name!r} of shape {np.shape(self.step)}, that of `step`. "
+                    f"Received: shape {np.shape(values)}"
+                )
+        self.next_mask.check_same_weights(self.mask)
+
+
+def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
+    """Write `result` to `path` (HDF5, layout in docs/results.md): the whole file or nothing.
+
+    The file is composed in memory first, so with `weights` this takes their size once more.
+
+    Raises:
+        OSError: It could not be written; an earlier file at `path` is intact.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w", libver=("v110", "v110")) as file:  # its metadata has checksums
+        attributes = {
+            "schema_version": SCHEMA_VERSION,
+            "seed": result.seed,
+            "branch": result.branch,
+            "level": result.level,
+        }
+        scalars = {name: np.float64(result.scalars[name]) for name in SCALARS}
+        file.attrs.update({**attributes, **scalars})
+        _write_mask(file.create_group("mask"), result.mask)
+        _write_mask(file.create_group("next_mask"), result.next_mask)
+        curves = file.create_group("curves")
+        _write_array(curves, "step", np.asarray(result.step, np.int64))
+        for name in CURVES:
+            _write_array(curves, name, np.asarray(result.curves[name], np.float32))
+        if result.weights is not None:
+            weights = file.create_group("weights")
+            for position, (key, values) in enumerate(result.weights.items()):
+                _write_array(weights, key, np.asarray(values)).attrs["position"] = position
+    atomic.write_bytes(Path(path), image.getbuffer())
+
+
+def read_level(path: str | os.PathLike[str], *, weights: bool = False) -> LevelResult:
+    """Read what `write_level` wrote.
+
+    Args:
+        path: The level file.
+        weights: Read the model's weights too, where the file has them; None otherwise.
+
+    Raises:
+        DamagedFile: Truncated, changed, or not a level file; says which file and what is wrong.
+        ValueError: Written by a newer version of lth_keras.
+        OSError: Absent or not readable (FileNotFoundError, PermissionError, ...).
+    """
+    with open(path, "rb") as raw:  # a missing file or permission is the system's error, not damage
+        try:
+            with h5py.File(raw, "r") as file:
+                version = int(file.attrs["schema_version"])
+                if version == SCHEMA_VERSION:
+                    return _read(file, weights)
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise DamagedFile(
+                f"Expected: a level file of lth_keras. Received: {os.fspath(path)!r}, "
+                f"truncated, damaged or foreign ({str(error) or type(error).__name__})."
+            ) from error
+    raise ValueError(
+        f"Expected: schema_version {SCHEMA_VERSION}. Received: {version} in {os.fspath(path)!r}; "
+        "read it with the version of lth_keras that wrote it, or a newer one."
+    )
+
+
+def _read(file: h5py.File, with_weights: bool) -> LevelResult:
+    group = file["curves"]
+    kept = None
+    if with_weights and "weights" in file:
+        kept = {key: dataset[()] for key, dataset in _ordered(file["weights"])}
+    return LevelResult(
+        seed=int(file.attrs["seed"]),
+        branch=str(file.attrs["branch"]),
+        level=int(file.attrs["level"]),
+        mask=_read_mask(file["mask"]),
+        next_mask=_read_mask(file["next_mask"]),
+        step=group["step"][()],
+        curves={name: group[name][()] for name in CURVES},
+        scalars={name: float(file.attrs[name]) for name in SCALARS},
+        weights=kept,
+    )
+
+
+def _write_mask(group: h5py.Group, mask: Mask) -> None:
+    for position, (key, packed) in enumerate(mask.pack().items()):
+        dataset = _write_array(group, key, packed.bits)
+        dataset.attrs["shape"] = np.asarray(packed.shape, np.int64)
+        dataset.attrs["position"] = position
+
+
+def _read_mask(group: h5py.Group) -> Mask:
+    packed = {
+        key: PackedBits(dataset[()], tuple(int(n) for n in dataset.attrs["shape"]))
+        for key, dataset in _ordered(group)
+    }
+    return Mask.unpack(packed)
+
+
+def _write_array(group: h5py.Group, name: str, values: np.ndarray) -> h5py.Dataset:
+    # A checksum makes a changed byte an error instead of another number. HDF5 has none for scalars.
+    return group.create_dataset(name, data=values, fletcher32=values.size > 0 and values.ndim > 0)
+
+
+def _ordered(group: h5py.Group) -> list[tuple[str, h5py.Dataset]]:
+    """Datasets below `group` by key ("dense/kernel" is nested), in the order they were written."""
+    found: list[tuple[str, h5py.Dataset]] = []
+
+    def collect(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.append((name, item))
+
+    group.visititems(collect)
+    return sorted(found, key=lambda pair: int(pair[1].attrs["position"]))
+
+
+def _check_names(what: str, received: Mapping[str, Any], expected: tuple[str, ...]) -> None:
+    if set(received) != set(expected):
+        raise ValueError(
+            f"Expected: {what} {sorted(expected)}. Received: {sorted(received)}; "
+            f"missing {sorted(set(expected) - set(received))}, "
+            f"unexpected {sorted(set(received) - set(expected))}"
+        )

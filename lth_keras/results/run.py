@@ -1,0 +1,189 @@
+"""run.h5: all levels of all trials and branches as one xarray Dataset, read by any HDF5 tool."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray
+
+from lth_keras.results import atomic
+from lth_keras.results.levels import DamagedFile, LevelResult
+from lth_keras.results.schema import (
+    BRANCH_ORDER,
+    COORDINATE_MEANING,
+    CURVE_MEANING,
+    CURVES,
+    DENSE,
+    SCALAR_MEANING,
+    SCALARS,
+    SCHEMA_VERSION,
+    WEIGHT_DENSITY_MEANING,
+    Meaning,
+)
+
+RUN_FILE = "run.h5"
+_AXES = ("trial", "branch", "level")
+
+
+class _Row(NamedTuple):
+    """What run.h5 takes from a level: everything but masks and weights, so those can be freed."""
+
+    seed: int
+    branch: str
+    level: int
+    step: np.ndarray
+    curves: Mapping[str, np.ndarray]
+    scalars: Mapping[str, float]
+    densities: dict[str, float]
+
+
+def assemble(
+    results: Iterable[LevelResult],
+    *,
+    experiment: str,
+    config: Mapping[str, Any],
+    versions: Mapping[str, str],
+    created: str,
+) -> xarray.Dataset:
+    """One Dataset from finished levels, in any order; variables and units are in docs/results.md.
+
+    The dense level 0 stands in every branch; with level 0 alone the branch is "winning_ticket".
+    A level that is not finished is NaN. `results` may be a generator: one level is held at a time.
+
+    Args:
+        results: Finished levels of one experiment.
+        experiment: Its name.
+        config: Its parameters, JSON values.
+        versions: Version of each package.
+        created: ISO 8601 time.
+
+    Returns:
+        Variables of `SCALARS` (trial, branch, level) float64, of `CURVES` (trial, branch, level,
+        step) float32, and `weight_density` (trial, branch, level, weight) float64.
+
+    Raises:
+        ValueError: No results, or results of different models.
+    """
+    rows = [
+        _Row(r.seed, r.branch, r.level, r.step, r.curves, r.scalars, r.mask.densities())
+        for r in results
+    ]
+    if not rows:
+        raise ValueError("Expected: at least one finished level. Received: none; train one first")
+    weights = list(rows[0].densities)
+    for row in rows:
+        if set(row.densities) != set(weights):
+            raise ValueError(
+                f"Expected: levels of one model, with weights {sorted(weights)}. Received: "
+                f"{sorted(row.densities)} at seed {row.seed}, {row.branch!r}, level {row.level}"
+            )
+    trials = sorted({row.seed for row in rows})
+    branches = _branches(rows)
+    levels = range(max(row.level for row in rows) + 1)
+    steps = np.unique(np.concatenate([row.step for row in rows])).astype(np.int64)
+
+    shape = (len(trials), len(branches), len(levels))
+    scalars = {name: np.full(shape, np.nan) for name in SCALARS}
+    curves = {name: np.full((*shape, len(steps)), np.nan, np.float32) for name in CURVES}
+    densities = np.full((*shape, len(weights)), np.nan)
+    for row in rows:
+        targets = branches if row.level == 0 else [row.branch]
+        places = np.searchsorted(steps, row.step)
+        for branch in targets:
+            index = (trials.index(row.seed), branches.index(branch), row.level)
+            for name in SCALARS:
+                scalars[name][index] = row.scalars[name]
+            for name in CURVES:
+                curves[name][(*index, places)] = row.curves[name]
+            densities[index] = [row.densities[weight] for weight in weights]
+
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {
+        name: (_AXES, scalars[name], _attrs(SCALAR_MEANING[name])) for name in SCALARS
+    }
+    for name in CURVES:
+        variables[name] = ((*_AXES, "step"), curves[name], _attrs(CURVE_MEANING[name]))
+    variables["weight_density"] = ((*_AXES, "weight"), densities, _attrs(WEIGHT_DENSITY_MEANING))
+    coordinates = {
+        "trial": np.asarray(trials, np.int64),
+        "branch": np.asarray(branches, object),  # objects become variable-length UTF-8 in the file
+        "level": np.asarray(levels, np.int64),
+        "step": steps,
+        "weight": np.asarray(weights, object),
+    }
+    return xarray.Dataset(
+        variables,
+        {name: (name, v, _attrs(COORDINATE_MEANING[name])) for name, v in coordinates.items()},
+        {
+            "schema_version": SCHEMA_VERSION,
+            "experiment": experiment,
+            "config": json.dumps(dict(config), sort_keys=True, ensure_ascii=False),
+            "versions": json.dumps(dict(versions), sort_keys=True, ensure_ascii=False),
+            "created": created,
+        },
+    )
+
+
+def write_run(path: str | os.PathLike[str], dataset: xarray.Dataset) -> None:
+    """Write `dataset` to `path` as HDF5 (netCDF 4): the whole file or nothing.
+
+    Raises:
+        OSError: It could not be written; an earlier file at `path` is intact.
+    """
+    packed = {"zlib": True, "complevel": 4, "shuffle": True}
+    encoding = dict.fromkeys(dataset.data_vars, packed)
+    image = dataset.to_netcdf(engine="h5netcdf", encoding=encoding)
+    atomic.write_bytes(Path(path), image)
+
+
+def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
+    """The Dataset of a run, in memory; the file is closed.
+
+    Args:
+        path: A run.h5, or the run directory that holds one.
+
+    Raises:
+        FileNotFoundError: There is none.
+        DamagedFile: It is truncated, changed, or not a run file.
+        ValueError: Written by a newer version of lth_keras.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / RUN_FILE
+    if not path.exists():
+        raise FileNotFoundError(
+            f"Expected: a {RUN_FILE} or a run directory that holds one. Received: {str(path)!r}, "
+            "which does not exist; the command that makes the run writes it"
+        )
+    try:
+        dataset = xarray.load_dataset(path, engine="h5netcdf")
+        version = int(dataset.attrs["schema_version"])
+    except PermissionError:
+        raise
+    except Exception as error:  # the reader raises errors of many kinds on a damaged file
+        raise DamagedFile(
+            f"Expected: a run file of lth_keras. Received: {str(path)!r}, truncated, damaged or "
+            f"foreign ({type(error).__name__}: {error})"
+        ) from error
+    if version != SCHEMA_VERSION:
+        raise ValueError(
+            f"Expected: schema_version {SCHEMA_VERSION}. Received: {version} in {str(path)!r}; "
+            "read it with the version of lth_keras that wrote it, or a newer one"
+        )
+    missing = [name for name in (*SCALARS, *CURVES) if name not in dataset]
+    if missing:
+        raise DamagedFile(f"Expected: a run file of lth_keras. Received: {path}, without {missing}")
+    return dataset
+
+
+def _branches(rows: list[_Row]) -> list[str]:
+    found = {row.branch for row in rows if row.level > 0} or {BRANCH_ORDER[0]}
+    return [b for b in BRANCH_ORDER if b in found] + sorted(found - {*BRANCH_ORDER, DENSE})
+
+
+def _attrs(meaning: Meaning) -> dict[str, str]:
+    return meaning._asdict()

@@ -1,0 +1,49 @@
+"""Names, units and meaning of what is measured at a level; one table for files and figures."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SCHEMA_VERSION = (
+    1  # of level files and of run.h5; raised when a reader of the old one would go wrong
+)
+
+
+class Meaning(NamedTuple):
+    """What a variable is, in words, and its unit ("1" for shares and counts without one)."""
+
+    long_name: str
+    units: str
+
+
+SCALAR_MEANING = {
+    "density": Meaning("share of prunable weights kept", "1"),
+    "early_stop_step": Meaning("step of least validation loss", "step"),
+    "test_accuracy_at_early_stop": Meaning(
+        "test accuracy at the step of least validation loss", "1"
+    ),
+    "test_accuracy_final": Meaning("test accuracy after the last step", "1"),
+    "seconds": Meaning("wall-clock time of training and evaluating the level", "s"),
+    "peak_memory_bytes": Meaning("peak resident memory of the process so far", "byte"),
+}
+CURVE_MEANING = {
+    "train_loss": Meaning("training loss, mean over the batches since the step before", "1"),
+    "validation_loss": Meaning("loss on the validation split", "1"),
+    "validation_accuracy": Meaning("accuracy on the validation split", "1"),
+    "test_loss": Meaning("loss on the test split", "1"),
+    "test_accuracy": Meaning("accuracy on the test split", "1"),
+}
+COORDINATE_MEANING = {
+    "trial": Meaning("seed of the trial", "1"),
+    "branch": Meaning("what is trained at a level", "1"),
+    "level": Meaning("number of prunings before training", "1"),
+    "step": Meaning("optimiser updates done when evaluated", "step"),
+    "weight": Meaning("prunable weight, by its place inside the model", "1"),
+}
+WEIGHT_DENSITY_MEANING = Meaning("share of the weight's entries kept", "1")
+
+SCALARS = tuple(SCALAR_MEANING)
+CURVES = tuple(CURVE_MEANING)
+
+DENSE = "dense"  # the branch that level 0 is stored under: trained once, shared by all branches
+BRANCH_ORDER = ("winning_ticket", "random_reinit", "random_mask")  # others follow, sorted

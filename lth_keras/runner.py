@@ -1,0 +1,194 @@
+"""Trials side by side: a search's tasks in this process or in worker processes."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from lth_keras.results import RunDirectory
+from lth_keras.search import LevelError, Run, Task, TicketSearch, is_ready, pending_tasks
+
+_CONTEXT = multiprocessing.get_context("spawn")
+
+
+class WorkerDiedError(RuntimeError):
+    """A worker process ended without an answer. Levels finished before are kept."""
+
+
+def run(
+    make_search: Callable[[], TicketSearch],
+    *,
+    trials: int = 1,
+    branches: Sequence[str] = ("winning_ticket",),
+    out: str | os.PathLike[str] = "runs",
+    keep_weights: str = "none",
+    workers: int = 1,
+    fresh_graphs: bool = False,
+    reporter: Any = None,
+) -> Run:
+    """Runs a search: in this process, or its tasks in worker processes that share the run's directory.
+
+    Workers take any task whose masks are finished, so they stay busy to the end. The numbers are the same for any
+    number of workers with the same threads per training.
+
+    Args:
+        make_search: makes the search, `() -> TicketSearch`; importable (a module's function or a
+            `functools.partial` of one) where there are worker processes, since each makes its own, data included.
+        trials, branches, out, keep_weights: as `TicketSearch.run`.
+        workers: trainings at a time.
+        fresh_graphs: every level in a worker process of its own that ends, so that its memory goes back whole; the
+            same bits, and slower for short levels.
+        reporter: see `lth_keras.progress.Reporter`.
+
+    Raises:
+        ValueError, LevelError, KeyboardInterrupt: as `TicketSearch.run`.
+        WorkerDiedError: where a worker process was killed, e.g. out of memory.
+    """
+    if workers < 1:
+        raise ValueError(f"Expected at least 1 worker. Received: {workers}.")
+    search = make_search()
+    if workers == 1 and not fresh_graphs:
+        return search.run(trials, branches, out, keep_weights=keep_weights, reporter=reporter)
+    directory, seeds, branches = search.prepare(trials, branches, out, keep_weights)
+    pending = pending_tasks(directory.finished(), seeds, branches, search.levels)
+    pool = _Pool(make_search, directory, keep_weights, workers, fresh_graphs)
+    try:
+        pool.run(pending, reporter)
+    finally:
+        pool.close()
+        if directory.finished():
+            directory.write_run()
+    return Run(search, directory)
+
+
+class _Pool:
+    """Worker processes that each train one task at a time."""
+
+    def __init__(
+        self,
+        make_search: Callable[[], TicketSearch],
+        directory: RunDirectory,
+        keep_weights: str,
+        workers: int,
+        fresh_graphs: bool,
+    ) -> None:
+        self._arguments = (make_search, directory.path, keep_weights)
+        self._directory = directory
+        self._size = workers
+        self._fresh = fresh_graphs
+        self._idle: list[tuple[Any, Connection]] = []
+        self._busy: dict[Connection, tuple[Any, Task]] = {}
+
+    def run(self, pending: list[Task], reporter: Any) -> None:
+        """Does the tasks in order, each as soon as what it builds on is finished."""
+        finished = self._directory.finished()
+        while pending or self._busy:
+            ready = [task for task in pending if is_ready(task, finished)]
+            for task in ready[: self._size - len(self._busy)]:
+                pending.remove(task)
+                self._start(task)
+            for connection in wait(list(self._busy)):
+                assert isinstance(connection, Connection)
+                process, task = self._busy[connection]
+                try:
+                    kind, *content = connection.recv()
+                except EOFError:
+                    process.join()
+                    raise WorkerDiedError(
+                        f"The worker process for {task} died ({_reason(process.exitcode)}). Finished levels are kept "
+                        f"in {self._directory.path}; the same command resumes."
+                    ) from None
+                if kind == "error":
+                    raise content[0]
+                if reporter is not None:
+                    getattr(reporter, kind)(task, *content)
+                if kind == "finished":
+                    finished.add(task)
+                    del self._busy[connection]
+                    self._rest(process, connection)
+
+    def close(self) -> None:
+        """Ends all worker processes; a level in training is lost, files are not, since they are renamed when whole."""
+        connections = [*self._busy, *(connection for _, connection in self._idle)]
+        for process in [process for process, _ in (*self._busy.values(), *self._idle)]:
+            process.terminate()
+            process.join()
+        for connection in connections:
+            connection.close()
+        self._busy, self._idle = {}, []
+
+    def _start(self, task: Task) -> None:
+        if self._idle:
+            process, connection = self._idle.pop()
+        else:
+            connection, theirs = _CONTEXT.Pipe()
+            process = _CONTEXT.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
+            process.start()
+            theirs.close()
+        connection.send(task)
+        self._busy[connection] = (process, task)
+
+    def _rest(self, process: Any, connection: Connection) -> None:
+        if not self._fresh:
+            self._idle.append((process, connection))
+            return
+        connection.close()
+        process.join()
+
+
+class _PipeReporter:
+    """Sends progress to the parent process."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._send = connection.send
+
+    def started(self, task: Task, steps: int) -> None:
+        self._send(("started", steps))
+
+    def advanced(self, task: Task, done: int, steps: int) -> None:
+        self._send(("advanced", done, steps))
+
+    def finished(self, task: Task, scalars: dict[str, float]) -> None:
+        self._send(("finished", scalars))
+
+
+def _work(connection: Connection, make_search: Callable[[], TicketSearch], path: Any, keep_weights: str) -> None:
+    """A worker process: trains the tasks it is sent until the parent closes the connection, or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it ends its workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        search = None
+        while True:
+            task = connection.recv()
+            try:
+                search = search or make_search()
+                search.train_level(
+                    RunDirectory.load(path), task, keep_weights=keep_weights, reporter=_PipeReporter(connection)
+                )
+            except Exception as error:  # the parent raises it
+                connection.send(("error", _sendable(error)))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _sendable(error: Exception) -> Exception:
+    return error if isinstance(error, LevelError | ValueError | OSError | MemoryError) else LevelError(repr(error))
+
+
+def _reason(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        return f"{name}, possibly for lack of memory" if name == "SIGKILL" else name
+    return f"exit code {exitcode}"

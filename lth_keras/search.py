@@ -1,0 +1,388 @@
+"""The level loop: train, score, prune, rewind, repeat; one resumable unit per trial, branch and level."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import psutil
+
+from lth_keras import seeds
+from lth_keras.branches import BRANCHES, DENSE, WINNING_TICKET, check_branches
+from lth_keras.criteria import Criterion, State, criterion
+from lth_keras.masking import set_mask
+from lth_keras.masks import Mask
+from lth_keras.network import Network, check_cadence
+from lth_keras.pruning import global_count, keep_highest, layer_counts, resolve_rates
+from lth_keras.rewinding import check_rewind
+from lth_keras.results import LevelResult, RunDirectory, open_run
+from lth_keras.training import Curves, NonFiniteLossError, set_threads
+
+KEEP_WEIGHTS = ("none", "last", "all")
+SCOPES = ("layer", "global")
+
+
+class Task(NamedTuple):
+    """One training of a search: a trial (its seed), a branch (`dense` at level 0) and a level."""
+
+    seed: int
+    branch: str
+    level: int
+
+    def __str__(self) -> str:
+        return f"trial {self.seed}, {self.branch}, level {self.level}"
+
+
+class LevelError(RuntimeError):
+    """A level could not be trained; the message names trial, branch and level. Levels finished before are kept."""
+
+
+def pending_tasks(
+    finished: Iterable[tuple[int, str, int]], trials: Sequence[int], branches: Sequence[str], levels: int
+) -> list[Task]:
+    """Every unfinished task of a search, in the order to do them in: winning tickets lead, since others wait for them."""
+    done = set(finished)
+    wanted = [Task(seed, DENSE, 0) for seed in trials]
+    wanted += [Task(seed, branch, n) for seed in trials for n in range(1, levels + 1) for branch in branches]
+    order = {name: i for i, name in enumerate((DENSE, *branches))}
+    wanted.sort(key=lambda task: (task.seed, task.level, order[task.branch]))
+    return [task for task in wanted if task not in done]
+
+
+def is_ready(task: Task, finished: set[tuple[int, str, int]]) -> bool:
+    """Whether the tasks whose masks this one builds on are finished."""
+    if task.level == 0:
+        return True
+    if task.branch == WINNING_TICKET:
+        return Task(task.seed, DENSE if task.level == 1 else WINNING_TICKET, task.level - 1) in finished
+    own = task.level == 1 or Task(task.seed, task.branch, task.level - 1) in finished
+    return own and Task(task.seed, WINNING_TICKET, task.level) in finished
+
+
+@dataclass
+class TicketSearch:
+    """Iterative pruning with rewinding: the search for winning tickets of Frankle & Carbin (2019), arXiv:1803.03635.
+
+    Args:
+        build: makes the Keras model, `() -> keras.Model`. Its initialisers are drawn with each trial's seed.
+        data: train, validation and test as attributes or keys, each a pair (x, y); or a function of the trial's seed
+            that returns them, where the validation split is drawn per trial.
+        optimizer: makes the optimiser, `() -> keras.Optimizer`.
+        loss: as Keras' `compile` takes it.
+        rates: share of the remaining weights pruned per level, in [0, 1): one number, or by kind of layer,
+            `{"dense": 0.2, "conv": 0.15, "embedding": 0.2, "output": 0.1}`.
+        levels: number of prunings; levels + 1 trainings.
+        steps: optimiser updates per level; or give `epochs`.
+        epochs: passes of floor(n / batch_size) full batches; or give `steps`.
+        batch_size: examples per step.
+        evaluate_every: steps between evaluations on the validation split.
+        test_every: steps between evaluations on the test split, a multiple of `evaluate_every`; ten times it by default.
+        criterion: name or function that scores weights at the end of a level's training.
+        scope: `layer` ranks weights within their layer, `global` across all layers (then one rate).
+        rewind: where tickets restart: `init`, the initial weights.
+        min_per_layer: weights that every layer keeps at least.
+        seed: of trial 0; trial i has seed + i.
+        jit_compile: whether to compile with XLA; None decides by the model (see `Network`).
+        name: names the run's directory.
+        config: JSON values that identify the run; by default the parameters above, the model's and the optimiser's
+            configuration and a digest of the data.
+        threads: threads per training; None leaves the backend's own number. Other threads give other bits, so a run
+            records them and is resumed with the same.
+
+    Raises:
+        ValueError: for parameters out of range or unknown names.
+
+    Example:
+        >>> search = TicketSearch(
+        ...     build=lenet_300_100, data=splits, optimizer=lambda: keras.optimizers.Adam(1.2e-3),
+        ...     loss="sparse_categorical_crossentropy", rates={"dense": 0.2, "output": 0.1},
+        ...     levels=20, steps=20_000, batch_size=60,
+        ... )
+        >>> run = search.run(trials=5, branches=("winning_ticket", "random_reinit"), out="runs")
+        >>> run.dataset.test_accuracy_at_early_stop.mean("trial")
+    """
+
+    build: Callable[[], keras.Model]
+    data: Any
+    optimizer: Callable[[], keras.Optimizer]
+    loss: Any
+    rates: float | Mapping[str, float]
+    levels: int
+    steps: int | None = None
+    epochs: int | None = None
+    batch_size: int = 60
+    evaluate_every: int = 100
+    test_every: int | None = None
+    criterion: str | Criterion = "magnitude"
+    scope: str = "layer"
+    rewind: str = "init"
+    min_per_layer: int = 1
+    seed: int = 0
+    jit_compile: bool | None = None
+    name: str = "search"
+    config: Mapping[str, Any] | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        self._score = criterion(self.criterion)
+        check_rewind(self.rewind)
+        self.test_every = check_cadence(self.evaluate_every, self.test_every)
+        if self.scope not in SCOPES:
+            raise ValueError(f"Expected scope to be one of {SCOPES}. Received: {self.scope!r}.")
+        if self.scope == "global" and not isinstance(self.rates, int | float):
+            raise ValueError(f"Expected one rate for global scope. Received: {self.rates!r}.")
+        for rate in self.rates.values() if isinstance(self.rates, Mapping) else [self.rates]:
+            if not 0 <= rate < 1:
+                raise ValueError(f"Expected rates in [0, 1), the share pruned per level. Received: {self.rates!r}.")
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(f"Expected steps or epochs. Received: steps={self.steps}, epochs={self.epochs}.")
+        for field, least in (("levels", 0), ("steps", 1), ("epochs", 1), ("batch_size", 1), ("threads", 1), ("seed", 0)):
+            value = getattr(self, field)
+            if value is not None and value < least:
+                raise ValueError(f"Expected {field} to be at least {least}. Received: {value}.")
+
+    def run(
+        self,
+        trials: int = 1,
+        branches: Sequence[str] = (WINNING_TICKET,),
+        out: str | os.PathLike[str] = "runs",
+        *,
+        keep_weights: str = "none",
+        reporter: Any = None,
+    ) -> Run:
+        """Trains what is not finished, in this process, and writes run.h5. Asked again, it resumes or extends the run.
+
+        Args:
+            trials: number of seeds.
+            branches: what to train at each level, `winning_ticket` among them.
+            out: directory for runs.
+            keep_weights: final weights to store in the level files: `none`, `last` (level) or `all`.
+            reporter: shows progress; see `lth_keras.progress.Reporter`. None shows nothing.
+
+        Raises:
+            ValueError: for zero trials, unknown branches, or a run directory made with other parameters.
+            LevelError: where a level's loss is not finite; finished levels are kept.
+            KeyboardInterrupt: on Ctrl-C, after run.h5 is written with what is finished.
+        """
+        directory, seeds_of_trials, branches = self.prepare(trials, branches, out, keep_weights)
+        try:
+            for task in pending_tasks(directory.finished(), seeds_of_trials, branches, self.levels):
+                self.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
+        finally:
+            if directory.finished():
+                directory.write_run()
+        return Run(self, directory)
+
+    def prepare(
+        self, trials: int, branches: Sequence[str], out: str | os.PathLike[str], keep_weights: str
+    ) -> tuple[RunDirectory, list[int], tuple[str, ...]]:
+        """Checks what is asked for and opens the run's directory, damaged level files set aside.
+
+        Returns:
+            The directory, the seeds of the trials, and the branches in their fixed order.
+        """
+        if trials < 1:
+            raise ValueError(f"Expected at least 1 trial. Received: {trials}.")
+        if keep_weights not in KEEP_WEIGHTS:
+            raise ValueError(f"Expected keep_weights to be one of {KEEP_WEIGHTS}. Received: {keep_weights!r}.")
+        branches = check_branches(branches)
+        directory = RunDirectory.open(out, self.name, self.identity, threads=self.threads)
+        for task in directory.finished():
+            directory.read(*task)
+        return directory, [self.seed + i for i in range(trials)], branches
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """JSON values that decide the numbers of a run; the name of its directory is a hash of them."""
+        if self.config is not None:
+            return self.config
+        from lth_keras.identity import describe
+
+        return describe(self)
+
+    @cached_property
+    def network(self) -> Network:
+        """The network that all levels, branches and trials of this process use; built at first use."""
+        if self.threads is not None:
+            set_threads(self.threads)
+        return Network(
+            self.build,
+            optimizer=self.optimizer,
+            loss=self.loss,
+            batch_size=self.batch_size,
+            evaluate_every=self.evaluate_every,
+            test_every=self.test_every,
+            jit_compile=self.jit_compile,
+        )
+
+    def train_level(
+        self, directory: RunDirectory, task: Task, *, keep_weights: str = "none", reporter: Any = None
+    ) -> LevelResult:
+        """Trains one task from what is in the run's directory, writes its level file and returns what is in it."""
+        started = time.perf_counter()
+        network, initial = self._trial(task.seed)
+        mask = self._mask(directory, task)
+        network.rewind(self._start(task, initial), mask)
+        steps = self._steps(task.seed)
+        if reporter is not None:
+            reporter.started(task, steps)
+        try:
+            curves = network.train(
+                steps,
+                seed=task.seed,
+                names=("level", task.level),
+                progress=None if reporter is None else lambda done, total: reporter.advanced(task, done, total),
+            )
+        except NonFiniteLossError as error:
+            raise LevelError(f"In {task}: {error} Finished levels are kept in {directory.path}.") from error
+        final = network.weights
+        result = LevelResult(
+            seed=task.seed,
+            branch=task.branch,
+            level=task.level,
+            mask=mask,
+            next_mask=self._next_mask(directory, task, mask, initial, final),
+            step=curves.step,
+            curves={name: getattr(curves, name) for name in Curves.__dataclass_fields__ if name != "step"},
+            scalars={
+                "density": mask.density,
+                "early_stop_step": float(curves.early_stop_step),
+                "test_accuracy_at_early_stop": network.evaluate_best("test")[1],
+                "test_accuracy_final": float(curves.test_accuracy[-1]),
+                "seconds": time.perf_counter() - started,
+                "peak_memory_bytes": float(peak_memory_bytes()),
+            },
+            weights=final if keep_weights == "all" or (keep_weights == "last" and task.level == self.levels) else None,
+        )
+        directory.write(result)
+        if reporter is not None:
+            reporter.finished(task, result.scalars)
+        return result
+
+    def _trial(self, seed: int) -> tuple[Network, Mapping[str, np.ndarray]]:
+        """The network with the trial's data, and the trial's initial weights."""
+        if self.__dict__.get("_loaded") != seed:
+            self.network.load(self.data(seed) if callable(self.data) else self.data)
+            self._initial = self.network.draw_weights(seed, "initial")
+            self._loaded = seed
+        return self.network, self._initial
+
+    def _steps(self, seed: int) -> int:
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return self.epochs * self.network.steps_per_epoch
+
+    def _start(self, task: Task, initial: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        if task.level == 0:
+            return initial
+        draw = lambda level: self.network.draw_weights(task.seed, task.branch, level)  # noqa: E731
+        return BRANCHES[task.branch].weights(initial, draw, task.level)
+
+    def _mask(self, directory: RunDirectory, task: Task) -> Mask:
+        """The mask that a task trains under."""
+        if task.level == 0:
+            return Mask.ones(self.network.mask.shapes)
+        winning = _required(directory, _before(Task(task.seed, WINNING_TICKET, task.level))).next_mask
+        if task.branch == WINNING_TICKET:
+            return winning
+        if task.level > 1:
+            return _required(directory, _before(task)).next_mask
+        return BRANCHES[task.branch].mask(Mask.ones(winning.shapes), winning, task.seed, 1)
+
+    def _next_mask(
+        self,
+        directory: RunDirectory,
+        task: Task,
+        mask: Mask,
+        initial: Mapping[str, np.ndarray],
+        final: Mapping[str, np.ndarray],
+    ) -> Mask:
+        """The mask of the branch's next level; of the winning ticket's after level 0."""
+        level = task.level + 1
+        if task.branch not in (DENSE, WINNING_TICKET):
+            winning = _required(directory, Task(task.seed, WINNING_TICKET, task.level)).next_mask
+            return BRANCHES[task.branch].mask(mask, winning, task.seed, level)
+        scores = self._score(State(final, mask, seeds.stream(task.seed, "criterion", level), initial))
+        keep: int | dict[str, int]
+        if isinstance(self.rates, Mapping) or self.scope == "layer":
+            rates = resolve_rates(self.rates, self.network.kinds)
+            keep = layer_counts(mask.sizes, rates, level, self.min_per_layer)
+        else:
+            keep = global_count(mask.size, self.rates, level)
+        ties = seeds.stream(task.seed, "ties", level)
+        return keep_highest(scores, mask, keep, generator=ties, min_per_layer=self.min_per_layer)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a search has done: its directory, results and tickets."""
+
+    search: TicketSearch
+    directory: RunDirectory
+
+    @cached_property
+    def dataset(self) -> Any:
+        """The xarray Dataset of run.h5; docs/results.md says what is in it."""
+        return open_run(self.directory.path)
+
+    def ticket(
+        self, trial: int, level: int, weights: str = "rewound", *, branch: str = WINNING_TICKET
+    ) -> keras.Model:
+        """A ticket as a masked Keras model, not compiled.
+
+        Args:
+            trial: the trial's seed, as in the coordinate `trial`.
+            level: times pruned.
+            weights: `rewound`, where its training starts, or `final`, where it ended (see `keep_weights`).
+            branch: which branch's.
+
+        Raises:
+            ValueError: for a level that is not finished, or final weights that were not kept.
+        """
+        if weights not in ("rewound", "final"):
+            raise ValueError(f"Expected weights to be 'rewound' or 'final'. Received: {weights!r}.")
+        task = Task(trial, branch if level else DENSE, level)
+        result = _required(self.directory, task, weights=weights == "final")
+        if weights == "final" and result.weights is None:
+            raise ValueError(
+                f"Final weights were not kept for {task}. Run the search with keep_weights='all', or train the ticket."
+            )
+        network = Network(self.search.build, optimizer=self.search.optimizer, loss=self.search.loss, batch_size=1)
+        values = result.weights
+        if values is None:
+            initial = network.draw_weights(trial, "initial")
+            draw = lambda n: network.draw_weights(trial, branch, n)  # noqa: E731
+            values = BRANCHES[branch].weights(initial, draw, level) if level else initial
+        network.rewind(values, result.mask)
+        set_mask(network.model, result.mask)
+        return network.model
+
+
+def peak_memory_bytes() -> int:
+    """The most resident memory that this process has had so far, in bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return int(psutil.Process().memory_info().peak_wset)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _before(task: Task) -> Task:
+    level = task.level - 1
+    return Task(task.seed, task.branch if level else DENSE, level)
+
+
+def _required(directory: RunDirectory, task: Task, *, weights: bool = False) -> LevelResult:
+    result = directory.read(*task, weights=weights)
+    if result is None:
+        raise ValueError(f"Expected a finished level for {task} in {directory.path}. Received: none. Run the search.")
+    return result

@@ -1,0 +1,42 @@
+"""Compiled training: the only room that knows a backend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from lth_keras.training.loop import Curves, NonFiniteLossError, train
+from lth_keras.training.order import BatchOrder
+
+if TYPE_CHECKING:
+    from lth_keras.training.program import Program
+
+__all__ = ["BatchOrder", "Curves", "NonFiniteLossError", "make_program", "set_threads", "train"]
+
+
+def _backend() -> Any:
+    name = keras.backend.backend()
+    if name == "tensorflow":
+        from lth_keras.training import tensorflow
+
+        return tensorflow
+    raise RuntimeError(
+        f"Expected the Keras backend to be tensorflow. Received: {name!r}. Set KERAS_BACKEND=tensorflow before the "
+        "first import of keras."
+    )
+
+
+def make_program(*args: Any, **kwargs: Any) -> Program:
+    """The compiled training program of Keras' active backend; arguments as `TensorFlowProgram`."""
+    program: Program = _backend().TensorFlowProgram(*args, **kwargs)
+    return program
+
+
+def set_threads(threads: int) -> None:
+    """Sets how many threads one operation may use; only before the backend has run anything in this process.
+
+    Raises:
+        RuntimeError: where the backend is already initialised with another number.
+    """
+    _backend().set_threads(threads)

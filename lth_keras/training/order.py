@@ -1,0 +1,43 @@
+"""The order in which training examples are seen."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class BatchOrder:
+    """Batches of one training: every epoch is floor(n / batch) full batches of a fresh permutation.
+
+    Drawn in numpy, so both backends, and a resumed run, see the same order from the same generator.
+
+    Args:
+        examples: number of training examples, at least `batch_size`.
+        batch_size: examples per step.
+        generator: the stream that decides the permutations.
+    """
+
+    def __init__(self, examples: int, batch_size: int, generator: np.random.Generator) -> None:
+        if not 1 <= batch_size <= examples:
+            raise ValueError(f"Expected a batch_size from 1 to {examples} (the training examples). Received: {batch_size}.")
+        self._examples = examples
+        self._batch_size = batch_size
+        self._generator = generator
+        self._left = np.empty((0, batch_size), np.int32)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in one pass over the data."""
+        return self._examples // self._batch_size
+
+    def take(self, steps: int) -> np.ndarray:
+        """Indices of the next batches: int32, `(steps, batch_size)`."""
+        parts, missing = [], steps
+        while missing > 0:
+            if not len(self._left):
+                permutation = self._generator.permutation(self._examples).astype(np.int32)
+                full = self.steps_per_epoch * self._batch_size
+                self._left = permutation[:full].reshape(-1, self._batch_size)
+            parts.append(self._left[:missing])
+            self._left = self._left[missing:]
+            missing -= len(parts[-1])
+        return np.concatenate(parts)

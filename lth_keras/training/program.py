@@ -1,0 +1,65 @@
+"""What a backend must provide, and the parts of it that need no backend."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import keras
+import numpy as np
+
+
+class Evaluations(NamedTuple):
+    """Evaluations made during one call: one entry each, in the order of their steps.
+
+    Attributes:
+        step: int, optimiser updates done.
+        train_loss: mean loss of the batches since the evaluation before.
+        validation_loss: mean over the validation split, without regularisation terms.
+        validation_accuracy: fraction in [0, 1].
+    """
+
+    step: np.ndarray
+    train_loss: np.ndarray
+    validation_loss: np.ndarray
+    validation_accuracy: np.ndarray
+
+
+class Program(Protocol):
+    """A compiled training program: data, weights, masks and optimiser state are its inputs, so it is built once."""
+
+    capacity: int
+    """The most steps one call can take."""
+
+    def load(self, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> None:
+        """Puts the data on the device."""
+
+    def reset(self) -> None:
+        """Puts the optimiser back to its state after build and forgets the best weights."""
+
+    def advance(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
+        """Trains on the batches of `order`, `(steps, batch)`, after `start` of `total` steps.
+
+        Returns the evaluations that fell due (every `evaluate_every` steps and after the last), and the first step whose
+        loss was not finite, or None.
+        """
+
+    def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+        """Mean loss (without regularisation terms) and accuracy of the weights as they are."""
+
+    def best_weights(self) -> list[np.ndarray]:
+        """The weights of least validation loss since the reset, in the order of the `weights` given at construction."""
+
+
+def accuracy_function(y: Any, output_shape: tuple[int | None, ...]) -> Any:
+    """The accuracy that Keras' `metrics=["accuracy"]` stands for, per example, for these labels and outputs."""
+    if output_shape[-1] == 1:
+        return keras.metrics.binary_accuracy
+    if len(y.shape) < len(output_shape) or y.shape[-1] == 1:
+        return keras.metrics.sparse_categorical_accuracy
+    return keras.metrics.categorical_accuracy
+
+
+def loss_function(loss: Any) -> Any:
+    """A loss as Keras' `compile` takes it, as a function (y, outputs) -> scalar mean."""
+    function = keras.losses.get(loss)
+    return lambda y, outputs: keras.ops.mean(function(y, outputs))

@@ -1,0 +1,197 @@
+"""The compiled training program on TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lth_keras.training.program import Evaluations, accuracy_function, loss_function
+
+_ORDER_BYTES = 4 << 20
+_NEVER = np.int32(np.iinfo(np.int32).max)
+
+
+def set_threads(threads: int) -> None:
+    """Sets the threads of one TensorFlow operation; only before TensorFlow has run anything in this process.
+
+    Raises:
+        RuntimeError: where TensorFlow is already initialised with another number.
+    """
+    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+
+
+class TensorFlowProgram:
+    """Many training steps, with evaluation and the best weights kept, in one call of one `tf.function`.
+
+    It is traced and compiled once. Model variables, masks, optimiser variables and the copy of the best weights are
+    resources that it reads and writes in place; data and batch order are arguments.
+
+    Args:
+        model: a built Keras model.
+        optimizer: a Keras optimiser of its own; built here.
+        loss: as Keras' `compile` takes it.
+        weights: the Keras variables to keep the best values of.
+        batch_size: examples per step.
+        evaluate_every: steps between evaluations on the validation split.
+        evaluation_batch_size: examples per forward pass of an evaluation.
+        jit_compile: whether to compile with XLA.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        loss: Any,
+        weights: Sequence[Any],
+        *,
+        batch_size: int,
+        evaluate_every: int,
+        evaluation_batch_size: int,
+        jit_compile: bool,
+    ) -> None:
+        self._model = model
+        self._optimizer = optimizer
+        self._loss = loss_function(loss)
+        self._weights = list(weights)
+        self._batch_size = batch_size
+        self._every = evaluate_every
+        self._evaluation_batch_size = evaluation_batch_size
+        self._trainable = model.trainable_variables
+        optimizer.build(self._trainable)
+        self._optimizer_start = [np.array(v) for v in optimizer.variables]
+        self._best = [tf.Variable(v.value, trainable=False) for v in self._weights]
+        # A call's batch order has a fixed shape, so that there is one compilation; unused rows are not looked at.
+        self.capacity = max(1, min(4096, _ORDER_BYTES // (4 * batch_size)))
+        self._advance = tf.function(self._steps, autograph=False, jit_compile=jit_compile)
+        self._evaluate = tf.function(self._evaluation, autograph=False, jit_compile=jit_compile)
+
+    def load(self, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> None:
+        """Puts the data on the device; see `Program.load`."""
+        self._train = tuple(tf.constant(part) for part in train)
+        self._validation = tuple(tf.constant(part) for part in validation)
+
+    def reset(self) -> None:
+        """Puts the optimiser back to its start; see `Program.reset`."""
+        for variable, value in zip(self._optimizer.variables, self._optimizer_start, strict=True):
+            variable.assign(value)
+        self._best_loss = tf.constant(np.inf, tf.float32)
+        self._loss_sum = tf.constant(0.0, tf.float32)
+
+    def advance(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
+        """Trains on the batches of `order`; see `Program.advance`."""
+        padded = np.zeros((self.capacity, self._batch_size), np.int32)
+        padded[: len(order)] = order
+        stop = start + len(order)
+        self._loss_sum, self._best_loss, first_bad, curves = self._advance(
+            *self._train, *self._validation, padded, *map(tf.constant, (start, stop, total)), self._best_loss, self._loss_sum
+        )
+        step = np.arange(start // self._every + 1, stop // self._every + 1) * self._every
+        if stop == total and total % self._every:
+            step = np.append(step, total)
+        values = curves.numpy()[:, : len(step)]
+        bad = int(first_bad)
+        return Evaluations(step, *values), None if bad == _NEVER else bad
+
+    def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+        """Mean loss and accuracy; see `Program.evaluate`."""
+        loss, accuracy = self._evaluate(tf.constant(x), tf.constant(y))
+        return float(loss), float(accuracy)
+
+    def best_weights(self) -> list[np.ndarray]:
+        """The weights of least validation loss; see `Program.best_weights`."""
+        return [v.numpy() for v in self._best]
+
+    def _steps(
+        self,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        x_validation: tf.Tensor,
+        y_validation: tf.Tensor,
+        order: tf.Tensor,
+        start: tf.Tensor,
+        stop: tf.Tensor,
+        total: tf.Tensor,
+        best_loss: tf.Tensor,
+        loss_sum: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        """Steps `start` + 1 to `stop`, in segments that end where an evaluation falls due."""
+        every = tf.constant(self._every)
+        slots = self.capacity // self._every + 2
+
+        def step(i: tf.Tensor, loss_sum: tf.Tensor, bad: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            batch = tf.gather(order, i - start)  # not order[...]: XLA would compile anew for every start
+            loss = self._train_step(tf.gather(x, batch), tf.gather(y, batch))
+            bad = tf.where(tf.math.is_finite(loss), bad, tf.minimum(bad, i + 1))
+            return i + 1, loss_sum + loss, bad
+
+        def evaluate(
+            i: tf.Tensor, slot: tf.Tensor, loss_sum: tf.Tensor, best_loss: tf.Tensor, curves: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
+            loss, accuracy = self._evaluation(x_validation, y_validation)
+            tf.cond(loss < best_loss, self._keep_best, lambda: tf.constant(0))
+            since = i - (i - 1) // every * every
+            row = tf.stack([loss_sum / tf.cast(since, tf.float32), loss, accuracy])
+            curves = tf.tensor_scatter_nd_update(tf.transpose(curves), [[slot]], [row])
+            return slot + 1, tf.zeros_like(loss_sum), tf.minimum(best_loss, loss), tf.transpose(curves)
+
+        def segment(
+            i: tf.Tensor, slot: tf.Tensor, loss_sum: tf.Tensor, bad: tf.Tensor, best_loss: tf.Tensor, curves: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
+            end = tf.minimum(stop, (i // every + 1) * every)
+            i, loss_sum, bad = tf.while_loop(lambda i, *_: i < end, step, (i, loss_sum, bad), parallel_iterations=1)
+            due = (i % every == 0) | (i == total)
+            slot, loss_sum, best_loss, curves = tf.cond(
+                due,
+                lambda: evaluate(i, slot, loss_sum, best_loss, curves),
+                lambda: (slot, loss_sum, best_loss, curves),
+            )
+            return i, slot, loss_sum, bad, best_loss, curves
+
+        initial = (start, tf.constant(0), loss_sum, tf.constant(_NEVER), best_loss, tf.zeros((3, slots)))
+        _, _, loss_sum, bad, best_loss, curves = tf.while_loop(
+            lambda i, *_: i < stop, segment, initial, parallel_iterations=1
+        )
+        return loss_sum, best_loss, bad, curves
+
+    def _train_step(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = self._loss(y, self._model(x, training=True))
+            objective = self._optimizer.scale_loss(tf.add_n([loss, *self._model.losses]))
+        self._optimizer.apply(tape.gradient(objective, self._trainable), self._trainable)
+        return tf.cast(loss, tf.float32)
+
+    def _keep_best(self) -> tf.Tensor:
+        for best, variable in zip(self._best, self._weights, strict=True):
+            best.assign(variable.value)
+        return tf.constant(0)
+
+    def _evaluation(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean loss and accuracy over a split, in batches of a fixed size and one of what remains."""
+        examples, size = x.shape[0], self._evaluation_batch_size
+        accuracy = accuracy_function(y, self._model.output_shape)
+
+        def sums(start: Any, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+            part = tf.slice(y, [start] + [0] * (y.shape.rank - 1), [size, *y.shape[1:]])
+            outputs = self._model(tf.slice(x, [start] + [0] * (x.shape.rank - 1), [size, *x.shape[1:]]), training=False)
+            loss = tf.cast(self._loss(part, outputs), tf.float32) * size
+            return loss, tf.reduce_sum(tf.cast(accuracy(part, outputs), tf.float32))
+
+        def add(i: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            more_loss, more_correct = sums(i * size, size)
+            return i + 1, loss + more_loss, correct + more_correct
+
+        full = examples // size
+        loss = correct = tf.constant(0.0)
+        if full:
+            _, loss, correct = tf.while_loop(
+                lambda i, *_: i < full, add, (tf.constant(0), loss, correct), parallel_iterations=1
+            )
+        if examples % size:
+            rest_loss, rest_correct = sums(full * size, examples % size)
+            loss, correct = loss + rest_loss, correct + rest_correct
+        return loss / examples, correct / examples

@@ -1,0 +1,222 @@
+"""Run directories: named by their parameters, resumable, and careful with what is in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import xarray
+
+from lth_keras.results import LevelResult, RunDirectory, open_run, read_level
+from tests.results.synthetic import level_result, levels_of
+
+CONFIG = {"steps": 2000, "rates": {"dense": 0.2, "output": 0.1}, "rewind": "init"}
+
+
+def opened(out: Path, **options: int) -> RunDirectory:
+    return RunDirectory.open(out, "digits", CONFIG, **options)
+
+
+def test_the_name_depends_on_the_parameters_and_not_on_their_order(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    assert run.path.parent == tmp_path and run.path.name.startswith("digits-")
+    assert len(run.path.name) == len("digits-") + 8
+    assert RunDirectory.open(tmp_path, "digits", dict(reversed(CONFIG.items()))).path == run.path
+    assert RunDirectory.open(tmp_path, "digits", {**CONFIG, "steps": 2001}).path != run.path
+
+
+def test_the_hash_is_the_documented_one(tmp_path: Path) -> None:
+    assert RunDirectory.open(tmp_path, "x", {"b": [1, 2.5], "a": None}).path.name == "x-e57f5d37"
+
+
+def test_opening_again_keeps_the_record(tmp_path: Path) -> None:
+    first = opened(tmp_path, threads=2)
+    before = (first.path / "config.json").read_bytes()
+    again = opened(tmp_path, threads=2)
+    assert (first.path / "config.json").read_bytes() == before
+    assert again.config == CONFIG and again.threads == 2 and again.experiment == "digits"
+    assert opened(tmp_path).threads == 2
+    assert set(json.loads(before)) == {"experiment", "config", "versions", "created", "threads"}
+    assert "numpy" in again.versions
+
+
+def test_another_number_of_threads_is_refused(tmp_path: Path) -> None:
+    assert RunDirectory.recorded_threads(tmp_path, "digits", CONFIG) is None
+    opened(tmp_path, threads=2)
+    assert RunDirectory.recorded_threads(tmp_path, "digits", CONFIG) == 2
+    with pytest.raises(ValueError, match="made with 2 threads.*pass --threads 2 or .*--out"):
+        opened(tmp_path, threads=1)
+
+
+def test_a_config_changed_by_hand_is_refused_and_named(tmp_path: Path) -> None:
+    path = opened(tmp_path).path / "config.json"
+    record = json.loads(path.read_text())
+    record["config"]["rates"]["dense"] = 0.3
+    del record["config"]["steps"]
+    record["config"]["extra"] = 1
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="rates.dense=0.3, expected 0.2") as error:
+        opened(tmp_path)
+    assert "steps missing" in str(error.value) and "extra=1 unexpected" in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"experiment": "digits"}'])
+def test_a_broken_record_is_refused(tmp_path: Path, text: str) -> None:
+    (opened(tmp_path).path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match="config.json"):
+        opened(tmp_path)
+
+
+def test_an_output_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="output directory that can be written.*choose another"):
+        opened(tmp_path / "file" / "runs")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind the super-user")
+def test_an_unwritable_output_directory_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError, match="choose another with --out"):
+        opened(tmp_path)
+
+
+def test_the_kind_of_the_error_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(PermissionError, match="Permission denied.*choose another with --out"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\\b", ".hidden", "x\0"])
+def test_names_that_leave_the_directory_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="part of a path"):
+        RunDirectory.open(tmp_path, name, CONFIG)
+    with pytest.raises(ValueError, match="part of a path"):
+        opened(tmp_path).level_path(0, name, 1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}])
+def test_a_config_that_is_not_json_is_refused(tmp_path: Path, value: object) -> None:
+    with pytest.raises(TypeError, match="JSON"):
+        RunDirectory.open(tmp_path, "digits", {"x": value})
+
+
+def test_level_paths(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    path = run.level_path(7, "random_reinit", 3)
+    assert path == run.path / "levels/seed_7/random_reinit/level_03.h5"
+    assert run.level_path(7, "random_reinit", 0) == run.path / "levels/seed_7/dense/level_00.h5"
+
+
+def test_levels_are_written_found_and_read(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    assert run.finished() == set() and run.read(0, "winning_ticket", 1) is None
+    for result in (level_result(0, level=0), level_result(0, level=1), level_result(-4, "b", 12)):
+        run.write(result)
+    assert run.finished() == {(0, "dense", 0), (0, "winning_ticket", 1), (-4, "b", 12)}
+    read = run.read(0, "random_mask", 0)
+    assert read is not None and read.branch == "dense" and read.level == 0
+    assert opened(tmp_path).finished() == run.finished()
+
+
+def test_files_that_are_no_levels_are_not_finished(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    run.write(level_result(0, level=1))
+    folder = run.level_path(0, "winning_ticket", 1).parent
+    for name in (".level_02.h5.12-ab.tmp", "level_03.h5.damaged", "notes.h5"):
+        (folder / name).write_text("")
+    assert run.finished() == {(0, "winning_ticket", 1)}
+
+
+def test_a_truncated_level_is_set_aside_with_a_notice(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    path = run.level_path(0, "winning_ticket", 2)
+    for damage in ("first", "second"):
+        run.write(level_result(0, level=2))
+        path.write_bytes(path.read_bytes()[:900] + damage.encode())
+        with pytest.warns(UserWarning, match="level_02.h5.*Set aside as .*trained again"):
+            assert run.read(0, "winning_ticket", 2) is None
+    assert not path.exists() and run.finished() == set()
+    aside = sorted(path.parent.glob("*.damaged*"))
+    assert [p.read_bytes()[900:] for p in aside] == [b"first", b"second"]
+
+
+def test_a_level_in_the_place_of_another_is_set_aside(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    run.write(level_result(0, level=2))
+    os.replace(run.level_path(0, "winning_ticket", 2), run.level_path(0, "winning_ticket", 3))
+    with pytest.warns(UserWarning, match="Received: seed 0, branch 'winning_ticket', level 2"):
+        assert run.read(0, "winning_ticket", 3) is None
+
+
+def test_a_run_file_has_every_good_level(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    for result in levels_of(trials=2, levels=2):
+        run.write(result)
+    run.level_path(1, "random_mask", 2).write_bytes(b"cut")
+    with pytest.warns(UserWarning, match="random_mask"):
+        path = run.write_run()
+    dataset = open_run(run.path)
+    assert path == run.path / "run.h5"
+    missing = dataset.density.isnull()
+    assert int(missing.sum()) == 1
+    assert bool(missing.sel(trial=1, branch="random_mask", level=2))
+    assert json.loads(dataset.attrs["config"]) == CONFIG
+    assert dataset.attrs["created"] == run.created
+
+
+def test_the_order_of_writing_changes_no_number_of_the_run_file(tmp_path: Path) -> None:
+    datasets = []
+    for name, order in (("forward", 1), ("backward", -1)):
+        run = opened(tmp_path / name)
+        for result in list(levels_of(trials=2, levels=2))[::order]:
+            run.write(result)
+        datasets.append(open_run(run.write_run()).assign_attrs(created=""))
+    xarray.testing.assert_identical(*datasets)
+
+
+def test_a_run_without_levels_has_no_run_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least one finished level"):
+        opened(tmp_path).write_run()
+
+
+KILLED = """
+import os, signal, sys
+from lth_keras.results import RunDirectory
+from tests.results.synthetic import level_result
+run = RunDirectory.open(sys.argv[1], "digits", {"a": 1})
+run.write(level_result(0, level=1))
+kill = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+setattr(os, sys.argv[2], kill)
+run.write(level_result(0, level=2))
+"""
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_kill_while_writing_loses_that_level_only(tmp_path: Path, moment: str) -> None:
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-c", KILLED, str(tmp_path), moment]
+    killed = subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
+    assert killed.returncode == -9
+    run = RunDirectory.open(tmp_path, "digits", {"a": 1})
+    assert run.finished() == {(0, "winning_ticket", 1)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert isinstance(run.read(0, "winning_ticket", 1), LevelResult)
+        assert run.read(0, "winning_ticket", 2) is None
+
+
+def test_resumed_weights_are_read_when_asked_for(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    mask = level_result(level=1).mask
+    run.write(level_result(level=1, weights={key: bits * 0.5 for key, bits in mask.items()}))
+    read = run.read(0, "winning_ticket", 1, weights=True)
+    assert read is not None and read.weights is not None and set(read.weights) == set(mask)
+    assert read_level(run.level_path(0, "winning_ticket", 1)).weights is None

@@ -1,0 +1,220 @@
+"""Level files: everything written comes back, damage is named, a failed write harms nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from lth_keras.masks import Mask
+from lth_keras.results import CURVES, SCALARS, DamagedFile, LevelResult, atomic, levels
+from lth_keras.results.levels import read_level, write_level
+from tests.results.synthetic import level_result
+
+WEIGHTS: dict[str, np.ndarray] = {
+    "output/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "a/nested/model/bias": np.array([0.1, -0.0, np.inf], np.float32),
+    "scalar": np.array(3.5),
+    "flags": np.array([True, False]),
+    "empty": np.zeros((0, 4), np.float32),
+}
+
+
+def assert_same(first: LevelResult, second: LevelResult) -> None:
+    assert (first.seed, first.branch, first.level) == (second.seed, second.branch, second.level)
+    assert first.mask == second.mask and list(first.mask) == list(second.mask)
+    assert first.next_mask == second.next_mask
+    np.testing.assert_array_equal(first.step, second.step)
+    for name in CURVES:
+        assert first.curves[name].tobytes() == second.curves[name].tobytes()
+        assert second.curves[name].dtype == np.float32
+    assert dict(first.scalars) == dict(second.scalars)
+
+
+def test_a_level_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    result = level_result(seed=2**40, branch="epoch 3", level=4, weights=WEIGHTS)
+    write_level(tmp_path / "level.h5", result)
+    read = read_level(tmp_path / "level.h5", weights=True)
+    assert_same(result, read)
+    assert read.weights is not None and list(read.weights) == list(WEIGHTS)
+    for key, values in WEIGHTS.items():
+        assert read.weights[key].dtype == values.dtype and read.weights[key].shape == values.shape
+        assert read.weights[key].tobytes() == values.tobytes()
+
+
+def test_weights_are_read_only_when_asked_for_and_kept(tmp_path: Path) -> None:
+    write_level(tmp_path / "with.h5", level_result(weights=WEIGHTS))
+    write_level(tmp_path / "without.h5", level_result())
+    assert read_level(tmp_path / "with.h5").weights is None
+    assert read_level(tmp_path / "without.h5", weights=True).weights is None
+
+
+def test_masks_of_many_weights_keep_their_order(tmp_path: Path) -> None:
+    mask = Mask({f"layer_{n}/kernel": np.arange(n + 1) % 2 == 0 for n in range(30, -1, -1)})
+    write_level(tmp_path / "level.h5", level_result(mask=mask, next_mask=mask))
+    assert list(read_level(tmp_path / "level.h5").mask) == list(mask)
+
+
+def test_the_layout_is_the_documented_one(tmp_path: Path) -> None:
+    result = level_result(level=2, weights={"hidden_1/kernel": np.ones((2, 2), np.float32)})
+    write_level(tmp_path / "level.h5", result)
+    with h5py.File(tmp_path / "level.h5") as file:
+        assert set(file) == {"mask", "next_mask", "curves", "weights"}
+        assert set(file["curves"]) == {"step", *CURVES}
+        assert set(file.attrs) == {"schema_version", "seed", "branch", "level", *SCALARS}
+        bits = file["mask/hidden_1/kernel"]
+        kept = np.unpackbits(bits[()])[: np.prod(bits.attrs["shape"])]
+        np.testing.assert_array_equal(
+            kept.reshape(bits.attrs["shape"]), result.mask["hidden_1/kernel"]
+        )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.999])
+def test_a_truncated_file_is_damaged_at_any_length(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "level.h5"
+    write_level(path, level_result())
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(DamagedFile, match="level.h5.*truncated, damaged or foreign"):
+        read_level(path)
+
+
+def test_a_changed_byte_never_becomes_another_result(tmp_path: Path) -> None:
+    path = tmp_path / "level.h5"
+    result = level_result(evaluations=20)
+    write_level(path, result)
+    content = path.read_bytes()
+    noticed = 0
+    for place in range(0, len(content), 37):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :])
+        try:
+            assert_same(result, read_level(path))  # the byte was between the data
+        except DamagedFile:
+            noticed += 1
+    assert noticed > 10
+
+
+def test_a_foreign_file_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "text.h5").write_text("not HDF5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = [1, 2]
+    write_level(tmp_path / "incomplete.h5", level_result())
+    with h5py.File(tmp_path / "incomplete.h5", "r+") as file:
+        del file["curves/test_loss"]
+    for name in ("text.h5", "other.h5", "incomplete.h5"):
+        with pytest.raises(DamagedFile, match=name):
+            read_level(tmp_path / name)
+
+
+def test_a_missing_file_is_not_damage(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_level(tmp_path / "none.h5")
+
+
+def test_a_newer_schema_is_not_damage(tmp_path: Path) -> None:
+    write_level(tmp_path / "level.h5", level_result())
+    with h5py.File(tmp_path / "level.h5", "r+") as file:
+        file.attrs["schema_version"] = 99
+    with pytest.raises(ValueError, match="Expected: schema_version 1. Received: 99"):
+        read_level(tmp_path / "level.h5")
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: BaseException
+) -> None:
+    path = tmp_path / "level.h5"
+    write_level(path, level_result(seed=1))
+    before = path.read_bytes()
+
+    def fail(*arguments: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(type(error)):
+            write_level(path, level_result(seed=2))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the always-full device of Linux")
+def test_a_really_full_disk_is_a_plain_os_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: str, flags: int, mode: int = 0o777) -> int:
+        return real_open("/dev/full", os.O_WRONLY)
+
+    real_open = os.open
+    monkeypatch.setattr(atomic.os, "open", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_level(tmp_path / "level.h5", level_result())
+    assert not (tmp_path / "level.h5").exists()
+
+
+def test_the_file_is_flushed_before_it_is_renamed_and_its_directory_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        calls.append("fsync")
+        fsync(descriptor)
+
+    def noted_replace(source: Path, target: Path) -> None:
+        calls.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    write_level(tmp_path / "level.h5", level_result())
+    assert calls == ["fsync", "replace", "fsync"]
+
+
+def test_files_are_readable_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        write_level(tmp_path / "level.h5", level_result())
+    finally:
+        os.umask(before)
+    assert (tmp_path / "level.h5").stat().st_mode & 0o777 == 0o644
+
+
+def test_old_leftovers_go_and_young_ones_stay(tmp_path: Path) -> None:
+    old, young, other = tmp_path / ".level_01.h5.9-ab.tmp", tmp_path / ".x.tmp", tmp_path / "y.tmp"
+    for path in (old, young, other):
+        path.touch()
+    for path in (old, other):
+        os.utime(path, (1, 1))
+    atomic.remove_leftovers(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([young, other])
+
+
+def test_a_result_names_what_does_not_fit() -> None:
+    good = level_result()
+    fields = {name: getattr(good, name) for name in good.__dataclass_fields__}
+
+    def make(**changes: Any) -> LevelResult:
+        return LevelResult(**{**fields, **changes})
+
+    with pytest.raises(ValueError, match=r"missing \['seconds'\]"):
+        make(scalars={k: v for k, v in good.scalars.items() if k != "seconds"})
+    with pytest.raises(ValueError, match=r"unexpected \['loss'\]"):
+        make(curves={**good.curves, "loss": good.step})
+    with pytest.raises(ValueError, match="curve 'test_loss' of shape"):
+        make(curves={**good.curves, "test_loss": np.zeros(3, np.float32)})
+    with pytest.raises(ValueError, match="one increasing axis"):
+        make(step=good.step[::-1])
+    with pytest.raises(ValueError, match="output/kernel"):
+        make(next_mask=Mask({k: v for k, v in good.mask.items() if k != "output/kernel"}))
+
+
+def test_every_scalar_and_curve_is_declared_once() -> None:
+    assert levels.SCALARS is SCALARS and levels.CURVES is CURVES

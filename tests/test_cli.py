@@ -1,0 +1,97 @@
+"""The console script: figures, table, list; exit code 2 and one line for bad input."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lth_keras.cli import main
+from lth_keras.results import RunDirectory
+from tests.results.synthetic import levels_of
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory.open(tmp_path, "synthetic", {"steps": 20_000})
+    for result in levels_of(trials=2, levels=2):
+        directory.write(result)
+    directory.write_run()
+    return directory
+
+
+def test_plot_writes_beside_the_run_or_where_told(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plot", str(run.path)]) == 0
+    printed = capsys.readouterr().out.split()
+    assert sorted(printed) == sorted(str(p) for p in (run.path / "figures").iterdir())
+    assert len(printed) == 6
+    target = tmp_path / "elsewhere"
+    assert main(["plot", f"{run.path}/run.h5", "--out", str(target), "--formats", "svg"]) == 0
+    assert {path.suffix for path in target.iterdir()} == {".svg"}
+
+
+def test_report_prints_the_table(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(run.path)]) == 0
+    printed = capsys.readouterr().out
+    assert "2 trials" in printed and "winning_ticket" in printed and "random_mask" in printed
+
+
+def test_list_names_the_run(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", str(run.path.parent)]) == 0
+    printed = capsys.readouterr().out
+    assert "synthetic" in printed and "random_reinit" in printed
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["plot", "nowhere"],
+        ["report", "nowhere/run.h5"],
+        ["report", "damaged.h5"],
+        ["list", "nowhere"],
+        ["list", "damaged.h5"],
+        ["list", "."],
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_two(
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "damaged.h5").write_text("not a run")
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("lth-keras: ")
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["unknown"], ["plot"], ["plot", ".", "--formats", "bmp"], ["report", "--x"]]
+)
+def test_a_wrong_command_line_is_exit_code_two(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+
+
+def test_looking_at_results_loads_no_backend(run: RunDirectory) -> None:
+    code = (
+        "import sys; from lth_keras.cli import main; import lth_keras.plots, lth_keras.report\n"
+        "code = main(['report', sys.argv[1]])\n"
+        "loaded = {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {loaded}' if loaded else code)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(run.path)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
