@@ -1,4 +1,4 @@
-"""MNIST (LeCun et al., 1998) through tensorflow_datasets, in the split of the lottery ticket paper."""
+"""MNIST (LeCun et al., 1998) through tensorflow_datasets, split as in the lottery ticket paper."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def load(*, seed: int = 0, validation: int = VALIDATION) -> Splits:
         validation: how many examples it gets, in [1, 59999].
 
     Returns:
-        x of shape (n, 784), float32, the 28x28 pixels row by row as ink in [0, 1] (the stored 0..255
-        divided by 255); y of shape (n,), int32, the digit 0..9.
+        x of shape (n, 784), float32, the 28x28 pixels row by row as ink in [0, 1] (the stored
+        0..255 divided by 255); y of shape (n,), int32, the digit 0..9.
 
     Raises:
         DataUnavailable: if there is neither a cache nor a network, or the cache is damaged.
@@ -113,6 +113,9 @@ def _read() -> tuple[Split, Split]:
         with quiet("tensorflow"):
             builder = tfds.builder_from_directory(_folder())
             return _read_split(builder, "train"), _read_split(builder, "test")
+    except ImportError as error:
+        tried = f"the data are in {_folder()}, but what reads them cannot be imported: {error}"
+        raise DataUnavailable("MNIST", tried, "Install it: pip install -e .") from error
     except Exception as error:
         tried = f"the data in {_folder()} cannot be read: {type(error).__name__}: {error}"
         remedy = f"Delete that folder and load again, or another cache: {REMEDY}"

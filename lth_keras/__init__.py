@@ -1,12 +1,15 @@
 """lth_keras: finds winning lottery tickets in Keras models.
 
-Names are imported when first used, so that opening result files needs neither Keras nor a backend.
+Names are imported when first used, so that opening result files needs neither Keras nor a backend. Once Keras is
+imported, before or after this package, it can load saved models with masked layers.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+import wrapt
 
 if TYPE_CHECKING:
     from lth_keras.layers import MaskedConv1D, MaskedConv2D, MaskedDense, MaskedEmbedding
@@ -52,6 +55,12 @@ __all__ = [
     "set_mask",
     "strip_masks",
 ]
+
+
+@wrapt.when_imported("keras")
+def _register_layers(keras: Any) -> None:
+    # Keras finds the class of a saved layer by the name that it was registered under.
+    importlib.import_module("lth_keras.layers")
 
 
 def __getattr__(name: str) -> Any:

@@ -54,7 +54,7 @@ def lenet_300_100(
     for number, units in enumerate(hidden, start=1):
         layers.append(_dense(units, "relu", f"hidden_{number}"))
     layers.append(_dense(classes, "softmax", "output"))
-    return keras.Sequential(layers, name="lenet_" + "_".join(map(str, hidden)))
+    return keras.Sequential(layers, name="_".join(["lenet", *map(str, hidden)]))
 
 
 def _dense(units: int, activation: str, name: str) -> keras.layers.Dense:

@@ -16,15 +16,15 @@ CALL_SECONDS = 0.5
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The training loss became NaN or infinite.
+    """The training or validation loss became NaN or infinite.
 
     Attributes:
         step: the first step (counted from 1) whose loss was not finite.
     """
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, which: str, step: int) -> None:
         super().__init__(
-            f"The training loss is not finite (NaN or infinity) at step {step}. "
+            f"The {which} loss is not finite (NaN or infinity) at step {step}. "
             "Lower the learning rate, or check the data for NaN and the labels for the loss that is used."
         )
         self.step = step
@@ -77,7 +77,7 @@ def train(
         progress: called with (steps done, steps in all) after every call of the program.
 
     Raises:
-        NonFiniteLossError: where the training loss is NaN or infinite.
+        NonFiniteLossError: where the training or validation loss is NaN or infinite.
     """
     program.reset()
     rows: list[tuple[float, ...]] = []
@@ -88,7 +88,10 @@ def train(
         evaluations, bad_step = program.advance(order.take(count), done, steps)
         seconds = time.perf_counter() - started
         if bad_step is not None:
-            raise NonFiniteLossError(bad_step)
+            raise NonFiniteLossError("training", bad_step)
+        if not np.isfinite(evaluations.validation_loss).all():
+            first = np.argmin(np.isfinite(evaluations.validation_loss))
+            raise NonFiniteLossError("validation", int(evaluations.step[first]))
         done += count
         rows += [(*row, np.nan, np.nan) for row in zip(*evaluations, strict=True)]
         if done % test_every == 0 or done == steps:

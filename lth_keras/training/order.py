@@ -18,7 +18,9 @@ class BatchOrder:
 
     def __init__(self, examples: int, batch_size: int, generator: np.random.Generator) -> None:
         if not 1 <= batch_size <= examples:
-            raise ValueError(f"Expected a batch_size from 1 to {examples} (the training examples). Received: {batch_size}.")
+            raise ValueError(
+                f"Expected a batch_size from 1 to {examples}, the training examples. Received: {batch_size}."
+            )
         self._examples = examples
         self._batch_size = batch_size
         self._generator = generator

@@ -39,8 +39,8 @@ class Program(Protocol):
     def advance(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
         """Trains on the batches of `order`, `(steps, batch)`, after `start` of `total` steps.
 
-        Returns the evaluations that fell due (every `evaluate_every` steps and after the last), and the first step whose
-        loss was not finite, or None.
+        Returns the evaluations that fell due (every `evaluate_every` steps and after the last), and the first step
+        whose training loss was not finite, or None.
         """
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

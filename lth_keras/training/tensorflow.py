@@ -87,8 +87,9 @@ class TensorFlowProgram:
         padded = np.zeros((self.capacity, self._batch_size), np.int32)
         padded[: len(order)] = order
         stop = start + len(order)
+        bounds = map(tf.constant, (start, stop, total))
         self._loss_sum, self._best_loss, first_bad, curves = self._advance(
-            *self._train, *self._validation, padded, *map(tf.constant, (start, stop, total)), self._best_loss, self._loss_sum
+            *self._train, *self._validation, padded, *bounds, self._best_loss, self._loss_sum
         )
         step = np.arange(start // self._every + 1, stop // self._every + 1) * self._every
         if stop == total and total % self._every:

@@ -1,0 +1,81 @@
+"""What a benchmark ran on: the machine, the versions, the commit, and the peak it could have reached."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import tensorflow as tf
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MEASURED = ("lth_keras", "datasets", "benchmarks")
+"""What the numbers depend on, and the commit stands for."""
+
+
+def describe() -> dict[str, Any]:
+    """The machine, versions and commit, as JSON values; sizes in bytes.
+
+    `load_average` is over the minute before: on an idle machine it is near zero.
+    """
+    commit = _git("rev-parse", "--short", "HEAD")
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "accelerators": [device.name for device in tf.config.list_physical_devices("GPU")],
+        "load_average": round(psutil.getloadavg()[0], 2),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("keras", "tensorflow", "numpy")},
+        "commit": commit,
+        "uncommitted_changes": bool(commit and _git("status", "--porcelain", "--", *MEASURED)),
+    }
+
+
+class MatrixProduct:
+    """The machine's float32 matrix product through TensorFlow: the peak that training is compared with.
+
+    Args:
+        size: rows and columns of the two square matrices.
+    """
+
+    def __init__(self, size: int = 2048) -> None:
+        generator = np.random.default_rng(0)
+        self._left, self._right = (tf.constant(generator.random((size, size), np.float32)) for _ in range(2))
+        self.flop = 2 * size**3
+        self.seconds()
+
+    def seconds(self, repeats: int = 3) -> float:
+        """Seconds of one product, the median of `repeats`."""
+        taken = []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            tf.linalg.matmul(self._left, self._right)[0, 0].numpy()  # read, so that it is finished
+            taken.append(time.perf_counter() - started)
+        return float(np.median(taken))
+
+
+def _cpu_model() -> str:
+    """The processor's name; `platform.processor()` is empty on most Linux systems."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _git(*arguments: str) -> str | None:
+    """What git prints, or None where there is no git or no repository."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,192 @@
+"""Benchmarks run, and their arithmetic is right. What they measure is no business of the tests."""
+
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from benchmarks import memory, report, training_speed
+from benchmarks.contenders import Contender, Turn, take_turns
+from benchmarks.flop import dense_sizes, evaluated_examples, forward_flop, training_flop
+from benchmarks.growth import growth, t_quantile
+from benchmarks.lenet import random_mnist
+from lth_keras import Network
+from lth_keras.models import lenet_300_100
+
+LENET = [(784, 300), (300, 100), (100, 10)]
+SIZES = (130, 20, 30)
+
+
+def test_lenet_takes_67_6_mflop_a_step():
+    assert dense_sizes(lenet_300_100()) == LENET
+    assert training_flop(LENET, 60) == 67_608_000
+
+
+@pytest.mark.parametrize("sizes", [[(3, 4)], [(3, 4), (4, 5)], [(2, 7), (7, 3), (3, 4)]])
+def test_training_flop_counts_every_product_but_the_gradient_of_the_data(sizes):
+    batch, products = 6, []
+    for number, (inputs, units) in enumerate(sizes):
+        products.append((batch, inputs, units))  # x @ kernel
+        products.append((inputs, batch, units))  # x.T @ gradient
+        if number:
+            products.append((batch, units, inputs))  # gradient @ kernel.T
+    assert training_flop(sizes, batch) == sum(2 * a * b * c for a, b, c in products)
+    assert forward_flop(sizes, batch) == sum(2 * batch * inputs * units for inputs, units in sizes)
+
+
+@pytest.mark.parametrize("steps", [20, 25])
+def test_evaluated_examples_are_those_that_the_loop_evaluates(steps):
+    network = Network(
+        lambda: lenet_300_100(hidden=(2,)),
+        optimizer=keras.optimizers.SGD,
+        loss="sparse_categorical_crossentropy",
+        batch_size=10,
+        evaluate_every=5,
+        test_every=10,
+        jit_compile=False,
+    )
+    network.load(random_mnist((20, 7, 11)))
+    curves = network.train(steps, seed=0)
+    examples = 7 * len(curves.step) + 11 * np.isfinite(curves.test_loss).sum()
+    assert evaluated_examples(steps, {5: 7, 10: 11}) == examples
+
+
+@pytest.mark.parametrize(("steps", "examples"), [(1, 60), (3200, 55_000), (916, 55_000), (917, 55_000), (7, 130)])
+def test_a_turn_is_whole_epochs_of_full_batches(steps, examples):
+    turn = Turn.of(steps, examples)
+    assert turn.steps_per_epoch * 60 <= examples
+    assert steps - turn.epochs < turn.steps <= steps
+
+
+def test_contenders_take_turns_from_their_start_after_one_to_compile():
+    calls = []
+
+    def contender(name):
+        return Contender(lambda: calls.append(f"restore {name}"), lambda: calls.append(name) or 0.5)
+
+    notes = []
+    seconds = take_turns({name: contender(name) for name in "abc"}, 2, lambda: notes.append(calls[-1]))
+    turns = list("abc" + "abc" + "bca")
+    assert calls == [call for name in turns for call in (f"restore {name}", name)]
+    assert notes == turns[3:]
+    assert {name: len(each) for name, each in seconds.items()} == {"a": 2, "b": 2, "c": 2}
+
+
+def test_a_contender_whose_loss_is_not_finite_is_no_result():
+    with pytest.raises(ArithmeticError, match="'broken'"):
+        take_turns({"broken": Contender(lambda: None, lambda: math.nan)}, 1)
+
+
+def compared(**changes):
+    seconds = {
+        training_speed.LOOP: [1.0, 2.0, 1.0],
+        training_speed.EVALUATED: [1.25, 4.0, 1.25],
+        training_speed.FIT: [6.0, 8.0, 5.0],
+        training_speed.TUNED: [2.0, 4.0, 3.0],
+        **changes,
+    }
+    arrays = {name: np.array(each) for name, each in seconds.items()}
+    peaks = np.array([400.0, 200.0, 500.0])
+    return training_speed.compare(arrays, peaks, steps=10, step_flop=20, evaluation_flop=100)
+
+
+def test_ratios_are_taken_within_a_round():
+    result = compared()
+    ratios = {(ratio["of"], ratio["to"]): ratio for ratio in result["ratios"]}
+    assert ratios[training_speed.LOOP, training_speed.FIT]["rounds"] == [6, 4, 5]
+    assert ratios[training_speed.LOOP, training_speed.TUNED]["rounds"] == [2, 2, 3]
+    assert result["steps_per_second"][training_speed.LOOP]["rounds"] == [10, 5, 10]
+    assert result["share_of_peak"]["rounds"] == [0.5, 0.5, 0.4]
+    assert result["share_of_peak"]["median"] == 0.5
+
+
+def test_evaluations_are_what_the_loop_takes_longer_with_them():
+    evaluation = compared()["evaluation"]
+    assert evaluation["share_of_flop"] == pytest.approx(100 / 300)
+    assert evaluation["share_of_time"]["rounds"] == pytest.approx([0.2, 0.5, 0.2])
+    assert evaluation["flop_per_second"]["rounds"] == pytest.approx([400, 50, 400])
+    assert evaluation["flop_per_second_to_training"]["rounds"] == pytest.approx([2, 0.5, 2])
+
+
+def test_a_negative_time_of_evaluation_gives_no_speed():
+    evaluation = compared(**{training_speed.EVALUATED: [1.25, 1.9, 1.25]})["evaluation"]
+    assert evaluation["flop_per_second"] is None and evaluation["flop_per_second_to_training"] is None
+    assert evaluation["share_of_time"]["min"] < 0
+
+
+def test_a_summary_is_median_and_extremes():
+    summary = report.summary([3, 1, 2, 10])
+    assert (summary["median"], summary["min"], summary["max"]) == (2.5, 1, 10)
+    assert report.spread(summary, ".1f") == ["2.5", "1.0 - 10.0"]
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile", "within"), [(3, 3.1824, 1e-2), (10, 2.2281, 1e-4), (24, 2.0639, 1e-4), (1000, 1.9623, 1e-4)]
+)
+def test_quantiles_of_students_t_are_the_tables(freedom, quantile, within):
+    assert t_quantile(0.975, freedom) == pytest.approx(quantile, rel=within)
+
+
+def test_growth_of_a_line_is_its_slope_without_doubt():
+    used = [10**9] * 5 + [2_000_000 + 3000 * level for level in range(5, 31)]
+    found = growth(used, 5)
+    assert found["growth_bytes"] == 25 * 3000
+    assert found["slope_bytes"] == pytest.approx(3000)
+    assert found["interval_bytes"] == pytest.approx([3000, 3000])
+
+
+def test_the_interval_holds_the_slope_in_95_of_100_cases():
+    generator = np.random.default_rng(0)
+    levels, held, cases = np.arange(12), 0, 2000
+    for _ in range(cases):
+        low, high = growth(50.0 + 7.0 * levels + generator.normal(0, 20, 12), 2)["interval_bytes"]
+        held += low <= 7 <= high
+    assert held / cases == pytest.approx(0.95, abs=0.015)
+
+
+def test_training_speed_runs_and_writes_what_it_prints(tmp_path, capsys):
+    arguments = ["--rounds", "2", "--steps", "4", "--steps-per-execution", "2", "3", "--matrix-size", "16"]
+    training_speed.main([*arguments, "--out", str(tmp_path)], lambda: random_mnist(SIZES))
+    result = json.loads((tmp_path / "training_speed.json").read_text())
+    text = (tmp_path / "training_speed.md").read_text()
+    assert text == training_speed.markdown(result)
+    assert text.strip() in capsys.readouterr().out
+    assert "random data" in result["data"] and result["data"] in text
+    assert result["step_flop"] == 67_608_000
+    assert result["evaluation_flop"] == 2 * 266_200 * (SIZES[1] + SIZES[2])
+    assert set(result["tuning"]) == {"2", "3"}
+    assert all(len(rate["rounds"]) == 2 for rate in result["steps_per_second"].values())
+    for name in ("commit", "cpu", "cores", "memory_bytes", "system", "python", "keras", "tensorflow", "numpy"):
+        assert name in result["machine"]
+
+
+def test_memory_runs_and_writes_what_it_prints(tmp_path, capsys):
+    memory.main(["--levels", "8", "--steps", "1", "--out", str(tmp_path)], SIZES)
+    result = json.loads((tmp_path / "memory.json").read_text())
+    text = (tmp_path / "memory.md").read_text()
+    assert text == memory.markdown(result)
+    assert text.strip() in capsys.readouterr().out
+    (way,) = result["ways"].values()
+    assert len(way["bytes"]) == 9
+    assert growth(way["bytes"], 5).items() <= way.items()
+
+
+def test_the_naive_way_is_sampled_after_every_level():
+    used = memory.naive(1, 1, SIZES)
+    assert len(used) == 2 and all(size > 1e6 for size in used)
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments"),
+    [
+        (memory.Config, {"levels": 7}),
+        (memory.Config, {"steps": 0}),
+        (training_speed.Config, {"rounds": 0}),
+        (training_speed.Config, {"steps_per_execution": ()}),
+    ],
+)
+def test_settings_that_measure_nothing_are_refused(config, arguments):
+    with pytest.raises(ValueError, match="Expected .* Received"):
+        config(**arguments)

@@ -1,0 +1,71 @@
+"""A cache of tensorflow_datasets with a small MNIST in it, written without a download."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets import mnist
+
+SMALL = {"train": 60, "test": 20}
+FEATURE = "tensorflow_datasets.core.features"
+
+
+def small_images(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels (n, 28, 28) of 0..255 and labels (n,), the same at every call."""
+    generator = np.random.default_rng(len(split))
+    pixels = generator.integers(0, 256, (SMALL[split], 28, 28), dtype=np.uint8)
+    return pixels, generator.integers(0, 10, SMALL[split])
+
+
+@pytest.fixture
+def small_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Point TFDS_DATA_DIR at a cache with 60 / 20 examples, and return its mnist folder."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(mnist, "COUNTS", SMALL)
+    folder = tmp_path / "mnist" / mnist.VERSION
+    folder.mkdir(parents=True)
+    for split in SMALL:
+        _write_records(folder / f"mnist-{split}.tfrecord-00000-of-00001", split)
+    splits = [
+        {
+            "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+            "name": split,
+            "shardLengths": [str(count)],
+        }
+        for split, count in SMALL.items()
+    ]
+    info = {"fileFormat": "tfrecord", "name": "mnist", "splits": splits, "version": mnist.VERSION}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    image = {"shape": {"dimensions": ["28", "28", "1"]}, "dtype": "uint8", "encodingFormat": "png"}
+    features = {
+        "image": {"pythonClassName": f"{FEATURE}.image_feature.Image", "image": image},
+        "label": {
+            "pythonClassName": f"{FEATURE}.class_label_feature.ClassLabel",
+            "classLabel": {"numClasses": "10"},
+        },
+    }
+    described = {
+        "pythonClassName": f"{FEATURE}.features_dict.FeaturesDict",
+        "featuresDict": {"features": features},
+    }
+    (folder / "features.json").write_text(json.dumps(described))
+    return folder
+
+
+def _write_records(path: Path, split: str) -> None:
+    import tensorflow as tf
+    from PIL import Image
+
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for pixels, label in zip(*small_images(split), strict=True):
+            png = io.BytesIO()
+            Image.fromarray(pixels).save(png, format="PNG")
+            image = tf.train.Feature(bytes_list=tf.train.BytesList(value=[png.getvalue()]))
+            digit = tf.train.Feature(int64_list=tf.train.Int64List(value=[int(label)]))
+            features = tf.train.Features(feature={"image": image, "label": digit})
+            writer.write(tf.train.Example(features=features).SerializeToString())

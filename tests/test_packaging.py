@@ -1,0 +1,216 @@
+"""The rules that hold the repository together, read off the source and never by importing it."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = ("lth_keras", "datasets", "experiments", "benchmarks", "tests")
+BACKENDS = {"tensorflow", "jax", "torch"}
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow"}
+
+# What each room of docs/architecture.md may import, beside itself. An import for types only counts
+# too: an arrow upwards is one, whoever follows it. lth_keras/__init__.py re-exports, and is in no room.
+COMMON = {"masks", "seeds"}
+ROOMS: dict[str, set[str]] = {
+    "layers": set(),
+    "masks": set(),
+    "seeds": set(),
+    "models": set(),
+    "training": set(),
+    "progress": set(),
+    "ranking": {"masks"},
+    "pruning": COMMON | {"ranking"},
+    "criteria": COMMON,
+    "rewinding": COMMON,
+    "results": COMMON,
+    "masking": COMMON | {"layers"},
+    "oneshot": COMMON | {"masking", "criteria", "pruning"},
+    "export": COMMON | {"masking"},
+    "network": COMMON | {"masking", "rewinding", "training"},
+    "branches": COMMON | {"pruning"},
+    "identity": COMMON | {"masking", "network"},
+    "search": COMMON
+    | {"branches", "identity", "results", "criteria", "pruning"}
+    | {"network", "training", "rewinding", "masking"},
+    "runner": COMMON | {"search", "results"},
+    "plots": COMMON | {"results"},
+    "report": COMMON | {"results"},
+    "cli": COMMON | {"results", "plots", "report"},
+}
+NUMPY_ONLY = {"masks", "seeds", "ranking", "pruning", "branches", "criteria", "results"}
+EXPERIMENTS = {"runner", "search", "progress", "plots", "report", "results", "models"}
+
+
+def sources(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the dotted name of everything a file imports, at the top or inside a function."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def room(path: Path) -> str:
+    """The first name below lth_keras: a folder, or a file without its ending."""
+    parts = path.relative_to(ROOT / "lth_keras").with_suffix("").parts
+    return parts[0]
+
+
+def rooms_imported(path: Path) -> set[str]:
+    names = (name.split(".") for name in imports(path))
+    return {name[1] for name in names if name[0] == "lth_keras" and len(name) > 1}
+
+
+def library_files() -> list[Path]:
+    return [path for path in sources("lth_keras") if path != ROOT / "lth_keras" / "__init__.py"]
+
+
+def test_only_training_imports_a_backend() -> None:
+    found = {
+        str(path.relative_to(ROOT)): name
+        for path in sources("lth_keras")
+        if room(path) != "training"
+        for name in imports(path)
+        if name.split(".")[0] in BACKENDS
+    }
+    assert found == {}
+
+
+def test_every_room_is_known() -> None:
+    assert {room(path) for path in library_files()} <= ROOMS.keys()
+
+
+def test_rooms_import_only_the_rooms_below_them() -> None:
+    found = {
+        str(path.relative_to(ROOT)): sorted(extra)
+        for path in library_files()
+        if (extra := rooms_imported(path) - ROOMS.get(room(path), set()) - {room(path)})
+    }
+    assert found == {}, "docs/architecture.md says who may import whom"
+
+
+def test_the_rules_themselves_have_no_circle() -> None:
+    left = {name: set(below) for name, below in ROOMS.items()}
+    while left:
+        lowest = {name for name, below in left.items() if not below & left.keys()}
+        assert lowest, f"a circle among {sorted(left)}"
+        left = {name: below for name, below in left.items() if name not in lowest}
+
+
+def test_rooms_without_models_do_not_import_keras() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for path in library_files()
+        if room(path) in NUMPY_ONLY and any(name.split(".")[0] == "keras" for name in imports(path))
+    }
+    assert found == set()
+
+
+def test_experiments_import_what_is_theirs() -> None:
+    found = {
+        str(path.relative_to(ROOT)): sorted(extra)
+        for path in sources("experiments")
+        if (extra := rooms_imported(path) - EXPERIMENTS)
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize("folder", ["lth_keras", "datasets"])
+def test_what_is_below_imports_nothing_that_is_above(folder: str) -> None:
+    others = set(OURS) - {folder}
+    found = {
+        str(path.relative_to(ROOT)): name
+        for path in sources(folder)
+        for name in imports(path)
+        if name.split(".")[0] in others
+    }
+    assert found == {}
+
+
+def setup() -> configparser.ConfigParser:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    return config
+
+
+def requirements(text: str) -> dict[str, str]:
+    """Return {name of the distribution, normalised: the rest of its line}."""
+    lines = [line.strip() for line in text.splitlines()]
+    parsed = (
+        re.fullmatch(r"([\w.-]+)(.*)", line) for line in lines if line and not line.startswith("#")
+    )
+    return {m[1].lower().replace("_", "-"): m[2].strip() for m in parsed if m}
+
+
+def test_every_import_is_declared() -> None:
+    config = setup()
+    installed = requirements(config["options"]["install_requires"])
+    extras = config["options.extras_require"]
+    dev = requirements(extras["dev"])
+    jax = requirements(extras["jax"])
+    undeclared = set()
+    for folder in OURS:
+        declared = installed | jax | (dev if folder in ("tests", "benchmarks") else {})
+        for path in sources(folder):
+            for name in imports(path):
+                top = name.split(".")[0]
+                if top in OURS or top in sys.stdlib_module_names:
+                    continue
+                if DISTRIBUTIONS.get(top, top).lower().replace("_", "-") not in declared:
+                    undeclared.add((str(path.relative_to(ROOT)), top))
+    assert undeclared == set()
+
+
+def test_every_requirement_has_a_lower_bound() -> None:
+    config = setup()
+    texts = [config["options"]["install_requires"], *config["options.extras_require"].values()]
+    for text in texts:
+        for name, rest in requirements(text).items():
+            assert ">=" in rest, name
+
+
+def test_only_the_library_is_installed() -> None:
+    # An installed `datasets` would stand in the way of another package of that name.
+    config = setup()
+    assert config["options"]["packages"] == "find:"
+    assert config["options.packages.find"]["include"].split() == ["lth_keras*"]
+
+
+def tracked() -> list[Path]:
+    """The files git has, or would have after `git add`."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in result.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_file_names_a_path_of_one_machine() -> None:
+    # Put together here, so that this file does not name them either.
+    folders = "|".join(["home", "root", "work", "Users", "mnt", "tmp/work"])
+    machine = re.compile(rf"(?<![\w./-])/({folders})/[\w.]".encode())
+    data = b"shared" + b"/data"
+    found = set()
+    for path in tracked():
+        content = path.read_bytes()
+        name = path.relative_to(ROOT).as_posix()
+        if machine.search(content) or (data in content and name != ".ci/run"):
+            found.add(name)
+    assert found == set()
