@@ -45,9 +45,7 @@ def load(*, seed: int = 0, validation: int = VALIDATION) -> Splits:
 
     def draw(indices: np.ndarray, size: int, stream_seed: int, name: str) -> list[np.ndarray]:
         state = int(named_generator(stream_seed, name).integers(2**31))
-        parts = train_test_split(
-            indices, test_size=size, stratify=y[indices], random_state=state
-        )
+        parts = train_test_split(indices, test_size=size, stratify=y[indices], random_state=state)
         return list(parts)
 
     rest, test = draw(np.arange(COUNT), TEST, 0, "digits/test")

@@ -14,9 +14,7 @@ from pathlib import Path
 from datasets.errors import DataUnavailable
 
 
-def require_reachable(
-    name: str, address: str, looked: str, remedy: str, *, seconds: float = 10.0
-) -> None:
+def require_reachable(name: str, address: str, looked: str, remedy: str, *, seconds: float = 10.0) -> None:
     """Ask for the headers of `address` once, so that a loader need not retry for minutes.
 
     Args:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-WITHOUT_DATA = (
-    "What runs without it, on data that scikit-learn brings along: "
-    "python -m experiments.digits_lenet_fcn"
-)
+WITHOUT_DATA = "What runs without it, on data that scikit-learn brings along: python -m experiments.digits_lenet_fcn"
 
 
 class DataUnavailable(RuntimeError):

@@ -152,7 +152,5 @@ def _examples(builder: Any, name: str) -> Iterator[tuple[np.ndarray, int]]:
             png = feature["image"].bytes_list.value[0]
             image = np.asarray(Image.open(io.BytesIO(png), formats=("PNG",)))
             if image.shape != (28, 28) or image.dtype != np.uint8:
-                raise ValueError(
-                    f"Expected 28x28 images of uint8. Received: {image.shape} of {image.dtype}."
-                )
+                raise ValueError(f"Expected 28x28 images of uint8. Received: {image.shape} of {image.dtype}.")
             yield image, feature["label"].int64_list.value[0]

@@ -85,8 +85,7 @@ def _check_split(where: str, split: Split, classes: int) -> None:
     x, y = split
     if y.ndim != 1 or x.ndim < 2 or len(x) != len(y) or len(y) == 0:
         raise ValueError(
-            f"{where}: Expected x of shape (n, ...) and y of shape (n,), n > 0. "
-            f"Received: x {x.shape}, y {y.shape}."
+            f"{where}: Expected x of shape (n, ...) and y of shape (n,), n > 0. Received: x {x.shape}, y {y.shape}."
         )
     if not np.issubdtype(y.dtype, np.integer):
         raise ValueError(f"{where}: Expected integer labels. Received: dtype {y.dtype}.")
@@ -97,6 +96,4 @@ def _check_split(where: str, split: Split, classes: int) -> None:
         )
     if not np.isfinite(x).all():
         bad = int((~np.isfinite(x).reshape(len(x), -1).all(axis=1)).argmax())
-        raise ValueError(
-            f"{where}: Expected finite x. Received: NaN or infinity, first in example {bad}."
-        )
+        raise ValueError(f"{where}: Expected finite x. Received: NaN or infinity, first in example {bad}.")

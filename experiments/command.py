@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
+import shlex
 import signal
 import sys
 import time
@@ -66,8 +68,15 @@ class Options:
     """Final weights to store in the level files: of no level, of the last, or of all."""
 
     def identity(self) -> dict[str, Any]:
-        """The parameters that decide the numbers, as JSON."""
+        """The parameters that decide the numbers, as JSON.
+
+        Raises:
+            ValueError: for NaN or infinity.
+        """
         fields = dataclasses.asdict(self)
+        for name, value in fields.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"Expected a finite number for --{name.replace('_', '-')}. Received: {value}.")
         return {name: value for name, value in fields.items() if name not in NOT_HASHED}
 
 
@@ -87,15 +96,16 @@ def main(config_class: Any, make_search: Callable[[Any, int], TicketSearch], exp
     try:
         _run(config, make_search, experiment, console)
     except KeyboardInterrupt:
-        command = " ".join([f"python -m experiments.{experiment}", *sys.argv[1:]])
-        console.print(f"\nStopped. Finished levels are kept; resume with: {command}", highlight=False, soft_wrap=True)
+        command = shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
+        _say(console, f"\nStopped. Finished levels are kept; resume with: {command}")
         raise SystemExit(130) from None
-    except (ValueError, OSError, RuntimeError) as error:
-        console.print(f"{type(error).__name__}: {error}", markup=False, highlight=False, soft_wrap=True)
+    except (ValueError, OSError, RuntimeError) as error:  # what a user can put right, said in the message
+        _say(console, f"{type(error).__name__}: {error}")
         raise SystemExit(1) from None
 
 
 def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experiment: str, console: Console) -> None:
+    started = time.monotonic()
     from lth_keras.plots import save_figures
     from lth_keras.progress import ConsoleReporter, duration
     from lth_keras.report import summary_table
@@ -103,19 +113,21 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     from lth_keras.runner import run
     from lth_keras.search import pending_tasks
 
-    started = time.monotonic()
     warnings.showwarning = functools.partial(_show_warning, console)
     recorded = RunDirectory.recorded_threads(config.out, experiment, config.identity())
-    threads = config.threads or recorded or max(1, (os.cpu_count() or 1) // config.workers)
+    if config.workers < 1:
+        raise ValueError(f"Expected at least 1 worker. Received: {config.workers}.")
+    threads = config.threads
+    if threads is None:
+        threads = recorded or max(1, (os.cpu_count() or 1) // config.workers)
     make = functools.partial(make_search, config, threads)
     directory, seeds, branches = make().prepare(config.trials, config.branches, config.out, config.keep_weights)
     pending = pending_tasks(directory.finished(), seeds, branches, config.levels)
     total = config.trials * (1 + config.levels * len(branches))
-    console.print(
+    _say(
+        console,
         f"{experiment}: {len(pending)} of {total} trainings to do, {config.steps:,} steps each, {config.workers} at a "
-        f"time with {threads} thread(s); in {directory.path}",
-        highlight=False,
-        soft_wrap=True,
+        f"time with {threads} thread{'s' if threads > 1 else ''} each; in {directory.path}",
     )
     with ConsoleReporter(len(pending), config.steps, console) as reporter:
         result = run(
@@ -132,12 +144,17 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     output = Console()
     output.print(summary_table(dataset))
     for path in [directory.path / "run.h5", *save_figures(dataset, directory.path / "figures")]:
-        output.print(f"wrote {path}", highlight=False, soft_wrap=True)
-    output.print(f"in {duration(time.monotonic() - started)}", highlight=False)
+        _say(output, f"wrote {path}")
+    _say(output, f"in {duration(time.monotonic() - started)}")
+
+
+def _say(console: Console, text: str) -> None:
+    """Prints a text as it is: brackets in a path are no markup, and a long line is the terminal's to break."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_warning(console: Console, message: Warning | str, *_: Any, **__: Any) -> None:
-    console.print(f"Warning: {message}", markup=False, highlight=False, soft_wrap=True)
+    _say(console, f"Warning: {message}")
 
 
 def _terminated(signal_number: int, frame: FrameType | None) -> None:

@@ -53,9 +53,9 @@ BRANCHES: dict[str, Branch] = {
     "random_reinit": Branch(_same_mask, _drawn),
     "random_mask": Branch(_random_mask, _initial),
 }
-"""Branches by name. `random_reinit`: the winning ticket's mask on freshly drawn weights. `random_mask`: as many weights in
-each layer at other, random positions, nested from level to level, on the same initial weights. Source: Frankle & Carbin
-(2019), section 1 and appendix G (random reinitialisation), and its sparse random control."""
+"""Branches by name. `random_reinit`: the winning ticket's mask on freshly drawn weights. `random_mask`: as many weights
+in each layer at other, random positions, nested from level to level, on the same initial weights. Source: Frankle &
+Carbin (2019), section 1 and appendix G (random reinitialisation), and its sparse random control."""
 
 
 def check_branches(branches: Sequence[str]) -> tuple[str, ...]:

@@ -4,71 +4,90 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 
-from lth_keras.masking import walk
-
-if TYPE_CHECKING:
-    from lth_keras.search import TicketSearch
+from lth_keras.network import SPLITS, part_of
 
 _PARAMETERS = (
     "rates steps epochs batch_size evaluate_every test_every scope rewind min_per_layer seed jit_compile".split()
 )
+_PLACES_OF_NAMES = ("name", "keras_history", "input_layers", "output_layers")
+"""Where a model's configuration has names of layers. Elsewhere `softmax` is an activation."""
 
 
-def describe(search: TicketSearch) -> dict[str, Any]:
-    """The parameters of a search with the configuration of its model and optimiser and a digest of its data.
+def describe(search: Any) -> dict[str, Any]:
+    """The parameters of a `TicketSearch` with the configuration of its model and optimiser and a digest of its data.
 
-    Builds a model and an optimiser for it. Names that Keras makes up are replaced by places, so that a second
-    description is the same.
+    Builds a model and an optimiser for it. The same search is described by the same JSON in every process, whatever
+    was built before in it. Functions (a criterion, a loss) go by their names: searches that differ in what lambdas
+    do need a `config` of their own.
     """
     parameters = {name: getattr(search, name) for name in _PARAMETERS if getattr(search, name) is not None}
     rates = search.rates
-    optimizer = search.optimizer().get_config()
-    optimizer.pop("name", None)
-    return _plain(
+    optimizer = search.optimizer()
+    result: dict[str, Any] = _plain(
         {
             **parameters,
             "rates": dict(rates) if isinstance(rates, Mapping) else rates,
             "criterion": search.criterion if isinstance(search.criterion, str) else _name(search.criterion),
             "loss": search.loss if isinstance(search.loss, str) else _loss(search.loss),
-            "optimizer": optimizer,
+            "optimizer": {**optimizer.get_config(), "name": _name(type(optimizer))},
             "model": describe_model(search.build()),
             "data": digest(search.data(search.seed) if callable(search.data) else search.data),
             "backend": keras.backend.backend(),
         }
     )
+    return result
 
 
 def describe_model(model: keras.Model) -> Any:
-    """A model's configuration with layers named by their place inside it."""
-    places = {layer.name: place for place, layer in walk(model)}
-    places[model.name] = "model"
-    config = json.loads(json.dumps(keras.saving.serialize_keras_object(model), default=str))
+    """A model's configuration. Names that Keras made up, which count what a process has built, are counted anew."""
+    config = _plain(keras.saving.serialize_keras_object(model))
+    names: dict[str, str] = {}
+    for name in _made_up_names(config):
+        names.setdefault(name, f"{_without_count(name)}_{len(names)}")
 
-    def rename(item: Any) -> Any:
+    def rename(item: Any, place: str) -> Any:
         if isinstance(item, dict):
-            return {key: rename(value) for key, value in item.items() if key != "compile_config"}
+            kept = {key: value for key, value in item.items() if key != "compile_config"}
+            return {key: rename(value, place if place in _PLACES_OF_NAMES else key) for key, value in kept.items()}
         if isinstance(item, list):
-            return [rename(value) for value in item]
-        return places.get(item, item) if isinstance(item, str) else item
+            return [rename(value, place) for value in item]
+        return names.get(item, item) if isinstance(item, str) and place in _PLACES_OF_NAMES else item
 
-    return rename(config)
+    return rename(config, "")
 
 
 def digest(data: Any) -> str:
     """SHA-256 over the arrays of all splits: dtypes, shapes and values."""
     sha = hashlib.sha256()
-    for name in ("train", "validation", "test"):
-        part = data[name] if isinstance(data, Mapping) else getattr(data, name)
-        for array in map(np.ascontiguousarray, part):
+    for name in SPLITS:
+        for array in map(np.ascontiguousarray, part_of(data, name)):
             sha.update(f"{name} {array.dtype.str} {array.shape}".encode())
             sha.update(array.data.cast("B") if array.size else b"")
     return sha.hexdigest()
+
+
+def _made_up_names(config: Any) -> Iterator[str]:
+    """Names like `dense_3`: the class in snake case, and a count. Bidirectional puts a direction before them."""
+    if isinstance(config, dict):
+        inner = config.get("config")
+        name = inner.get("name") if isinstance(inner, dict) else None
+        if isinstance(name, str):
+            stem = re.sub("^(forward|backward)_", "", _without_count(name))
+            if stem.replace("_", "") == str(config.get("class_name")).lower():
+                yield name
+    for value in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
+        yield from _made_up_names(value)
+
+
+def _without_count(name: str) -> str:
+    return re.sub(r"_\d+$", "", name)
 
 
 def _name(function: Any) -> str:
@@ -79,6 +98,6 @@ def _loss(loss: Any) -> Any:
     return {"class": _name(type(loss)), **loss.get_config()} if hasattr(loss, "get_config") else _name(loss)
 
 
-def _plain(config: dict[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads(json.dumps(config, default=str))
-    return result
+def _plain(config: Any) -> Any:
+    """The same as JSON values; what is none goes by its text, without addresses in memory."""
+    return json.loads(json.dumps(config, default=lambda item: re.sub(r" at 0x[0-9a-f]+", "", str(item))))

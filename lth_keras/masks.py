@@ -44,7 +44,6 @@ class Mask(Mapping[str, BoolArray]):
         ValueError: no weights, a weight without elements, or a value other than 0 and 1.
 
     Example:
-
     >>> mask = Mask({"dense/kernel": np.array([[1, 0], [1, 1]])})
     >>> mask.density, mask.kept, mask["dense/kernel"].dtype
     (0.75, 3, dtype('bool'))
@@ -55,8 +54,7 @@ class Mask(Mapping[str, BoolArray]):
     def __init__(self, arrays: Mapping[str, npt.ArrayLike]) -> None:
         if not arrays:
             raise ValueError(
-                "Expected a mask of at least one weight. Received: no weights; the model has "
-                "nothing to prune."
+                "Expected a mask of at least one weight. Received: no weights; the model has nothing to prune."
             )
         self._arrays = {key: _read_only_bits(key, value) for key, value in arrays.items()}
 
@@ -160,9 +158,7 @@ class Mask(Mapping[str, BoolArray]):
 
     def pack(self) -> dict[str, PackedBits]:
         """Eight weights a byte, for files; `unpack` gives the mask back."""
-        return {
-            key: PackedBits(np.packbits(array), array.shape) for key, array in self._arrays.items()
-        }
+        return {key: PackedBits(np.packbits(array), array.shape) for key, array in self._arrays.items()}
 
     @classmethod
     def unpack(cls, packed: Mapping[str, PackedBits]) -> Mask:
@@ -176,18 +172,13 @@ class Mask(Mapping[str, BoolArray]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mask):
             return NotImplemented
-        return self.shapes == other.shapes and all(
-            np.array_equal(self[key], other[key]) for key in self
-        )
+        return self.shapes == other.shapes and all(np.array_equal(self[key], other[key]) for key in self)
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         weights = "weight" if len(self) == 1 else "weights"
-        return (
-            f"Mask(density={self.density:.3g}, kept={self.kept} of {self.size}, "
-            f"{len(self)} {weights})"
-        )
+        return f"Mask(density={self.density:.3g}, kept={self.kept} of {self.size}, {len(self)} {weights})"
 
     def __reduce__(self) -> tuple[type[Mask], tuple[dict[str, BoolArray]]]:
         # Arrays come out of a copy or another process writeable: the constructor locks them again.

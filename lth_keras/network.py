@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -38,7 +38,8 @@ class Network:
             runs slower on CPUs (Conv-6: 0.207 s a step with, 0.146 s without; LeNet-300-100: 2.1 times faster with).
 
     Raises:
-        ValueError: where the model has nothing to prune or is not built, or the cadences do not fit.
+        ValueError: where the model has nothing to prune, is not built or has several inputs or outputs, or where the
+            cadences do not fit.
         TypeError: where `build` or `optimizer` does not make what it should.
     """
 
@@ -61,6 +62,11 @@ class Network:
             raise TypeError(f"Expected build() to return a keras.Model. Received: {type(made).__name__}.")
         self.model = mask_model(made)
         self._prunable = prunable_weights(self.model)
+        if len(self.model.inputs) != 1 or len(self.model.outputs) != 1:
+            raise ValueError(
+                f"Expected a model with one input and one output. Received: {len(self.model.inputs)} and "
+                f"{len(self.model.outputs)}."
+            )
         self._variables = variables(self.model)
         self._owners = _owners(self.model, self._variables)
         self._seed_states = seed_states(self.model)
@@ -94,7 +100,7 @@ class Network:
             ValueError: for a missing or empty split, shapes that do not fit the model, labels out of range, or values
                 that are not finite.
         """
-        splits = {name: check_split(self.model, self.loss, name, _part(data, name)) for name in SPLITS}
+        splits = {name: check_split(self.model, self.loss, name, part_of(data, name)) for name in SPLITS}
         if len(splits["train"][0]) < self.batch_size:
             raise ValueError(
                 f"Expected at least one batch of {self.batch_size} training examples. "
@@ -232,7 +238,7 @@ def check_split(model: keras.Model, loss: Any, name: str, part: Any) -> Arrays:
     expected = model.input_shape[1:]
     if len(x) == 0 or len(x) != len(y):
         raise ValueError(f"Split {name!r}: Expected x and y of one length, not empty. Received: {len(x)} and {len(y)}.")
-    if len(expected) != x.ndim - 1 or any(e is not None and e != r for e, r in zip(expected, x.shape[1:], strict=True)):
+    if not _fits(x.shape[1:], expected):
         raise ValueError(f"Split {name!r}: Expected examples of shape {expected}. Received: {x.shape[1:]}.")
     for what, array in (("x", x), ("y", y)):
         if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
@@ -241,7 +247,12 @@ def check_split(model: keras.Model, loss: Any, name: str, part: Any) -> Arrays:
             raise ValueError(f"Split {name!r}: Expected finite {what}. Received: NaN or infinity in it.")
     loss_name = getattr(loss, "name", None) or getattr(loss, "__name__", None) or loss
     if "sparse_categorical" in str(loss_name):
-        classes = model.output_shape[-1]
+        *places, classes = model.output_shape[1:]
+        if not (_fits(y.shape[1:], places) or _fits(y.shape[1:], [*places, 1])):
+            raise ValueError(
+                f"Split {name!r}: Expected one class index per output, labels of shape {(len(y), *places)}. "
+                f"Received: {y.shape}; for one-hot labels use categorical_crossentropy."
+            )
         if y.min() < 0 or y.max() >= classes:
             raise ValueError(
                 f"Split {name!r}: Expected labels in 0 ... {classes - 1} (the model has {classes} outputs). "
@@ -250,7 +261,12 @@ def check_split(model: keras.Model, loss: Any, name: str, part: Any) -> Arrays:
     return x, y
 
 
-def _part(data: Any, name: str) -> Any:
+def part_of(data: Any, name: str) -> Any:
+    """The pair (x, y) of a split.
+
+    Raises:
+        ValueError: where the data have no such attribute or key, or it is no pair.
+    """
     part = data.get(name) if isinstance(data, Mapping) else getattr(data, name, None)
     if part is None or len(part) != 2:
         raise ValueError(
@@ -260,7 +276,14 @@ def _part(data: Any, name: str) -> Any:
     return part
 
 
+def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
+    """Whether an array's shape is as expected, where None stands for any length."""
+    return len(shape) == len(expected) and all(e in (None, n) for e, n in zip(expected, shape, strict=True))
+
+
 def _owners(model: keras.Model, found: Mapping[str, Any]) -> dict[str, tuple[keras.layers.Layer, Any]]:
     """The layer of each variable, by the variable's key."""
-    layers = {id(v): layer for _, layer in walk(model) for v in layer._trainable_variables + layer._non_trainable_variables}
-    return {key: (layers[id(variable)], variable) for key, variable in found.items()}
+    owners: dict[int, keras.layers.Layer] = {}
+    for _, layer in walk(model):
+        owners |= {id(v): layer for v in layer._trainable_variables + layer._non_trainable_variables}
+    return {key: (owners[id(variable)], variable) for key, variable in found.items()}

@@ -79,6 +79,7 @@ class ConsoleReporter:
             f"{self._done}/{self._pending} {task}: density {scalars['density']:.2%}, early stop at step "
             f"{scalars['early_stop_step']:,.0f} with {scalars['test_accuracy_at_early_stop']:.2%} test accuracy, "
             f"{scalars['test_accuracy_final']:.2%} at the end; {scalars['seconds']:.1f} s, about {duration(left)} left",
+            markup=False,
             highlight=False,
             soft_wrap=True,
         )

@@ -32,7 +32,6 @@ def resolve_rates(rates: float | Mapping[str, float], kinds: Mapping[str, str]) 
             without a rate.
 
     Example:
-
     >>> resolve_rates({"dense": 0.2, "output": 0.1}, {"a/kernel": "dense", "b/kernel": "output"})
     {'a/kernel': 0.2, 'b/kernel': 0.1}
     """
@@ -72,13 +71,9 @@ def layer_counts(
     _check_not_negative(level=level, min_per_layer=min_per_layer)
     if sizes.keys() != rates.keys():
         raise ValueError(
-            f"Expected a rate for each of {sorted(sizes)} and no other. "
-            f"Received: rates for {sorted(rates)}."
+            f"Expected a rate for each of {sorted(sizes)} and no other. Received: rates for {sorted(rates)}."
         )
-    return {
-        key: max(global_count(size, rates[key], level), min(size, min_per_layer))
-        for key, size in sizes.items()
-    }
+    return {key: max(global_count(size, rates[key], level), min(size, min_per_layer)) for key, size in sizes.items()}
 
 
 def global_count(size: int, rate: float, level: int) -> int:
@@ -137,7 +132,6 @@ def keep_highest(
             section 4), if `min_per_layer=0` lets them.
 
     Example:
-
     >>> mask = Mask.ones({"a": (2, 2)})
     >>> scores = {"a": np.array([[0.3, 0.1], [0.2, 0.4]])}
     >>> keep_highest(scores, mask, 2, generator=np.random.default_rng(0))["a"].astype(int)
@@ -186,13 +180,10 @@ def _checked_scores(key: str, scores: Array, kept: BoolArray) -> Array:
     return scores
 
 
-def _check_layer_scope(
-    keep: Mapping[str, int], left: Mapping[str, int], floors: Mapping[str, int]
-) -> None:
+def _check_layer_scope(keep: Mapping[str, int], left: Mapping[str, int], floors: Mapping[str, int]) -> None:
     if keep.keys() != left.keys():
         raise ValueError(
-            f"Expected how many to keep for each of {sorted(left)} and no other. "
-            f"Received: {sorted(keep)}."
+            f"Expected how many to keep for each of {sorted(left)} and no other. Received: {sorted(keep)}."
         )
     for key, k in keep.items():
         _check_count(k, left[key], floors[key], f"of the weights of {key!r}")

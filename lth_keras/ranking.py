@@ -68,8 +68,11 @@ def highest_with_floors(
     Tables that fall short get their floor, and the others are ranked again for what is left.
 
     Args:
-        tables, mask, k, generator: as in `highest`; k is no less than the sum of the floors.
+        tables: as in `highest`.
+        mask: as in `highest`.
+        k: how many survive in all, no less than the sum of the floors.
         floors: key to a number no larger than what competes in that table.
+        generator: as in `highest`.
 
     Returns:
         Key of `tables` to boolean array of the table's shape, k True in all.
@@ -86,9 +89,7 @@ def highest_with_floors(
             k -= floors[key]
 
 
-def _competing_scores(
-    tables: Mapping[str, Array], mask: Mapping[str, BoolArray], competing: int
-) -> Array:
+def _competing_scores(tables: Mapping[str, Array], mask: Mapping[str, BoolArray], competing: int) -> Array:
     """A new one-dimensional array of the scores where the mask is True."""
     if len(tables) == 1:
         ((key, table),) = tables.items()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from lth_keras.results import RunDirectory
@@ -40,7 +42,10 @@ def run(
     Args:
         make_search: makes the search, `() -> TicketSearch`; importable (a module's function or a
             `functools.partial` of one) where there are worker processes, since each makes its own, data included.
-        trials, branches, out, keep_weights: as `TicketSearch.run`.
+        trials: as `TicketSearch.run`, like branches, out and keep_weights.
+        branches: what to train at each level.
+        out: directory for runs.
+        keep_weights: `none`, `last` or `all`.
         workers: trainings at a time.
         fresh_graphs: every level in a worker process of its own that ends, so that its memory goes back whole; the
             same bits, and slower for short levels.
@@ -48,6 +53,7 @@ def run(
 
     Raises:
         ValueError, LevelError, KeyboardInterrupt: as `TicketSearch.run`.
+        TypeError: where worker processes cannot import `make_search`.
         WorkerDiedError: where a worker process was killed, e.g. out of memory.
     """
     if workers < 1:
@@ -55,6 +61,7 @@ def run(
     search = make_search()
     if workers == 1 and not fresh_graphs:
         return search.run(trials, branches, out, keep_weights=keep_weights, reporter=reporter)
+    _check_importable(make_search)
     directory, seeds, branches = search.prepare(trials, branches, out, keep_weights)
     pending = pending_tasks(directory.finished(), seeds, branches, search.levels)
     pool = _Pool(make_search, directory, keep_weights, workers, fresh_graphs)
@@ -65,6 +72,16 @@ def run(
         if directory.finished():
             directory.write_run()
     return Run(search, directory)
+
+
+def _check_importable(make_search: Callable[[], TicketSearch]) -> None:
+    try:
+        ForkingPickler.dumps(make_search)
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
+        raise TypeError(
+            "Expected make_search to be a function of a module, or a functools.partial of one, which worker processes "
+            f"can import. Received: {make_search!r} ({error})."
+        ) from error
 
 
 class _Pool:
@@ -98,7 +115,7 @@ class _Pool:
                 process, task = self._busy[connection]
                 try:
                     kind, *content = connection.recv()
-                except EOFError:
+                except (EOFError, ConnectionResetError):  # reset, where it had not read its task yet
                     process.join()
                     raise WorkerDiedError(
                         f"The worker process for {task} died ({_reason(process.exitcode)}). Finished levels are kept "
@@ -129,10 +146,12 @@ class _Pool:
         else:
             connection, theirs = _CONTEXT.Pipe()
             process = _CONTEXT.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
-            process.start()
+            with _deaf_to_interrupts():
+                process.start()
             theirs.close()
-        connection.send(task)
         self._busy[connection] = (process, task)
+        with contextlib.suppress(BrokenPipeError):  # that it has died shows when it is listened to
+            connection.send(task)
 
     def _rest(self, process: Any, connection: Connection) -> None:
         if not self._fresh:
@@ -140,6 +159,19 @@ class _Pool:
             return
         connection.close()
         process.join()
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """A process that is started within it ignores Ctrl-C from its first moment: it is the parent's, which ends it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 class _PipeReporter:
@@ -160,7 +192,7 @@ class _PipeReporter:
 
 def _work(connection: Connection, make_search: Callable[[], TicketSearch], path: Any, keep_weights: str) -> None:
     """A worker process: trains the tasks it is sent until the parent closes the connection, or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError):

@@ -17,12 +17,12 @@ import psutil
 from lth_keras import seeds
 from lth_keras.branches import BRANCHES, DENSE, WINNING_TICKET, check_branches
 from lth_keras.criteria import Criterion, State, criterion
-from lth_keras.masking import set_mask
+from lth_keras.identity import describe
 from lth_keras.masks import Mask
 from lth_keras.network import Network, check_cadence
 from lth_keras.pruning import global_count, keep_highest, layer_counts, resolve_rates
-from lth_keras.rewinding import check_rewind
 from lth_keras.results import LevelResult, RunDirectory, open_run
+from lth_keras.rewinding import check_rewind
 from lth_keras.training import Curves, NonFiniteLossError, set_threads
 
 KEEP_WEIGHTS = ("none", "last", "all")
@@ -47,7 +47,7 @@ class LevelError(RuntimeError):
 def pending_tasks(
     finished: Iterable[tuple[int, str, int]], trials: Sequence[int], branches: Sequence[str], levels: int
 ) -> list[Task]:
-    """Every unfinished task of a search, in the order to do them in: winning tickets lead, since others wait for them."""
+    """Every unfinished task of a search, in the order to do them in: winning tickets lead, for others wait for them."""
     done = set(finished)
     wanted = [Task(seed, DENSE, 0) for seed in trials]
     wanted += [Task(seed, branch, n) for seed in trials for n in range(1, levels + 1) for branch in branches]
@@ -83,7 +83,7 @@ class TicketSearch:
         epochs: passes of floor(n / batch_size) full batches; or give `steps`.
         batch_size: examples per step.
         evaluate_every: steps between evaluations on the validation split.
-        test_every: steps between evaluations on the test split, a multiple of `evaluate_every`; ten times it by default.
+        test_every: steps between evaluations on the test split, a multiple of `evaluate_every`; by default 10 times.
         criterion: name or function that scores weights at the end of a level's training.
         scope: `layer` ranks weights within their layer, `global` across all layers (then one rate).
         rewind: where tickets restart: `init`, the initial weights.
@@ -143,7 +143,8 @@ class TicketSearch:
                 raise ValueError(f"Expected rates in [0, 1), the share pruned per level. Received: {self.rates!r}.")
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(f"Expected steps or epochs. Received: steps={self.steps}, epochs={self.epochs}.")
-        for field, least in (("levels", 0), ("steps", 1), ("epochs", 1), ("batch_size", 1), ("threads", 1), ("seed", 0)):
+        lowest = {"levels": 0, "steps": 1, "epochs": 1, "batch_size": 1, "threads": 1, "seed": 0, "min_per_layer": 0}
+        for field, least in lowest.items():
             value = getattr(self, field)
             if value is not None and value < least:
                 raise ValueError(f"Expected {field} to be at least {least}. Received: {value}.")
@@ -167,7 +168,9 @@ class TicketSearch:
             reporter: shows progress; see `lth_keras.progress.Reporter`. None shows nothing.
 
         Raises:
-            ValueError: for zero trials, unknown branches, or a run directory made with other parameters.
+            ValueError: for zero trials, unknown branches, data that do not fit the model, a kind of layer without a
+                rate, or a run directory made with other parameters or threads.
+            TypeError: where `build` or `optimizer` does not make what it should.
             LevelError: where a level's loss is not finite; finished levels are kept.
             KeyboardInterrupt: on Ctrl-C, after run.h5 is written with what is finished.
         """
@@ -194,6 +197,11 @@ class TicketSearch:
             raise ValueError(f"Expected keep_weights to be one of {KEEP_WEIGHTS}. Received: {keep_weights!r}.")
         branches = check_branches(branches)
         directory = RunDirectory.open(out, self.name, self.identity, threads=self.threads)
+        if directory.threads != self.threads:
+            raise ValueError(
+                f"Expected threads={directory.threads}, which {directory.path} was made with; others give other bits. "
+                f"Received: threads={self.threads}."
+            )
         for task in directory.finished():
             directory.read(*task)
         return directory, [self.seed + i for i in range(trials)], branches
@@ -203,8 +211,7 @@ class TicketSearch:
         """JSON values that decide the numbers of a run; the name of its directory is a hash of them."""
         if self.config is not None:
             return self.config
-        from lth_keras.identity import describe
-
+        self.network  # noqa: B018  # checks what build and optimizer make, and sets the threads before a model exists
         return describe(self)
 
     @cached_property
@@ -212,7 +219,7 @@ class TicketSearch:
         """The network that all levels, branches and trials of this process use; built at first use."""
         if self.threads is not None:
             set_threads(self.threads)
-        return Network(
+        network = Network(
             self.build,
             optimizer=self.optimizer,
             loss=self.loss,
@@ -221,6 +228,8 @@ class TicketSearch:
             test_every=self.test_every,
             jit_compile=self.jit_compile,
         )
+        resolve_rates(self.rates, network.kinds)  # a kind without a rate shows here, not after the first training
+        return network
 
     def train_level(
         self, directory: RunDirectory, task: Task, *, keep_weights: str = "none", reporter: Any = None
@@ -269,6 +278,7 @@ class TicketSearch:
     def _trial(self, seed: int) -> tuple[Network, Mapping[str, np.ndarray]]:
         """The network with the trial's data, and the trial's initial weights."""
         if self.__dict__.get("_loaded") != seed:
+            self._loaded: int | None = None  # until all of it is there: an interruption may come in between
             self.network.load(self.data(seed) if callable(self.data) else self.data)
             self._initial = self.network.draw_weights(seed, "initial")
             self._loaded = seed
@@ -316,7 +326,8 @@ class TicketSearch:
             rates = resolve_rates(self.rates, self.network.kinds)
             keep = layer_counts(mask.sizes, rates, level, self.min_per_layer)
         else:
-            keep = global_count(mask.size, self.rates, level)
+            least = sum(min(count, self.min_per_layer) for count in mask.counts().values())
+            keep = max(global_count(mask.size, self.rates, level), least)
         ties = seeds.stream(task.seed, "ties", level)
         return keep_highest(scores, mask, keep, generator=ties, min_per_layer=self.min_per_layer)
 
@@ -333,9 +344,7 @@ class Run:
         """The xarray Dataset of run.h5; docs/results.md says what is in it."""
         return open_run(self.directory.path)
 
-    def ticket(
-        self, trial: int, level: int, weights: str = "rewound", *, branch: str = WINNING_TICKET
-    ) -> keras.Model:
+    def ticket(self, trial: int, level: int, weights: str = "rewound", *, branch: str = WINNING_TICKET) -> keras.Model:
         """A ticket as a masked Keras model, not compiled.
 
         Args:
@@ -353,7 +362,8 @@ class Run:
         result = _required(self.directory, task, weights=weights == "final")
         if weights == "final" and result.weights is None:
             raise ValueError(
-                f"Final weights were not kept for {task}. Run the search with keep_weights='all', or train the ticket."
+                f"Final weights were not kept for {task}. Train the ticket, or run the search again in another `out` "
+                "with keep_weights='all': a finished level is not trained again for them."
             )
         network = Network(self.search.build, optimizer=self.search.optimizer, loss=self.search.loss, batch_size=1)
         values = result.weights
@@ -362,7 +372,6 @@ class Run:
             draw = lambda n: network.draw_weights(trial, branch, n)  # noqa: E731
             values = BRANCHES[branch].weights(initial, draw, level) if level else initial
         network.rewind(values, result.mask)
-        set_mask(network.model, result.mask)
         return network.model
 
 

@@ -30,7 +30,6 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
         ValueError: a negative seed.
 
     Example:
-
     >>> first = stream(0, "ties", 3).random(4)
     >>> bool((first == stream(0, "ties", 3).random(4)).all())
     True
@@ -61,7 +60,5 @@ def _encoded(name: str | int) -> bytes:
         try:
             kind, text = b"i", str(operator.index(name)).encode()
         except TypeError:
-            raise TypeError(
-                f"Expected names of streams that are strings or integers. Received: {name!r}."
-            ) from None
+            raise TypeError(f"Expected names of streams that are strings or integers. Received: {name!r}.") from None
     return b"%s%d:%s" % (kind, len(text), text)

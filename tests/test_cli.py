@@ -74,9 +74,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_two(
     assert "Traceback" not in captured.err
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["unknown"], ["plot"], ["plot", ".", "--formats", "bmp"], ["report", "--x"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["unknown"], ["plot"], ["plot", ".", "--formats", "bmp"], ["report", "--x"]])
 def test_a_wrong_command_line_is_exit_code_two(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(arguments)
@@ -91,7 +89,5 @@ def test_looking_at_results_loads_no_backend(run: RunDirectory) -> None:
         "sys.exit(f'loaded {loaded}' if loaded else code)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(run.path)], env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(run.path)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -152,9 +152,7 @@ def setup() -> configparser.ConfigParser:
 def requirements(text: str) -> dict[str, str]:
     """Return {name of the distribution, normalised: the rest of its line}."""
     lines = [line.strip() for line in text.splitlines()]
-    parsed = (
-        re.fullmatch(r"([\w.-]+)(.*)", line) for line in lines if line and not line.startswith("#")
-    )
+    parsed = (re.fullmatch(r"([\w.-]+)(.*)", line) for line in lines if line and not line.startswith("#"))
     return {m[1].lower().replace("_", "-"): m[2].strip() for m in parsed if m}
 
 

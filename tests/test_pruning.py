@@ -52,9 +52,7 @@ def values(scores: Scores, mask: Mapping[str, np.ndarray]) -> list[float]:
 
 @given(scored_masks(), st.data())
 @pytest.mark.filterwarnings("ignore:Layer collapse")
-def test_global_scope_keeps_exactly_the_k_highest_survivors(
-    case: tuple[Scores, Mask], data: st.DataObject
-) -> None:
+def test_global_scope_keeps_exactly_the_k_highest_survivors(case: tuple[Scores, Mask], data: st.DataObject) -> None:
     scores, mask = case
     k = data.draw(st.integers(1, mask.kept))
     pruned = prune(scores, mask, k, min_per_layer=0)
@@ -110,9 +108,7 @@ def test_min_per_layer_holds_where_a_first_repair_makes_another_layer_fall_short
     }
     pruned = prune(scores, Mask.ones({"high": (4,), "middle": (3,), "low": (2,)}), 6)
     assert pruned.counts() == {"high": 4, "middle": 1, "low": 1}
-    pruned = prune(
-        scores, Mask.ones({"high": (4,), "middle": (3,), "low": (2,)}), 6, min_per_layer=2
-    )
+    pruned = prune(scores, Mask.ones({"high": (4,), "middle": (3,), "low": (2,)}), 6, min_per_layer=2)
     assert pruned.counts() == {"high": 2, "middle": 2, "low": 2}
     assert pruned["high"].tolist() == [True, True, False, False]
 
@@ -239,9 +235,7 @@ def test_a_layer_may_collapse_only_when_asked_and_is_then_named() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("keep", [3, 6, {"a": 2, "b": 2}, {"a": 3, "b": 3}])
-def test_scores_of_survivors_must_be_finite_and_those_of_the_pruned_need_not(
-    bad: float, keep: Any
-) -> None:
+def test_scores_of_survivors_must_be_finite_and_those_of_the_pruned_need_not(bad: float, keep: Any) -> None:
     shapes = {"a": (3,), "b": (3,)}
     scores = {"a": np.arange(3.0), "b": np.array([bad, 1, 2])}
     with pytest.raises(ValueError, match=r"Expected finite.*Received: 1 NaN or inf.*'b'"):
@@ -287,7 +281,7 @@ def test_scores_of_another_model_are_refused() -> None:
 @pytest.mark.parametrize("scope", ["layer", "global"])
 def test_memory_stays_below_what_the_scores_themselves_take(scope: str) -> None:
     generator = np.random.default_rng(0)
-    mask = Mask.ones({name: (500, 500) for name in "abcd"})
+    mask = Mask.ones(dict.fromkeys("abcd", (500, 500)))
     scores = {key: generator.random(shape, "float32") for key, shape in mask.shapes.items()}
     keep: Any = dict.fromkeys(mask, 125_000) if scope == "layer" else 500_000
     tracemalloc.start()
@@ -349,9 +343,7 @@ def test_counts_are_the_papers() -> None:
     st.integers(0, 60),
     st.integers(0, 5),
 )
-def test_counts_never_grow_and_leave_the_minimum(
-    sizes: dict[str, int], rate: float, level: int, minimum: int
-) -> None:
+def test_counts_never_grow_and_leave_the_minimum(sizes: dict[str, int], rate: float, level: int, minimum: int) -> None:
     rates = dict.fromkeys(sizes, rate)
     now = layer_counts(sizes, rates, level, minimum)
     later = layer_counts(sizes, rates, level + 1, minimum)

@@ -44,9 +44,7 @@ def test_every_seed_and_every_name_is_another_stream() -> None:
 
 
 def test_streams_are_not_correlated() -> None:
-    draws = np.stack(
-        [stream(seed, name, i).random(2000) for seed in (0, 1) for name in "ab" for i in (0, 1)]
-    )
+    draws = np.stack([stream(seed, name, i).random(2000) for seed in (0, 1) for name in "ab" for i in (0, 1)])
     correlation = np.corrcoef(draws) - np.eye(len(draws))
     assert np.abs(correlation).max() < 5 / np.sqrt(2000)
 

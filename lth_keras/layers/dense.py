@@ -38,8 +38,3 @@ class MaskedDense(MaskedLayer, keras.layers.Dense):
         """Forward pass of `keras.layers.Dense` with the masked kernel."""
         with self.masking():
             return super().call(inputs, training=training)
-
-    def quantized_call(self, *args: Any, **kwargs: Any) -> Any:
-        """Quantised forward pass of `keras.layers.Dense` with the masked kernel."""
-        with self.masking():
-            return super().quantized_call(*args, **kwargs)

@@ -32,6 +32,12 @@ class MaskedEmbedding(MaskedLayer, keras.layers.Embedding):
 
     prunable = ("embeddings",)
 
+    def __init__(self, *args: Any, weights: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if weights is not None:  # not left to Keras, which would expect a value for the mask too
+            self.build()
+            self._embeddings.assign(weights[0] if isinstance(weights, list) and len(weights) == 1 else weights)
+
     def call(self, inputs: Any) -> Any:
         """Looks rows up, then masks them."""
         return self._masked_rows(inputs, super().call(inputs))

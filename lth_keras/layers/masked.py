@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar
@@ -19,15 +19,16 @@ def mask_name(weight: str) -> str:
     return f"{weight}_mask"
 
 
-class MaskedRegularizer:
-    """A regulariser that sees the weight as the network does, so a pruned weight adds no loss and gets no gradient."""
+class OnMasked:
+    """A regulariser or constraint that sees the weight as the network does: a pruned weight counts in neither."""
 
-    def __init__(self, regularizer: Any, mask: Any) -> None:
-        self.regularizer = regularizer
+    def __init__(self, function: Callable[[Any], Any], mask: Any) -> None:
+        self.function = function
         self.mask = mask
 
     def __call__(self, value: Any) -> Any:
-        return self.regularizer(value * ops.cast(self.mask, value.dtype))
+        """The Keras function of the masked weight."""
+        return self.function(ops.multiply(value, ops.cast(self.mask, value.dtype)))
 
 
 class MaskedLayer:
@@ -41,22 +42,30 @@ class MaskedLayer:
     prunable: ClassVar[tuple[str, ...]] = ()
 
     def build(self, input_shape: Any = None) -> None:
-        """Builds the Keras layer, then one all-True mask per prunable weight."""
+        """Builds the Keras layer, then one all-True mask per prunable weight.
+
+        Raises:
+            NotImplementedError: for a dtype whose quantisation does not keep pruned weights at zero.
+        """
+        _check_quantization(self, self.quantization_mode)  # type: ignore[attr-defined]
         super().build(input_shape)  # type: ignore[misc]
         for name in self.prunable:
             if hasattr(self, mask_name(name)):
                 continue  # Embedding.build may run twice
-            variable = self.prunable_variable(name)
+            self._tracker.unlock()  # type: ignore[attr-defined]  # LoRA locks it; Keras locks it again after build
             mask = self.add_weight(  # type: ignore[attr-defined]
                 name=mask_name(name),
-                shape=variable.shape,
+                shape=getattr(self, name).shape,  # of the weight: int4 packs two of its values in one of the variable
                 initializer="ones",
                 dtype="bool",
                 trainable=False,
             )
             setattr(self, mask_name(name), mask)
+            variable = self.prunable_variable(name)
             if variable.regularizer is not None:
-                variable.regularizer = MaskedRegularizer(variable.regularizer, mask)
+                variable.regularizer = OnMasked(variable.regularizer, mask)
+            if variable.constraint is not None:
+                variable.constraint = OnMasked(variable.constraint, mask)
 
     def prunable_variable(self, name: str) -> Any:
         """The Keras variable that holds a prunable weight, unmasked.
@@ -80,12 +89,30 @@ class MaskedLayer:
             return value
         return ops.multiply(value, ops.cast(getattr(self, mask_name(name)), value.dtype))
 
-    def quantize(self, *args: Any, **kwargs: Any) -> None:
-        """Quantises the layer as Keras does, after writing zeros to the pruned weights: symmetric schemes keep them."""
+    def quantize(self, mode: str | None = None, type_check: bool = True, config: Any = None) -> None:
+        """Quantises the layer as Keras does, with zeros for the pruned weights, which int8 and int4 keep exactly.
+
+        Raises:
+            NotImplementedError: for other modes, or with LoRA: they would bring pruned weights back.
+        """
+        _check_quantization(self, mode)
         for name in self.prunable:
             variable = self.prunable_variable(name)
             variable.assign(variable * ops.cast(getattr(self, mask_name(name)), variable.dtype))
-        super().quantize(*args, **kwargs)  # type: ignore[misc]
+        # Keras quantises no subclass of its layers unless told to; masked layers are meant, subclasses of them are not.
+        type_check = type_check and "prunable" not in vars(type(self))
+        super().quantize(mode, type_check=type_check, config=config)  # type: ignore[misc]
+
+    def enable_lora(self, rank: int, lora_alpha: float | None = None, **kwargs: Any) -> None:
+        """Enables LoRA as Keras does; the mask holds for the sum of weight and update.
+
+        Raises:
+            NotImplementedError: for a quantised layer, where the update would bring pruned weights back.
+        """
+        if self.quantization_mode is not None:  # type: ignore[attr-defined]
+            raise NotImplementedError(f"LoRA on a quantised {type(self).__name__} would bring pruned weights back.")
+        # Keras' build passes the rank alone, and so forgets the argument lora_alpha.
+        super().enable_lora(rank, lora_alpha or self.lora_alpha, **kwargs)  # type: ignore[misc, attr-defined]
 
     def save_own_variables(self, store: Any) -> None:
         """Saves the Keras layer's variables and the masks; Keras' layers list what they save by name."""
@@ -100,3 +127,12 @@ class MaskedLayer:
         if self.built:  # type: ignore[attr-defined]
             for name in self.prunable:
                 getattr(self, mask_name(name)).assign(store[mask_name(name)])
+
+
+def _check_quantization(layer: Any, mode: str | None) -> None:
+    if mode not in (None, "int8", "int4") or (mode and layer.lora_enabled):
+        raise NotImplementedError(
+            f"Expected {type(layer).__name__} to be quantised to int8 or int4, without LoRA, which keep pruned weights "
+            f"at zero. Received: mode={mode!r}, lora_enabled={layer.lora_enabled}. "
+            "Use lth_keras.strip_masks(model) first."
+        )

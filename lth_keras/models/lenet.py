@@ -41,9 +41,7 @@ def lenet_300_100(
     sizes = {"input_shape": input_shape, "hidden": hidden, "classes": (classes,)}
     for name, values in sizes.items():
         if any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
-            raise ValueError(
-                f"Expected positive integers for `{name}`. Received: {name}={tuple(values)}."
-            )
+            raise ValueError(f"Expected positive integers for `{name}`. Received: {name}={tuple(values)}.")
     if not input_shape:
         raise ValueError("Expected an `input_shape` of at least one axis. Received: ().")
     if classes < 2:

@@ -36,9 +36,7 @@ def accuracy_figure(dataset: xarray.Dataset) -> Figure:
         panels[0].set_title("all accuracies")
         panels[1].set_title("near the dense network")
         panels[1].set_ylim(*close)
-    add_legend(
-        figure, branch_styles(dataset.branch.values.tolist()).values(), branch_style("dense")
-    )
+    add_legend(figure, branch_styles(dataset.branch.values.tolist()).values(), branch_style("dense"))
     return figure
 
 

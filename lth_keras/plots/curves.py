@@ -56,9 +56,7 @@ def curves_figure(dataset: xarray.Dataset, levels: Sequence[int] | None = None) 
     levels = chosen_levels(dataset) if levels is None else list(levels)
     unknown = sorted(set(levels) - set(dataset.level.values.tolist()))
     if unknown or not levels:
-        raise ValueError(
-            f"Expected: levels among {dataset.level.values.tolist()}. Received: {unknown or levels}"
-        )
+        raise ValueError(f"Expected: levels among {dataset.level.values.tolist()}. Received: {unknown or levels}")
     percents = dataset.assign(test_accuracy=100 * dataset.test_accuracy)
     figure = Figure(figsize=(2.0 + 2.6 * len(levels), 5.2), layout="constrained")
     panels = figure.subplots(len(ROWS), len(levels), sharex=True, sharey="row", squeeze=False)
@@ -74,9 +72,7 @@ def curves_figure(dataset: xarray.Dataset, levels: Sequence[int] | None = None) 
         axes.set_xlabel("step")
         axes.xaxis.set_major_formatter(THOUSANDS)
         axes.locator_params(axis="x", nbins=4)
-    add_legend(
-        figure, branch_styles(dataset.branch.values.tolist()).values(), branch_style("dense")
-    )
+    add_legend(figure, branch_styles(dataset.branch.values.tolist()).values(), branch_style("dense"))
     return figure
 
 
@@ -91,9 +87,7 @@ def _draw(axes: Axes, dataset: xarray.Dataset, variable: str, level: int) -> Non
             _curve(axes, dataset.sel(branch=branch, level=level), variable, style, mark=True)
 
 
-def _curve(
-    axes: Axes, cell: xarray.Dataset, variable: str, style: BranchStyle, *, mark: bool
-) -> None:
+def _curve(axes: Axes, cell: xarray.Dataset, variable: str, style: BranchStyle, *, mark: bool) -> None:
     values = spread(cell[variable])
     there = np.isfinite(values.mean)
     if not there.any():
@@ -112,9 +106,7 @@ def _curve(
         )
 
 
-def _leave_out_start(
-    axes: Axes, dataset: xarray.Dataset, variable: str, levels: Sequence[int]
-) -> None:
+def _leave_out_start(axes: Axes, dataset: xarray.Dataset, variable: str, levels: Sequence[int]) -> None:
     """Limits from the values after the first steps; the shared rows follow."""
     steps = dataset.step.values
     values = dataset[variable].sel(level=list(levels)).values[..., steps >= _START * steps[-1]]

@@ -43,9 +43,7 @@ def set_density_axis(axes: Axes, dataset: xarray.Dataset) -> None:
     axes.set_xlabel(LABEL)
 
 
-def draw_over_density(
-    axes: Axes, dataset: xarray.Dataset, variable: str, branch: str, style: BranchStyle
-) -> None:
+def draw_over_density(axes: Axes, dataset: xarray.Dataset, variable: str, branch: str, style: BranchStyle) -> None:
     """A line of the mean over trials and a band from least to greatest, against mean density."""
     selected = dataset.sel(branch=branch)
     density = spread(selected.density).mean

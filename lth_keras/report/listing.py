@@ -26,11 +26,7 @@ def find_runs(directory: str | os.PathLike[str]) -> list[Path]:
     """
     directory = Path(directory)
     inside = sorted(path for path in directory.iterdir() if path.is_dir())
-    return [
-        path
-        for path in [directory, *inside]
-        if (path / RUN_FILE).exists() or (path / CONFIG_FILE).exists()
-    ]
+    return [path for path in [directory, *inside] if (path / RUN_FILE).exists() or (path / CONFIG_FILE).exists()]
 
 
 def list_table(directory: str | os.PathLike[str]) -> Table:

@@ -52,9 +52,7 @@ def summary_table(dataset: xarray.Dataset) -> Table:
     return table
 
 
-def _add_section(
-    table: Table, dataset: xarray.Dataset, branch: str, levels: Sequence[int], title: str
-) -> None:
+def _add_section(table: Table, dataset: xarray.Dataset, branch: str, levels: Sequence[int], title: str) -> None:
     rows = [_row(dataset.sel(branch=branch, level=level), level) for level in levels]
     rows = [row for row in rows if row]
     if rows:

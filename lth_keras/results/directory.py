@@ -112,9 +112,7 @@ class RunDirectory:
             ) from error
 
     @staticmethod
-    def recorded_threads(
-        out: str | os.PathLike[str], experiment: str, config: Mapping[str, Any]
-    ) -> int | None:
+    def recorded_threads(out: str | os.PathLike[str], experiment: str, config: Mapping[str, Any]) -> int | None:
         """Threads per trial that the directory of these parameters recorded; None without one."""
         path = record.path_of(out, experiment, config)
         return RunDirectory.load(path).threads if (path / CONFIG_FILE).exists() else None
@@ -124,9 +122,7 @@ class RunDirectory:
         branch = DENSE if level == 0 else record.path_part("branch", branch)
         return self.path / "levels" / f"seed_{seed}" / branch / f"level_{level:02d}.h5"
 
-    def read(
-        self, seed: int, branch: str, level: int, *, weights: bool = False
-    ) -> LevelResult | None:
+    def read(self, seed: int, branch: str, level: int, *, weights: bool = False) -> LevelResult | None:
         """The finished level, or None if it has to be trained.
 
         A damaged file is renamed to `*.damaged`, with a warning that names it.
@@ -149,9 +145,7 @@ class RunDirectory:
         except DamagedFile as error:
             aside = _unused(path.with_name(path.name + ".damaged"))
             os.replace(path, aside)
-            warnings.warn(
-                f"{error} Set aside as {aside.name!r}; the level is trained again.", stacklevel=2
-            )
+            warnings.warn(f"{error} Set aside as {aside.name!r}; the level is trained again.", stacklevel=2)
             return None
 
     def write(self, result: LevelResult) -> None:
@@ -204,11 +198,7 @@ class RunDirectory:
             recorded = "an unknown number of" if self.threads is None else self.threads
             raise ValueError(
                 f"{self.path} was made with {recorded} threads, received {threads}: the bits would "
-                + (
-                    "differ; "
-                    if self.threads is None
-                    else f"differ; pass --threads {self.threads} or "
-                )
+                + ("differ; " if self.threads is None else f"differ; pass --threads {self.threads} or ")
                 + "choose another --out"
             )
 

@@ -155,8 +155,7 @@ def _write_mask(group: h5py.Group, mask: Mask) -> None:
 
 def _read_mask(group: h5py.Group) -> Mask:
     packed = {
-        key: PackedBits(dataset[()], tuple(int(n) for n in dataset.attrs["shape"]))
-        for key, dataset in _ordered(group)
+        key: PackedBits(dataset[()], tuple(int(n) for n in dataset.attrs["shape"])) for key, dataset in _ordered(group)
     }
     return Mask.unpack(packed)
 

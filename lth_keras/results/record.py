@@ -27,9 +27,7 @@ def canonical(config: Mapping[str, Any]) -> str:
         TypeError: A value is not JSON, NaN and infinity included.
     """
     try:
-        return json.dumps(
-            dict(config), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
+        return json.dumps(dict(config), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"Expected: a config of JSON values (str, int, finite float, bool, None, list, dict). "
@@ -40,9 +38,7 @@ def canonical(config: Mapping[str, Any]) -> str:
 def path_part(what: str, name: str) -> str:
     """`name`, if every file system takes it as one part of a path; ValueError otherwise."""
     if not name or name.startswith(".") or set(name) & set('/\\\0:*?"<>|'):
-        raise ValueError(
-            f"Expected: a name of {what} that can be part of a path. Received: {name!r}"
-        )
+        raise ValueError(f"Expected: a name of {what} that can be part of a path. Received: {name!r}")
     return name
 
 

@@ -69,10 +69,7 @@ def assemble(
     Raises:
         ValueError: No results, or results of different models.
     """
-    rows = [
-        _Row(r.seed, r.branch, r.level, r.step, r.curves, r.scalars, r.mask.densities())
-        for r in results
-    ]
+    rows = [_Row(r.seed, r.branch, r.level, r.step, r.curves, r.scalars, r.mask.densities()) for r in results]
     if not rows:
         raise ValueError("Expected: at least one finished level. Received: none; train one first")
     weights = list(rows[0].densities)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-SCHEMA_VERSION = (
-    1  # of level files and of run.h5; raised when a reader of the old one would go wrong
-)
+SCHEMA_VERSION = 1  # of level files and of run.h5; raised when a reader of the old one would go wrong
 
 
 class Meaning(NamedTuple):
@@ -19,9 +17,7 @@ class Meaning(NamedTuple):
 SCALAR_MEANING = {
     "density": Meaning("share of prunable weights kept", "1"),
     "early_stop_step": Meaning("step of least validation loss", "step"),
-    "test_accuracy_at_early_stop": Meaning(
-        "test accuracy at the step of least validation loss", "1"
-    ),
+    "test_accuracy_at_early_stop": Meaning("test accuracy at the step of least validation loss", "1"),
     "test_accuracy_final": Meaning("test accuracy after the last step", "1"),
     "seconds": Meaning("wall-clock time of training and evaluating the level", "s"),
     "peak_memory_bytes": Meaning("peak resident memory of the process so far", "byte"),

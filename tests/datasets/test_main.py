@@ -26,9 +26,7 @@ def test_what_is_absent_is_listed_as_absent(
     assert capsys.readouterr().out.splitlines()[2].split()[:2] == ["mnist", "no"]
 
 
-def test_fetching_what_is_there_says_where(
-    small_mnist: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_fetching_what_is_there_says_where(small_mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fetch", "mnist"]) == 0
     assert str(small_mnist) in capsys.readouterr().out
 

@@ -117,9 +117,7 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mnist, "ADDRESS", "http://127.0.0.1:9/mnist")
 
 
-def test_no_cache_and_no_network_is_one_clear_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_cache_and_no_network_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unreachable(monkeypatch)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "absent"))
     with pytest.raises(DataUnavailable) as error:
@@ -159,9 +157,7 @@ def test_a_download_that_breaks_off_leaves_nothing(
     assert sorted(map(os.fspath, left)) == (["cache", "cache/other"] if existed else [])
 
 
-def test_a_cache_that_cannot_be_written_is_one_clear_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_cannot_be_written_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "file" / "cache"))
     monkeypatch.setattr(mnist, "require_reachable", lambda *_: None)
@@ -214,9 +210,7 @@ def forget_a_split(folder: Path) -> None:
         forget_a_split,
     ],
 )
-def test_a_damaged_cache_is_one_clear_error(
-    small_mnist: Path, damage: Callable[[Path], None]
-) -> None:
+def test_a_damaged_cache_is_one_clear_error(small_mnist: Path, damage: Callable[[Path], None]) -> None:
     damage(small_mnist)
     with pytest.raises(DataUnavailable) as error:
         mnist.load(validation=10)
@@ -225,18 +219,14 @@ def test_a_damaged_cache_is_one_clear_error(
     assert error.value.__cause__ is not None
 
 
-def test_a_missing_reader_is_not_called_damage(
-    small_mnist: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_reader_is_not_called_damage(small_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(DataUnavailable, match="cannot be imported") as error:
         mnist.load(validation=10)
     assert "Delete" not in str(error.value)
 
 
-def test_too_many_examples_are_an_error(
-    small_mnist: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_examples_are_an_error(small_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mnist, "COUNTS", SMALL | {"train": 59})
     with pytest.raises(DataUnavailable, match="Expected 59 examples"):
         mnist.load(validation=10)

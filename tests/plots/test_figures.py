@@ -37,10 +37,7 @@ def points_of(axes: Axes, branch: str) -> tuple[np.ndarray, np.ndarray]:
 def band_of(axes: Axes, branch: str) -> np.ndarray:
     colour = branch_style(branch).colour
     for band in axes.collections:
-        if (
-            isinstance(band, PolyCollection)
-            and to_hex(np.asarray(band.get_facecolor())[0]) == colour
-        ):
+        if isinstance(band, PolyCollection) and to_hex(np.asarray(band.get_facecolor())[0]) == colour:
             return np.asarray(band.get_paths()[0].vertices)
     raise AssertionError(f"no band of {branch}")
 
@@ -52,9 +49,7 @@ def band_of(axes: Axes, branch: str) -> np.ndarray:
         (early_stop_figure, "early_stop_step", 1),
     ],
 )
-def test_lines_are_means_and_bands_go_from_least_to_greatest(
-    draw: object, variable: str, factor: float
-) -> None:
+def test_lines_are_means_and_bands_go_from_least_to_greatest(draw: object, variable: str, factor: float) -> None:
     run = dataset(trials=4, levels=5)
     assert callable(draw)
     axes = draw(run).axes[0]
@@ -76,9 +71,7 @@ def test_density_is_logarithmic_with_the_dense_network_on_the_left(draw: object)
     axes = draw(dataset(trials=1, levels=24)).axes[0]
     left, right = axes.get_xlim()
     assert axes.get_xscale() == "log" and left > 1 > 0.005 > right
-    ticks = dict(
-        zip([t.get_text() for t in axes.get_xticklabels()], axes.get_xticks(), strict=True)
-    )
+    ticks = dict(zip([t.get_text() for t in axes.get_xticklabels()], axes.get_xticks(), strict=True))
     assert ticks["100"] == 1.0 and 5 <= len(ticks) <= 10
     assert all(float(label) == pytest.approx(100 * x, rel=0.05) for label, x in ticks.items())
 
@@ -143,9 +136,7 @@ def test_figures_are_written_in_every_format(tmp_path: Path) -> None:
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     run = dataset(trials=2, levels=2)
-    for first, second in zip(
-        save_figures(run, tmp_path / "a"), save_figures(run, tmp_path / "b"), strict=True
-    ):
+    for first, second in zip(save_figures(run, tmp_path / "a"), save_figures(run, tmp_path / "b"), strict=True):
         assert first.read_bytes() == second.read_bytes()
 
 
@@ -178,9 +169,7 @@ def partial() -> xarray.Dataset:
     ],
     ids=["dense only", "two evaluations", "other branches", "unfinished", "no dense level"],
 )
-def test_small_and_unfinished_runs_are_drawn_without_a_warning(
-    run: xarray.Dataset, tmp_path: Path
-) -> None:
+def test_small_and_unfinished_runs_are_drawn_without_a_warning(run: xarray.Dataset, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(save_figures(run, tmp_path, ["png"])) == len(FIGURES)

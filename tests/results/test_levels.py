@@ -69,9 +69,7 @@ def test_the_layout_is_the_documented_one(tmp_path: Path) -> None:
         assert set(file.attrs) == {"schema_version", "seed", "branch", "level", *SCALARS}
         bits = file["mask/hidden_1/kernel"]
         kept = np.unpackbits(bits[()])[: np.prod(bits.attrs["shape"])]
-        np.testing.assert_array_equal(
-            kept.reshape(bits.attrs["shape"]), result.mask["hidden_1/kernel"]
-        )
+        np.testing.assert_array_equal(kept.reshape(bits.attrs["shape"]), result.mask["hidden_1/kernel"])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.999])
@@ -145,9 +143,7 @@ def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the always-full device of Linux")
-def test_a_really_full_disk_is_a_plain_os_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_really_full_disk_is_a_plain_os_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: str, flags: int, mode: int = 0o777) -> int:
         return real_open("/dev/full", os.O_WRONLY)
 

@@ -46,16 +46,12 @@ def test_every_number_is_at_its_place() -> None:
                 assert float(cell[name]) == result.scalars[name]
             for name in CURVES:
                 np.testing.assert_array_equal(cell[name].values, result.curves[name])
-            assert dict(zip(run.weight.values, cell.weight_density.values, strict=True)) == (
-                result.mask.densities()
-            )
+            assert dict(zip(run.weight.values, cell.weight_density.values, strict=True)) == (result.mask.densities())
 
 
 def test_the_order_of_levels_does_not_matter() -> None:
     results = list(levels_of(trials=2, levels=2))
-    xarray.testing.assert_identical(
-        assemble(results, **ATTRIBUTES), assemble(reversed(results), **ATTRIBUTES)
-    )
+    xarray.testing.assert_identical(assemble(results, **ATTRIBUTES), assemble(reversed(results), **ATTRIBUTES))
 
 
 def test_branch_order_is_fixed_and_others_follow_sorted() -> None:
@@ -83,9 +79,7 @@ def test_levels_evaluated_at_different_steps_share_one_axis() -> None:
     run = assemble(results, **ATTRIBUTES)
     assert list(run.step.values) == sorted({*results[0].step, *results[1].step})
     curve = run.validation_loss.sel(trial=0, branch="winning_ticket", level=1)
-    np.testing.assert_array_equal(
-        curve.sel(step=results[0].step).values, results[0].curves["validation_loss"]
-    )
+    np.testing.assert_array_equal(curve.sel(step=results[0].step).values, results[0].curves["validation_loss"])
     assert int(curve.notnull().sum()) == results[0].step.size
 
 
@@ -141,9 +135,7 @@ def test_truncated_and_foreign_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("hello")
     (tmp_path / "empty.h5").write_bytes(b"")
     xarray.Dataset({"x": 1}).to_netcdf(tmp_path / "foreign.h5", engine="h5netcdf")
-    xarray.Dataset({"x": 1}, attrs={"schema_version": 1}).to_netcdf(
-        tmp_path / "other.h5", engine="h5netcdf"
-    )
+    xarray.Dataset({"x": 1}, attrs={"schema_version": 1}).to_netcdf(tmp_path / "other.h5", engine="h5netcdf")
     for name in ("cut.h5", "text.h5", "empty.h5", "foreign.h5", "other.h5"):
         with pytest.raises(DamagedFile, match=name):
             open_run(tmp_path / name)

@@ -1,0 +1,261 @@
+"""The command that users type: what it prints, what it refuses, and that no signal loses more than a level."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import command, digits_lenet_fcn, mnist_lenet_fcn
+from lth_keras.network import Network
+from lth_keras.results import open_run
+from lth_keras.search import TicketSearch
+from tests import tiny
+
+ARGUMENTS = "--trials 1 --levels 2 --steps 60 --evaluate-every 20 --test-every 20".split()
+ROOT = Path(__file__).parents[2]
+
+# The command itself, with something done as soon as a level's first steps are done.
+HOOKED = """
+import os, runpy, signal, sys, threading
+from lth_keras.progress import ConsoleReporter
+advanced = ConsoleReporter.advanced
+
+def hooked(self, task, done, steps):
+    advanced(self, task, done, steps)
+    if task.level == {level} and 0 < done < steps:
+        ConsoleReporter.advanced = advanced
+        {action}
+
+ConsoleReporter.advanced = hooked
+runpy.run_module("experiments.digits_lenet_fcn", run_name="__main__", alter_sys=True)
+"""
+SIGNAL_SOON = "threading.Timer(0.2, os.kill, (os.getpid(), signal.{name})).start()"
+
+
+def digits(out: Path, *arguments: str, hook: str | None = None) -> subprocess.CompletedProcess[str]:
+    program = ["-m", "experiments.digits_lenet_fcn"] if hook is None else ["-c", hook]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.run(
+        [sys.executable, *program, *arguments, "--out", str(out)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def test_killed_in_a_level_and_run_again_nothing_differs(tmp_path: Path) -> None:
+    whole = digits(tmp_path / "whole", *ARGUMENTS)
+    assert whole.returncode == 0, whole.stderr
+    hook = HOOKED.format(level=1, action="os.kill(os.getpid(), signal.SIGKILL)")
+    killed = digits(tmp_path / "killed", *ARGUMENTS, hook=hook)
+    assert killed.returncode == -signal.SIGKILL
+    (run,) = (tmp_path / "killed").iterdir()
+    assert [path.name for path in run.rglob("level_*.h5")] == ["level_00.h5"]
+    resumed = digits(tmp_path / "killed", *ARGUMENTS)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "6 of 7 trainings to do" in resumed.stderr and "trial 0, dense" not in resumed.stderr
+    tiny.assert_same_numbers(open_run(run), open_run(tmp_path / "whole" / run.name))
+    lines = whole.stdout.splitlines()
+    assert any(line.startswith("winning_ticket") for line in lines)
+    assert f"wrote {tmp_path / 'whole' / run.name / 'run.h5'}" in lines
+    for line in lines:
+        if line.startswith("wrote "):
+            assert Path(line.removeprefix("wrote ")).stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_stops_a_training_and_says_how_to_resume(tmp_path: Path, name: str) -> None:
+    """Sent while the compiled program runs, in a level that would take days."""
+    out = tmp_path / "with space"
+    stopped = digits(out, "--steps", "1000000000", hook=HOOKED.format(level=0, action=SIGNAL_SOON.format(name=name)))
+    assert stopped.returncode == 130
+    assert "Traceback" not in stopped.stderr
+    last = stopped.stderr.strip().splitlines()[-1]
+    assert last == (
+        "Stopped. Finished levels are kept; resume with: python -m experiments.digits_lenet_fcn --steps 1000000000 "
+        f"--out '{out}'"
+    )
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return tiny.make().network
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(command.Options):
+    """An experiment for these tests."""
+
+    trials: int = 2
+    levels: int = 1
+    steps: int = 20
+    rate: float = 0.3
+
+
+def make_search(network: Network | None, config: Config, threads: int) -> TicketSearch:
+    cadence = {
+        "batch_size": config.batch_size,
+        "evaluate_every": config.evaluate_every,
+        "test_every": config.test_every,
+    }
+    search = tiny.make(
+        network,
+        name="tiny",
+        config=config.identity(),
+        rates=config.rate,
+        levels=config.levels,
+        steps=config.steps,
+        criterion=config.criterion,
+        seed=config.seed,
+        threads=threads,
+        **cadence,
+    )
+    return search
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command in this process: what it changes for the whole process is put back."""
+    monkeypatch.setattr("lth_keras.search.set_threads", lambda threads: None)  # TensorFlow has run: too late for it
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, make: Any, *arguments: str, config: Any = Config) -> None:
+    monkeypatch.setattr(sys, "argv", ["tiny", *arguments])
+    command.main(config, make, "tiny")
+
+
+@pytest.mark.usefixtures("here")
+def test_what_a_run_prints(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = "--evaluate-every 5 --test-every 10 --batch-size 10 --threads 3".split()
+    make = functools.partial(make_search, network)
+    run(monkeypatch, make, *arguments, "--out", str(tmp_path))
+    output, errors = capfd.readouterr()
+    (directory,) = tmp_path.iterdir()
+    assert f"8 of 8 trainings to do, 20 steps each, 1 at a time with 3 threads each; in {directory}" in errors
+    assert "1/8 trial 0, dense, level 0: density 100.00%, early stop at step" in errors
+    assert "8/8 trial 1, random_mask, level 1: density 70.45%, early stop at step" in errors
+    assert "tiny, mean and min-max over 2 trials" in output
+    for expected in ("dense", "winning_ticket", "random_reinit", "random_mask", f"wrote {directory / 'run.h5'}", "in "):
+        assert any(line.startswith(expected) for line in output.splitlines()), expected
+    for kind in ("png", "svg"):
+        assert str(next((directory / "figures").glob(f"*.{kind}"))) in output
+    assert open_run(directory).sizes["trial"] == 2
+    # Asked again without --threads it takes those of the run, and has nothing to do.
+    run(monkeypatch, make, *arguments[:-2], "--out", str(tmp_path))
+    assert "0 of 8 trainings to do, 20 steps each, 1 at a time with 3 threads each" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("here")
+def test_a_damaged_level_is_a_notice(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    small = "--evaluate-every 5 --test-every 10 --batch-size 10 --trials 1 --levels 0 --out".split()
+    monkeypatch.setattr("lth_keras.plots.save_figures", lambda dataset, path: [])
+    run(monkeypatch, functools.partial(make_search, network), *small, str(tmp_path))
+    (path,) = tmp_path.rglob("level_00.h5")
+    path.write_bytes(path.read_bytes()[:1000])
+    capfd.readouterr()
+    run(monkeypatch, functools.partial(make_search, network), *small, str(tmp_path))
+    errors = capfd.readouterr().err
+    assert "Warning: Expected: a level file" in errors and "Set aside as 'level_00.h5.damaged'" in errors
+    assert "1 of 1 trainings to do" in errors
+
+
+BAD = {
+    "--trials 0": "Expected at least 1 trial. Received: 0",
+    "--levels -1": "Expected levels to be at least 0. Received: -1",
+    "--rate 1": r"Expected rates in [0, 1), the share pruned per level. Received: 1.0",
+    "--rate nan": "Expected a finite number for --rate. Received: nan",
+    "--workers 0": "Expected at least 1 worker. Received: 0",
+    "--threads 0": "Expected threads to be at least 1. Received: 0",
+    "--steps 0": "Expected steps to be at least 1. Received: 0",
+    "--seed -1": "Expected seed to be at least 0. Received: -1",
+    "--evaluate-every 7": "Expected test_every to be a multiple of evaluate_every (7 steps). Received: 1000",
+    "--branches random_mask": "Expected branches out of",
+    "--batch-size 1000": "Expected at least one batch of 1000 training examples. Received: 120",
+    "--out setup.cfg": "Expected: an output directory that can be written. Received: out='setup.cfg'",
+}
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("arguments", BAD)
+def test_what_cannot_be_run_is_one_clear_line(
+    arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as error:
+        run(monkeypatch, functools.partial(make_search, None), "--out", str(tmp_path), *arguments.split())
+    assert error.value.code == 1
+    output, errors = capfd.readouterr()
+    assert BAD[arguments] in errors.splitlines()[-1]
+    assert "Traceback" not in errors and not output
+    assert not list(tmp_path.rglob("level_*"))
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    "arguments", ["--criterion lost", "--branches lost", "--levels two", "--backend torch", "--lr 1"]
+)
+def test_what_cannot_be_read_shows_the_usage(
+    arguments: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as error:
+        run(monkeypatch, None, *arguments.split())
+    assert error.value.code == 2
+    assert "tiny" in "".join(capfd.readouterr())
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("module", [digits_lenet_fcn, mnist_lenet_fcn])
+def test_help_explains_every_flag(
+    module: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as error:
+        run(monkeypatch, None, "--help", config=module.Config)
+    assert error.value.code == 0
+    text = capfd.readouterr().out
+    for field in dataclasses.fields(module.Config):
+        _, _, rest = text.partition(f"--{field.name.replace('_', '-')}")
+        words = rest.split("\n", 1)[0].split()
+        assert len(words) > 4 or field.name in ("branches", "backend", "criterion", "fresh_graphs", "keep_weights"), (
+            words
+        )
+
+
+@pytest.mark.parametrize("module", [digits_lenet_fcn, mnist_lenet_fcn])
+def test_what_decides_no_number_does_not_name_the_run(module: Any) -> None:
+    config = module.Config()
+    other = module.Config(
+        trials=9,
+        levels=9,
+        workers=9,
+        threads=9,
+        fresh_graphs=True,
+        keep_weights="all",
+        out=Path("x"),
+        branches=("winning_ticket",),
+    )
+    assert config.identity() == other.identity()
+    assert set(config.identity()) == {field.name for field in dataclasses.fields(config)} - set(command.NOT_HASHED)
+    for changes in ({"steps": 1}, {"seed": 1}, {"criterion": "random"}, {"learning_rate": 1.0}, {"output_rate": 0.3}):
+        assert module.Config(**changes).identity() != config.identity()

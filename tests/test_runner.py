@@ -1,0 +1,137 @@
+"""Worker processes: the same bits as in this process, an orderly end, and errors that say what happened."""
+
+from __future__ import annotations
+
+import functools
+import json
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lth_keras import runner
+from lth_keras.identity import describe
+from lth_keras.network import Network
+from lth_keras.results import RunDirectory, open_run
+from lth_keras.search import LevelError, Task
+from tests import tiny
+from tests.tiny import Witness, assert_same_numbers, make
+
+BRANCHES = ("winning_ticket", "random_mask")
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return make().network
+
+
+@pytest.fixture(autouse=True)
+def no_worker_is_left() -> Iterator[None]:
+    yield
+    assert multiprocessing.active_children() == []
+
+
+def test_workers_and_fresh_graphs_give_the_same_bits(network: Network, tmp_path: Path) -> None:
+    """Two workers, interrupted in a level; then a process for every level that is left."""
+    notes, out = tmp_path / "notes", tmp_path / "out"
+    notes.mkdir()
+    changes: dict[str, Any] = {"levels": 1, "steps": 1000}
+    make_search = functools.partial(tiny.make_described, notes, **changes)
+    first, second = Witness("started", Task(1, "winning_ticket", 1)), Witness()
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(make_search, trials=2, workers=2, out=out, reporter=first)
+    assert multiprocessing.active_children() == []
+    assert len(list(notes.iterdir())) == 2
+    finished = list(out.rglob("level_*.h5"))  # one may be that the parent did not get to hear of
+    resumed = runner.run(make_search, trials=2, fresh_graphs=True, out=out, reporter=second)
+    left = second.tasks("finished")
+    assert Task(1, "winning_ticket", 1) in left and len(finished) + len(left) == 4
+    assert len(list(notes.iterdir())) == 2 + len(left)
+    assert_same_numbers(resumed, make(network, **changes).run(2, out=tmp_path / "alone"))
+    for note in notes.iterdir():
+        assert json.loads(note.read_text()) == describe(make(**changes)), "described otherwise in another process"
+
+
+def test_a_worker_that_dies_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(
+        runner.WorkerDiedError, match="worker process for trial 0, dense, level 0 died .SIGKILL, possibly"
+    ):
+        runner.run(tiny.make_deadly, workers=2, out=tmp_path)
+
+
+def test_one_worker_is_this_process(network: Network, tmp_path: Path) -> None:
+    alone = runner.run(functools.partial(make, network), out=tmp_path)
+    assert_same_numbers(alone, make(network).run(out=tmp_path / "again"))
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_workers_are_counted_from_one(workers: int, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"Expected at least 1 worker. Received: {workers}"):
+        runner.run(make, workers=workers, out=tmp_path)
+
+
+def test_workers_must_be_able_to_import_the_search(network: Network, tmp_path: Path) -> None:
+    with pytest.raises(
+        TypeError, match="Expected make_search to be a function of a module.*Received: <function.*lambda"
+    ):
+        runner.run(lambda: make(network), workers=2, out=tmp_path)
+
+
+def test_what_a_run_is_asked_is_checked_before_workers_start(network: Network, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Expected at least 1 trial"):
+        runner.run(make, workers=2, trials=0, out=tmp_path)
+
+
+class Line:
+    """A worker's end of its connection: gives it one task, then hangs up; keeps what it sends."""
+
+    def __init__(self, task: Task) -> None:
+        self.tasks, self.sent = [task], []
+
+    def recv(self) -> Task:
+        if not self.tasks:
+            raise EOFError
+        return self.tasks.pop()
+
+    def send(self, content: Any) -> None:
+        self.sent.append(content)
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Handlers as they were: a worker changes those of its process, which is ours here."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_worker_sends_progress_and_errors(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_search = functools.partial(make, network)
+    directory, *_ = make_search().prepare(1, BRANCHES, tmp_path, "none")
+    line = Line(Task(0, "dense", 0))
+    runner._work(line, make_search, directory.path, "none")
+    assert [kind for kind, *_ in line.sent if kind != "advanced"] == ["started", "finished"]
+    assert ("started", 20) in line.sent and ("advanced", 20, 20) in line.sent
+    assert open_run(RunDirectory.load(directory.path).write_run().parent).sizes["level"] == 1
+    for error, kind in (
+        (LevelError("loss"), LevelError),
+        (ValueError("rates"), ValueError),
+        (KeyError("bug"), LevelError),
+    ):
+        monkeypatch.setattr(network, "train", _raises(error))
+        line = Line(Task(0, "winning_ticket", 1))
+        runner._work(line, make_search, directory.path, "none")
+        assert [type(content) for _, content in line.sent if isinstance(content, Exception)] == [kind]
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN, "Ctrl-C reaches workers too: the parent ends them"
+
+
+def _raises(error: Exception) -> Any:
+    def train(*_: Any, **__: Any) -> None:
+        raise error
+
+    return train

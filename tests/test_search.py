@@ -1,0 +1,480 @@
+"""The level loop: what it trains, that it resumes bit for bit, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from lth_keras.network import Network
+from lth_keras.results import open_run
+from lth_keras.search import LevelError, Run, Task, TicketSearch, is_ready, pending_tasks
+from tests import tiny
+from tests.tiny import ALL, Witness, assert_same_numbers, make, masks_of
+
+SEEDS, LEVELS = (0, 1), 3
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    """One compiled network for all searches of this module."""
+    return make().network
+
+
+@pytest.fixture(scope="module")
+def run(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two trials, three levels, all branches, never interrupted, all weights kept."""
+    search = make(network, levels=LEVELS)
+    return search.run(len(SEEDS), ALL, tmp_path_factory.mktemp("run"), keep_weights="all")
+
+
+def final_weights(run: Run, *task: Any) -> dict[str, np.ndarray]:
+    level = run.directory.read(*task, weights=True)
+    assert level is not None and level.weights is not None
+    return dict(level.weights)
+
+
+# What is trained
+
+
+@pytest.mark.parametrize("branch", ALL)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_masks_nest_with_exact_counts_in_every_layer(run: Run, seed: int, branch: str) -> None:
+    masks = masks_of(run, seed, branch, LEVELS)
+    for n, mask in enumerate(masks):
+        assert mask.counts() == {key: round(size * (1 - tiny.RATES[key]) ** n) for key, size in tiny.SIZES.items()}
+        assert n == 0 or mask.is_subset(masks[n - 1])
+
+
+def test_the_mask_is_of_the_largest_trained_weights(run: Run) -> None:
+    for n in range(LEVELS):
+        level = run.directory.read(0, "winning_ticket" if n else "dense", n, weights=True)
+        assert level is not None and level.weights is not None
+        for key, kept in level.next_mask.items():
+            size = np.abs(level.weights[key])
+            assert size[kept].min() > size[level.mask[key] & ~kept].max()
+
+
+def masks_after(network: Network, out: Path, steps: int, criterion: str) -> list[Any]:
+    return masks_of(make(network, steps=steps, criterion=criterion, levels=1).run(out=out), 0, "winning_ticket", 1)
+
+
+def test_a_mask_changes_when_only_the_trained_weights_change(network: Network, tmp_path: Path) -> None:
+    """The thesis' masks did not: they came from the initial weights."""
+    assert masks_after(network, tmp_path, 20, "magnitude")[1] != masks_after(network, tmp_path, 40, "magnitude")[1]
+
+
+def test_the_control_of_initial_magnitude_does_not_see_training(network: Network, tmp_path: Path) -> None:
+    short = masks_after(network, tmp_path, 20, "initial_magnitude")[1]
+    assert short == masks_after(network, tmp_path, 40, "initial_magnitude")[1]
+    assert short != masks_after(network, tmp_path, 20, "magnitude")[1]
+    initial = network.draw_weights(0, "initial")
+    for key, kept in short.items():
+        assert np.abs(initial[key])[kept].min() > np.abs(initial[key])[~kept].max()
+
+
+def test_the_winning_ticket_is_rewound_to_the_initial_weights(run: Run, network: Network) -> None:
+    initial = network.draw_weights(0, "initial")
+    ticket = run.ticket(trial=0, level=2)
+    mask = masks_of(run, 0, "winning_ticket", 2)[2]
+    for layer in ticket.layers:
+        kept = mask[f"{layer.name}/kernel"]
+        np.testing.assert_array_equal(layer.kernel_mask, kept)
+        np.testing.assert_array_equal(layer.kernel, initial[f"{layer.name}/kernel"] * kept)
+        np.testing.assert_array_equal(layer.bias, initial[f"{layer.name}/bias"])
+
+
+def test_random_reinit_has_the_winning_mask_and_other_weights(run: Run) -> None:
+    assert masks_of(run, 0, "random_reinit", LEVELS) == masks_of(run, 0, "winning_ticket", LEVELS)
+    winning = run.ticket(trial=0, level=2)
+    for level in (2, 3):
+        reinit = run.ticket(trial=0, level=level, branch="random_reinit")
+        for one, other in zip(winning.layers, reinit.layers, strict=True):
+            kept = np.array(other.kernel_mask)
+            assert not np.isclose(np.array(one.kernel)[kept], np.array(other.kernel)[kept]).any()
+            assert not np.isclose(one.bias, other.bias).any()
+        winning = reinit  # and drawn anew for every level
+
+
+def test_random_mask_has_the_same_weights_elsewhere(run: Run) -> None:
+    winning, other = run.ticket(trial=0, level=2), run.ticket(trial=0, level=2, branch="random_mask")
+    dense = run.ticket(trial=0, level=0, branch="random_mask")
+    for one, two, full in zip(winning.layers, other.layers, dense.layers, strict=True):
+        assert np.array(one.kernel_mask).sum() == np.array(two.kernel_mask).sum()
+        assert (np.array(one.kernel_mask) != np.array(two.kernel_mask)).any()
+        np.testing.assert_array_equal(two.kernel, np.array(full.kernel) * np.array(two.kernel_mask))
+        np.testing.assert_array_equal(two.bias, full.bias)
+
+
+def test_trials_have_their_own_weights_and_masks(run: Run) -> None:
+    assert masks_of(run, 0, "winning_ticket", 1)[1] != masks_of(run, 1, "winning_ticket", 1)[1]
+    one, other = (run.ticket(trial=seed, level=0).layers[0].kernel for seed in SEEDS)
+    assert not np.isclose(one, other).any()
+
+
+def test_global_scope_ranks_all_layers_together(network: Network, tmp_path: Path) -> None:
+    run = make(network, scope="global", rates=0.3, levels=LEVELS).run(branches=ALL, out=tmp_path)
+    total = sum(tiny.SIZES.values())
+    for branch in ALL:
+        masks = masks_of(run, 0, branch, LEVELS)
+        assert [mask.kept for mask in masks] == [round(total * 0.7**n) for n in range(LEVELS + 1)]
+        assert all(later.is_subset(earlier) for earlier, later in zip(masks, masks[1:], strict=False))
+    assert masks[1].counts() != {key: round(size * 0.7) for key, size in tiny.SIZES.items()}
+
+
+@pytest.mark.parametrize("changes", [{"scope": "global", "rates": 0.9}, {"rates": {"dense": 0.9, "output": 0.9}}])
+def test_every_layer_keeps_a_weight_however_deep(network: Network, tmp_path: Path, changes: dict[str, Any]) -> None:
+    run = make(network, levels=5, steps=5, **changes).run(branches=ALL, out=tmp_path)
+    for branch in ALL:
+        assert masks_of(run, 0, branch, 5)[5].counts() == {"hidden/kernel": 1, "output/kernel": 1}
+
+
+def test_a_layer_without_rate_stays_dense(network: Network, tmp_path: Path) -> None:
+    run = make(network, rates={"dense": 0.5, "output": 0}, levels=1).run(out=tmp_path)
+    assert masks_of(run, 0, "winning_ticket", 1)[1].counts() == {"hidden/kernel": 64, "output/kernel": 48}
+
+
+# The same numbers
+
+
+def test_everything_is_traced_once(run: Run, network: Network) -> None:
+    """For all levels, branches and trials: a second trace would cost memory at every level."""
+    assert network._program._advance.experimental_get_tracing_count() == 1
+    assert run.dataset.sizes["level"] == LEVELS + 1
+
+
+def test_the_same_search_gives_the_same_bits(run: Run, network: Network, tmp_path: Path) -> None:
+    again = make(network, levels=LEVELS).run(len(SEEDS), ALL, tmp_path, keep_weights="all")
+    assert_same_numbers(again, run)
+    for task in pending_tasks((), SEEDS, ALL, LEVELS):
+        weights = final_weights(again, *task)
+        for key, value in final_weights(run, *task).items():
+            np.testing.assert_array_equal(value, weights[key])
+
+
+def test_asked_again_it_trains_nothing(network: Network, tmp_path: Path) -> None:
+    search, witness = make(network), Witness()
+    first = search.run(out=tmp_path)
+    assert_same_numbers(search.run(out=tmp_path, reporter=witness), first)
+    assert not witness.events
+
+
+TASKS = pending_tasks((), [0], ALL, 2)
+
+
+INTERRUPTIONS = [("finished", task) for task in TASKS] + [("advanced", TASKS[i]) for i in (0, 1, 5)]
+
+
+@pytest.mark.parametrize("kind, task", INTERRUPTIONS, ids=str)
+def test_interrupted_anywhere_and_resumed_nothing_differs(
+    run: Run, network: Network, tmp_path: Path, kind: str, task: Task
+) -> None:
+    search, first = make(network), Witness(kind, task)
+    with pytest.raises(KeyboardInterrupt):
+        search.run(branches=ALL, out=tmp_path, reporter=first)
+    before = TASKS.index(task) + (kind == "finished")
+    assert first.tasks("finished") == TASKS[:before]
+    assert len(list(tmp_path.glob("*/run.h5"))) == (before > 0)
+    second = Witness()
+    resumed = make(network).run(branches=ALL, out=tmp_path, reporter=second)
+    assert second.tasks("started") == second.tasks("finished") == TASKS[before:]
+    assert_same_numbers(resumed, expected_of(run, 1, 2))
+
+
+def expected_of(run: Run, trials: int, levels: int, branches: tuple[str, ...] = ALL) -> Any:
+    """The part of the whole run that a smaller one has."""
+    return run.dataset.isel(trial=slice(trials), level=slice(levels + 1)).sel(branch=list(branches))
+
+
+def test_more_trials_branches_and_levels_change_no_other_numbers(run: Run, network: Network, tmp_path: Path) -> None:
+    seen: dict[Path, bytes] = {}
+    branches = ("winning_ticket", "random_mask")
+    for trials, asked, levels in ((1, branches[:1], 1), (1, branches[:1], 2), (2, branches, 2), (2, ALL, LEVELS)):
+        grown = make(network, levels=levels).run(trials, asked, tmp_path)
+        assert_same_numbers(grown, expected_of(run, trials, levels, asked))
+        files = {path: path.read_bytes() for path in grown.directory.path.rglob("level_*.h5")}
+        assert seen.items() <= files.items(), "a finished level was written again"
+        seen = files
+
+
+def test_a_search_of_one_trial_is_the_same_as_that_trial_of_many(run: Run, network: Network, tmp_path: Path) -> None:
+    alone = make(network, levels=LEVELS, seed=1).run(1, ALL, tmp_path)
+    assert_same_numbers(alone, run.dataset.isel(trial=[1]))
+
+
+@pytest.mark.parametrize(
+    "task", [Task(0, "dense", 0), Task(0, "winning_ticket", 1), Task(0, "random_mask", 1)], ids=str
+)
+def test_a_truncated_level_is_named_set_aside_and_trained_again(
+    run: Run, network: Network, tmp_path: Path, task: Task
+) -> None:
+    directory = make(network).run(branches=ALL, out=tmp_path).directory
+    path = directory.level_path(*task)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    witness = Witness()
+    with pytest.warns(UserWarning, match=f"{re.escape(path.name)}.*Set aside as 'level_0{task.level}.h5.damaged'"):
+        again = make(network).run(branches=ALL, out=tmp_path, reporter=witness)
+    assert witness.tasks("started") == [task]
+    assert path.with_name(path.name + ".damaged").read_bytes() == whole[: len(whole) // 2]
+    assert_same_numbers(again, expected_of(run, 1, 2))
+
+
+def test_an_interrupted_change_of_trials_does_not_mix_them(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted after the data of trial 1 came and before its weights did, then asked for trial 0 again."""
+
+    def interrupted(*names: Any) -> Any:
+        raise KeyboardInterrupt
+
+    search = make(network, data=tiny.data, config={"name": "mixed"})
+    expected = search.run(out=tmp_path / "expected")
+    monkeypatch.setattr(network, "draw_weights", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search.run(2, out=tmp_path / "expected")
+    monkeypatch.undo()
+    assert_same_numbers(search.run(out=tmp_path / "received"), expected)
+
+
+# What a search takes
+
+
+def test_epochs_are_passes_of_full_batches(network: Network, tmp_path: Path) -> None:
+    by_epochs = make(network, steps=None, epochs=2, levels=1).run(out=tmp_path)
+    assert by_epochs.dataset.step.values.tolist() == [5, 10, 15, 20, 24]
+    assert_same_numbers(by_epochs, make(network, steps=24, levels=1).run(out=tmp_path))
+
+
+def test_data_come_as_a_dict_an_object_or_a_function_of_the_seed(network: Network, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def draw(seed: int) -> Any:
+        asked.append(seed)
+        return tiny.data(seed)
+
+    def run(data: Any, **changes: Any) -> Run:
+        return make(network, data=data, levels=0, **changes).run(changes.pop("trials", 1), out=tmp_path)
+
+    expected = run(tiny.data(1))
+    assert_same_numbers(run(SimpleNamespace(**tiny.data(1))), expected)
+    drawn = make(network, data=draw, levels=0, config={"name": "drawn"}).run(2, out=tmp_path)
+    assert asked == [0, 1]
+    assert_same_numbers(
+        drawn.dataset.isel(trial=[1]), make(network, data=tiny.data(1), levels=0, seed=1).run(out=tmp_path)
+    )
+    assert not drawn.dataset.train_loss[0].equals(drawn.dataset.train_loss[1])
+
+
+@pytest.fixture
+def set_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Hears which threads are set; TensorFlow would refuse them, now that it has run."""
+    heard: list[int] = []
+    monkeypatch.setattr("lth_keras.search.set_threads", heard.append)
+    yield heard
+
+
+def test_threads_are_set_before_a_model_exists(set_threads: list[int], tmp_path: Path) -> None:
+    """TensorFlow refuses them after: with `config=None` the identity builds a model too."""
+    built_with: list[list[int]] = []
+
+    def build() -> keras.Model:
+        built_with.append(list(set_threads))
+        return tiny.build()
+
+    make(build=build, threads=2).prepare(1, ALL, tmp_path, "none")
+    assert built_with and all(threads == [2] for threads in built_with)
+
+
+def test_threads_are_recorded_and_others_refused(set_threads: list[int], tmp_path: Path) -> None:
+    directory, *_ = make(threads=2).prepare(1, ALL, tmp_path, "none")
+    assert directory.threads == 2
+    assert make(threads=2).prepare(1, ALL, tmp_path, "none")[0].path == directory.path
+    for other in (1, None):
+        with pytest.raises(ValueError, match=f"made with.*(received 1|Received: threads={other})"):
+            make(threads=other).prepare(1, ALL, tmp_path, "none")
+
+
+# Tickets
+
+
+@pytest.mark.parametrize("branch", ALL)
+@pytest.mark.parametrize("level", [0, LEVELS])
+def test_a_final_ticket_has_the_test_accuracy_of_run_h5(run: Run, branch: str, level: int) -> None:
+    x, y = tiny.data()["test"]
+    for seed in SEEDS:
+        model = run.ticket(trial=seed, level=level, weights="final", branch=branch)
+        accuracy = (np.argmax(model.predict(x, verbose=0), axis=1) == y).mean()
+        recorded = float(run.dataset.test_accuracy_final.sel(trial=seed, branch=branch, level=level))
+        assert accuracy == pytest.approx(recorded, abs=1e-6)
+        assert model.layers[0].kernel_mask.numpy().sum() == round(128 * 0.7**level)
+
+
+def test_a_rewound_ticket_trains_to_the_final_one(run: Run, network: Network) -> None:
+    ticket = run.ticket(trial=1, level=2)
+    fresh = make(network)
+    trained, _ = fresh._trial(1)
+    start = {
+        f"{layer.name}/{name}": np.array(getattr(layer, name)) for layer in ticket.layers for name in ("kernel", "bias")
+    }
+    trained.rewind(start, masks_of(run, 1, "winning_ticket", 2)[2])
+    trained.train(20, seed=1, names=("level", 2))
+    for key, value in final_weights(run, 1, "winning_ticket", 2).items():
+        np.testing.assert_array_equal(trained.weights[key], value)
+
+
+@pytest.mark.parametrize("keep, kept", [("none", []), ("last", [1]), ("all", [0, 1])])
+def test_weights_are_kept_where_asked(network: Network, tmp_path: Path, keep: str, kept: list[int]) -> None:
+    run = make(network, levels=1).run(out=tmp_path, keep_weights=keep)
+    for level in (0, 1):
+        if level in kept:
+            assert set(final_weights(run, 0, "winning_ticket", level)) == set(network.weights)
+            run.ticket(trial=0, level=level, weights="final")
+        else:
+            with pytest.raises(ValueError, match="Final weights were not kept for trial 0, .*keep_weights='all'"):
+                run.ticket(trial=0, level=level, weights="final")
+    run.ticket(trial=0, level=1)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"trial": 5, "level": 0}, "finished level for trial 5, dense, level 0"),
+        ({"trial": 0, "level": 9}, "finished level for trial 0, winning_ticket, level 9"),
+        ({"trial": 0, "level": -1}, "finished level"),
+        ({"trial": 0, "level": 1, "branch": "lost"}, "finished level for trial 0, lost, level 1"),
+        ({"trial": 0, "level": 1, "weights": "best"}, "Expected weights to be 'rewound' or 'final'. Received: 'best'"),
+    ],
+)
+def test_tickets_that_are_not_there(run: Run, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run.ticket(**arguments)
+
+
+# What goes wrong
+
+
+def test_a_loss_that_is_not_finite_is_named_and_finished_levels_are_kept(
+    run: Run, network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = network.draw_weights
+
+    def poisoned(seed: int, *names: str | int) -> dict[str, np.ndarray]:
+        poison = np.float32(np.nan if names == ("random_reinit", 2) else 0)
+        return {key: value + poison for key, value in draw(seed, *names).items()}
+
+    monkeypatch.setattr(network, "draw_weights", poisoned)
+    witness = Witness()
+    search = make(network)
+    message = "In trial 0, random_reinit, level 2: The training loss is not finite.* at step 1[. ].*levels are kept in"
+    with pytest.raises(LevelError, match=message):
+        search.run(branches=ALL, out=tmp_path, reporter=witness)
+    assert witness.tasks("finished") == TASKS[:5]
+    monkeypatch.undo()
+    path = search.prepare(1, ALL, tmp_path, "none")[0].path
+    kept = expected_of(run, 1, 2).copy(deep=True)
+    kept.test_accuracy_final[0, 1:, 2] = np.nan
+    np.testing.assert_array_equal(open_run(path).test_accuracy_final, kept.test_accuracy_final)
+    assert_same_numbers(search.run(branches=ALL, out=tmp_path), expected_of(run, 1, 2))
+
+
+BAD_SEARCHES: dict[str, tuple[dict[str, Any], str]] = {
+    "rate of 1": ({"rates": 1.0}, r"Expected rates in \[0, 1\).*Received: 1.0"),
+    "negative rate": ({"rates": {"dense": -0.1, "output": 0.1}}, r"Expected rates in \[0, 1\).*-0.1"),
+    "NaN rate": ({"rates": float("nan")}, r"Expected rates in \[0, 1\)"),
+    "rates in global scope": ({"scope": "global"}, "Expected one rate for global scope"),
+    "scope": ({"scope": "model"}, r"Expected scope to be one of \('layer', 'global'\). Received: 'model'"),
+    "criterion": ({"criterion": "magnitud"}, "Expected a criterion: one of 'magnitude'.*Received: 'magnitud'"),
+    "rewind": ({"rewind": "late"}, "Expected rewind to be one of.*Received: 'late'"),
+    "steps and epochs": ({"epochs": 2}, "Expected steps or epochs. Received: steps=20, epochs=2"),
+    "neither": ({"steps": None}, "Expected steps or epochs. Received: steps=None, epochs=None"),
+    "no step": ({"steps": 0}, "Expected steps to be at least 1. Received: 0"),
+    "negative levels": ({"levels": -1}, "Expected levels to be at least 0. Received: -1"),
+    "empty batch": ({"batch_size": 0}, "Expected batch_size to be at least 1. Received: 0"),
+    "negative seed": ({"seed": -1}, "Expected seed to be at least 0. Received: -1"),
+    "no thread": ({"threads": 0}, "Expected threads to be at least 1. Received: 0"),
+    "negative minimum": ({"min_per_layer": -1}, "Expected min_per_layer to be at least 0. Received: -1"),
+    "test cadence": ({"test_every": 12}, "multiple of evaluate_every .5 steps.. Received: 12"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_SEARCHES)
+def test_parameters_that_mean_nothing_are_refused(what: str) -> None:
+    changes, message = BAD_SEARCHES[what]
+    with pytest.raises(ValueError, match=message):
+        make(**changes)
+
+
+BAD_RUNS: dict[str, tuple[dict[str, Any], str]] = {
+    "no trial": ({"trials": 0}, "Expected at least 1 trial. Received: 0"),
+    "branch": ({"branches": ("winning_ticket", "lost")}, "Expected branches out of.*Received: .*'lost'"),
+    "no winning ticket": ({"branches": ("random_mask",)}, "'winning_ticket' among them"),
+    "keep_weights": (
+        {"keep_weights": "some"},
+        r"keep_weights to be one of \('none', 'last', 'all'\). Received: 'some'",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD_RUNS)
+def test_runs_that_mean_nothing_are_refused_and_leave_nothing(network: Network, tmp_path: Path, what: str) -> None:
+    arguments, message = BAD_RUNS[what]
+    with pytest.raises(ValueError, match=message):
+        make(network).run(**{"out": tmp_path, **arguments})
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_does_not_fit_shows_before_anything_is_trained(network: Network, tmp_path: Path) -> None:
+    x, y = tiny.data()["train"]
+    bad: tuple[tuple[TicketSearch, type[Exception], str], ...] = (
+        (make(rates={"dense": 0.2}), ValueError, "'output/kernel' is of kind 'output'; add a rate"),
+        (make(rates={"dense": 0.2, "hidden": 0.1, "output": 0.1}), ValueError, "Received: 'hidden'"),
+        (make(build=lambda: "model"), TypeError, "Expected build.. to return a keras.Model. Received: str"),
+        (make(build=lambda: keras.Sequential([keras.layers.Dense(3)])), ValueError, "is not built"),
+        (make(optimizer=lambda: "adam"), TypeError, "Expected optimizer.. to return a keras.Optimizer"),
+        (make(network, data={"train": (x, y)}), ValueError, "Expected data with"),
+        (make(network, data={**tiny.data(), "train": (x, y + 1)}), ValueError, "Expected labels in 0"),
+        (make(network, data={**tiny.data(), "train": (x[:9], y[:9])}), ValueError, "Expected at least one batch of 10"),
+    )
+    for search, error, message in bad:
+        with pytest.raises(error, match=message):
+            search.run(out=tmp_path)
+    assert not list(tmp_path.rglob("level_*"))
+
+
+def test_a_directory_that_cannot_be_written_is_named(network: Network, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(OSError, match="Expected: an output directory that can be written.*file"):
+        make(network).run(out=tmp_path / "file")
+
+
+# The order of tasks
+
+
+def test_controls_wait_for_the_winning_ticket() -> None:
+    dense, first, second = Task(0, "dense", 0), Task(0, "winning_ticket", 1), Task(0, "winning_ticket", 2)
+    control = Task(0, "random_mask", 2)
+    assert is_ready(dense, set())
+    assert not is_ready(first, set()) and is_ready(first, {dense})
+    assert not is_ready(second, {dense}) and is_ready(second, {first})
+    assert not is_ready(control, {dense, first, second})
+    assert not is_ready(control, {dense, first, Task(0, "random_mask", 1)})
+    assert is_ready(control, {second, Task(0, "random_mask", 1)})
+    assert not is_ready(Task(1, "winning_ticket", 1), {dense})
+
+
+def test_every_task_is_ready_once_those_before_it_are_done() -> None:
+    done: set[tuple[int, str, int]] = set()
+    tasks = pending_tasks(done, (3, 4), ALL, 2)
+    assert len(tasks) == len(set(tasks)) == 2 * 7
+    for task in tasks:
+        assert is_ready(task, done)
+        done.add(task)
+    assert pending_tasks(done, (3, 4), ALL, 2) == []
+    assert pending_tasks(done - {Task(3, "random_mask", 1)}, (3, 4), ALL, 2) == [Task(3, "random_mask", 1)]
