@@ -20,9 +20,9 @@ class Config(Options):
 
     trials: int = 3
     """Number of trials: whole searches, each with its own seed. More extend the run."""
-    levels: int = 12
+    levels: int = 10
     """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
-    steps: int = 2000
+    steps: int = 1500
     """Optimiser updates per training."""
     evaluate_every: int = 20
     """Steps between evaluations on the validation split, which decide the early-stop step."""

@@ -51,9 +51,13 @@ class Program(Protocol):
 
 
 def accuracy_function(y: Any, output_shape: tuple[int | None, ...]) -> Any:
-    """The accuracy that Keras' `metrics=["accuracy"]` stands for, per example, for these labels and outputs."""
+    """The accuracy that Keras' `metrics=["accuracy"]` stands for with these labels and outputs.
+
+    Returns:
+        A function (y, outputs) -> one accuracy per example, and per position where the outputs have positions.
+    """
     if output_shape[-1] == 1:
-        return keras.metrics.binary_accuracy
+        return lambda y, outputs: keras.metrics.binary_accuracy(_with_axis_of(outputs, y), outputs)
     if len(y.shape) < len(output_shape) or y.shape[-1] == 1:
         return keras.metrics.sparse_categorical_accuracy
     return keras.metrics.categorical_accuracy
@@ -62,4 +66,11 @@ def accuracy_function(y: Any, output_shape: tuple[int | None, ...]) -> Any:
 def loss_function(loss: Any) -> Any:
     """A loss as Keras' `compile` takes it, as a function (y, outputs) -> scalar mean."""
     function = keras.losses.get(loss)
-    return lambda y, outputs: keras.ops.mean(function(y, outputs))
+    return lambda y, outputs: keras.ops.mean(function(_with_axis_of(outputs, y), outputs))
+
+
+def _with_axis_of(outputs: Any, y: Any) -> Any:
+    """Labels of shape (n,) as (n, 1), where the outputs have that shape: as Keras' `fit` takes them."""
+    if len(y.shape) == len(outputs.shape) - 1 and outputs.shape[-1] == 1:
+        return keras.ops.expand_dims(y, -1)
+    return y

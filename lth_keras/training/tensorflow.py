@@ -63,7 +63,7 @@ class TensorFlowProgram:
         self._evaluation_batch_size = evaluation_batch_size
         self._trainable = model.trainable_variables
         optimizer.build(self._trainable)
-        self._optimizer_start = [np.array(v) for v in optimizer.variables]
+        self._optimizer_start = [keras.ops.convert_to_numpy(v).copy() for v in optimizer.variables]
         self._best = [tf.Variable(v.value, trainable=False) for v in self._weights]
         # A call's batch order has a fixed shape, so that there is one compilation; unused rows are not looked at.
         self.capacity = max(1, min(4096, _ORDER_BYTES // (4 * batch_size)))
@@ -162,7 +162,8 @@ class TensorFlowProgram:
     def _train_step(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = self._loss(y, self._model(x, training=True))
-            objective = self._optimizer.scale_loss(tf.add_n([loss, *self._model.losses]))
+            terms = [tf.cast(term, tf.float32) for term in (loss, *self._model.losses)]  # mixed precision mixes types
+            objective = self._optimizer.scale_loss(tf.add_n(terms))
         self._optimizer.apply(tape.gradient(objective, self._trainable), self._trainable)
         return tf.cast(loss, tf.float32)
 
@@ -180,7 +181,10 @@ class TensorFlowProgram:
             part = tf.slice(y, [start] + [0] * (y.shape.rank - 1), [size, *y.shape[1:]])
             outputs = self._model(tf.slice(x, [start] + [0] * (x.shape.rank - 1), [size, *x.shape[1:]]), training=False)
             loss = tf.cast(self._loss(part, outputs), tf.float32) * size
-            return loss, tf.reduce_sum(tf.cast(accuracy(part, outputs), tf.float32))
+            correct = tf.cast(accuracy(part, outputs), tf.float32)
+            if correct.shape.rank > 1:
+                correct = tf.reduce_mean(correct, axis=list(range(1, correct.shape.rank)))
+            return loss, tf.reduce_sum(correct)
 
         def add(i: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, ...]:
             more_loss, more_correct = sums(i * size, size)

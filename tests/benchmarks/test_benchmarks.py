@@ -146,6 +146,7 @@ def test_the_interval_holds_the_slope_in_95_of_100_cases():
     assert held / cases == pytest.approx(0.95, abs=0.015)
 
 
+@pytest.mark.slow
 def test_training_speed_runs_and_writes_what_it_prints(tmp_path, capsys):
     arguments = ["--rounds", "2", "--steps", "4", "--steps-per-execution", "2", "3", "--matrix-size", "16"]
     training_speed.main([*arguments, "--out", str(tmp_path)], lambda: random_mnist(SIZES))
@@ -162,6 +163,7 @@ def test_training_speed_runs_and_writes_what_it_prints(tmp_path, capsys):
         assert name in result["machine"]
 
 
+@pytest.mark.slow
 def test_memory_runs_and_writes_what_it_prints(tmp_path, capsys):
     memory.main(["--levels", "8", "--steps", "1", "--out", str(tmp_path)], SIZES)
     result = json.loads((tmp_path / "memory.json").read_text())
