@@ -252,6 +252,12 @@ class TicketSearch:
         except NonFiniteLossError as error:
             raise LevelError(f"In {task}: {error} Finished levels are kept in {directory.path}.") from error
         final = network.weights
+        broken = [key for key, value in final.items() if not np.isfinite(value).all()]
+        if broken:  # a loss can hide it: fused operations make zeros of NaN
+            raise LevelError(
+                f"In {task}: weights {broken} are not finite after step {steps}. Lower the learning rate. Finished "
+                f"levels are kept in {directory.path}."
+            )
         result = LevelResult(
             seed=task.seed,
             branch=task.branch,

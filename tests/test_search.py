@@ -478,3 +478,17 @@ def test_every_task_is_ready_once_those_before_it_are_done() -> None:
         done.add(task)
     assert pending_tasks(done, (3, 4), ALL, 2) == []
     assert pending_tasks(done - {Task(3, "random_mask", 1)}, (3, 4), ALL, 2) == [Task(3, "random_mask", 1)]
+
+
+def test_weights_that_are_not_finite_are_named_though_the_loss_hides_them(monkeypatch, tmp_path):
+    def train(self, *arguments, **options):
+        curves = original(self, *arguments, **options)
+        weights = self.weights
+        weights["hidden/kernel"][0, 0] = np.nan
+        self.weights = weights
+        return curves
+
+    original = Network.train
+    monkeypatch.setattr(Network, "train", train)
+    with pytest.raises(LevelError, match=r"trial 0, dense, level 0.*hidden/kernel"):
+        tiny.make().run(out=tmp_path)
