@@ -44,8 +44,9 @@ def main() -> None:
     print(f"\n21%: {at(accuracy, winning, 7) - dense:+.2f} points against dense, early stop at ", end="")
     print(f"{at(step, winning, 7) / at(step, winning, 0):.2f} of its step")
     print(f"3.6%: {at(accuracy, winning, 15) - dense:+.2f} points against dense")
-    print(f"3.6%, random_reinit against winning_ticket: {at(accuracy, reinit, 15) - at(accuracy, winning, 15):+.2f}", end="")
-    print(f" points, {at(step, reinit, 15) / at(step, winning, 15):.2f} times its steps")
+    points = at(accuracy, reinit, 15) - at(accuracy, winning, 15)
+    print(f"3.6%, random_reinit against winning_ticket: {points:+.2f} points, ", end="")
+    print(f"{at(step, reinit, 15) / at(step, winning, 15):.2f} times its steps")
 
 
 if __name__ == "__main__":
