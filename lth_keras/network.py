@@ -35,7 +35,7 @@ class Network:
             default. Test data decides nothing.
         evaluation_batch_size: examples per forward pass of an evaluation.
         jit_compile: whether to compile with XLA. None decides by the model: not where it has convolutions, which XLA
-            runs slower on CPUs (Conv-6: 0.207 s a step with, 0.146 s without; LeNet-300-100: 2.1 times faster with).
+            runs slower than TensorFlow on CPUs.
 
     Raises:
         ValueError: where the model has nothing to prune, is not built or has several inputs or outputs, or where the
