@@ -18,7 +18,8 @@ from benchmarks import report
 from benchmarks.growth import growth
 from benchmarks.lenet import BATCH_SIZE, LOSS, SIZES, optimizer, random_mnist
 from lth_keras.models import lenet_300_100
-from lth_keras.search import Task, TicketSearch
+from lth_keras.search import TicketSearch
+from lth_keras.tasks import Task
 
 FIRST_LEVEL = 5
 """Growth is counted from here: the levels before compile, and fill the caches and memory pools of the libraries."""

@@ -111,7 +111,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     from lth_keras.report import summary_table
     from lth_keras.results import RunDirectory
     from lth_keras.runner import run
-    from lth_keras.search import pending_tasks
+    from lth_keras.tasks import pending_tasks
 
     warnings.showwarning = functools.partial(_show_warning, console)
     recorded = RunDirectory.recorded_threads(config.out, experiment, config.identity())

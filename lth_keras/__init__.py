@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from lth_keras.network import Network
     from lth_keras.oneshot import prune
     from lth_keras.results import open_run
-    from lth_keras.search import Run, TicketSearch
+    from lth_keras.run import Run
+    from lth_keras.search import TicketSearch
 
 __version__ = "0.1.0"
 
@@ -29,7 +30,7 @@ _HOMES = {
     "MaskedDense": "layers",
     "MaskedEmbedding": "layers",
     "Network": "network",
-    "Run": "search",
+    "Run": "run",
     "TicketSearch": "search",
     "get_mask": "masking",
     "mask_model": "masking",

@@ -16,6 +16,8 @@ DENSE = "dense"
 """Level 0, before any pruning: trained once and shared by all branches."""
 
 Weights = Mapping[str, np.ndarray]
+Draw = Callable[..., Weights]
+"""Draws a fresh set of weights: (seed, *names) -> weights, decided by these alone."""
 
 
 class Branch(NamedTuple):

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 
 class Reporter(Protocol):
-    """Hears of a search's progress. A task is a `lth_keras.search.Task`."""
+    """Hears of a search's progress. A task is a `lth_keras.tasks.Task`."""
 
     def started(self, task: Any, steps: int) -> None:
         """A training of so many steps has started."""

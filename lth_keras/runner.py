@@ -14,7 +14,9 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from lth_keras.results import RunDirectory
-from lth_keras.search import LevelError, Run, Task, TicketSearch, is_ready, pending_tasks
+from lth_keras.run import Run
+from lth_keras.search import TicketSearch
+from lth_keras.tasks import LevelError, Task, is_ready, pending_tasks
 
 _CONTEXT = multiprocessing.get_context("spawn")
 

@@ -3,67 +3,31 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
-import numpy as np
-import psutil
 
 from lth_keras import seeds
-from lth_keras.branches import BRANCHES, DENSE, WINNING_TICKET, check_branches
+from lth_keras.branches import DENSE, WINNING_TICKET, Weights, check_branches
 from lth_keras.criteria import Criterion, State, criterion
 from lth_keras.identity import describe
+from lth_keras.level import train_level
 from lth_keras.masks import Mask
 from lth_keras.network import Network, check_cadence
 from lth_keras.pruning import global_count, keep_highest, layer_counts, resolve_rates
-from lth_keras.results import LevelResult, RunDirectory, open_run
+from lth_keras.results import LevelResult, RunDirectory
 from lth_keras.rewinding import check_rewind
-from lth_keras.training import Curves, NonFiniteLossError, set_threads
+from lth_keras.run import Run
+from lth_keras.tasks import Task, pending_tasks
+from lth_keras.tickets import control_mask
+from lth_keras.training import set_threads
 
 KEEP_WEIGHTS = ("none", "last", "all")
 SCOPES = ("layer", "global")
-
-
-class Task(NamedTuple):
-    """One training of a search: a trial (its seed), a branch (`dense` at level 0) and a level."""
-
-    seed: int
-    branch: str
-    level: int
-
-    def __str__(self) -> str:
-        return f"trial {self.seed}, {self.branch}, level {self.level}"
-
-
-class LevelError(RuntimeError):
-    """A level could not be trained; the message names trial, branch and level. Levels finished before are kept."""
-
-
-def pending_tasks(
-    finished: Iterable[tuple[int, str, int]], trials: Sequence[int], branches: Sequence[str], levels: int
-) -> list[Task]:
-    """Every unfinished task of a search, in the order to do them in: winning tickets lead, for others wait for them."""
-    done = set(finished)
-    wanted = [Task(seed, DENSE, 0) for seed in trials]
-    wanted += [Task(seed, branch, n) for seed in trials for n in range(1, levels + 1) for branch in branches]
-    order = {name: i for i, name in enumerate((DENSE, *branches))}
-    wanted.sort(key=lambda task: (task.seed, task.level, order[task.branch]))
-    return [task for task in wanted if task not in done]
-
-
-def is_ready(task: Task, finished: set[tuple[int, str, int]]) -> bool:
-    """Whether the tasks whose masks this one builds on are finished."""
-    if task.level == 0:
-        return True
-    if task.branch == WINNING_TICKET:
-        return Task(task.seed, DENSE if task.level == 1 else WINNING_TICKET, task.level - 1) in finished
-    own = task.level == 1 or Task(task.seed, task.branch, task.level - 1) in finished
-    return own and Task(task.seed, WINNING_TICKET, task.level) in finished
 
 
 @dataclass
@@ -237,51 +201,19 @@ class TicketSearch:
         """Trains one task from what is in the run's directory, writes its level file and returns what is in it."""
         started = time.perf_counter()
         network, initial = self._trial(task.seed)
-        mask = self._mask(directory, task)
-        network.rewind(self._start(task, initial), mask)
-        steps = self._steps(task.seed)
-        if reporter is not None:
-            reporter.started(task, steps)
-        try:
-            curves = network.train(
-                steps,
-                seed=task.seed,
-                names=("level", task.level),
-                progress=None if reporter is None else lambda done, total: reporter.advanced(task, done, total),
-            )
-        except NonFiniteLossError as error:
-            raise LevelError(f"In {task}: {error} Finished levels are kept in {directory.path}.") from error
-        final = network.weights
-        broken = [key for key, value in final.items() if not np.isfinite(value).all()]
-        if broken:  # a loss can hide it: fused operations make zeros of NaN
-            raise LevelError(
-                f"In {task}: weights {broken} are not finite after step {steps}. Lower the learning rate. Finished "
-                f"levels are kept in {directory.path}."
-            )
-        result = LevelResult(
-            seed=task.seed,
-            branch=task.branch,
-            level=task.level,
-            mask=mask,
-            next_mask=self._next_mask(directory, task, mask, initial, final),
-            step=curves.step,
-            curves={name: getattr(curves, name) for name in Curves.__dataclass_fields__ if name != "step"},
-            scalars={
-                "density": mask.density,
-                "early_stop_step": float(curves.early_stop_step),
-                "test_accuracy_at_early_stop": network.evaluate_best("test")[1],
-                "test_accuracy_final": float(curves.test_accuracy[-1]),
-                "seconds": time.perf_counter() - started,
-                "peak_memory_bytes": float(peak_memory_bytes()),
-            },
-            weights=final if keep_weights == "all" or (keep_weights == "last" and task.level == self.levels) else None,
+        return train_level(
+            network,
+            directory,
+            task,
+            initial=initial,
+            steps=self._steps(),
+            next_mask=lambda mask, final: self._next_mask(directory, task, mask, initial, final),
+            keep_weights=keep_weights == "all" or (keep_weights == "last" and task.level == self.levels),
+            started=started,
+            reporter=reporter,
         )
-        directory.write(result)
-        if reporter is not None:
-            reporter.finished(task, result.scalars)
-        return result
 
-    def _trial(self, seed: int) -> tuple[Network, Mapping[str, np.ndarray]]:
+    def _trial(self, seed: int) -> tuple[Network, Weights]:
         """The network with the trial's data, and the trial's initial weights."""
         if self.__dict__.get("_loaded") != seed:
             self._loaded: int | None = None  # until all of it is there: an interruption may come in between
@@ -290,42 +222,17 @@ class TicketSearch:
             self._loaded = seed
         return self.network, self._initial
 
-    def _steps(self, seed: int) -> int:
+    def _steps(self) -> int:
         if self.steps is not None:
             return self.steps
         assert self.epochs is not None
         return self.epochs * self.network.steps_per_epoch
 
-    def _start(self, task: Task, initial: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        if task.level == 0:
-            return initial
-        draw = lambda level: self.network.draw_weights(task.seed, task.branch, level)  # noqa: E731
-        return BRANCHES[task.branch].weights(initial, draw, task.level)
-
-    def _mask(self, directory: RunDirectory, task: Task) -> Mask:
-        """The mask that a task trains under."""
-        if task.level == 0:
-            return Mask.ones(self.network.mask.shapes)
-        winning = _required(directory, _before(Task(task.seed, WINNING_TICKET, task.level))).next_mask
-        if task.branch == WINNING_TICKET:
-            return winning
-        if task.level > 1:
-            return _required(directory, _before(task)).next_mask
-        return BRANCHES[task.branch].mask(Mask.ones(winning.shapes), winning, task.seed, 1)
-
-    def _next_mask(
-        self,
-        directory: RunDirectory,
-        task: Task,
-        mask: Mask,
-        initial: Mapping[str, np.ndarray],
-        final: Mapping[str, np.ndarray],
-    ) -> Mask:
+    def _next_mask(self, directory: RunDirectory, task: Task, mask: Mask, initial: Weights, final: Weights) -> Mask:
         """The mask of the branch's next level; of the winning ticket's after level 0."""
-        level = task.level + 1
         if task.branch not in (DENSE, WINNING_TICKET):
-            winning = _required(directory, Task(task.seed, WINNING_TICKET, task.level)).next_mask
-            return BRANCHES[task.branch].mask(mask, winning, task.seed, level)
+            return control_mask(directory, task, mask)
+        level = task.level + 1
         scores = self._score(State(final, mask, seeds.stream(task.seed, "criterion", level), initial))
         keep: int | dict[str, int]
         if isinstance(self.rates, Mapping) or self.scope == "layer":
@@ -336,68 +243,3 @@ class TicketSearch:
             keep = max(global_count(mask.size, self.rates, level), least)
         ties = seeds.stream(task.seed, "ties", level)
         return keep_highest(scores, mask, keep, generator=ties, min_per_layer=self.min_per_layer)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a search has done: its directory, results and tickets."""
-
-    search: TicketSearch
-    directory: RunDirectory
-
-    @cached_property
-    def dataset(self) -> Any:
-        """The xarray Dataset of run.h5; docs/results.md says what is in it."""
-        return open_run(self.directory.path)
-
-    def ticket(self, trial: int, level: int, weights: str = "rewound", *, branch: str = WINNING_TICKET) -> keras.Model:
-        """A ticket as a masked Keras model, not compiled.
-
-        Args:
-            trial: the trial's seed, as in the coordinate `trial`.
-            level: times pruned.
-            weights: `rewound`, where its training starts, or `final`, where it ended (see `keep_weights`).
-            branch: which branch's.
-
-        Raises:
-            ValueError: for a level that is not finished, or final weights that were not kept.
-        """
-        if weights not in ("rewound", "final"):
-            raise ValueError(f"Expected weights to be 'rewound' or 'final'. Received: {weights!r}.")
-        task = Task(trial, branch if level else DENSE, level)
-        result = _required(self.directory, task, weights=weights == "final")
-        if weights == "final" and result.weights is None:
-            raise ValueError(
-                f"Final weights were not kept for {task}. Train the ticket, or run the search again in another `out` "
-                "with keep_weights='all': a finished level is not trained again for them."
-            )
-        network = Network(self.search.build, optimizer=self.search.optimizer, loss=self.search.loss, batch_size=1)
-        values = result.weights
-        if values is None:
-            initial = network.draw_weights(trial, "initial")
-            draw = lambda n: network.draw_weights(trial, branch, n)  # noqa: E731
-            values = BRANCHES[branch].weights(initial, draw, level) if level else initial
-        network.rewind(values, result.mask)
-        return network.model
-
-
-def peak_memory_bytes() -> int:
-    """The most resident memory that this process has had so far, in bytes."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return int(psutil.Process().memory_info().peak_wset)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _before(task: Task) -> Task:
-    level = task.level - 1
-    return Task(task.seed, task.branch if level else DENSE, level)
-
-
-def _required(directory: RunDirectory, task: Task, *, weights: bool = False) -> LevelResult:
-    result = directory.read(*task, weights=weights)
-    if result is None:
-        raise ValueError(f"Expected a finished level for {task} in {directory.path}. Received: none. Run the search.")
-    return result

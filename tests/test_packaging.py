@@ -38,16 +38,22 @@ ROOMS: dict[str, set[str]] = {
     "network": COMMON | {"masking", "rewinding", "training"},
     "branches": COMMON | {"pruning"},
     "identity": COMMON | {"masking", "network"},
+    "machine": set(),
+    "tasks": {"branches"},
+    "tickets": COMMON | {"branches", "tasks", "results"},
+    "run": COMMON | {"branches", "tasks", "tickets", "results", "network"},
+    "level": COMMON | {"branches", "tasks", "tickets", "results", "network", "training", "machine"},
     "search": COMMON
-    | {"branches", "identity", "results", "criteria", "pruning"}
+    | {"branches", "tasks", "tickets", "level", "run"}
+    | {"identity", "results", "criteria", "pruning"}
     | {"network", "training", "rewinding", "masking"},
-    "runner": COMMON | {"search", "results"},
+    "runner": COMMON | {"search", "run", "tasks", "results"},
     "plots": COMMON | {"results"},
     "report": COMMON | {"results"},
     "cli": COMMON | {"results", "plots", "report"},
 }
-NUMPY_ONLY = {"masks", "seeds", "ranking", "pruning", "branches", "criteria", "results"}
-EXPERIMENTS = {"runner", "search", "progress", "plots", "report", "results", "models"}
+NUMPY_ONLY = {"masks", "seeds", "ranking", "pruning", "branches", "criteria", "results", "tasks", "tickets", "machine"}
+EXPERIMENTS = {"runner", "search", "tasks", "machine", "progress", "plots", "report", "results", "models"}
 
 
 def sources(folder: str) -> list[Path]:

@@ -16,7 +16,7 @@ from lth_keras import runner
 from lth_keras.identity import describe
 from lth_keras.network import Network
 from lth_keras.results import RunDirectory, open_run
-from lth_keras.search import LevelError, Task
+from lth_keras.tasks import LevelError, Task
 from tests import tiny
 from tests.tiny import Witness, assert_same_numbers, make
 

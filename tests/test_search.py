@@ -14,9 +14,11 @@ import pytest
 
 from lth_keras.network import Network
 from lth_keras.results import open_run
-from lth_keras.search import LevelError, Run, Task, TicketSearch, is_ready, pending_tasks
+from lth_keras.run import Run
+from lth_keras.search import TicketSearch
+from lth_keras.tasks import LevelError, Task, pending_tasks
 from tests import tiny
-from tests.tiny import ALL, Witness, assert_same_numbers, make, masks_of
+from tests.tiny import ALL, Witness, assert_same_numbers, final_weights, make, masks_of
 
 SEEDS, LEVELS = (0, 1), 3
 
@@ -32,12 +34,6 @@ def run(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Two trials, three levels, all branches, never interrupted, all weights kept."""
     search = make(network, levels=LEVELS)
     return search.run(len(SEEDS), ALL, tmp_path_factory.mktemp("run"), keep_weights="all")
-
-
-def final_weights(run: Run, *task: Any) -> dict[str, np.ndarray]:
-    level = run.directory.read(*task, weights=True)
-    assert level is not None and level.weights is not None
-    return dict(level.weights)
 
 
 # What is trained
@@ -301,62 +297,6 @@ def test_threads_are_recorded_and_others_refused(set_threads: list[int], tmp_pat
             make(threads=other).prepare(1, ALL, tmp_path, "none")
 
 
-# Tickets
-
-
-@pytest.mark.parametrize("branch", ALL)
-@pytest.mark.parametrize("level", [0, LEVELS])
-def test_a_final_ticket_has_the_test_accuracy_of_run_h5(run: Run, branch: str, level: int) -> None:
-    x, y = tiny.data()["test"]
-    for seed in SEEDS:
-        model = run.ticket(trial=seed, level=level, weights="final", branch=branch)
-        accuracy = (np.argmax(model.predict(x, verbose=0), axis=1) == y).mean()
-        recorded = float(run.dataset.test_accuracy_final.sel(trial=seed, branch=branch, level=level))
-        assert accuracy == pytest.approx(recorded, abs=1e-6)
-        assert model.layers[0].kernel_mask.numpy().sum() == round(128 * 0.7**level)
-
-
-def test_a_rewound_ticket_trains_to_the_final_one(run: Run, network: Network) -> None:
-    ticket = run.ticket(trial=1, level=2)
-    fresh = make(network)
-    trained, _ = fresh._trial(1)
-    start = {
-        f"{layer.name}/{name}": np.array(getattr(layer, name)) for layer in ticket.layers for name in ("kernel", "bias")
-    }
-    trained.rewind(start, masks_of(run, 1, "winning_ticket", 2)[2])
-    trained.train(20, seed=1, names=("level", 2))
-    for key, value in final_weights(run, 1, "winning_ticket", 2).items():
-        np.testing.assert_array_equal(trained.weights[key], value)
-
-
-@pytest.mark.parametrize("keep, kept", [("none", []), ("last", [1]), ("all", [0, 1])])
-def test_weights_are_kept_where_asked(network: Network, tmp_path: Path, keep: str, kept: list[int]) -> None:
-    run = make(network, levels=1).run(out=tmp_path, keep_weights=keep)
-    for level in (0, 1):
-        if level in kept:
-            assert set(final_weights(run, 0, "winning_ticket", level)) == set(network.weights)
-            run.ticket(trial=0, level=level, weights="final")
-        else:
-            with pytest.raises(ValueError, match="Final weights were not kept for trial 0, .*keep_weights='all'"):
-                run.ticket(trial=0, level=level, weights="final")
-    run.ticket(trial=0, level=1)
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"trial": 5, "level": 0}, "finished level for trial 5, dense, level 0"),
-        ({"trial": 0, "level": 9}, "finished level for trial 0, winning_ticket, level 9"),
-        ({"trial": 0, "level": -1}, "finished level"),
-        ({"trial": 0, "level": 1, "branch": "lost"}, "finished level for trial 0, lost, level 1"),
-        ({"trial": 0, "level": 1, "weights": "best"}, "Expected weights to be 'rewound' or 'final'. Received: 'best'"),
-    ],
-)
-def test_tickets_that_are_not_there(run: Run, arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        run.ticket(**arguments)
-
-
 # What goes wrong
 
 
@@ -452,32 +392,6 @@ def test_a_directory_that_cannot_be_written_is_named(network: Network, tmp_path:
     (tmp_path / "file").write_text("no directory")
     with pytest.raises(OSError, match="Expected: an output directory that can be written.*file"):
         make(network).run(out=tmp_path / "file")
-
-
-# The order of tasks
-
-
-def test_controls_wait_for_the_winning_ticket() -> None:
-    dense, first, second = Task(0, "dense", 0), Task(0, "winning_ticket", 1), Task(0, "winning_ticket", 2)
-    control = Task(0, "random_mask", 2)
-    assert is_ready(dense, set())
-    assert not is_ready(first, set()) and is_ready(first, {dense})
-    assert not is_ready(second, {dense}) and is_ready(second, {first})
-    assert not is_ready(control, {dense, first, second})
-    assert not is_ready(control, {dense, first, Task(0, "random_mask", 1)})
-    assert is_ready(control, {second, Task(0, "random_mask", 1)})
-    assert not is_ready(Task(1, "winning_ticket", 1), {dense})
-
-
-def test_every_task_is_ready_once_those_before_it_are_done() -> None:
-    done: set[tuple[int, str, int]] = set()
-    tasks = pending_tasks(done, (3, 4), ALL, 2)
-    assert len(tasks) == len(set(tasks)) == 2 * 7
-    for task in tasks:
-        assert is_ready(task, done)
-        done.add(task)
-    assert pending_tasks(done, (3, 4), ALL, 2) == []
-    assert pending_tasks(done - {Task(3, "random_mask", 1)}, (3, 4), ALL, 2) == [Task(3, "random_mask", 1)]
 
 
 def test_weights_that_are_not_finite_are_named_though_the_loss_hides_them(monkeypatch, tmp_path):

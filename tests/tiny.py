@@ -16,7 +16,9 @@ import xarray
 
 from lth_keras.identity import describe
 from lth_keras.network import Network
-from lth_keras.search import Run, Task, TicketSearch
+from lth_keras.run import Run
+from lth_keras.search import TicketSearch
+from lth_keras.tasks import Task
 
 ALL = ("winning_ticket", "random_reinit", "random_mask")
 SIZES = {"hidden/kernel": 8 * 16, "output/kernel": 16 * 3}
@@ -106,6 +108,13 @@ def masks_of(run: Run, seed: int, branch: str, levels: int) -> list[Any]:
     """The masks of levels 0 to `levels`."""
     tasks = [Task(seed, branch if n else "dense", n) for n in range(levels + 1)]
     return [level.mask for level in (run.directory.read(*task) for task in tasks) if level is not None]
+
+
+def final_weights(run: Run, *task: Any) -> dict[str, np.ndarray]:
+    """The final weights that a finished task kept."""
+    level = run.directory.read(*task, weights=True)
+    assert level is not None and level.weights is not None
+    return dict(level.weights)
 
 
 @dataclasses.dataclass

@@ -1,0 +1,98 @@
+"""One level: puts its ticket into the network, trains it, and writes what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lth_keras.branches import Weights
+from lth_keras.machine import peak_memory_bytes
+from lth_keras.masks import Mask
+from lth_keras.network import Network
+from lth_keras.results import LevelResult, RunDirectory
+from lth_keras.tasks import LevelError, Task
+from lth_keras.tickets import starting_mask, starting_weights
+from lth_keras.training import Curves, NonFiniteLossError
+
+
+def train_level(
+    network: Network,
+    directory: RunDirectory,
+    task: Task,
+    *,
+    initial: Weights,
+    steps: int,
+    next_mask: Callable[[Mask, Weights], Mask],
+    keep_weights: bool,
+    started: float,
+    reporter: Any = None,
+) -> LevelResult:
+    """Trains a task from what is in the run's directory, writes its level file and returns what is in it.
+
+    Args:
+        network: with the data of the task's trial.
+        directory: has the levels that the task builds on.
+        task: what to train.
+        initial: the trial's initial weights.
+        steps: optimiser updates.
+        next_mask: (mask, final weights) -> the mask of the branch's next level.
+        keep_weights: whether to store the final weights.
+        started: when this level began, by `time.perf_counter`.
+        reporter: see `lth_keras.progress.Reporter`.
+
+    Raises:
+        LevelError: where the loss or a weight becomes NaN or infinite; nothing is written then.
+    """
+    mask = starting_mask(directory, task) if task.level else Mask.ones(network.mask.shapes)
+    network.rewind(starting_weights(task, initial, network.draw_weights), mask)
+    if reporter is not None:
+        reporter.started(task, steps)
+    curves, final = _train(network, directory, task, steps, reporter)
+    result = LevelResult(
+        seed=task.seed,
+        branch=task.branch,
+        level=task.level,
+        mask=mask,
+        next_mask=next_mask(mask, final),
+        step=curves.step,
+        curves={name: getattr(curves, name) for name in Curves.__dataclass_fields__ if name != "step"},
+        scalars={
+            "density": mask.density,
+            "early_stop_step": float(curves.early_stop_step),
+            "test_accuracy_at_early_stop": network.evaluate_best("test")[1],
+            "test_accuracy_final": float(curves.test_accuracy[-1]),
+            "seconds": time.perf_counter() - started,
+            "peak_memory_bytes": float(peak_memory_bytes()),
+        },
+        weights=final if keep_weights else None,
+    )
+    directory.write(result)
+    if reporter is not None:
+        reporter.finished(task, result.scalars)
+    return result
+
+
+def _train(
+    network: Network, directory: RunDirectory, task: Task, steps: int, reporter: Any
+) -> tuple[Curves, dict[str, np.ndarray]]:
+    """Trains the network from the weights as they are; what was measured, and the final weights, all finite."""
+    try:
+        curves = network.train(
+            steps,
+            seed=task.seed,
+            names=("level", task.level),
+            progress=None if reporter is None else lambda done, total: reporter.advanced(task, done, total),
+        )
+    except NonFiniteLossError as error:
+        raise LevelError(f"In {task}: {error} Finished levels are kept in {directory.path}.") from error
+    final = network.weights
+    broken = [key for key, value in final.items() if not np.isfinite(value).all()]
+    if broken:  # a loss can hide it: fused operations make zeros of NaN
+        raise LevelError(
+            f"In {task}: weights {broken} are not finite after step {steps}. Lower the learning rate. Finished "
+            f"levels are kept in {directory.path}."
+        )
+    return curves, final

@@ -1,0 +1,73 @@
+"""What a search has done: its directory, results and tickets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import keras
+
+from lth_keras.branches import WINNING_TICKET
+from lth_keras.network import Network
+from lth_keras.results import RunDirectory, open_run
+from lth_keras.tasks import task_of
+from lth_keras.tickets import finished_level, starting_weights
+
+
+class Search(Protocol):
+    """What a ticket needs of its search, beside what is in files; see `TicketSearch`."""
+
+    @property
+    def build(self) -> Callable[[], keras.Model]:
+        """Makes the Keras model."""
+
+    @property
+    def optimizer(self) -> Callable[[], keras.Optimizer]:
+        """Makes the optimiser."""
+
+    @property
+    def loss(self) -> Any:
+        """As Keras' `compile` takes it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a search has done: its directory, results and tickets."""
+
+    search: Search
+    directory: RunDirectory
+
+    @cached_property
+    def dataset(self) -> Any:
+        """The xarray Dataset of run.h5; docs/results.md says what is in it."""
+        return open_run(self.directory.path)
+
+    def ticket(self, trial: int, level: int, weights: str = "rewound", *, branch: str = WINNING_TICKET) -> keras.Model:
+        """A ticket as a masked Keras model, not compiled.
+
+        Args:
+            trial: the trial's seed, as in the coordinate `trial`.
+            level: times pruned.
+            weights: `rewound`, where its training starts, or `final`, where it ended (see `keep_weights`).
+            branch: which branch's.
+
+        Raises:
+            ValueError: for a level that is not finished, or final weights that were not kept.
+        """
+        if weights not in ("rewound", "final"):
+            raise ValueError(f"Expected weights to be 'rewound' or 'final'. Received: {weights!r}.")
+        task = task_of(trial, branch, level)
+        result = finished_level(self.directory, task, weights=weights == "final")
+        if weights == "final" and result.weights is None:
+            raise ValueError(
+                f"Final weights were not kept for {task}. Train the ticket, or run the search again in another `out` "
+                "with keep_weights='all': a finished level is not trained again for them."
+            )
+        network = Network(self.search.build, optimizer=self.search.optimizer, loss=self.search.loss, batch_size=1)
+        values = result.weights
+        if values is None:
+            values = starting_weights(task, network.draw_weights(trial, "initial"), network.draw_weights)
+        network.rewind(values, result.mask)
+        return network.model

@@ -1,0 +1,82 @@
+"""Tickets: what a training starts from, and the models that a finished search gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lth_keras.network import Network
+from lth_keras.run import Run
+from tests import tiny
+from tests.tiny import ALL, final_weights, make, masks_of
+
+SEEDS, LEVELS = (0, 1), 3
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    """One compiled network for all searches of this module."""
+    return make().network
+
+
+@pytest.fixture(scope="module")
+def run(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two trials, three levels, all branches, all weights kept."""
+    search = make(network, levels=LEVELS)
+    return search.run(len(SEEDS), ALL, tmp_path_factory.mktemp("run"), keep_weights="all")
+
+
+@pytest.mark.parametrize("branch", ALL)
+@pytest.mark.parametrize("level", [0, LEVELS])
+def test_a_final_ticket_has_the_test_accuracy_of_run_h5(run: Run, branch: str, level: int) -> None:
+    x, y = tiny.data()["test"]
+    for seed in SEEDS:
+        model = run.ticket(trial=seed, level=level, weights="final", branch=branch)
+        accuracy = (np.argmax(model.predict(x, verbose=0), axis=1) == y).mean()
+        recorded = float(run.dataset.test_accuracy_final.sel(trial=seed, branch=branch, level=level))
+        assert accuracy == pytest.approx(recorded, abs=1e-6)
+        assert model.layers[0].kernel_mask.numpy().sum() == round(128 * 0.7**level)
+
+
+def test_a_rewound_ticket_trains_to_the_final_one(run: Run, network: Network) -> None:
+    ticket = run.ticket(trial=1, level=2)
+    fresh = make(network)
+    trained, _ = fresh._trial(1)
+    start = {
+        f"{layer.name}/{name}": np.array(getattr(layer, name)) for layer in ticket.layers for name in ("kernel", "bias")
+    }
+    trained.rewind(start, masks_of(run, 1, "winning_ticket", 2)[2])
+    trained.train(20, seed=1, names=("level", 2))
+    for key, value in final_weights(run, 1, "winning_ticket", 2).items():
+        np.testing.assert_array_equal(trained.weights[key], value)
+
+
+@pytest.mark.parametrize("keep, kept", [("none", []), ("last", [1]), ("all", [0, 1])])
+def test_weights_are_kept_where_asked(network: Network, tmp_path: Path, keep: str, kept: list[int]) -> None:
+    run = make(network, levels=1).run(out=tmp_path, keep_weights=keep)
+    for level in (0, 1):
+        if level in kept:
+            assert set(final_weights(run, 0, "winning_ticket", level)) == set(network.weights)
+            run.ticket(trial=0, level=level, weights="final")
+        else:
+            with pytest.raises(ValueError, match="Final weights were not kept for trial 0, .*keep_weights='all'"):
+                run.ticket(trial=0, level=level, weights="final")
+    run.ticket(trial=0, level=1)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"trial": 5, "level": 0}, "finished level for trial 5, dense, level 0"),
+        ({"trial": 0, "level": 9}, "finished level for trial 0, winning_ticket, level 9"),
+        ({"trial": 0, "level": -1}, "finished level"),
+        ({"trial": 0, "level": 1, "branch": "lost"}, "finished level for trial 0, lost, level 1"),
+        ({"trial": 0, "level": 1, "weights": "best"}, "Expected weights to be 'rewound' or 'final'. Received: 'best'"),
+    ],
+)
+def test_tickets_that_are_not_there(run: Run, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run.ticket(**arguments)
