@@ -1,0 +1,19 @@
+"""Masks on a whole model: convert it to masked layers and back, find its weights, read and set its mask."""
+
+from __future__ import annotations
+
+from lth_keras.masking.conversion import mask_model, strip_masks
+from lth_keras.masking.places import seed_states, variables, walk
+from lth_keras.masking.prunable import PrunableWeight, get_mask, prunable_weights, set_mask
+
+__all__ = [
+    "PrunableWeight",
+    "get_mask",
+    "mask_model",
+    "prunable_weights",
+    "seed_states",
+    "set_mask",
+    "strip_masks",
+    "variables",
+    "walk",
+]

@@ -1,0 +1,159 @@
+"""A whole model to masked layers and back."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+from lth_keras.layers import MASKED_LAYERS, MaskedLayer, mask_name
+from lth_keras.masking.places import PLAIN_LAYERS, variables, walk
+from lth_keras.masking.prunable import prunable_weights
+
+
+def mask_model(model: keras.Model) -> keras.Model:
+    """Returns the same function with masked layers: every argument of every layer, and all weights, are kept.
+
+    Dense, Conv1D, Conv2D and Embedding layers become their masked counterparts, all True; every other layer is
+    rebuilt from its configuration, also inside nested models and wrappers such as `TimeDistributed`. The result is
+    not compiled. `model` is left as it is. Subclasses of these layers, and layers inside layers of the user's own, stay
+    as they are; the latter with a warning.
+
+    Args:
+        model: a Sequential or Functional model; masked layers in it keep their masks.
+
+    Raises:
+        TypeError: for a subclassed model. Write it with the layers of `lth_keras.layers`.
+        ValueError: where the model has nothing to prune, or cannot be copied.
+    """
+    converted = _convert(model, MASKED_LAYERS)
+    if not any(isinstance(layer, MaskedLayer) for _, layer in walk(converted)):
+        kinds = ", ".join(layer.__name__ for layer in MASKED_LAYERS)
+        found = sorted({type(layer).__name__ for _, layer in walk(model)})
+        raise ValueError(f"Nothing to prune in model {model.name!r}. Expected one of {kinds}. Received: {found}.")
+    left = [place for place, layer in walk(converted) if type(layer) in MASKED_LAYERS]
+    if left:
+        warnings.warn(f"Not masked, since they are part of a layer of another class: {left}.", stacklevel=2)
+    return converted
+
+
+def strip_masks(model: keras.Model) -> keras.Model:
+    """Returns a plain Keras model with the same outputs: pruned weights are zeros, and it loads without lth_keras.
+
+    Args:
+        model: a model with masked layers.
+
+    Raises:
+        TypeError: for a subclassed model, or a subclass of a masked layer.
+        ValueError: where the model has no masked layer.
+    """
+    weights = prunable_weights(model)
+    foreign = sorted({type(w.layer).__name__ for w in weights if type(w.layer) not in PLAIN_LAYERS})
+    if foreign:
+        raise TypeError(f"Expected masked layers of lth_keras.layers, not subclasses of them. Received: {foreign}.")
+    stripped = _convert(model, PLAIN_LAYERS)
+    values = variables(stripped)
+    for weight in weights:
+        if weight.layer.quantization_mode is not None:
+            continue  # it was quantised with zeros in place
+        place, _, name = weight.key.rpartition("/")
+        mask = keras.ops.convert_to_numpy(weight.mask)
+        # The public property includes an update by LoRA; it is merged, as it is where Keras saves the layer.
+        value = keras.ops.convert_to_numpy(getattr(weight.layer, name))
+        values[weight.key].assign(np.where(mask, value, np.zeros_like(value)))
+        if weight.layer.lora_enabled:
+            update = values[f"{place}/lora_{name}_b"]
+            update.assign(np.zeros(update.shape))
+    return stripped
+
+
+def _convert(model: keras.Model, replacements: Mapping[type, type]) -> keras.Model:
+    """A copy of a model with layers replaced by class, and all variables (also masks, where both have them) copied."""
+    if not (isinstance(model, keras.Sequential) or hasattr(model, "_operations")):
+        raise TypeError(
+            f"Expected a Sequential or Functional model. Received: {type(model).__name__}, a subclassed model. "
+            "Write it with the layers of lth_keras.layers, which take the Keras layers' arguments."
+        )
+    with _not_compiled(model):
+        copy = keras.models.clone_model(
+            model, clone_function=lambda layer: _rebuild(layer, replacements), recursive=True
+        )
+    built = {place: layer for place, layer in walk(model) if layer.built}
+    for place, layer in walk(copy):
+        if place in built and not layer.built:  # as the PReLU of Dense(activation=PReLU()): Keras builds it when called
+            layer.build_from_config(built[place].get_build_config())
+    target, source = variables(copy), variables(model)
+    if target.keys() != source.keys():
+        differing = sorted(target.keys() ^ source.keys())
+        raise ValueError(
+            f"Expected a model whose copy has the same weights. Received: {differing}, in the model or its copy only. "
+            "Build the model first, and do not use a layer both inside and outside of a wrapper."
+        )
+    for key, variable in source.items():
+        target[key].assign(variable)
+    masked = {place: layer for place, layer in walk(copy) if isinstance(layer, MaskedLayer)}
+    for place, layer in walk(model):
+        if isinstance(layer, MaskedLayer) and place in masked:
+            for name in map(mask_name, layer.prunable):
+                getattr(masked[place], name).assign(getattr(layer, name))
+    return copy
+
+
+@contextmanager
+def _not_compiled(model: keras.Model) -> Iterator[None]:
+    """Within it, a model and those nested in it pass for not compiled: Keras compiles the copy of a compiled model."""
+    compiled = [m for m in [model, *(m for _, m in walk(model))] if getattr(m, "compiled", False)]
+    with ExitStack() as restore:
+        for nested in compiled:
+            restore.callback(setattr, nested, "compiled", True)
+            nested.compiled = False
+        yield
+
+
+def _rebuild(layer: Any, replacements: Mapping[type, type]) -> Any:
+    if not isinstance(layer, keras.layers.Layer):  # an operation of the graph, as the addition in x + y
+        return type(layer).from_config(layer.get_config())
+    config = _replace_in_config(layer.get_config(), replacements)
+    kind: Any = replacements.get(type(layer), type(layer))
+    if isinstance(layer, tuple(PLAIN_LAYERS.values())):
+        # Activations, initialisers, regularisers and constraints as objects: not all can be made from a configuration.
+        objects = {key: getattr(layer, key) for key in config if callable(getattr(layer, key, None))}
+        config |= {key: value for key, value in objects.items() if not isinstance(value, keras.layers.Layer)}
+    with keras.saving.custom_object_scope(_custom_objects(layer)):
+        return kind.from_config(config)
+
+
+def _custom_objects(layer: keras.layers.Layer) -> dict[str, Any]:
+    """Functions and classes that the layer's configuration names: the user need not have registered them."""
+    found = {}
+    for part in [layer, *(inner for _, inner in walk(layer))]:
+        for value in [part, *vars(part).values()]:
+            named = value if inspect.isfunction(value) else type(value)
+            if callable(value) and not named.__module__.startswith("keras."):
+                found[named.__name__] = named
+    return found
+
+
+def _replace_in_config(config: Any, replacements: Mapping[type, type]) -> Any:
+    """A configuration with the layers that it holds (as wrappers do) replaced by class."""
+    if isinstance(config, list | tuple):
+        return type(config)(_replace_in_config(item, replacements) for item in config)
+    if not isinstance(config, dict):
+        return config
+    replaced = {key: _replace_in_config(value, replacements) for key, value in config.items()}
+    for kind, replacement in replacements.items():
+        if _class_entry(kind).items() <= config.items():
+            replaced |= _class_entry(replacement)
+    return replaced
+
+
+def _class_entry(kind: type) -> dict[str, Any]:
+    registered = keras.saving.get_registered_name(kind)
+    if registered == kind.__name__:  # Keras' own
+        return {"module": "keras.layers", "class_name": kind.__name__, "registered_name": None}
+    return {"module": kind.__module__, "class_name": kind.__name__, "registered_name": registered}

@@ -1,0 +1,221 @@
+"""Conversion to masked layers and back."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from lth_keras.layers import MASKED_LAYERS, MaskedConv2D, MaskedDense, MaskedLayer
+from lth_keras.masking import (
+    get_mask,
+    mask_model,
+    prunable_weights,
+    set_mask,
+    strip_masks,
+    variables,
+    walk,
+)
+from tests.masking.models import (
+    Block,
+    OwnDense,
+    Scale,
+    Subclassed,
+    assert_same_outputs,
+    example,
+    nested_twice,
+    outputs,
+    pruned_model,
+    random_mask,
+    two_inputs_and_outputs,
+)
+
+
+def test_the_masked_model_is_the_same_function(build):
+    model = build()
+    for variable in variables(model).values():  # also biases and statistics have values of their own
+        variable.assign(variable + np.linspace(0.1, 0.5, variable.shape.num_elements()).reshape(variable.shape))
+    x = example(model)
+    model(x)  # Keras builds layers that are activations now
+    before = [v.numpy() for v in model.weights]
+    masked = mask_model(model)
+    assert_same_outputs(masked, model, x)
+    assert get_mask(masked).density == 1
+    assert masked.name == model.name
+    for ours, theirs in zip(masked.layers, model.layers, strict=True):
+        assert ours.name == theirs.name or isinstance(theirs, layers.InputLayer)  # Keras renames those of a clone
+    # The model is left as it is, and shares nothing with its copy.
+    for variable in masked.weights:
+        variable.assign(keras.ops.zeros_like(variable))
+    for variable, value in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    assert not any(isinstance(layer, MaskedLayer) for _, layer in walk(model))
+
+
+def test_every_layer_that_has_a_masked_counterpart_is_masked(build):
+    masked = mask_model(build())
+    assert not [place for place, layer in walk(masked) if type(layer) in MASKED_LAYERS]
+    plain = [(place, type(layer)) for place, layer in walk(build())]
+    assert [(place, type(layer)) for place, layer in walk(masked)] == [
+        (place, MASKED_LAYERS.get(kind, kind)) for place, kind in plain
+    ]
+
+
+def test_every_argument_of_every_layer_is_kept(build):
+    model = build()
+    masked = dict(walk(mask_model(model)))
+
+    def plain(config):
+        text = json.dumps(config, default=str, sort_keys=True)
+        return text.replace("lth_keras>Masked", "").replace("Masked", "")
+
+    for place, layer in walk(model):
+        if type(layer) in MASKED_LAYERS or not list(layer._flatten_layers(include_self=False)):
+            ours, theirs = masked[place].get_config(), layer.get_config()
+            if isinstance(layer, layers.InputLayer):
+                ours["name"] = theirs["name"]
+            for config in (ours, theirs):
+                config.pop("activation", None) if not isinstance(layer.get_config().get("activation"), str) else None
+            assert plain(ours) == plain(theirs), place
+
+
+def test_masks_change_the_function_as_zeros_do(build):
+    masked = pruned_model(build)
+    stripped = strip_masks(masked)
+    x = example(masked)
+    assert_same_outputs(stripped, masked, x)
+    for key, mask in get_mask(masked).items():
+        value = variables(stripped)[key].numpy()
+        assert np.all(value[~mask] == 0) and not np.signbit(value[~mask]).any() and (value[mask] != 0).any()
+
+
+def test_strip_masks_leaves_no_object_of_the_library(build):
+    stripped = strip_masks(pruned_model(build))
+    assert not any(isinstance(layer, MaskedLayer) for _, layer in walk(stripped))
+    assert "lth_keras" not in json.dumps(keras.saving.serialize_keras_object(stripped), default=str)
+
+
+def test_a_masked_model_is_masked_again_with_its_masks(build):
+    masked = pruned_model(build)
+    again = mask_model(masked)
+    assert get_mask(again) == get_mask(masked)
+    assert_same_outputs(again, masked, example(masked))
+
+
+def test_a_shared_layer_stays_shared():
+    masked = mask_model(two_inputs_and_outputs())
+    (shared,) = [layer for _, layer in walk(masked) if layer.name == "shared"]
+    assert len(shared._inbound_nodes) == 2
+    assert sum("shared" in key for key in get_mask(masked)) == 1
+    tower = mask_model(nested_twice()).get_layer("tower")
+    assert len(tower._inbound_nodes) >= 2
+
+
+def test_frozen_layers_stay_frozen():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(3, trainable=False), layers.Dense(2)])
+    for copy in (mask_model(model), strip_masks(mask_model(model))):
+        assert [layer.trainable for layer in copy.layers] == [False, True]
+        assert len(copy.trainable_variables) == 2
+    model.trainable = False
+    assert mask_model(model).trainable_variables == []
+
+
+def test_lora_and_quantised_layers_are_kept():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4), layers.Dense(3)])
+    model.layers[0].enable_lora(2, lora_alpha=6)
+    model.layers[0].lora_kernel_b.assign(np.ones((2, 4)))
+    masked = mask_model(model)
+    x = example(model)
+    assert_same_outputs(masked, model, x)
+    set_mask(masked, random_mask(masked))
+    stripped = strip_masks(masked)
+    for ours, theirs in zip(outputs(stripped, x), outputs(masked, x), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    assert np.all(stripped.layers[0].kernel.numpy()[~get_mask(masked)["dense/kernel"]] == 0)
+
+    masked = pruned_model(lambda: keras.Sequential([keras.Input((4,)), layers.Dense(4), layers.Dense(3)]))
+    before = get_mask(masked)
+    masked.quantize("int8")
+    stripped = strip_masks(masked)
+    assert stripped.layers[0].quantization_mode == "int8"
+    assert_same_outputs(stripped, masked, x)
+    with pytest.raises(ValueError, match="before it is quantised"):
+        set_mask(masked, random_mask(masked, 1))
+    assert get_mask(masked) == before
+
+
+def test_the_copy_is_not_compiled():
+    model = keras.Sequential([keras.Input((3,)), keras.Sequential([layers.Dense(2)])])
+    model.layers[0].compile("sgd", "mse")
+    model.compile("adam", loss=lambda y, outputs: keras.ops.mean(y - outputs))
+    masked = mask_model(model)
+    assert not masked.compiled and not masked.layers[0].compiled
+    assert model.compiled and model.layers[0].compiled
+    assert not strip_masks(masked).compiled
+
+
+def test_models_built_later():
+    deferred = mask_model(keras.Sequential([layers.Dense(3), layers.Dense(2)]))
+    with pytest.raises(ValueError, match="'dense' is not built. Give the model an Input"):
+        get_mask(deferred)
+    deferred(np.ones((2, 4), "float32"))
+    assert get_mask(deferred).shapes == {"dense/kernel": (4, 3), "dense_1/kernel": (3, 2)}
+
+    alone = layers.Dense(3)
+    alone.build((None, 4))
+    alone.bias.assign([1.0, 2.0, 3.0])
+    masked = mask_model(keras.Sequential([alone]))
+    np.testing.assert_array_equal(masked(np.zeros((1, 4), "float32")), [[1, 2, 3]])
+
+    called = keras.Sequential([layers.Dense(3)])
+    called(np.ones((2, 4), "float32"))
+    assert_same_outputs(mask_model(called), called, np.ones((7, 4), "float32"))
+
+
+# What cannot be converted
+
+
+def test_a_subclassed_model_is_a_clear_error():
+    model = Subclassed()
+    model(np.ones((1, 3), "float32"))
+    for convert in (mask_model, strip_masks):
+        with pytest.raises(TypeError, match="Received: Subclassed, a subclassed model. Write it with the layers of"):
+            convert(model)
+    # Written with masked layers, all else works.
+    assert list(get_mask(model)) == ["masked/kernel"]
+    set_mask(model, {"masked/kernel": np.zeros((3, 3), bool)})
+    np.testing.assert_array_equal(model(np.ones((1, 3), "float32")), np.zeros((1, 3)))
+
+
+def test_a_model_with_nothing_to_prune():
+    plain = keras.Sequential([keras.Input((4,)), OwnDense(3), Scale()], name="tiny")
+    with pytest.raises(ValueError, match=r"Nothing to prune in model 'tiny'.*Received: \['OwnDense', 'Scale'\]"):
+        mask_model(plain)
+    for function in (get_mask, strip_masks, prunable_weights):
+        with pytest.raises(ValueError, match=r"no masked layer. Convert it with lth_keras.mask_model\(model\)"):
+            function(plain)
+
+
+def test_layers_inside_layers_of_the_users_own_are_named_in_a_warning():
+    model = keras.Sequential([keras.Input((4,)), Block(), layers.Dense(2)])
+    with pytest.warns(UserWarning, match=r"Not masked.*\['block/dense'\]"):
+        masked = mask_model(model)
+    assert list(get_mask(masked)) == ["dense/kernel"]
+
+
+def test_a_layer_shared_with_a_wrapper_is_an_error():
+    dense, x, y = layers.Dense(4), keras.Input((5, 4)), keras.Input((4,))
+    model = keras.Model([x, y], [layers.TimeDistributed(dense)(x), dense(y)])
+    with pytest.raises(ValueError, match="inside and outside of a wrapper"):
+        mask_model(model)
+
+
+def test_a_subclass_of_a_masked_layer_has_no_plain_counterpart():
+    class Own(MaskedConv2D):
+        pass
+
+    model = keras.Sequential([keras.Input((4, 4, 1)), Own(2, 2), layers.Flatten(), MaskedDense(2)])
+    assert [w.kind for w in prunable_weights(model)] == ["conv", "output"]
+    with pytest.raises(TypeError, match=r"\['Own'\]"):
+        strip_masks(model)
