@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import time
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 import psutil
 import tensorflow as tf
+
+from lth_keras.machine import usable_cpus
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MEASURED = ("lth_keras", "datasets", "benchmarks")
@@ -27,7 +28,7 @@ def describe() -> dict[str, Any]:
     commit = _git("rev-parse", "--short", "HEAD")
     return {
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cpus(),
         "memory_bytes": psutil.virtual_memory().total,
         "accelerators": [device.name for device in tf.config.list_physical_devices("GPU")],
         "load_average": round(psutil.getloadavg()[0], 2),

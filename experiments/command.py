@@ -60,8 +60,8 @@ class Options:
     workers: int = 1
     """Trainings at a time, each in a process of its own."""
     threads: int | None = None
-    """Threads per training. Default: what the run was made with, else the machine's cores divided by --workers. Other
-    threads give other bits, so a run keeps to one number."""
+    """Threads per training. Default: what the run was made with, else the CPUs that this process may run on divided by
+    --workers. Other threads give other bits, so a run keeps to one number."""
     fresh_graphs: bool = False
     """Every training in a process of its own that builds its own graph and ends. The same bits, slower."""
     keep_weights: Literal["none", "last", "all"] = "none"
@@ -106,6 +106,7 @@ def main(config_class: Any, make_search: Callable[[Any, int], TicketSearch], exp
 
 def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experiment: str, console: Console) -> None:
     started = time.monotonic()
+    from lth_keras.machine import usable_cpus
     from lth_keras.plots import save_figures
     from lth_keras.progress import ConsoleReporter, duration
     from lth_keras.report import summary_table
@@ -119,7 +120,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
         raise ValueError(f"Expected at least 1 worker. Received: {config.workers}.")
     threads = config.threads
     if threads is None:
-        threads = recorded or max(1, (os.cpu_count() or 1) // config.workers)
+        threads = recorded or max(1, usable_cpus() // config.workers)
     make = functools.partial(make_search, config, threads)
     directory, seeds, branches = make().prepare(config.trials, config.branches, config.out, config.keep_weights)
     pending = pending_tasks(directory.finished(), seeds, branches, config.levels)

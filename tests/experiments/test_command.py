@@ -259,3 +259,20 @@ def test_what_decides_no_number_does_not_name_the_run(module: Any) -> None:
     assert set(config.identity()) == {field.name for field in dataclasses.fields(config)} - set(command.NOT_HASHED)
     for changes in ({"steps": 1}, {"seed": 1}, {"criterion": "random"}, {"learning_rate": 1.0}, {"output_rate": 0.3}):
         assert module.Config(**changes).identity() != config.identity()
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("workers, threads", [(1, 6), (2, 3), (4, 1), (7, 1)])
+def test_threads_are_the_usable_cpus_shared_among_workers(
+    workers: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def make(config: Config, threads: int) -> TicketSearch:
+        asked.append(threads)
+        raise ValueError("enough is known")
+
+    monkeypatch.setattr("lth_keras.machine.usable_cpus", lambda: 6)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, make, "--workers", str(workers), "--out", str(tmp_path))
+    assert asked == [threads]
