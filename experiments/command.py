@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -28,6 +28,13 @@ BranchName = Literal["winning_ticket", "random_reinit", "random_mask"]
 NOT_HASHED = ("trials", "levels", "branches", "out", "workers", "threads", "fresh_graphs", "keep_weights")
 """What changes no number of a level: asking for more extends a run, and these do not name its directory."""
 
+Length = Annotated[
+    int | None,
+    tyro.conf.arg(metavar="INT"),
+    tyro.conf.create_mutex_group(required=False, title="length of a training"),
+]
+"""The type of `steps` and `epochs`, of which one is given."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -37,8 +44,10 @@ class Options:
     """Number of trials: whole searches, each with its own seed. More extend the run."""
     levels: int = 20
     """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
-    steps: int = 20_000
+    steps: Length = 20_000
     """Optimiser updates per training."""
+    epochs: Length = None
+    """Passes over the training examples per training, in full batches. Instead of --steps."""
     seed: int = 0
     """Seed of the first trial; trial i has seed + i. It decides initial weights, data order, splits and ties."""
     branches: tuple[BranchName, ...] = ("winning_ticket", "random_reinit", "random_mask")
@@ -67,8 +76,28 @@ class Options:
     keep_weights: Literal["none", "last", "all"] = "none"
     """Final weights to store in the level files: of no level, of the last, or of all."""
 
+    def __post_init__(self) -> None:
+        """Keeps one length of a training: one that is given replaces a default of the other.
+
+        Raises:
+            ValueError: where both are given.
+        """
+        if self.steps is None or self.epochs is None:
+            return
+        given = [name for name in ("steps", "epochs") if getattr(self, name) != getattr(type(self), name)]
+        if len(given) != 1:
+            raise ValueError(f"Expected steps or epochs. Received: steps={self.steps}, epochs={self.epochs}.")
+        object.__setattr__(self, "epochs" if given == ["steps"] else "steps", None)
+
+    @property
+    def length(self) -> str:
+        """How long a training is, for people: `20,000 steps` or `12 epochs`."""
+        return f"{self.steps:,} steps" if self.epochs is None else f"{self.epochs:,} epochs"
+
     def identity(self) -> dict[str, Any]:
-        """The parameters that decide the numbers, as JSON.
+        """The parameters that decide the numbers, as JSON. What is not set is left out.
+
+        So a parameter added later, unset by default, renames no run that was made before.
 
         Raises:
             ValueError: for NaN or infinity.
@@ -77,7 +106,7 @@ class Options:
         for name, value in fields.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"Expected a finite number for --{name.replace('_', '-')}. Received: {value}.")
-        return {name: value for name, value in fields.items() if name not in NOT_HASHED}
+        return {name: value for name, value in fields.items() if name not in NOT_HASHED and value is not None}
 
 
 def main(config_class: Any, make_search: Callable[[Any, int], TicketSearch], experiment: str) -> None:
@@ -127,10 +156,10 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     total = config.trials * (1 + config.levels * len(branches))
     _say(
         console,
-        f"{experiment}: {len(pending)} of {total} trainings to do, {config.steps:,} steps each, {config.workers} at a "
+        f"{experiment}: {len(pending)} of {total} trainings to do, {config.length} each, {config.workers} at a "
         f"time with {threads} thread{'s' if threads > 1 else ''} each; in {directory.path}",
     )
-    with ConsoleReporter(len(pending), config.steps, console) as reporter:
+    with ConsoleReporter(len(pending), console) as reporter:
         result = run(
             make,
             trials=config.trials,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.command import Options, main
+from experiments.command import Length, Options, main
 
 if TYPE_CHECKING:
     from lth_keras.search import TicketSearch
@@ -22,7 +22,7 @@ class Config(Options):
     """Number of trials: whole searches, each with its own seed. More extend the run."""
     levels: int = 10
     """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
-    steps: int = 1500
+    steps: Length = 1500
     """Optimiser updates per training."""
     evaluate_every: int = 20
     """Steps between evaluations on the validation split, which decide the early-stop step."""
@@ -53,6 +53,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         criterion=config.criterion,
         levels=config.levels,
         steps=config.steps,
+        epochs=config.epochs,
         batch_size=config.batch_size,
         evaluate_every=config.evaluate_every,
         test_every=config.test_every,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.command import Options, main
+from experiments.command import Length, Options, main
 
 if TYPE_CHECKING:
     from lth_keras.search import TicketSearch
@@ -24,7 +24,7 @@ class Config(Options):
     """Number of trials: whole searches, each with its own seed. More extend the run."""
     levels: int = 25
     """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
-    steps: int = 50_000
+    steps: Length = 50_000
     """Optimiser updates per training."""
     learning_rate: float = 1.2e-3
     """Adam's learning rate."""
@@ -51,6 +51,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         criterion=config.criterion,
         levels=config.levels,
         steps=config.steps,
+        epochs=config.epochs,
         batch_size=config.batch_size,
         evaluate_every=config.evaluate_every,
         test_every=config.test_every,

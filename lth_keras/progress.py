@@ -29,11 +29,10 @@ class ConsoleReporter:
 
     Args:
         pending: trainings to do in this call.
-        steps: steps of each.
         console: where to; standard error by default. Where that is no terminal, only the lines are printed.
     """
 
-    def __init__(self, pending: int, steps: int, console: Console | None = None) -> None:
+    def __init__(self, pending: int, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
         self._pending = pending
         self._done = 0
@@ -48,7 +47,7 @@ class ConsoleReporter:
             disable=not self._console.is_terminal,
             speed_estimate_period=600,
         )
-        self._total = self._progress.add_task("search", total=max(1, pending * steps))
+        self._total = self._progress.add_task("search", total=None)  # until the first training says its steps
         self._bars: dict[Any, TaskID] = {}
         self._steps: dict[Any, int] = {}
 
@@ -61,6 +60,7 @@ class ConsoleReporter:
 
     def started(self, task: Any, steps: int) -> None:
         """See `Reporter.started`."""
+        self._progress.update(self._total, total=self._pending * steps)
         self._bars[task] = self._progress.add_task(str(task), total=steps)
         self._steps[task] = 0
 

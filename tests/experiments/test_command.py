@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tyro
 
 from experiments import command, digits_lenet_fcn, mnist_lenet_fcn
 from lth_keras.network import Network
 from lth_keras.results import open_run
+from lth_keras.results.record import path_of
 from lth_keras.search import TicketSearch
 from tests import tiny
 
@@ -100,7 +103,7 @@ class Config(command.Options):
 
     trials: int = 2
     levels: int = 1
-    steps: int = 20
+    steps: command.Length = 20
     rate: float = 0.3
 
 
@@ -117,6 +120,7 @@ def make_search(network: Network | None, config: Config, threads: int) -> Ticket
         rates=config.rate,
         levels=config.levels,
         steps=config.steps,
+        epochs=config.epochs,
         criterion=config.criterion,
         seed=config.seed,
         threads=threads,
@@ -188,6 +192,7 @@ BAD = {
     "--workers 0": "Expected at least 1 worker. Received: 0",
     "--threads 0": "Expected threads to be at least 1. Received: 0",
     "--steps 0": "Expected steps to be at least 1. Received: 0",
+    "--epochs 0": "Expected epochs to be at least 1. Received: 0",
     "--seed -1": "Expected seed to be at least 0. Received: -1",
     "--evaluate-every 7": "Expected test_every to be a multiple of evaluate_every (7 steps). Received: 1000",
     "--branches random_mask": "Expected branches out of",
@@ -213,7 +218,7 @@ def test_what_cannot_be_run_is_one_clear_line(
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
-    "arguments", ["--criterion lost", "--branches lost", "--levels two", "--backend torch", "--lr 1"]
+    "arguments", ["--criterion lost", "--branches lost", "--levels two", "--backend torch", "--lr 1", "--epochs 1.5"]
 )
 def test_what_cannot_be_read_shows_the_usage(
     arguments: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -235,11 +240,10 @@ def test_help_explains_every_flag(
     assert error.value.code == 0
     text = capfd.readouterr().out
     for field in dataclasses.fields(module.Config):
-        _, _, rest = text.partition(f"--{field.name.replace('_', '-')}")
-        words = rest.split("\n", 1)[0].split()
-        assert len(words) > 4 or field.name in ("branches", "backend", "criterion", "fresh_graphs", "keep_weights"), (
-            words
-        )
+        found = re.search(rf"^│ --{field.name.replace('_', '-')}\b(.*?)(^│ --|^╰)", text, re.DOTALL | re.MULTILINE)
+        assert found, field.name
+        explained = [word for word in re.findall(r"\w+", found[1].partition("(default")[0]) if word.islower()]
+        assert len(explained) > 1 or field.name == "backend", explained
 
 
 @pytest.mark.parametrize("module", [digits_lenet_fcn, mnist_lenet_fcn])
@@ -256,8 +260,18 @@ def test_what_decides_no_number_does_not_name_the_run(module: Any) -> None:
         branches=("winning_ticket",),
     )
     assert config.identity() == other.identity()
-    assert set(config.identity()) == {field.name for field in dataclasses.fields(config)} - set(command.NOT_HASHED)
-    for changes in ({"steps": 1}, {"seed": 1}, {"criterion": "random"}, {"learning_rate": 1.0}, {"output_rate": 0.3}):
+    assert set(config.identity()) == {field.name for field in dataclasses.fields(config)} - {
+        *command.NOT_HASHED,
+        "epochs",
+    }
+    for changes in (
+        {"steps": 1},
+        {"epochs": 1},
+        {"seed": 1},
+        {"criterion": "random"},
+        {"learning_rate": 1.0},
+        {"output_rate": 0.3},
+    ):
         assert module.Config(**changes).identity() != config.identity()
 
 
@@ -276,3 +290,65 @@ def test_threads_are_the_usable_cpus_shared_among_workers(
     with pytest.raises(SystemExit):
         run(monkeypatch, make, "--workers", str(workers), "--out", str(tmp_path))
     assert asked == [threads]
+
+
+def parsed(config: Any, *arguments: str) -> Any:
+    return tyro.cli(config, args=arguments)
+
+
+@dataclasses.dataclass(frozen=True)
+class ByEpochs(command.Options):
+    """An experiment whose trainings are so many epochs long."""
+
+    steps: command.Length = None
+    epochs: command.Length = 5
+
+
+@pytest.mark.parametrize("config, default", [(mnist_lenet_fcn.Config, (50_000, None)), (ByEpochs, (None, 5))])
+def test_a_length_that_is_given_replaces_the_default(config: Any, default: Any) -> None:
+    for arguments, expected in (((), default), (("--epochs", "3"), (None, 3)), (("--steps", "7"), (7, None))):
+        received = parsed(config, *arguments)
+        assert (received.steps, received.epochs) == expected
+        assert received == dataclasses.replace(received), "what is kept is kept"
+        unset = "epochs" if received.epochs is None else "steps"
+        assert unset not in received.identity()
+
+
+@pytest.mark.parametrize("config", [mnist_lenet_fcn.Config, digits_lenet_fcn.Config, ByEpochs])
+@pytest.mark.parametrize("steps", [7, 50_000, 1500])  # defaults, too: given is given
+def test_both_lengths_are_one_clear_error(config: Any, steps: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        parsed(config, "--steps", str(steps), "--epochs", "3")
+    assert error.value.code == 2
+    received = "".join(capsys.readouterr())
+    assert "--steps and --epochs are not allowed together" in " ".join(received.split())
+    with pytest.raises(ValueError, match="Expected steps or epochs. Received: steps=7, epochs=3"):
+        config(steps=7, epochs=3)
+
+
+@pytest.mark.parametrize(
+    "module, arguments, directory",
+    [
+        (mnist_lenet_fcn, ("--steps", "20000"), "mnist_lenet_fcn-13002b2c"),
+        (mnist_lenet_fcn, ("--steps", "20000", "--trials", "2", "--workers", "2"), "mnist_lenet_fcn-13002b2c"),
+        (mnist_lenet_fcn, (), "mnist_lenet_fcn-0d2d4ae0"),
+        (digits_lenet_fcn, (), "digits_lenet_fcn-48bb9eef"),
+    ],
+)
+def test_runs_keep_their_directories(module: Any, arguments: tuple[str, ...], directory: str) -> None:
+    """Names given before `--epochs` was: a run that was made then is resumed, and found again."""
+    name = module.__name__.removeprefix("experiments.")
+    assert path_of("", name, parsed(module.Config, *arguments).identity()).name == directory
+
+
+@pytest.mark.usefixtures("here")
+def test_a_run_by_epochs(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Two passes over 120 examples in batches of 10."""
+    arguments = "--evaluate-every 5 --test-every 10 --batch-size 10 --trials 1 --branches winning_ticket --out".split()
+    monkeypatch.setattr("lth_keras.plots.save_figures", lambda dataset, path: [])
+    run(monkeypatch, functools.partial(make_search, network), *arguments, str(tmp_path), "--epochs", "2")
+    assert "2 of 2 trainings to do, 2 epochs each" in capfd.readouterr().err
+    (directory,) = tmp_path.iterdir()
+    assert open_run(directory).step.values.tolist() == [5, 10, 15, 20, 24]
