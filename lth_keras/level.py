@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from lth_keras.branches import Weights
 from lth_keras.machine import peak_memory_bytes
+from lth_keras.masking import check_connected
 from lth_keras.masks import Mask
 from lth_keras.network import Network
 from lth_keras.results import LevelResult, RunDirectory
@@ -44,9 +46,12 @@ def train_level(
         reporter: see `lth_keras.progress.Reporter`.
 
     Raises:
-        LevelError: where the loss or a weight becomes NaN or infinite; nothing is written then.
+        LevelError: where the mask cuts the network through, or the loss or a weight becomes NaN or infinite; nothing
+            is written then.
     """
     mask = starting_mask(directory, task) if task.level else Mask.ones(network.mask.shapes)
+    with _named(directory, task, ValueError):
+        check_connected(network.model, mask)
     network.rewind(starting_weights(task, initial, network.draw_weights), mask)
     if reporter is not None:
         reporter.started(task, steps)
@@ -79,15 +84,13 @@ def _train(
     network: Network, directory: RunDirectory, task: Task, steps: int, reporter: Any
 ) -> tuple[Curves, dict[str, np.ndarray]]:
     """Trains the network from the weights as they are; what was measured, and the final weights, all finite."""
-    try:
+    with _named(directory, task, NonFiniteLossError):
         curves = network.train(
             steps,
             seed=task.seed,
             names=("level", task.level),
             progress=None if reporter is None else lambda done, total: reporter.advanced(task, done, total),
         )
-    except NonFiniteLossError as error:
-        raise LevelError(f"In {task}: {error} Finished levels are kept in {directory.path}.") from error
     final = network.weights
     broken = [key for key, value in final.items() if not np.isfinite(value).all()]
     if broken:  # a loss can hide it: fused operations make zeros of NaN
@@ -96,3 +99,12 @@ def _train(
             f"levels are kept in {directory.path}."
         )
     return curves, final
+
+
+@contextmanager
+def _named(directory: RunDirectory, task: Task, kind: type[Exception]) -> Iterator[None]:
+    """Errors of this kind within it become a `LevelError` that names the task."""
+    try:
+        yield
+    except kind as error:
+        raise LevelError(f"In {task}: {error} Finished levels are kept in {directory.path}.") from error

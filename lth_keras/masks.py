@@ -63,6 +63,11 @@ class Mask(Mapping[str, BoolArray]):
         """The mask of the dense network: weight key to shape in, everything kept."""
         return cls({key: np.ones(shape, bool) for key, shape in shapes.items()})
 
+    @classmethod
+    def zeros(cls, shapes: Mapping[str, Shape]) -> Mask:
+        """The mask of no weight at all: weight key to shape in, everything pruned."""
+        return cls({key: np.zeros(shape, bool) for key, shape in shapes.items()})
+
     def __getitem__(self, key: str) -> BoolArray:
         return self._arrays[key]
 

@@ -10,7 +10,7 @@ import numpy as np
 from lth_keras import seeds
 from lth_keras.criteria import Criterion, State
 from lth_keras.criteria import criterion as find_criterion
-from lth_keras.masking import get_mask, mask_model, prunable_weights, set_mask
+from lth_keras.masking import check_connected, get_mask, mask_model, prunable_weights, set_mask
 from lth_keras.pruning import keep_highest
 
 
@@ -21,6 +21,7 @@ def prune(
     scope: str = "global",
     *,
     seed: int = 0,
+    min_per_layer: int = 1,
 ) -> keras.Model:
     """Returns the model with masked layers and the weights of lowest score pruned; its weights are the model's own.
 
@@ -32,10 +33,14 @@ def prune(
         criterion: name or function that scores the weights.
         scope: `global` ranks across layers; `layer` keeps the same share in each.
         seed: decides random scores and ties.
+        min_per_layer: weights that every layer keeps at least. 0 lets a layer collapse.
 
     Raises:
-        ValueError: for a density out of range or above what is left, an unknown criterion or scope, or a model with
-            nothing to prune.
+        ValueError: for a density out of range or above what is left, an unknown criterion or scope, a model with
+            nothing to prune, or where layers without any weight left cut the network through.
+
+    Warns:
+        UserWarning: naming the layers that collapse, if `min_per_layer=0` lets them.
 
     Example:
         >>> pruned = prune(model, density=0.1)
@@ -53,6 +58,10 @@ def prune(
     scores = score(State(weights, mask, seeds.stream(seed, "prune", "criterion")))
     keep: Any = round(mask.size * density)
     if scope == "layer":
-        keep = {key: max(1, round(size * density)) for key, size in mask.sizes.items()}
-    set_mask(pruned, keep_highest(scores, mask, keep, generator=seeds.stream(seed, "prune", "ties")))
+        least = {key: min(count, min_per_layer) for key, count in mask.counts().items()}
+        keep = {key: max(least[key], round(size * density)) for key, size in mask.sizes.items()}
+    ties = seeds.stream(seed, "prune", "ties")
+    smaller = keep_highest(scores, mask, keep, generator=ties, min_per_layer=min_per_layer)
+    check_connected(pruned, smaller)
+    set_mask(pruned, smaller)
     return pruned

@@ -51,7 +51,7 @@ class TicketSearch:
         criterion: name or function that scores weights at the end of a level's training.
         scope: `layer` ranks weights within their layer, `global` across all layers (then one rate).
         rewind: where tickets restart: `init`, the initial weights.
-        min_per_layer: weights that every layer keeps at least.
+        min_per_layer: weights that every layer keeps at least. 0 lets a layer collapse, with a warning that names it.
         seed: of trial 0; trial i has seed + i.
         jit_compile: whether to compile with XLA; None decides by the model (see `Network`).
         name: names the run's directory.
@@ -135,7 +135,8 @@ class TicketSearch:
             ValueError: for zero trials, unknown branches, data that do not fit the model, a kind of layer without a
                 rate, or a run directory made with other parameters or threads.
             TypeError: where `build` or `optimizer` does not make what it should.
-            LevelError: where a level's loss is not finite; finished levels are kept.
+            LevelError: where a level's loss is not finite, or layers without any weight left cut its network through;
+                finished levels are kept.
             KeyboardInterrupt: on Ctrl-C, after run.h5 is written with what is finished.
         """
         directory, seeds_of_trials, branches = self.prepare(trials, branches, out, keep_weights)
@@ -238,8 +239,12 @@ class TicketSearch:
         if isinstance(self.rates, Mapping) or self.scope == "layer":
             rates = resolve_rates(self.rates, self.network.kinds)
             keep = layer_counts(mask.sizes, rates, level, self.min_per_layer)
+            nothing = not any(keep.values())
         else:
             least = sum(min(count, self.min_per_layer) for count in mask.counts().values())
             keep = max(global_count(mask.size, self.rates, level), least)
+            nothing = keep == 0
+        if nothing:  # where min_per_layer is 0: this level is whole, it is the next that cannot be trained
+            return Mask.zeros(mask.shapes)
         ties = seeds.stream(task.seed, "ties", level)
         return keep_highest(scores, mask, keep, generator=ties, min_per_layer=self.min_per_layer)

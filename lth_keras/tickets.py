@@ -33,7 +33,7 @@ def control_mask(directory: RunDirectory, task: Task, mask: Mask) -> Mask:
         ValueError: where the winning ticket's level is not finished.
     """
     winning = finished_level(directory, Task(task.seed, WINNING_TICKET, task.level)).next_mask
-    return BRANCHES[task.branch].mask(mask, winning, task.seed, task.level + 1)
+    return BRANCHES[task.branch].mask(mask, winning, task.seed, task.level + 1) if winning.kept else winning
 
 
 def starting_weights(task: Task, initial: Weights, draw: Draw) -> Weights:

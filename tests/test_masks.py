@@ -109,6 +109,14 @@ def test_exact_zeros_and_ones_of_any_type_are_taken(dtype: str) -> None:
     assert mask["a"].tolist() == [[False, True], [True, True]]
 
 
+def test_masks_of_every_weight_and_of_none() -> None:
+    shapes = {"b": (2, 3), "a": (4,)}
+    full, none = Mask.ones(shapes), Mask.zeros(shapes)
+    assert full.shapes == none.shapes == shapes
+    assert full.counts() == {"b": 6, "a": 4} and none.counts() == {"b": 0, "a": 0}
+    assert none.is_subset(full) and not full.is_subset(none)
+
+
 @pytest.mark.parametrize("value", [0.5, 2, -1, np.nan, 1 + 1e-6])
 def test_other_values_are_refused(value: float) -> None:
     with pytest.raises(ValueError, match=r"Expected booleans.*'dense/kernel'.*Received"):

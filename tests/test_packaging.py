@@ -42,7 +42,7 @@ ROOMS: dict[str, set[str]] = {
     "tasks": {"branches"},
     "tickets": COMMON | {"branches", "tasks", "results"},
     "run": COMMON | {"branches", "tasks", "tickets", "results", "network"},
-    "level": COMMON | {"branches", "tasks", "tickets", "results", "network", "training", "machine"},
+    "level": COMMON | {"branches", "tasks", "tickets", "results", "network", "masking", "training", "machine"},
     "search": COMMON
     | {"branches", "tasks", "tickets", "level", "run"}
     | {"identity", "results", "criteria", "pruning"}

@@ -324,6 +324,63 @@ def test_a_loss_that_is_not_finite_is_named_and_finished_levels_are_kept(
     assert_same_numbers(search.run(branches=ALL, out=tmp_path), expected_of(run, 1, 2))
 
 
+def test_a_network_that_is_cut_through_is_named_and_finished_levels_are_kept(network: Network, tmp_path: Path) -> None:
+    """The output layer has 48 weights: 5 at level 1, none at level 2."""
+    search = make(network, rates={"dense": 0.2, "output": 0.9}, levels=4, min_per_layer=0)
+    first, second = Witness(), Witness()
+    message = (
+        r"In trial 0, winning_ticket, level 2: .*no weight left in output/kernel, at density 0.466, and no way around.*"
+        r"Keep min_per_layer at 1.*levels are kept in"
+    )
+    with (
+        pytest.raises(LevelError, match=message),
+        pytest.warns(UserWarning, match="Layer collapse: no weight is left in output/kernel"),
+    ):
+        search.run(branches=ALL, out=tmp_path, reporter=first)
+    finished = pending_tasks((), [0], ALL, 1)
+    assert first.tasks("finished") == finished
+    (path,) = tmp_path.iterdir()
+    kept = open_run(path)
+    assert kept.sizes["level"] == 2 and np.isfinite(kept.test_accuracy_final).all()
+    # Asked again it says the same and trains nothing; asked for the levels that there are, it has them.
+    with pytest.raises(LevelError, match=message):
+        search.run(branches=ALL, out=tmp_path, reporter=second)
+    assert second.events == []
+    shallow = make(network, rates={"dense": 0.2, "output": 0.9}, levels=1, min_per_layer=0)
+    assert shallow.identity == search.identity
+    assert_same_numbers(shallow.run(branches=ALL, out=tmp_path, reporter=second), kept)
+    assert second.events == []
+
+
+@pytest.mark.parametrize("rates, scope, level", [(0.95, "layer", 2), (0.999, "global", 1)])
+def test_where_no_weight_is_left_at_all_the_level_before_is_kept(
+    network: Network, tmp_path: Path, rates: float, scope: str, level: int
+) -> None:
+    search, witness = make(network, levels=3, min_per_layer=0, rates=rates, scope=scope), Witness()
+    message = rf"winning_ticket, level {level}: .*no weight left in hidden/kernel, output/kernel, at density 0,"
+    with pytest.raises(LevelError, match=message):
+        search.run(branches=ALL, out=tmp_path, reporter=witness)
+    assert witness.tasks("finished") == pending_tasks((), [0], ALL, level - 1)
+    assert open_run(next(tmp_path.iterdir())).sizes["level"] == level
+
+
+def residual() -> keras.Model:
+    """8-16-3, with a bottleneck of 16 + 16 weights beside a skip connection."""
+    hidden = keras.layers.Dense(16, "relu", name="hidden")(x := keras.Input((8,)))
+    beside = keras.layers.Dense(16, name="wide")(keras.layers.Dense(1, name="narrow")(hidden))
+    return keras.Model(x, keras.layers.Dense(3, "softmax", name="output")(hidden + beside))
+
+
+def test_a_collapsed_layer_that_something_goes_around_is_no_error(tmp_path: Path) -> None:
+    search = make(build=residual, rates={"dense": 0.9, "output": 0.0}, levels=2, min_per_layer=0)
+    with pytest.warns(UserWarning, match="Layer collapse: no weight is left in narrow/kernel, wide/kernel"):
+        run = search.run(branches=ALL, out=tmp_path)
+    expected = {"hidden/kernel": 1, "narrow/kernel": 0, "wide/kernel": 0, "output/kernel": 48}
+    for branch in ALL:
+        assert masks_of(run, 0, branch, 2)[2].counts() == expected
+    assert np.isfinite(run.dataset.test_accuracy_final).all()
+
+
 BAD_SEARCHES: dict[str, tuple[dict[str, Any], str]] = {
     "rate of 1": ({"rates": 1.0}, r"Expected rates in \[0, 1\).*Received: 1.0"),
     "negative rate": ({"rates": {"dense": -0.1, "output": 0.1}}, r"Expected rates in \[0, 1\).*-0.1"),
