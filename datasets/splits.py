@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -26,11 +27,14 @@ class Splits:
         classes: the name of each class, by index.
         x_meaning: shape, range and unit of `x`.
         y_meaning: shape, range and unit of `y`.
+        without_validation: the protocol has no validation split: `validation` has no examples, in
+            the shape of the others. Otherwise it must have some.
+        provenance: how the arrays were made, where that can differ: what belongs beside results.
 
     Raises:
-        ValueError: if a split is empty, `x` and `y` differ in length, the splits differ in the
-            shape or dtype of an example, a label is out of range or not an integer, or a
-            feature is NaN or infinite.
+        ValueError: if a split is empty (`validation`: is not as `without_validation` says), `x` and
+            `y` differ in length, the splits differ in the shape or dtype of an example, a label is
+            out of range or not an integer, or a feature is NaN or infinite.
     """
 
     name: str
@@ -40,13 +44,15 @@ class Splits:
     classes: tuple[str, ...]
     x_meaning: str
     y_meaning: str
+    without_validation: bool = False
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check what the class promises."""
         for split_name in ("train", "validation", "test"):
             split = getattr(self, split_name)
             where = f"{self.name}, split {split_name!r}"
-            _check_split(where, split, len(self.classes))
+            _check_split(where, split, len(self.classes), empty=self.without_validation and split_name == "validation")
             expected = (self.train.x.shape[1:], self.train.x.dtype)
             received = (split.x.shape[1:], split.x.dtype)
             if received != expected:
@@ -81,14 +87,17 @@ def check_validation(name: str, validation: int, available: int) -> None:
         )
 
 
-def _check_split(where: str, split: Split, classes: int) -> None:
+def _check_split(where: str, split: Split, classes: int, *, empty: bool) -> None:
     x, y = split
-    if y.ndim != 1 or x.ndim < 2 or len(x) != len(y) or len(y) == 0:
+    if y.ndim != 1 or x.ndim < 2 or len(x) != len(y) or (len(y) == 0) != empty:
+        count = "n = 0, as there is to be no validation split" if empty else "n > 0"
         raise ValueError(
-            f"{where}: Expected x of shape (n, ...) and y of shape (n,), n > 0. Received: x {x.shape}, y {y.shape}."
+            f"{where}: Expected x of shape (n, ...) and y of shape (n,), {count}. Received: x {x.shape}, y {y.shape}."
         )
     if not np.issubdtype(y.dtype, np.integer):
         raise ValueError(f"{where}: Expected integer labels. Received: dtype {y.dtype}.")
+    if empty:
+        return
     if y.min() < 0 or y.max() >= classes:
         raise ValueError(
             f"{where}: Expected labels in [0, {classes - 1}], one for each of {classes} classes. "
