@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from datasets import digits, mnist
+from datasets import digits, mnist, newsgroups
 from datasets.errors import DataUnavailable
 
-DATASETS: dict[str, ModuleType] = {"digits": digits, "mnist": mnist}
+DATASETS: dict[str, ModuleType] = {"digits": digits, "mnist": mnist, "newsgroups": newsgroups}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

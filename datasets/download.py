@@ -25,12 +25,16 @@ def require_reachable(name: str, address: str, looked: str, remedy: str, *, seco
         seconds: how long to wait for an answer.
 
     Raises:
-        DataUnavailable: if there is no answer, or one that is an error.
+        DataUnavailable: if there is no answer, or one that is an error (but for a refusal of the question).
     """
     request = urllib.request.Request(address, method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=seconds):
             return
+    except urllib.error.HTTPError as error:
+        if error.code not in (403, 405):  # a server may refuse to say and still give the file
+            tried = f"{looked}, and {address} answers: {error}"
+            raise DataUnavailable(name, tried, remedy) from error
     except (OSError, urllib.error.URLError) as error:
         tried = f"{looked}, and {address} cannot be reached: {error}"
         raise DataUnavailable(name, tried, remedy) from error

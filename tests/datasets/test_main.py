@@ -12,10 +12,11 @@ def test_the_list_names_every_data_set_where_it_is_looked_for_and_its_counts(
     small_mnist: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([]) == 0
-    header, digits, mnist_line = capsys.readouterr().out.splitlines()
+    header, digits, mnist_line, newsgroups_line = capsys.readouterr().out.splitlines()
     assert header.split()[:2] == ["name", "here"]
     assert digits.split()[:2] == ["digits", "yes"] and "1,197 / 300 / 300" in digits
     assert mnist_line.split()[:2] == ["mnist", "yes"] and str(small_mnist) in mnist_line
+    assert newsgroups_line.split()[0] == "newsgroups" and "10,183 / 1,131 / 7,532" in newsgroups_line
 
 
 def test_what_is_absent_is_listed_as_absent(

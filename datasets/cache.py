@@ -1,0 +1,97 @@
+"""Own data and what is made from them: where they live, and arrays kept from one run to the next."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import secrets
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+
+def cache_folder() -> Path:
+    """Return the folder for what is made from data and can be made again: $XDG_CACHE_HOME/lth_keras.
+
+    Without that variable ~/.cache/lth_keras.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lth_keras"
+
+
+def data_folder() -> Path:
+    """Return the folder for data that no library has a cache for: $LTH_DATA_DIR, else `cache_folder()`."""
+    given = os.environ.get("LTH_DATA_DIR")
+    return Path(given).expanduser() if given else cache_folder()
+
+
+def content_hash(texts: Iterable[str]) -> str:
+    """Return 32 hexadecimal digits that name the texts and their order (SHA-256, cut off)."""
+    digest = hashlib.sha256()
+    for text in texts:
+        content = text.encode("utf-8", "surrogatepass")
+        digest.update(len(content).to_bytes(8, "big"))
+        digest.update(content)
+    return digest.hexdigest()[:32]
+
+
+def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray] | None:
+    """Return the arrays `names` of the npz file at `path`; None where there is no such file.
+
+    The zip format's checksums are verified.
+
+    Raises:
+        ValueError: if the file is damaged: truncated, changed, not an npz, or without one of the arrays.
+        OSError: if it cannot be opened.
+    """
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names}
+    except Exception as error:  # zipfile, zlib and numpy each have their own
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a plain npz file, beside its place and renamed: all of it or nothing.
+
+    Raises:
+        OSError: if it cannot be written. Nothing half-made stays behind.
+    """
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # the stubs mix up the names
+    write_bytes(path, content.getvalue())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file beside its place and rename it, with the folders above it where they are missing.
+
+    Raises:
+        OSError: if it cannot be written. Nothing half-made stays behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:  # a KeyboardInterrupt too must not leave half a file behind
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def set_aside(path: Path, why: Exception) -> None:
+    """Rename a damaged file of the cache to `<name>.damaged`, and warn of it by name."""
+    aside = path.with_name(f"{path.name}.damaged")
+    try:
+        os.replace(path, aside)
+        fate = f"set aside as {aside}"
+    except OSError as error:
+        fate = f"left there, as it cannot be renamed ({error})"
+    warnings.warn(f"The cache file {path} is damaged ({why}): {fate}, and made again.", stacklevel=2)

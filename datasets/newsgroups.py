@@ -1,0 +1,189 @@
+"""20 Newsgroups (Lang, 1995), "bydate" split, as rows of word numbers for an embedding."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets import newsgroups_texts, newsgroups_vocabulary
+from datasets.encoding import encode_once
+from datasets.newsgroups_texts import NAME, document, fetch_postings, postings_file, read_postings
+from datasets.newsgroups_vocabulary import Source, find_vocabulary
+from datasets.splits import Split, Splits, named_generator
+from datasets.status import Status
+from datasets.text import Documents, check_tokens, cut, require_punkt
+
+ROWS = 61_188
+"""Rows of the embedding: the number of published words. Row 0 is padding's, so the last word has none."""
+
+WORDS = ROWS - 1
+VALIDATION = 1_131
+TOKENS = 200
+GROUPS = 20
+
+
+def load(
+    *,
+    seed: int = 0,
+    validation: int = VALIDATION,
+    tokens: int = TOKENS,
+    remove_footers: bool = False,
+    remove_quotes: bool = False,
+    vocabulary: Source | None = None,
+) -> Splits:
+    """Return 20 Newsgroups as 11,314 - `validation` / `validation` / 7,532 documents.
+
+    A document is a posting without its header (`newsgroups_texts.document`), tokenised by NLTK, in lower case, without
+    the words that are not in the vocabulary, cut off after its first `tokens` words, and padded at the end. The
+    published vocabulary has no numbers, no punctuation and no words with letters beyond ASCII.
+
+    Words have the numbers 1 to 61,187 and 0 is padding alone, so an embedding has 61,188 rows, as many as the published
+    vocabulary has words; that vocabulary's last word ("etrbom") is left out. A document without a known word is
+    a row of padding only.
+
+    Postings are read from scikit-learn's cache (SCIKIT_LEARN_DATA, by default ~/scikit_learn_data), the tokeniser's
+    data from NLTK's (NLTK_DATA), the vocabulary from newsgroups/vocabulary.txt in LTH_DATA_DIR; each is downloaded if
+    it is not there. Encoding takes about a minute, once: its result is kept in $XDG_CACHE_HOME/lth_keras (by default
+    ~/.cache/lth_keras).
+
+    The test documents are the data's own, later than the others. The validation documents are taken out of the 11,314
+    training documents by the seed, from each group in its share.
+
+    Args:
+        seed: draws the validation split; 0 or more.
+        validation: how many documents it gets, in [20, 11294]; 0 for none, to train on all 11,314 documents
+            (`without_validation` of the result is then true).
+        tokens: length of a row.
+        remove_footers: leave out what looks like a signature.
+        remove_quotes: leave out quotations of other postings.
+        vocabulary: "published"; "training" for the 61,187 most frequent words of the 11,314 training documents; None
+            for the published one where it can be had, else the other with a warning.
+
+    Returns:
+        x of shape (n, tokens), int32, in [0, 61187]; y of shape (n,), int32, the group, in [0, 19]. `provenance` says
+        under "vocabulary_source" which vocabulary it is, and under "vocabulary" the same as a sentence.
+
+    Raises:
+        DataUnavailable: if data cannot be found nor downloaded, or are damaged.
+        ValueError: if the seed is negative, a size out of range, or there is no such vocabulary.
+
+    Source: "NewsWeeder: Learning to filter netnews", Lang, ICML 1995; the "bydate" version and the vocabulary are Jason
+    Rennie's, qwone.com/~jason/20Newsgroups.
+    """
+    check_tokens(tokens)
+    _check_validation(validation)
+    generator = named_generator(seed, "newsgroups/validation")
+    encoded = _encoded(remove_footers, remove_quotes, vocabulary)
+    x = {split: cut(documents, tokens) for split, documents in encoded.documents.items()}
+    y = encoded.labels
+    train, held_out = _draw(y["train"], validation, generator)
+    return Splits(
+        name="newsgroups",
+        train=Split(x["train"][train], y["train"][train]),
+        validation=Split(x["train"][held_out], y["train"][held_out]),
+        test=Split(x["test"], y["test"]),
+        classes=encoded.groups,
+        x_meaning=(
+            f"(n, {tokens}) int32: the first {tokens} known words of a document as numbers 1 to {WORDS:,}, then 0; "
+            f"vocabulary: {encoded.vocabulary}"
+        ),
+        y_meaning=f"(n,) int32: the group, 0 to {GROUPS - 1}",
+        without_validation=validation == 0,
+        provenance={"vocabulary_source": encoded.source, "vocabulary": encoded.vocabulary},
+    )
+
+
+class Lengths(NamedTuple):
+    """Known words of each document before the cut: shape (11314,) and (7532,), int64."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+def lengths(*, remove_footers: bool = False, remove_quotes: bool = False, vocabulary: Source | None = None) -> Lengths:
+    """Return how many known words each document has before the cut, for all training and all test documents.
+
+    `datasets.text.share_untruncated` gives the share that a cut leaves whole.
+
+    Args and raises: as `load`.
+    """
+    documents = _encoded(remove_footers, remove_quotes, vocabulary).documents
+    return Lengths(documents["train"].lengths, documents["test"].lengths)
+
+
+def status() -> Status:
+    """Say whether the data are here, without reading them, and which vocabulary there is."""
+    counts = newsgroups_texts.COUNTS
+    found = newsgroups_vocabulary.vocabulary_file()
+    words = f"vocabulary {found}" if found else f"no {newsgroups_vocabulary.FILE}: from training documents"
+    return Status(
+        "newsgroups",
+        present=postings_file().is_file() and _punkt_is_present(),
+        where=f"{postings_file()} (SCIKIT_LEARN_DATA), {words} (LTH_DATA_DIR), punkt_tab (NLTK_DATA)",
+        counts=f"{counts['train'] - VALIDATION:,} / {VALIDATION:,} / {counts['test']:,}",
+    )
+
+
+def fetch() -> None:
+    """Download postings, vocabulary and the tokeniser's data, as far as they are not there.
+
+    Raises:
+        DataUnavailable: if one of them cannot be downloaded or written.
+    """
+    fetch_postings()
+    require_punkt(NAME)
+    newsgroups_vocabulary.fetch_vocabulary()
+
+
+class _Encoded(NamedTuple):
+    documents: dict[str, Documents]
+    labels: dict[str, np.ndarray]
+    groups: tuple[str, ...]
+    source: str
+    vocabulary: str
+
+
+def _encoded(remove_footers: bool, remove_quotes: bool, source: Source | None) -> _Encoded:
+    vocabulary = find_vocabulary(source, WORDS)
+    fetch_postings()
+    postings = read_postings()
+    texts = {
+        split: [document(text, remove_footers=remove_footers, remove_quotes=remove_quotes) for text in texts]
+        for split, texts in postings.texts.items()
+    }
+    documents = encode_once("newsgroups", texts, vocabulary.words, WORDS)
+    return _Encoded(documents, postings.labels, postings.groups, vocabulary.source, vocabulary.description)
+
+
+def _draw(labels: np.ndarray, validation: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of the documents to train on and of those held out, each group in its share."""
+    from sklearn.model_selection import train_test_split
+
+    everything = np.arange(len(labels))
+    if validation == 0:
+        return everything, everything[:0]
+    state = int(generator.integers(2**31))
+    train, held_out = train_test_split(everything, test_size=validation, stratify=labels, random_state=state)
+    return train, held_out
+
+
+def _check_validation(validation: int) -> None:
+    most = newsgroups_texts.COUNTS["train"] - GROUPS
+    if validation != 0 and not GROUPS <= validation <= most:
+        raise ValueError(
+            f"{NAME}: Expected a validation size in [{GROUPS}, {most}], so that each of {GROUPS} groups is in each "
+            f"split, or 0 for no validation split. Received: {validation}."
+        )
+
+
+def _punkt_is_present() -> bool:
+    """Look where NLTK looks. To ask NLTK itself takes seconds, as it imports scikit-learn."""
+    own = [Path(folder) for folder in os.environ.get("NLTK_DATA", "").split(os.pathsep) if folder]
+    prefixes = [Path(prefix, part) for prefix in (sys.prefix, "/usr", "/usr/local") for part in ("", "share", "lib")]
+    folders = [*own, Path("~"), *prefixes]
+    places = [*own, *(folder / "nltk_data" for folder in folders)]
+    return any((place.expanduser() / "tokenizers" / "punkt_tab" / "english").is_dir() for place in places)

@@ -1,0 +1,133 @@
+"""The postings of 20 Newsgroups as text, through scikit-learn, and what of a posting is its document."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.download import require_reachable, scratch_folder
+from datasets.errors import DataUnavailable
+
+NAME = "20 Newsgroups"
+COUNTS = {"train": 11_314, "test": 7_532}
+# What fetch_20newsgroups downloads, and what it keeps of it.
+ADDRESS = "https://ndownloader.figshare.com/files/5975967"
+FILE = "20news-bydate_py3.pkz"
+REMEDY = (
+    f"Set SCIKIT_LEARN_DATA to a folder that holds {FILE}, or with a network run: python -m datasets fetch newsgroups"
+)
+
+
+QUOTATION = re.compile(r"^[>|]|^In article|^Quoted from|writes in|(writes|wrote|says|said):")
+
+
+class Postings(NamedTuple):
+    """Postings with their headers, in the order of scikit-learn's files.
+
+    Attributes:
+        texts: by split, "train" and "test".
+        labels: by split, shape (n,), int32: the place of a posting's group in `groups`.
+        groups: names of the 20 groups.
+    """
+
+    texts: dict[str, list[str]]
+    labels: dict[str, np.ndarray]
+    groups: tuple[str, ...]
+
+
+def postings_file() -> Path:
+    """Return where scikit-learn keeps the postings: in $SCIKIT_LEARN_DATA, else in ~/scikit_learn_data."""
+    return _cache() / FILE
+
+
+def read_postings() -> Postings:
+    """Return all postings of the "bydate" split, read from scikit-learn's cache.
+
+    Raises:
+        DataUnavailable: if they are not there or damaged.
+    """
+    try:
+        from sklearn.datasets import fetch_20newsgroups
+
+        # It prints that the cache cannot be read, and raises that it is not there.
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            bunches = {
+                split: fetch_20newsgroups(data_home=_cache(), subset=split, shuffle=False, download_if_missing=False)
+                for split in COUNTS
+            }
+        for split, count in COUNTS.items():
+            received = len(bunches[split].data), len(bunches[split].target)
+            if received != (count, count):
+                raise ValueError(f"Expected {count} postings and labels in split {split!r}. Received: {received}.")
+        return Postings(
+            {split: list(bunch.data) for split, bunch in bunches.items()},
+            {split: np.asarray(bunch.target, np.int32) for split, bunch in bunches.items()},
+            tuple(bunches["train"].target_names),
+        )
+    except Exception as error:
+        said = " ".join(printed.getvalue().replace("_", " ").split()) if isinstance(error, OSError) else ""
+        tried = f"the data in {postings_file()} cannot be read: {said or f'{type(error).__name__}: {error}'}"
+        remedy = f"Delete that file and load again, or another cache: {REMEDY}"
+        raise DataUnavailable(NAME, tried, remedy) from error
+
+
+def fetch_postings() -> None:
+    """Download the postings (14 MB) into scikit-learn's cache, unless they are there.
+
+    Raises:
+        DataUnavailable: if they cannot be downloaded or written. Nothing half-made stays behind.
+    """
+    if postings_file().is_file():
+        return
+    looked = f"no data in {postings_file()}"
+    require_reachable(NAME, ADDRESS, looked, REMEDY)
+    try:
+        from sklearn.datasets import fetch_20newsgroups
+
+        with scratch_folder(_cache()) as scratch:
+            fetch_20newsgroups(data_home=scratch)
+            os.replace(scratch / FILE, postings_file())
+    except Exception as error:
+        tried = f"{looked}, and downloading it there failed: {type(error).__name__}: {error}"
+        raise DataUnavailable(NAME, tried, REMEDY) from error
+
+
+def document(posting: str, *, remove_footers: bool = False, remove_quotes: bool = False) -> str:
+    r"""Return the text of a posting without its header: what comes after the first empty line.
+
+    A line of spaces is not empty (some headers have one). Line ends may be "\n" or "\r\n". A posting that starts with
+    an empty line has no header; one without an empty line has none either, and is kept whole. Paragraphs stay as they
+    are, with the empty lines between them.
+
+    Args:
+        posting: header and text.
+        remove_footers: take away what looks like a signature: all after the last line that is empty or made of hyphens,
+            the rule of scikit-learn's `remove=("footers",)`. It takes the last paragraph where there is no signature.
+        remove_quotes: take away lines that start with > or |, and those that introduce a quotation ("In article ...",
+            "... writes:"), the rule of scikit-learn's `remove=("quotes",)`.
+    """
+    text = posting.replace("\r\n", "\n")
+    _, empty_line, after = f"\n{text}".partition("\n\n")
+    text = after if empty_line else text
+    text = _without_footer(text) if remove_footers else text
+    return _without_quotes(text) if remove_quotes else text
+
+
+def _without_footer(text: str) -> str:
+    lines = text.strip().split("\n")
+    dividers = [place for place, line in enumerate(lines) if not line.strip().strip("-")]
+    return "\n".join(lines[: dividers[-1]]) if dividers and dividers[-1] > 0 else text
+
+
+def _without_quotes(text: str) -> str:
+    return "\n".join(line for line in text.split("\n") if not QUOTATION.search(line))
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("SCIKIT_LEARN_DATA") or "~/scikit_learn_data").expanduser()

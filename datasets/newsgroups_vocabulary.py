@@ -1,0 +1,125 @@
+"""The vocabulary that was published with 20 Newsgroups, and what replaces it where it cannot be had."""
+
+from __future__ import annotations
+
+import urllib.request
+import warnings
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from datasets.cache import cache_folder, content_hash, data_folder, write_bytes
+from datasets.download import require_reachable
+from datasets.errors import DataUnavailable
+
+NAME = "20 Newsgroups"
+PUBLISHED = 61_188
+ADDRESS = "http://qwone.com/~jason/20Newsgroups/vocabulary.txt"
+FILE = "newsgroups/vocabulary.txt"
+REMEDY = (
+    f"Set LTH_DATA_DIR to a folder that holds {FILE}, or with a network run: python -m datasets fetch newsgroups\n"
+    "or have a vocabulary built from the training documents: vocabulary='training'."
+)
+
+Source = Literal["published", "training"]
+
+
+class Vocabulary(NamedTuple):
+    """Which words are numbered.
+
+    Attributes:
+        words: the published words, one for each number from 1; None for those of the training documents.
+        source: "published" or "training".
+        description: the same as a sentence, for people.
+    """
+
+    words: tuple[str, ...] | None
+    source: Source
+    description: str
+
+
+def vocabulary_file() -> Path | None:
+    """Return where the published vocabulary is: in $LTH_DATA_DIR, else in the cache folder. None if in neither."""
+    places = [folder / FILE for folder in (data_folder(), cache_folder())]
+    return next((place for place in places if place.is_file()), None)
+
+
+def find_vocabulary(source: Source | None, limit: int) -> Vocabulary:
+    """Return the vocabulary to encode with.
+
+    Args:
+        source: "published", or "training" for the most frequent words of the training documents. None is the
+            published one where it is there or can be downloaded, else that of the training documents, with a warning.
+        limit: words, at most: the published vocabulary's last are left out.
+
+    Raises:
+        DataUnavailable: if the published vocabulary is asked for and cannot be had; in any case if it is there and
+            damaged.
+        ValueError: if there is no such source.
+    """
+    if source not in ("published", "training", None):
+        raise ValueError(f"{NAME}: Expected a vocabulary 'published', 'training' or None. Received: {source!r}.")
+    if source != "training":
+        try:
+            if vocabulary_file() is None:
+                fetch_vocabulary()
+        except DataUnavailable as error:
+            if source == "published":
+                raise
+            why = str(error).splitlines()[0].removeprefix(f"{NAME}: ")
+            warnings.warn(
+                f"{NAME}: the published vocabulary cannot be had, so words are numbered by a vocabulary built from the "
+                f"training documents: results differ from those with the published one. Why: {why}. {REMEDY}",
+                stacklevel=3,
+            )
+        else:
+            return _published(limit)
+    sentence = f"the at most {limit:,} most frequent words of the 11,314 training documents, NOT the published ones"
+    return Vocabulary(None, "training", sentence)
+
+
+def fetch_vocabulary() -> None:
+    """Download the published vocabulary (0.5 MB) into `data_folder()`, unless it is there.
+
+    Raises:
+        DataUnavailable: if it cannot be downloaded or written, or is not what was expected.
+    """
+    if vocabulary_file() is not None:
+        return
+    path = data_folder() / FILE
+    looked = f"no vocabulary in {path}"
+    require_reachable(NAME, ADDRESS, looked, REMEDY)
+    try:
+        with urllib.request.urlopen(ADDRESS, timeout=60) as answer:
+            content = answer.read()
+        _parse(content)
+        write_bytes(path, content)
+    except (OSError, ValueError) as error:
+        tried = f"{looked}, and downloading it from {ADDRESS} failed: {type(error).__name__}: {error}"
+        raise DataUnavailable(NAME, tried, REMEDY) from error
+
+
+def _published(limit: int) -> Vocabulary:
+    path = vocabulary_file()
+    assert path is not None
+    try:
+        words = _parse(path.read_bytes())
+    except (OSError, ValueError) as error:
+        tried = f"the vocabulary in {path} cannot be read: {error}"
+        raise DataUnavailable(NAME, tried, f"Delete that file and load again, or another: {REMEDY}") from error
+    sentence = (
+        f"the first {limit:,} of the {PUBLISHED:,} words published with 20 Newsgroups (hash {content_hash(words)[:8]})"
+    )
+    return Vocabulary(tuple(words[:limit]), "published", sentence)
+
+
+def _parse(content: bytes) -> list[str]:
+    words = content.decode("utf-8").split("\n")
+    if words[-1] == "":
+        del words[-1]
+    words = [word.rstrip("\r") for word in words]
+    if len(words) != PUBLISHED or len(set(words)) != PUBLISHED or "" in words:
+        raise ValueError(
+            f"Expected {PUBLISHED:,} different words, one a line. Received: {len(words):,} lines, "
+            f"{len(set(words) - {''}):,} different words."
+        )
+    return words

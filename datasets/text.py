@@ -1,0 +1,144 @@
+"""Texts as rows of numbers: tokens, a vocabulary, a number for each word, rows of one length."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.download import require_reachable
+from datasets.errors import DataUnavailable
+
+PADDING = 0
+"""Fills a row after the end of its document. No word has this number."""
+
+PUNKT_ADDRESS = "https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/index.xml"
+PUNKT_REMEDY = (
+    "Set NLTK_DATA to a folder that holds tokenizers/punkt_tab, or with a network run: "
+    "python -c \"import nltk; nltk.download('punkt_tab')\""
+)
+
+
+class Documents(NamedTuple):
+    """Whole documents as numbers of words, one after the other.
+
+    Attributes:
+        ids: shape (tokens of all documents,), int32: the place of a token's word in the vocabulary, from 1.
+        offsets: shape (n + 1,), int64: document i is `ids[offsets[i] : offsets[i + 1]]`.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each document, shape (n,), int64."""
+        return np.diff(self.offsets)
+
+
+def require_punkt(name: str) -> None:
+    """See to it that NLTK's sentence tokeniser "punkt_tab" (English) is there; download it where it is not.
+
+    Args:
+        name: the data set that needs it, for the message.
+
+    Raises:
+        DataUnavailable: if it is not there and cannot be downloaded.
+    """
+    import nltk
+
+    try:
+        tokenise("Is it there?")
+        return
+    except LookupError:
+        looked = "NLTK's tokeniser data punkt_tab are not in " + ", ".join(map(str, nltk.data.path))
+    except Exception as error:
+        tried = f"NLTK's tokeniser data punkt_tab cannot be read: {type(error).__name__}: {error}"
+        raise DataUnavailable(name, tried, f"Delete them and load again, or others: {PUNKT_REMEDY}") from error
+    require_reachable(name, PUNKT_ADDRESS, looked, PUNKT_REMEDY)
+    try:
+        nltk.download("punkt_tab", quiet=True, raise_on_error=True)
+        tokenise("Is it there?")
+    except Exception as error:
+        tried = f"{looked}, and downloading them failed: {type(error).__name__}: {error}"
+        raise DataUnavailable(name, tried, PUNKT_REMEDY) from error
+
+
+def tokenise(text: str) -> list[str]:
+    """Return the tokens of an English text in lower case: `nltk.word_tokenize`, then `str.lower`.
+
+    Sentences are found before the case is gone, since they are found by it. Punctuation marks are tokens.
+    A text without a token gives an empty list.
+    """
+    from nltk.tokenize import word_tokenize
+
+    return [sys.intern(token.lower()) for token in word_tokenize(text)]
+
+
+def encode(tokenised: Iterable[Sequence[str]], words: Sequence[str]) -> Documents:
+    """Number every token by its word's place in `words`, from 1; tokens of no such word are dropped.
+
+    Args:
+        tokenised: the tokens of each document.
+        words: the vocabulary.
+    """
+    number = {word: place for place, word in enumerate(words, start=PADDING + 1)}
+    ids = [np.fromiter((number[token] for token in tokens if token in number), np.int32) for tokens in tokenised]
+    offsets = np.array([0, *itertools.accumulate(map(len, ids))], np.int64)
+    return Documents(np.concatenate([np.empty(0, np.int32), *ids]), offsets)
+
+
+def cut(documents: Documents, tokens: int) -> np.ndarray:
+    """Return the first `tokens` tokens of each document, padded at the end with `PADDING`.
+
+    Returns:
+        Shape (n, tokens), int32. A document without a token is a row of padding only.
+
+    Raises:
+        ValueError: if `tokens` is not an integer of 1 or more.
+    """
+    check_tokens(tokens)
+    kept = np.minimum(documents.lengths, tokens)
+    rows = np.full((len(kept), tokens), PADDING, np.int32)
+    for row, start, count in zip(rows, documents.offsets, kept, strict=False):
+        row[:count] = documents.ids[start : start + count]
+    return rows
+
+
+def check_tokens(tokens: int) -> None:
+    """Raise ValueError unless `tokens` is an integer of 1 or more."""
+    if not isinstance(tokens, int | np.integer) or isinstance(tokens, bool) or tokens < 1:
+        raise ValueError(f"Expected tokens, the length of a document's row, to be 1 or more. Received: {tokens!r}.")
+
+
+def share_untruncated(lengths: np.ndarray, tokens: int) -> float:
+    """Return the share of documents, in [0, 1], that lose no token to a cut after `tokens`.
+
+    Args:
+        lengths: tokens of each document, shape (n,).
+        tokens: tokens that are kept.
+    """
+    return float(np.mean(np.asarray(lengths) <= tokens))
+
+
+def check_documents(documents: Documents, count: int, words: int) -> None:
+    """Raise ValueError unless these are `count` documents with numbers in [1, words]."""
+    ids, offsets = documents
+    whole = offsets.shape == (count + 1,) and offsets[0] == 0 and offsets[-1] == len(ids) and ids.ndim == 1
+    if not whole or (np.diff(offsets) < 0).any():
+        raise ValueError(f"Expected {count} documents. Received: offsets {offsets.shape}, tokens {ids.shape}.")
+    if len(ids) and not 1 <= ids.min() <= ids.max() <= words:
+        raise ValueError(f"Expected numbers in [1, {words}]. Received: from {ids.min()} to {ids.max()}.")
+
+
+def most_frequent(tokenised: Iterable[Sequence[str]], limit: int) -> list[str]:
+    """Return the most frequent words, at most `limit`, most frequent first, equals in alphabetical order.
+
+    A word is a token of letters alone: numbers, punctuation and what contains them are left out.
+    """
+    counts = Counter(token for tokens in tokenised for token in tokens if token.isalpha())
+    return sorted(counts, key=lambda word: (-counts[word], word))[:limit]
