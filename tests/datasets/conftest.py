@@ -1,15 +1,17 @@
-"""A cache of tensorflow_datasets with a small MNIST in it, written without a download."""
+"""Caches with small data sets in them, written without a download."""
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from datasets import mnist
+from datasets import mnist, newsgroups_texts, newsgroups_vocabulary, text
+from tests.datasets import newsgroups_small
 
 SMALL = {"train": 60, "test": 20}
 FEATURE = "tensorflow_datasets.core.features"
@@ -69,3 +71,25 @@ def _write_records(path: Path, split: str) -> None:
             digit = tf.train.Feature(int64_list=tf.train.Int64List(value=[int(label)]))
             features = tf.train.Features(feature={"image": image, "label": digit})
             writer.write(tf.train.Example(features=features).SerializeToString())
+
+
+@pytest.fixture
+def small_newsgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Point every variable of 20 Newsgroups into `tmp_path`, with 60 / 20 postings, a vocabulary and punkt_tab.
+
+    Its folders: sklearn, nltk, own (LTH_DATA_DIR), cache (XDG_CACHE_HOME). No address can be reached.
+    """
+    from nltk import tokenize
+
+    for variable, folder in {"SCIKIT_LEARN_DATA": "sklearn", "LTH_DATA_DIR": "own", "XDG_CACHE_HOME": "cache"}.items():
+        monkeypatch.setenv(variable, str(tmp_path / folder))
+    # Port 9 of this machine: refused at once, and no name to resolve.
+    for module, address in ((newsgroups_texts, "ADDRESS"), (newsgroups_vocabulary, "ADDRESS"), (text, "PUNKT_ADDRESS")):
+        monkeypatch.setattr(module, address, "http://127.0.0.1:9/newsgroups")
+    monkeypatch.setattr(newsgroups_texts, "COUNTS", newsgroups_small.SMALL)
+    newsgroups_small.write_postings(tmp_path / "sklearn", newsgroups_small.small_texts())
+    newsgroups_small.write_vocabulary(tmp_path / "own", newsgroups_small.vocabulary_words())
+    newsgroups_small.write_punkt(tmp_path / "nltk")
+    newsgroups_small.use_nltk_data(tmp_path / "nltk", monkeypatch)
+    yield tmp_path
+    tokenize._get_punkt_tokenizer.cache_clear()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,8 +13,8 @@ Y = np.array([0, 1, 1, 0], np.int32)
 GOOD = Split(X, Y)
 
 
-def splits(**changes: Split) -> Splits:
-    parts = {"train": GOOD, "validation": GOOD, "test": GOOD} | changes
+def splits(**changes: Any) -> Splits:
+    parts: dict[str, Any] = {"train": GOOD, "validation": GOOD, "test": GOOD} | changes
     return Splits(name="toy", classes=("a", "b"), x_meaning="x", y_meaning="y", **parts)
 
 
@@ -44,6 +46,22 @@ def test_a_bad_split_is_named(name: str, bad: Split, message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         splits(**{name: bad})
     assert f"toy, split '{name}'" in str(error.value)
+
+
+NONE = Split(X[:0], Y[:0])
+
+
+def test_a_protocol_without_validation_says_so() -> None:
+    loaded = splits(without_validation=True, validation=NONE)
+    assert len(loaded.validation.y) == 0
+    with pytest.raises(ValueError, match="split 'validation': .*n > 0"):
+        splits(validation=NONE)
+    with pytest.raises(ValueError, match="split 'validation': .*n = 0"):
+        splits(without_validation=True)
+    with pytest.raises(ValueError, match="split 'test': .*n > 0"):
+        splits(without_validation=True, validation=NONE, test=NONE)
+    with pytest.raises(ValueError, match="like those of split 'train'"):
+        splits(without_validation=True, validation=Split(X[:0, :2], Y[:0]))
 
 
 @pytest.mark.parametrize("other", [X[:, :2], X.astype(np.float64)])
