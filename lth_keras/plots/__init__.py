@@ -1,7 +1,8 @@
-"""Figures of a run: accuracy, early-stop step, training curves. No global matplotlib state."""
+"""Figures of a run: accuracy, early-stop step, training curves; and of its data. No global matplotlib state."""
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 
 from lth_keras.plots.accuracy import accuracy_figure
 from lth_keras.plots.curves import chosen_levels, curves_figure
+from lth_keras.plots.document_lengths import document_lengths_figure
 from lth_keras.plots.early_stop import early_stop_figure
 from lth_keras.plots.style import FIGURE_PARAMETERS, BranchStyle, branch_style, branch_styles
 from lth_keras.results import atomic
@@ -26,7 +28,9 @@ __all__ = [
     "branch_styles",
     "chosen_levels",
     "curves_figure",
+    "document_lengths_figure",
     "early_stop_figure",
+    "save_figure",
     "save_figures",
 ]
 
@@ -57,21 +61,53 @@ def save_figures(
         ValueError: An unknown format.
         OSError: `directory` cannot be written.
     """
-    unknown = sorted(set(formats) - set(FORMATS))
-    if unknown or not formats:
-        raise ValueError(f"Expected: formats among {FORMATS}. Received: {list(formats)}")
+    _check_formats(formats)
+    return [
+        path
+        for name, draw in FIGURES.items()
+        for path in save_figure(functools.partial(draw, dataset), directory, name, formats)
+    ]
+
+
+def save_figure(
+    draw: Callable[[], Figure],
+    directory: str | os.PathLike[str],
+    name: str,
+    formats: Sequence[str] = ("png", "svg"),
+) -> list[Path]:
+    """Draw one figure in the house's style and write it as `<directory>/<name>.<format>`.
+
+    Args:
+        draw: Makes the figure; called once.
+        directory: Made if absent; figures of the same name are replaced.
+        name: The files' name without the ending.
+        formats: Among "png", "svg", "pdf".
+
+    Returns:
+        The paths written.
+
+    Raises:
+        ValueError: An unknown format.
+        OSError: `directory` cannot be written.
+    """
+    _check_formats(formats)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     written = []
     with rc_context(FIGURE_PARAMETERS):
-        for name, draw in FIGURES.items():
-            figure = draw(dataset)
-            FigureCanvasAgg(figure)
-            for kind in formats:
-                path = directory / f"{name}.{kind}"
-                atomic.write_bytes(path, _render(figure, kind))
-                written.append(path)
+        figure = draw()
+        FigureCanvasAgg(figure)
+        for kind in formats:
+            path = directory / f"{name}.{kind}"
+            atomic.write_bytes(path, _render(figure, kind))
+            written.append(path)
     return written
+
+
+def _check_formats(formats: Sequence[str]) -> None:
+    unknown = sorted(set(formats) - set(FORMATS))
+    if unknown or not formats:
+        raise ValueError(f"Expected: formats among {FORMATS}. Received: {list(formats)}")
 
 
 def _render(figure: Figure, kind: str) -> bytes:

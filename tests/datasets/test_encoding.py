@@ -10,6 +10,7 @@ import pytest
 from datasets import encoding, newsgroups
 from datasets.cache import content_hash, write_arrays
 from datasets.text import Documents, most_frequent
+from tests.datasets.newsgroups_small import vocabulary_words, write_vocabulary
 
 
 def cached(folder: Path) -> list[Path]:
@@ -39,7 +40,7 @@ def test_documents_are_tokenised_once_whatever_the_cut_and_the_seed(
         load(remove_quotes=True, vocabulary="training")
 
 
-@pytest.mark.parametrize("part", ["texts", "vocabulary", "encoder"])
+@pytest.mark.parametrize("part", ["texts", "vocabulary", "words", "encoder"])
 def test_what_decides_the_numbers_decides_the_file(
     small_newsgroups: Path, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
@@ -49,6 +50,8 @@ def test_what_decides_the_numbers_decides_the_file(
         monkeypatch.setattr(newsgroups, "document", lambda text, **_: text)
     elif part == "vocabulary":
         arguments["vocabulary"] = "training"
+    elif part == "words":
+        write_vocabulary(small_newsgroups / "own", vocabulary_words()[::-1])
     else:
         monkeypatch.setattr(encoding, "ENCODER_VERSION", "2")
     load(**arguments)

@@ -1,0 +1,53 @@
+"""How long the documents of a text data set are, and how many a cut-off leaves whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+BINS_BELOW_CUT_OFF = 10
+SHOWN = 5  # the axis ends at so many times the cut-off
+_LOOKS = (("#08357a", "solid"), ("#d1541b", "dashed"), ("#58b6c4", "dotted"))
+
+
+def document_lengths_figure(lengths: Mapping[str, np.ndarray], cut_off: int, unit: str = "tokens") -> Figure:
+    """A histogram of the lengths of each split, with the cut-off and the share that it leaves untruncated.
+
+    The splits are drawn over each other as percent of their documents. The axis ends at five times the cut-off; the
+    legend says how many documents are longer.
+
+    Args:
+        lengths: By split, the length of each document in `unit`, shape (n,), 0 or more.
+        cut_off: Length that is kept of a longer document, in `unit`.
+        unit: What lengths are counted in, for the labels.
+
+    Raises:
+        ValueError: No split, more than three, one without documents, or a cut-off below 1.
+    """
+    if not 1 <= len(lengths) <= len(_LOOKS) or not all(map(np.size, lengths.values())):
+        sizes = {name: np.size(split) for name, split in lengths.items()}
+        raise ValueError(f"Expected: 1 to {len(_LOOKS)} splits, each with documents. Received: {sizes}")
+    if cut_off < 1:
+        raise ValueError(f"Expected: a cut-off of 1 or more. Received: {cut_off}")
+    figure = Figure(figsize=(6.4, 4.1), layout="constrained")
+    axes = figure.subplots()
+    # A length equal to the cut-off belongs to the left of it, so bins are (a, b]; the first holds 0 too.
+    edges = np.linspace(0, SHOWN * cut_off, SHOWN * BINS_BELOW_CUT_OFF + 1)
+    for (name, split), (colour, line) in zip(lengths.items(), _LOOKS, strict=False):
+        counts = np.bincount(np.searchsorted(edges[1:], split), minlength=len(edges))[: len(edges) - 1]
+        label = (
+            f"{name} ({len(split):,}): {100 * np.mean(split <= cut_off):.1f}% untruncated, "
+            f"{100 * np.mean(split > edges[-1]):.1f}% over {edges[-1]:,.0f}"
+        )
+        axes.stairs(100 * counts / len(split), edges, color=colour, linestyle=line, linewidth=1.7, label=label)
+    axes.axvline(cut_off, color="#666666", linewidth=1.0, label=f"cut-off: {cut_off:,} {unit}")
+    axes.set_xlim(0, edges[-1])
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(f"length of the document ({unit})")
+    axes.set_ylabel(f"documents per {edges[1]:g} {unit} (%)")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.legend(loc="upper right", handlelength=2.2)
+    return figure
