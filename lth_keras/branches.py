@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lth_keras import seeds
+from lth_keras.lazy import uniform
 from lth_keras.masks import Mask
 from lth_keras.pruning import keep_highest
 
@@ -38,7 +39,7 @@ def _same_mask(previous: Mask, winning: Mask, seed: int, level: int) -> Mask:
 
 def _random_mask(previous: Mask, winning: Mask, seed: int, level: int) -> Mask:
     generator = seeds.stream(seed, "random_mask", level)
-    scores = {key: generator.random(kept.shape, np.float32) for key, kept in previous.items()}
+    scores = uniform(previous.shapes, generator)
     return keep_highest(scores, previous, winning.counts(), generator=generator, min_per_layer=0)
 
 

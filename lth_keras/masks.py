@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lth_keras.lazy import LazyArrays
+
 BoolArray = npt.NDArray[np.bool_]
 Shape = tuple[int, ...]
 
@@ -37,7 +39,9 @@ class Mask(Mapping[str, BoolArray]):
 
     Args:
         arrays: weight key (`"dense/kernel"`) to an array of the weight's shape, boolean or of
-            exact zeros and ones. They are copied.
+            exact zeros and ones.
+        copy: False for boolean arrays that nobody else will write to: they are locked and taken as they are. The
+            arrays of a mask are never copied, since nobody can.
 
     Raises:
         TypeError: a key that is no string.
@@ -51,22 +55,25 @@ class Mask(Mapping[str, BoolArray]):
 
     __slots__ = ("_arrays",)
 
-    def __init__(self, arrays: Mapping[str, npt.ArrayLike]) -> None:
+    def __init__(self, arrays: Mapping[str, npt.ArrayLike], *, copy: bool = True) -> None:
+        if isinstance(arrays, Mask):
+            self._arrays: dict[str, BoolArray] = arrays._arrays
+            return
         if not arrays:
             raise ValueError(
                 "Expected a mask of at least one weight. Received: no weights; the model has nothing to prune."
             )
-        self._arrays = {key: _read_only_bits(key, value) for key, value in arrays.items()}
+        self._arrays = {key: _read_only_bits(key, value, copy) for key, value in arrays.items()}
 
     @classmethod
     def ones(cls, shapes: Mapping[str, Shape]) -> Mask:
         """The mask of the dense network: weight key to shape in, everything kept."""
-        return cls({key: np.ones(shape, bool) for key, shape in shapes.items()})
+        return cls({key: np.ones(shape, bool) for key, shape in shapes.items()}, copy=False)
 
     @classmethod
     def zeros(cls, shapes: Mapping[str, Shape]) -> Mask:
         """The mask of no weight at all: weight key to shape in, everything pruned."""
-        return cls({key: np.zeros(shape, bool) for key, shape in shapes.items()})
+        return cls({key: np.zeros(shape, bool) for key, shape in shapes.items()}, copy=False)
 
     def __getitem__(self, key: str) -> BoolArray:
         return self._arrays[key]
@@ -137,12 +144,15 @@ class Mask(Mapping[str, BoolArray]):
         """Checks that `other` has this mask's keys and shapes; their order does not matter.
 
         Args:
-            other: a mask, weight key to array, or weight key to shape.
+            other: a mask, weight key to array (lazy ones are not made), or weight key to shape.
 
         Raises:
             ValueError: naming the missing and unexpected keys and the differing shapes.
         """
-        theirs = {key: tuple(getattr(value, "shape", value)) for key, value in other.items()}
+        if isinstance(other, Mask | LazyArrays):
+            theirs = other.shapes
+        else:
+            theirs = {key: tuple(getattr(value, "shape", value)) for key, value in other.items()}
         ours = self.shapes
         differing = [
             f"{key} is {theirs[key]} instead of {shape}"
@@ -172,7 +182,7 @@ class Mask(Mapping[str, BoolArray]):
         Raises:
             ValueError: bits that are not uint8, or more or fewer than the shape needs.
         """
-        return cls({key: _unpacked(key, *bits_and_shape) for key, bits_and_shape in packed.items()})
+        return cls({key: _unpacked(key, *bits_and_shape) for key, bits_and_shape in packed.items()}, copy=False)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mask):
@@ -199,7 +209,7 @@ class Mask(Mapping[str, BoolArray]):
         return overlaps
 
 
-def _read_only_bits(key: str, value: npt.ArrayLike) -> BoolArray:
+def _read_only_bits(key: str, value: npt.ArrayLike, copy: bool) -> BoolArray:
     if not isinstance(key, str):
         raise TypeError(f"Expected weight keys that are strings. Received: {key!r}.")
     array = np.asarray(value)
@@ -213,7 +223,7 @@ def _read_only_bits(key: str, value: npt.ArrayLike) -> BoolArray:
             f"Expected booleans, or zeros and ones, as the mask of {key!r}. Received: other "
             f"values, dtype {array.dtype}; compare scores with a threshold to get a mask."
         )
-    bits: BoolArray = np.array(array, dtype=bool, order="C", copy=True)
+    bits: BoolArray = np.array(array, dtype=bool, order="C", copy=copy or None)
     bits.flags.writeable = False
     return bits
 

@@ -105,8 +105,9 @@ def keep_highest(
 
     Exactly `keep` survive, pruned weights never come back, and among equal scores at the
     threshold every choice is equally likely, whatever the position. Takes time linear in the
-    number of weights, and memory for one copy of the survivors' scores (layer scope: of one
-    layer's).
+    number of weights, and memory for one copy of the survivors' scores. In layer scope each
+    layer's scores are looked up once, in the order of the mask, and let go before the next
+    layer's: of lazy scores, one layer's exist at a time.
 
     Args:
         scores: weight key to real scores of the weight's shape; higher is kept. Scores of
@@ -142,16 +143,16 @@ def keep_highest(
     _check_not_negative(min_per_layer=min_per_layer)
     left = mask.counts()
     floors = {key: min(count, min_per_layer) for key, count in left.items()}
-    tables = {key: _checked_scores(key, scores[key], mask[key]) for key in mask}
     kept: dict[str, BoolArray] = {}
     if isinstance(keep, Mapping):
         _check_layer_scope(keep, left, floors)
-        for key, table in tables.items():
-            kept |= highest({key: table}, mask, keep[key], generator)
+        for key in mask:
+            kept |= highest({key: _checked_scores(key, scores[key], mask[key])}, mask, keep[key], generator)
     else:
         _check_global_scope(keep, left, floors)
+        tables = {key: _checked_scores(key, scores[key], mask[key]) for key in mask}
         kept = highest_with_floors(tables, mask, keep, floors, generator)
-    result = Mask({key: kept[key] for key in mask})
+    result = Mask({key: kept[key] for key in mask}, copy=False)
     collapsed = [key for key, count in result.counts().items() if left[key] > 0 and count == 0]
     if collapsed:
         warnings.warn(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from lth_keras.lazy import LazyArrays
 from lth_keras.masks import Mask, PackedBits
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, max_side=7)
@@ -169,3 +170,23 @@ def test_repr_is_short() -> None:
     mask = Mask({"a": [[1, 0], [0, 0]]})
     assert repr(mask) == "Mask(density=0.25, kept=1 of 4, 1 weight)"
     assert "2 weights" in repr(Mask.ones({"a": (300, 300), "b": (2,)}))
+
+
+def test_arrays_are_copied_unless_given_away_or_of_a_mask() -> None:
+    array = np.array([[True, False]])
+    copied, taken = Mask({"a": array}), Mask({"a": array}, copy=False)
+    assert not np.shares_memory(copied["a"], array)
+    assert taken["a"] is array
+    assert Mask(taken)["a"] is array and Mask(taken) == copied
+    for locked in (array, copied["a"], Mask.unpack(copied.pack())["a"]):
+        with pytest.raises(ValueError, match="read-only"):
+            locked[0, 0] = False
+
+
+def test_lazy_arrays_are_checked_by_their_shapes_alone() -> None:
+    def make(key: str) -> np.ndarray:
+        raise AssertionError(f"{key} was made")
+
+    Mask.ones({"a": (2, 3)}).check_same_weights(LazyArrays({"a": (2, 3)}, make))
+    with pytest.raises(ValueError, match="shapes: a"):
+        Mask.ones({"a": (2, 3)}).check_same_weights(LazyArrays({"a": (3, 2)}, make))

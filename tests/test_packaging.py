@@ -19,10 +19,11 @@ DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow"}
 
 # What each room of docs/architecture.md may import, beside itself. An import for types only counts
 # too: an arrow upwards is one, whoever follows it. lth_keras/__init__.py re-exports, and is in no room.
-COMMON = {"masks", "seeds"}
+COMMON = {"lazy", "masks", "seeds"}
 ROOMS: dict[str, set[str]] = {
     "layers": set(),
-    "masks": set(),
+    "lazy": set(),
+    "masks": {"lazy"},
     "seeds": set(),
     "models": set(),
     "training": set(),
@@ -52,7 +53,9 @@ ROOMS: dict[str, set[str]] = {
     "report": COMMON | {"results"},
     "cli": COMMON | {"results", "plots", "report"},
 }
-NUMPY_ONLY = {"masks", "seeds", "ranking", "pruning", "branches", "criteria", "results", "tasks", "tickets", "machine"}
+NUMPY_ONLY = {"lazy", "masks", "seeds", "ranking", "pruning", "branches", "criteria", "results", "tasks", "tickets"} | {
+    "machine"
+}
 EXPERIMENTS = {"runner", "search", "tasks", "machine", "progress", "plots", "report", "results", "models"}
 
 

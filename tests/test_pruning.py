@@ -13,6 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from lth_keras.lazy import uniform
 from lth_keras.masks import Mask
 from lth_keras.pruning import (
     KINDS,
@@ -360,3 +361,20 @@ def test_counts_refuse_other_keys_and_negative_numbers() -> None:
         layer_counts({"a": 1}, {"a": 0.1}, 1, -1)
     with pytest.raises(ValueError, match="size of 0 or more"):
         global_count(-1, 0.1, 1)
+
+
+def test_of_lazy_scores_one_table_exists_at_a_time() -> None:
+    shapes = {f"table_{i}": (1000, 1000) for i in range(6)}
+    table = 4 * 1000 * 1000
+    generator = np.random.default_rng(0)
+    mask, keep = Mask.ones(shapes), dict.fromkeys(shapes, 800_000)
+    at_once = keep_highest(dict(uniform(shapes, np.random.default_rng(1))), mask, keep, generator=generator)
+    tracemalloc.start()
+    try:
+        smaller = keep_highest(uniform(shapes, np.random.default_rng(1)), mask, keep, generator=generator)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert smaller == at_once
+    assert smaller.size <= kept < smaller.size + 0.1 * table
+    assert peak - kept < 2.5 * table

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+from lth_keras.criteria.state import State
+from lth_keras.lazy import LazyArrays, uniform
 
-from lth_keras.criteria.state import Array, State
 
-
-def random(state: State) -> dict[str, Array]:
+def random(state: State) -> LazyArrays:
     """Independent uniform draws from [0, 1), from the state's generator.
 
     Source: the randomly sampled sparse networks of Frankle & Carbin (2019), arXiv:1803.03635,
     figure 1.
 
     Returns:
-        Weight key to float32 scores of the weight's shape.
+        Weight key to float32 scores of the weight's shape, drawn on access.
     """
-    draw = state.generator.random
-    return {key: draw(shape, dtype=np.float32) for key, shape in state.mask.shapes.items()}
+    return uniform(state.mask.shapes, state.generator)
