@@ -56,7 +56,7 @@ def loop(splits: Splits, steps: int, evaluate_every: int, test_every: int) -> Co
         test_every=test_every,
     )
     network.load(splits)
-    start = network.draw_weights(0)
+    start = dict(network.draw_weights(0))
 
     def restore() -> None:
         network.weights = start

@@ -72,7 +72,7 @@ def train_level(
             "seconds": time.perf_counter() - started,
             "peak_memory_bytes": float(peak_memory_bytes()),
         },
-        weights=final if keep_weights else None,
+        weights=dict(final) if keep_weights else None,
     )
     directory.write(result)
     if reporter is not None:
@@ -80,10 +80,11 @@ def train_level(
     return result
 
 
-def _train(
-    network: Network, directory: RunDirectory, task: Task, steps: int, reporter: Any
-) -> tuple[Curves, dict[str, np.ndarray]]:
-    """Trains the network from the weights as they are; what was measured, and the final weights, all finite."""
+def _train(network: Network, directory: RunDirectory, task: Task, steps: int, reporter: Any) -> tuple[Curves, Weights]:
+    """Trains the network from the weights as they are; what was measured, and the final weights, all finite.
+
+    The weights are the network's own, read when they are accessed: they are final until it trains again.
+    """
     with _named(directory, task, NonFiniteLossError):
         curves = network.train(
             steps,
@@ -92,7 +93,7 @@ def _train(
             progress=None if reporter is None else lambda done, total: reporter.advanced(task, done, total),
         )
     final = network.weights
-    broken = [key for key, value in final.items() if not np.isfinite(value).all()]
+    broken = [key for key in final if not np.isfinite(final[key]).all()]
     if broken:  # a loss can hide it: fused operations make zeros of NaN
         raise LevelError(
             f"In {task}: weights {broken} are not finite after step {steps}. Lower the learning rate. Finished "

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 
 from lth_keras import seeds
+from lth_keras.lazy import LazyArrays
 from lth_keras.masking import get_mask, mask_model, prunable_weights, seed_states, set_mask, variables, walk
 from lth_keras.masks import Mask
-from lth_keras.rewinding import draw_weights
+from lth_keras.rewinding import draw_weights, own_array
 from lth_keras.training import BatchOrder, Curves, make_program, train
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -129,22 +131,40 @@ class Network:
         set_mask(self.model, mask)
 
     @property
-    def weights(self) -> dict[str, np.ndarray]:
-        """All weights by key, copied, without the masks; assign a dict of all of them to change them, by value."""
-        return {key: np.array(keras.ops.convert_to_numpy(v)) for key, v in self._variables.items()}
+    def weights(self) -> Mapping[str, np.ndarray]:
+        """All weights by key, without the masks; assign a mapping of all of them to change them, by value.
+
+        Each is copied when its key is accessed, with the values it has then: a large model's weights are in memory one
+        at a time. `dict(network.weights)` takes a snapshot of all of them.
+        """
+        return self._weights
 
     @weights.setter
     def weights(self, weights: Mapping[str, np.ndarray]) -> None:
-        if weights.keys() != self._variables.keys():
-            raise ValueError(f"Expected weights for {list(self._variables)}. Received: {list(weights)}.")
+        if weights is self._weights:
+            raise ValueError(
+                "Expected other weights than network.weights itself, which shows those that the network has at the "
+                "time. Received: network.weights. Take a snapshot before they change: dict(network.weights)."
+            )
+        self._check_keys(weights)
         for key, variable in self._variables.items():
             variable.assign(weights[key])
 
-    def draw_weights(self, seed: int, *names: str | int) -> dict[str, np.ndarray]:
+    @cached_property
+    def _weights(self) -> LazyArrays:
+        shapes = {key: tuple(variable.shape) for key, variable in self._variables.items()}
+        return LazyArrays(shapes, lambda key: own_array(self._variables[key]))
+
+    def _check_keys(self, weights: Mapping[str, np.ndarray]) -> None:
+        if weights.keys() != self._variables.keys():
+            raise ValueError(f"Expected weights for {list(self._variables)}. Received: {list(weights)}.")
+
+    def draw_weights(self, seed: int, *names: str | int) -> Mapping[str, np.ndarray]:
         """Draws all weights from their initialisers, decided by the seed and the names alone; the model keeps its own.
 
         Returns:
-            Weight key to array: all weights of the model, biases and statistics included.
+            Weight key to array: all weights of the model, biases and statistics included. Each is drawn when its key
+            is accessed, the same values every time, and not kept.
         """
         return draw_weights(
             self._owners,
@@ -159,8 +179,12 @@ class Network:
             weights: all weights by key.
             mask: which of the prunable ones take part.
         """
+        self._check_keys(weights)
         self.mask = mask
-        self.weights = {key: value * mask[key] if key in mask else value for key, value in weights.items()}
+        for key, variable in self._variables.items():
+            value = weights[key]
+            variable.assign(value * mask[key] if key in mask else value)
+            del value  # before the next is made
 
     def train(
         self,
@@ -204,7 +228,7 @@ class Network:
 
     def evaluate_best(self, split: str = "test") -> tuple[float, float]:
         """As `evaluate`, for the weights of least validation loss in the last training; the model keeps its own."""
-        current = self.weights
+        current = dict(self.weights)
         try:
             self.weights = dict(zip(self._variables, self._program.best_weights(), strict=True))
             return self.evaluate(split)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 
 from lth_keras import seeds
 from lth_keras.criteria import Criterion, State
 from lth_keras.criteria import criterion as find_criterion
+from lth_keras.lazy import LazyArrays
 from lth_keras.masking import check_connected, get_mask, mask_model, prunable_weights, set_mask
 from lth_keras.pruning import keep_highest
 
@@ -54,7 +54,8 @@ def prune(
     score = find_criterion(criterion)
     pruned = mask_model(model)
     mask = get_mask(pruned)
-    weights = {w.key: np.asarray(keras.ops.convert_to_numpy(w.variable)) for w in prunable_weights(pruned)}
+    variables = {weight.key: weight.variable for weight in prunable_weights(pruned)}
+    weights = LazyArrays(mask.shapes, lambda key: keras.ops.convert_to_numpy(variables[key]))
     scores = score(State(weights, mask, seeds.stream(seed, "prune", "criterion")))
     keep: Any = round(mask.size * density)
     if scope == "layer":

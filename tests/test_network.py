@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+from lth_keras.lazy import LazyArrays
 from lth_keras.masks import Mask
 from lth_keras.network import Network, check_cadence
 from lth_keras.pruning import keep_highest
@@ -50,7 +53,7 @@ def test_rewinding_restores_every_value_and_zeroes_the_pruned(network: Network, 
     assert any(np.any(initial[key] != 0) for key in initial if key.endswith("bias"))
     network.rewind(initial, mask)
     network.train(20, seed=0)
-    trained = network.weights
+    trained = dict(network.weights)
     assert all(np.any(trained[key] != initial[key] * mask.get(key, True)) for key in initial)
     network.rewind(initial, mask)
     assert network.mask == mask
@@ -69,7 +72,7 @@ def test_pruned_weights_stay_zero_in_training(network: Network, mask: Mask) -> N
 def test_the_same_training_gives_the_same_bits(network: Network, mask: Mask) -> None:
     def trained(seed: int, *names: str | int) -> tuple[Any, dict[str, np.ndarray]]:
         network.rewind(network.draw_weights(0, "initial"), mask)
-        return network.train(20, seed=seed, names=names), network.weights
+        return network.train(20, seed=seed, names=names), dict(network.weights)
 
     curves, weights = trained(0, "level", 1)
     for seed, level, same in ((0, 1, True), (1, 1, False), (0, 2, False)):
@@ -83,7 +86,7 @@ def test_the_same_training_gives_the_same_bits(network: Network, mask: Mask) -> 
 def test_the_best_weights_are_those_of_least_validation_loss(network: Network) -> None:
     network.rewind(network.draw_weights(0, "initial"), Mask.ones(network.mask.shapes))
     curves = network.train(200, seed=0)
-    final = network.weights
+    final = dict(network.weights)
     best = int(np.argmin(curves.validation_loss))
     assert curves.early_stop_step < 200, "the example does not overfit: it shows nothing"
     assert network.evaluate_best("validation")[0] == pytest.approx(curves.validation_loss[best], rel=1e-6)
@@ -107,7 +110,7 @@ def test_evaluation_is_the_masked_function(network: Network, mask: Mask) -> None
 
 
 def test_weights_are_copies_and_are_set_by_value(network: Network) -> None:
-    before = network.weights
+    before = dict(network.weights)
     before["hidden/kernel"][:] = 7
     assert not np.any(network.weights["hidden/kernel"] == 7)
     network.weights = before
@@ -115,6 +118,52 @@ def test_weights_are_copies_and_are_set_by_value(network: Network) -> None:
     assert np.all(network.weights["hidden/kernel"] == 7)
     with pytest.raises(ValueError, match=r"Expected weights for .*hidden/bias.*Received: \['hidden/kernel'\]"):
         network.weights = {"hidden/kernel": before["hidden/kernel"]}
+
+
+def test_weights_show_the_values_at_the_time_of_access(network: Network) -> None:
+    weights, snapshot = network.weights, dict(network.weights)
+    network.weights = {key: value + 1 for key, value in snapshot.items()}
+    for key, value in snapshot.items():
+        np.testing.assert_array_equal(weights[key], value + 1)
+    with pytest.raises(ValueError, match="Take a snapshot before they change: dict"):
+        network.weights = weights
+    network.weights = snapshot
+    np.testing.assert_array_equal(weights["hidden/kernel"], snapshot["hidden/kernel"])
+
+
+def test_rewinding_takes_one_weight_after_the_other(network: Network, mask: Mask) -> None:
+    drawn = network.draw_weights(0, "initial")
+    alive: list[weakref.ref[np.ndarray]] = []
+
+    def make(key: str) -> np.ndarray:
+        assert not any(array() is not None for array in alive), "an array is kept while the next is made"
+        value = drawn[key]
+        alive.append(weakref.ref(value))
+        return value
+
+    one_at_a_time = LazyArrays({key: value.shape for key, value in drawn.items()}, make)
+    network.rewind(one_at_a_time, mask)
+    network.weights = one_at_a_time
+    assert len(alive) == 2 * len(drawn)
+
+
+def test_reading_weights_keeps_none() -> None:
+    def four_tables() -> keras.Model:
+        x = keras.Input((3,), dtype="int32")
+        tables = [keras.layers.Embedding(2000, 250, name=f"table_{i}")(x) for i in range(4)]
+        pooled = keras.layers.GlobalAveragePooling1D()(keras.layers.Add()(tables))
+        return keras.Model(x, keras.layers.Dense(3, "softmax")(pooled))
+
+    network, table = network_of(four_tables), 4 * 2000 * 250
+    drawn = network.draw_weights(0, "initial")
+    tracemalloc.start()
+    try:
+        zeros = [key for weights in (network.weights, drawn) for key in weights if not weights[key].any()]
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert zeros == ["dense/bias", "dense/bias"]
+    assert kept < 0.1 * table and peak < 2.5 * table
 
 
 def test_kinds_are_what_rates_go_by(network: Network) -> None:
@@ -136,7 +185,7 @@ def test_dropout_and_statistics_are_decided_by_the_seed_and_rewound() -> None:
         mean = network.weights["batch_normalization/moving_mean"]
         np.testing.assert_array_equal(mean, np.zeros(8))
         network.train(10, seed=seed)
-        results.append(network.weights)
+        results.append(dict(network.weights))
     for key, value in results[0].items():
         np.testing.assert_array_equal(value, results[1][key])
     assert not np.array_equal(results[0]["dense/kernel"], results[2]["dense/kernel"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import weakref
 
 import keras
 import numpy as np
 import pytest
 
 from lth_keras.network import Network
-from lth_keras.rewinding import check_rewind, redraw, seeded
+from lth_keras.rewinding import check_rewind, redrawing, seeded
 from tests import tiny
 
 
@@ -53,8 +54,19 @@ def test_a_draw_is_decided_by_seed_and_names(network: Network) -> None:
                 assert not np.isclose(value, other[key]).any(), key
 
 
+def test_a_weight_is_drawn_when_accessed_the_same_each_time_and_not_kept(network: Network) -> None:
+    drawn = network.draw_weights(3, "initial")
+    for key in drawn:
+        first = drawn[key]
+        expected, gone = first.copy(), weakref.ref(first)
+        first[...] = 7  # the caller's own
+        del first
+        assert gone() is None
+        np.testing.assert_array_equal(drawn[key], expected, err_msg=key)
+
+
 def test_a_draw_leaves_the_model_and_the_global_generators(network: Network) -> None:
-    before = network.weights
+    before = dict(network.weights)
     random.seed(1)
     np.random.seed(1)
     expected = random.random(), np.random.random()
@@ -101,8 +113,10 @@ def test_what_a_seeded_block_draws_is_decided_by_its_seed() -> None:
 def test_a_layer_without_such_an_initialiser_is_left_to_a_rebuild() -> None:
     layer = keras.layers.Dense(2, kernel_initializer=lambda shape, dtype: np.ones(shape))
     layer.build((None, 3))
-    assert redraw(layer, layer.kernel, 0) is None
-    np.testing.assert_array_equal(redraw(layer, layer.bias, 0), np.zeros(2))
+    assert redrawing(layer, layer.kernel, 0) is None
+    draw = redrawing(layer, layer.bias, 0)
+    assert draw is not None
+    np.testing.assert_array_equal(draw(), np.zeros(2))
 
 
 def test_an_unknown_rewind_is_refused() -> None:

@@ -454,7 +454,7 @@ def test_a_directory_that_cannot_be_written_is_named(network: Network, tmp_path:
 def test_weights_that_are_not_finite_are_named_though_the_loss_hides_them(monkeypatch, tmp_path):
     def train(self, *arguments, **options):
         curves = original(self, *arguments, **options)
-        weights = self.weights
+        weights = dict(self.weights)
         weights["hidden/kernel"][0, 0] = np.nan
         self.weights = weights
         return curves

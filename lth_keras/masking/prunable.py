@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from lth_keras.layers import KINDS, MaskedLayer, mask_name
+from lth_keras.lazy import LazyArrays
 from lth_keras.masking.places import sublayers, walk
 from lth_keras.masks import Mask
 
@@ -39,7 +40,9 @@ def get_mask(model: keras.Model) -> Mask:
     Raises:
         ValueError: where the model has no masked layer (`mask_model` makes them) or is not built.
     """
-    return Mask({w.key: keras.ops.convert_to_numpy(w.mask) for w in prunable_weights(model)})
+    masks = {weight.key: weight.mask for weight in prunable_weights(model)}
+    shapes = {key: tuple(mask.shape) for key, mask in masks.items()}
+    return Mask(LazyArrays(shapes, lambda key: keras.ops.convert_to_numpy(masks[key])))
 
 
 def set_mask(model: keras.Model, mask: Mapping[str, np.ndarray]) -> None:
