@@ -1,0 +1,134 @@
+"""Newsgroups-End2End: sixteen embeddings with convolutions side by side, for documents of 200 words."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import keras
+
+WIDTHS = (1, 4, 7, 10, 13, 16, 19, 22)
+"""Kernel widths of the branches 1 to 8, in words."""
+
+POOLS = {"a": 2, "b": 7}
+"""Pooling window, and stride, of the branches a1 to a8 and b1 to b8."""
+
+
+class LayerSize(NamedTuple):
+    """What a layer gives, and how many weights it has.
+
+    Attributes:
+        name: the layer's name in the model.
+        kind: what pruning rates go by, `embedding`, `conv` or `output`; empty for a layer without weights.
+        output: shape of one example's output.
+        prunable: weights in its kernel or table; 0 for a layer without weights.
+        biases: weights that are never pruned.
+    """
+
+    name: str
+    kind: str
+    output: tuple[int, ...]
+    prunable: int = 0
+    biases: int = 0
+
+
+def newsgroups_end2end(
+    words: int = 61_188,
+    dimension: int = 300,
+    tokens: int = 200,
+    classes: int = 20,
+    filters: int = 3,
+    dropout: float = 0.5,
+) -> keras.Model:
+    """Build Newsgroups-End2End: 16 branches from word numbers to 3 features each, and a softmax over the classes.
+
+    Each branch has an embedding of its own, a linear convolution over 1, 4, ..., 22 words without padding, average
+    pooling over 2 (branches a1 to a8) or 7 places (b1 to b8), dropout and the mean over all places. The 48 features
+    go through dropout to the output. With the defaults there are 293,869,028 weights, 293,868,960 of them in tables
+    and kernels; 293,702,400 are in the embeddings, 1.2 GB. `newsgroups_end2end_sizes` counts them without building.
+
+    Number 0, which pads short documents, is a word like any other: its row trains, is pruned, and counts in the
+    averages. Initialisers are Keras' own: uniform in [-0.05, 0.05] for embeddings, Glorot uniform for kernels, zero for
+    biases. Layers are named "a1_embedding", "a1_conv", "a1_pool", "a1_dropout", "a1_mean", ..., "output".
+
+    Args:
+        words: rows of each embedding.
+        dimension: columns of each embedding.
+        tokens: length of a document in word numbers, at least 28: the widest kernel needs 22, and 7 of its outputs
+            make one place of the pooling.
+        classes: units of the output layer, at least 2.
+        filters: features of each branch.
+        dropout: share of values dropped in training, in [0, 1).
+
+    Returns:
+        A built model from (batch, tokens) int32 in [0, words) to probabilities (batch, classes).
+
+    Raises:
+        ValueError: if a size is not a positive integer, `tokens` or `classes` is too small, or `dropout` out of range.
+
+    Source: "Newsgroups-End2End" of Unverzagt, 2020, appendix A; "Convolutional Neural Networks for Sentence
+    Classification", Kim, 2014, has branches of several kernel widths.
+    """
+    _check(words, dimension, tokens, classes, filters)
+    if not 0 <= dropout < 1:
+        raise ValueError(f"Expected a `dropout` in [0, 1). Received: dropout={dropout}.")
+    layers = keras.layers
+    numbers = keras.Input((tokens,), dtype="int32", name="tokens")
+    features = []
+    for branch, width, pool in _branches():
+        x = layers.Embedding(words, dimension, name=f"{branch}_embedding")(numbers)
+        x = layers.Conv1D(filters, width, name=f"{branch}_conv")(x)
+        x = layers.AveragePooling1D(pool, name=f"{branch}_pool")(x)
+        x = layers.Dropout(dropout, name=f"{branch}_dropout")(x)
+        features.append(layers.GlobalAveragePooling1D(name=f"{branch}_mean")(x))
+    x = layers.Concatenate(name="features")(features)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    return keras.Model(numbers, layers.Dense(classes, "softmax", name="output")(x), name="newsgroups_end2end")
+
+
+def newsgroups_end2end_sizes(
+    words: int = 61_188, dimension: int = 300, tokens: int = 200, classes: int = 20, filters: int = 3
+) -> list[LayerSize]:
+    """The layers of `newsgroups_end2end` with these arguments, in its order, without building it.
+
+    Raises:
+        ValueError: as `newsgroups_end2end`.
+    """
+    _check(words, dimension, tokens, classes, filters)
+    sizes = [LayerSize("tokens", "", (tokens,))]
+    for branch, width, pool in _branches():
+        places = tokens - width + 1
+        pooled = (places // pool, filters)
+        sizes += [
+            LayerSize(f"{branch}_embedding", "embedding", (tokens, dimension), words * dimension),
+            LayerSize(f"{branch}_conv", "conv", (places, filters), width * dimension * filters, filters),
+            LayerSize(f"{branch}_pool", "", pooled),
+            LayerSize(f"{branch}_dropout", "", pooled),
+            LayerSize(f"{branch}_mean", "", (filters,)),
+        ]
+    features = filters * len(_branches())
+    return [
+        *sizes,
+        LayerSize("features", "", (features,)),
+        LayerSize("dropout", "", (features,)),
+        LayerSize("output", "output", (classes,), features * classes, classes),
+    ]
+
+
+def _branches() -> list[tuple[str, int, int]]:
+    """Name, kernel width and pooling window of each branch."""
+    return [(f"{group}{n}", width, pool) for group, pool in POOLS.items() for n, width in enumerate(WIDTHS, start=1)]
+
+
+def _check(words: int, dimension: int, tokens: int, classes: int, filters: int) -> None:
+    sizes = {"words": words, "dimension": dimension, "tokens": tokens, "classes": classes, "filters": filters}
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"Expected a positive integer for `{name}`. Received: {name}={value!r}.")
+    if classes < 2:
+        raise ValueError(f"Expected at least 2 classes. Received: classes={classes}.")
+    widest, window = max(WIDTHS), max(POOLS.values())
+    if tokens < widest + window - 1:
+        raise ValueError(
+            f"Expected `tokens` of at least {widest + window - 1}: the widest kernel covers {widest} tokens, and the "
+            f"widest pooling needs {window} places of it. Received: tokens={tokens}."
+        )
