@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -21,11 +21,15 @@ import tyro
 from rich.console import Console
 
 if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
     from lth_keras.search import TicketSearch
 
 BranchName = Literal["winning_ticket", "random_reinit", "random_mask"]
 
-NOT_HASHED = ("trials", "levels", "branches", "out", "workers", "threads", "fresh_graphs", "keep_weights")
+NOT_HASHED = ("trials", "levels", "branches", "out", "workers", "threads", "fresh_graphs", "keep_weights", "describe")
 """What changes no number of a level: asking for more extends a run, and these do not name its directory."""
 
 Length = Annotated[
@@ -108,6 +112,18 @@ class Options:
                 raise ValueError(f"Expected a finite number for --{name.replace('_', '-')}. Received: {value}.")
         return {name: value for name, value in fields.items() if name not in NOT_HASHED and value is not None}
 
+    def described(self) -> Iterable[RenderableType]:
+        """What to print instead of running; nothing to run. For experiments to say more."""
+        return ()
+
+    def notes(self) -> Iterable[str]:
+        """Lines that a run starts with. For experiments to say more."""
+        return ()
+
+    def figures(self, dataset: xarray.Dataset) -> Mapping[str, Callable[[], Figure]]:
+        """Figures besides those of every run, by the name of their files. For experiments to show more."""
+        return {}
+
 
 def main(config_class: Any, make_search: Callable[[Any, int], TicketSearch], experiment: str) -> None:
     """Reads the command line, runs the experiment, prints its table, draws its figures; exits.
@@ -135,8 +151,11 @@ def main(config_class: Any, make_search: Callable[[Any, int], TicketSearch], exp
 
 def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experiment: str, console: Console) -> None:
     started = time.monotonic()
+    if described := list(config.described()):
+        Console().print(*described)
+        return
     from lth_keras.machine import usable_cpus
-    from lth_keras.plots import save_figures
+    from lth_keras.plots import save_figure, save_figures
     from lth_keras.progress import ConsoleReporter, duration
     from lth_keras.report import summary_table
     from lth_keras.results import RunDirectory
@@ -144,6 +163,8 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     from lth_keras.tasks import pending_tasks
 
     warnings.showwarning = functools.partial(_show_warning, console)
+    for line in config.notes():
+        _say(console, line)
     recorded = RunDirectory.recorded_threads(config.out, experiment, config.identity())
     if config.workers < 1:
         raise ValueError(f"Expected at least 1 worker. Received: {config.workers}.")
@@ -173,7 +194,10 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     dataset = result.dataset
     output = Console()
     output.print(summary_table(dataset))
-    for path in [directory.path / "run.h5", *save_figures(dataset, directory.path / "figures")]:
+    figures = save_figures(dataset, directory.path / "figures")
+    for name, draw in config.figures(dataset).items():
+        figures += save_figure(draw, directory.path / "figures", name)
+    for path in [directory.path / "run.h5", *figures]:
         _say(output, f"wrote {path}")
     _say(output, f"in {duration(time.monotonic() - started)}")
 

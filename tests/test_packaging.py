@@ -56,7 +56,7 @@ ROOMS: dict[str, set[str]] = {
 NUMPY_ONLY = {"lazy", "masks", "seeds", "ranking", "pruning", "branches", "criteria", "results", "tasks", "tickets"} | {
     "machine"
 }
-EXPERIMENTS = {"runner", "search", "tasks", "machine", "progress", "plots", "report", "results", "models"}
+EXPERIMENTS = {"runner", "search", "pruning", "tasks", "machine", "progress", "plots", "report", "results", "models"}
 
 
 def sources(folder: str) -> list[Path]:

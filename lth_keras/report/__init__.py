@@ -1,6 +1,16 @@
 """A run in words and tables."""
 
+from lth_keras.report.description import counts_by_kind, layers_table, parameters_table, remaining_table, weights_table
 from lth_keras.report.listing import find_runs, list_table
 from lth_keras.report.table import summary_table
 
-__all__ = ["find_runs", "list_table", "summary_table"]
+__all__ = [
+    "counts_by_kind",
+    "find_runs",
+    "layers_table",
+    "list_table",
+    "parameters_table",
+    "remaining_table",
+    "summary_table",
+    "weights_table",
+]

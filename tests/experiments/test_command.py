@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 import tyro
+import xarray
 
-from experiments import command, digits_lenet_fcn, mnist_lenet_fcn
+from experiments import command, digits_lenet_fcn, mnist_lenet_fcn, newsgroups_end2end
 from lth_keras.network import Network
+from lth_keras.plots import accuracy_figure
 from lth_keras.results import open_run
 from lth_keras.results.record import path_of
 from lth_keras.search import TicketSearch
@@ -230,7 +232,7 @@ def test_what_cannot_be_read_shows_the_usage(
 
 
 @pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("module", [digits_lenet_fcn, mnist_lenet_fcn])
+@pytest.mark.parametrize("module", [digits_lenet_fcn, mnist_lenet_fcn, newsgroups_end2end])
 def test_help_explains_every_flag(
     module: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -352,3 +354,38 @@ def test_a_run_by_epochs(
     assert "2 of 2 trainings to do, 2 epochs each" in capfd.readouterr().err
     (directory,) = tmp_path.iterdir()
     assert open_run(directory).step.values.tolist() == [5, 10, 15, 20, 24]
+
+
+@dataclasses.dataclass(frozen=True)
+class Talkative(Config):
+    """An experiment with something to say."""
+
+    describe: bool = False
+
+    def described(self) -> list[str]:
+        return ["all about", "it"] if self.describe else []
+
+    def notes(self) -> list[str]:
+        return ["first [this]", "then that"]
+
+    def figures(self, dataset: xarray.Dataset) -> dict[str, Any]:
+        return {"extra": lambda: accuracy_figure(dataset)}
+
+
+@pytest.mark.usefixtures("here")
+def test_an_experiment_adds_notes_and_figures_or_describes_itself(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = "--evaluate-every 5 --test-every 10 --batch-size 10 --trials 1 --levels 0 --out".split()
+    monkeypatch.setattr("lth_keras.plots.save_figures", lambda dataset, path: [])
+    make = functools.partial(make_search, network)
+    run(monkeypatch, make, *arguments, str(tmp_path), config=Talkative)
+    output, errors = capfd.readouterr()
+    assert errors.splitlines()[:2] == ["first [this]", "then that"]
+    (directory,) = tmp_path.iterdir()
+    for kind in ("png", "svg"):
+        assert (directory / "figures" / f"extra.{kind}").stat().st_size > 0
+        assert f"wrote {directory / 'figures' / f'extra.{kind}'}" in output.splitlines()
+    run(monkeypatch, None, "--describe", "--out", str(tmp_path / "none"), config=Talkative)
+    assert capfd.readouterr().out.split() == ["all", "about", "it"]
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,217 @@
+"""Newsgroups-End2End on 20 Newsgroups: tickets among 293.9 million weights (Unverzagt, 2020, chapter 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from experiments.command import Length, Options, main
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from lth_keras.models import LayerSize
+    from lth_keras.search import TicketSearch
+
+DOCUMENTS = 11_314
+"""Documents of the data's own training split, validation documents included."""
+
+THESIS_SIZES = {"tokens": 200, "dimension": 300}
+
+Cadence = Annotated[int | None, tyro.conf.arg(metavar="INT")]
+
+
+@dataclass(frozen=True)
+class Config(Options):
+    """Winning tickets in Newsgroups-End2End on 20 Newsgroups, as in Unverzagt's thesis of 2020.
+
+    The first 200 known words of 10,183 / 1,131 / 7,532 documents; 16 branches, each with an embedding of 61,188 x 300
+    and a convolution over 1 to 22 words; Adam, batches of 60; every level prunes 20% of the weights that are left in
+    each embedding by magnitude, 15% in each convolution and 20% in the output layer, and rewinds the rest to their
+    initial values. Defaults are the thesis', but for the validation split and the controls. `--validation 0` is its
+    protocol.
+    A short run on real data: --levels 1 --epochs 1 --branches winning_ticket.
+    """
+
+    trials: int = 1
+    """Number of trials: whole searches, each with its own seed. More extend the run. One takes hours on two cores: 11
+    trainings of the dense network and the winning ticket, and 10 of each control."""
+    levels: int = 10
+    """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
+    steps: Length = None
+    """Optimiser updates per training."""
+    epochs: Length = 10
+    """Passes over the training examples per training, in full batches. Instead of --steps."""
+    evaluate_every: Cadence = None  # type: ignore[assignment]  # wider than in other experiments
+    """Steps between evaluations on the validation split, which decide the early-stop step. Default: an epoch."""
+    test_every: Cadence = None  # type: ignore[assignment]
+    """Steps between evaluations on the test split, a multiple of --evaluate-every, and its default. They decide
+    nothing."""
+    fresh_graphs: bool = True
+    """Every training in a process of its own that builds its own graph and ends, so that its memory goes back whole.
+    The same bits."""
+    learning_rate: float = 1e-3
+    """Adam's learning rate."""
+    embedding_rate: float = 0.2
+    """Share of the remaining weights of an embedding that a level prunes."""
+    conv_rate: float = 0.15
+    """The same for a convolution."""
+    output_rate: float = 0.2
+    """The same for the output layer."""
+    validation: int = 1_131
+    """Documents taken out of the 11,314 training documents for validation. 0 trains on all of them, as the thesis did:
+    then nothing decides an early stop, and the last step is reported as such."""
+    tokens: int = 200
+    """Known words of a document that are kept, from its start. Others than the thesis' 200 are another model."""
+    dimension: int = 300
+    """Columns of each embedding. Fewer than the thesis' 300 are another, smaller model, to try things out."""
+    remove_footers: bool = False
+    """Leave out what looks like a signature."""
+    remove_quotes: bool = False
+    """Leave out quotations of other postings."""
+    vocabulary: Literal["published", "training"] | None = None
+    """Which words are numbered: the 61,188 published ones without the last, or the most frequent ones of the training
+    documents. Default: the published ones where they can be had."""
+    describe: bool = False
+    """Print the model, the training and the weights that remain at each level, and exit. Needs no data."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in the training documents.
+
+        Raises:
+            ValueError: where there is not one.
+        """
+        documents = DOCUMENTS - self.validation
+        if self.validation < 0 or not 1 <= self.batch_size <= documents:
+            raise ValueError(
+                f"Expected --validation of 0 or more, and at least one batch in the {DOCUMENTS:,} documents without "
+                f"those. Received: --validation {self.validation} --batch-size {self.batch_size}."
+            )
+        return documents // self.batch_size
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Share pruned per level, by kind of layer."""
+        return {"embedding": self.embedding_rate, "conv": self.conv_rate, "output": self.output_rate}
+
+    def sizes(self) -> list[LayerSize]:
+        """The layers of the model."""
+        from lth_keras.models import newsgroups_end2end_sizes
+
+        return newsgroups_end2end_sizes(tokens=self.tokens, dimension=self.dimension)
+
+    def identity(self) -> dict[str, Any]:
+        """The parameters, which vocabulary there is, and the weights by kind."""
+        from lth_keras.report import counts_by_kind
+
+        counts = counts_by_kind(self.sizes())
+        weights = {kind: {"prunable": n, "with_biases": in_all} for kind, (n, in_all) in counts.items()}
+        return {**super().identity(), **self._vocabulary, "weights": weights}
+
+    @cached_property
+    def _vocabulary(self) -> dict[str, Any]:
+        """Found once: it may warn, or ask the network. The same as the provenance of the data."""
+        from datasets.newsgroups import WORDS
+        from datasets.newsgroups_vocabulary import find_vocabulary
+
+        found = find_vocabulary(self.vocabulary, WORDS)
+        provenance = {"vocabulary_source": found.source, "vocabulary": found.description}
+        return {"vocabulary": found.source, "provenance": provenance}
+
+    def described(self) -> Iterable[RenderableType]:
+        """The thesis' tables, for --describe."""
+        return _tables(self) if self.describe else ()
+
+    def notes(self) -> Iterable[str]:
+        """Weights by kind, the vocabulary, and where this is not what the thesis did, or cannot be what others do."""
+        from lth_keras.report import counts_by_kind
+
+        for kind, (prunable, in_all) in counts_by_kind(self.sizes()).items():
+            yield f"{kind}: {prunable:,} prunable weights, {in_all:,} with biases"
+        yield f"vocabulary: {self._vocabulary['provenance']['vocabulary']}"
+        other = {name: getattr(self, name) for name in THESIS_SIZES if getattr(self, name) != THESIS_SIZES[name]}
+        if other:
+            yield f"NOT the thesis' model: {other} instead of { ({name: THESIS_SIZES[name] for name in other}) }"
+        if self.validation == 0:
+            yield (
+                f"no validation split: trains on all {DOCUMENTS:,} documents, and what is reported as early stop is "
+                "the last step"
+            )
+
+
+def make_search(config: Config, threads: int) -> TicketSearch:
+    """The search with these parameters."""
+    import keras
+
+    from datasets import newsgroups
+    from lth_keras.models import newsgroups_end2end
+    from lth_keras.search import TicketSearch
+
+    evaluate_every = config.steps_per_epoch if config.evaluate_every is None else config.evaluate_every
+    identity = config.identity()
+    return TicketSearch(
+        build=lambda: newsgroups_end2end(newsgroups.ROWS, tokens=config.tokens, dimension=config.dimension),
+        data=lambda seed: newsgroups.load(
+            seed=seed,
+            validation=config.validation,
+            tokens=config.tokens,
+            remove_footers=config.remove_footers,
+            remove_quotes=config.remove_quotes,
+            vocabulary=identity["vocabulary"],
+        ),
+        optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
+        loss="sparse_categorical_crossentropy",
+        rates=config.rates,
+        criterion=config.criterion,
+        levels=config.levels,
+        steps=config.steps,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        evaluate_every=evaluate_every,
+        test_every=evaluate_every if config.test_every is None else config.test_every,
+        seed=config.seed,
+        name="newsgroups_end2end",
+        config=identity,
+        threads=threads,
+    )
+
+
+def _tables(config: Config) -> Iterable[RenderableType]:
+    from lth_keras.pruning import layer_counts
+    from lth_keras.report import layers_table, parameters_table, remaining_table, weights_table
+
+    layers = config.sizes()
+    validation = f"{config.validation:,}" if config.validation else "none (the last step is reported as early stop)"
+    parameters = {
+        "length of a training": config.length,
+        "steps per epoch": f"{config.steps_per_epoch:,}",
+        "batch size": str(config.batch_size),
+        "training documents": f"{DOCUMENTS - config.validation:,}",
+        "validation documents": validation,
+        "loss": "sparse categorical cross-entropy",
+        "optimiser": f"Adam, learning rate {config.learning_rate:g}",
+        **{f"pruning rate, {kind}": f"{100 * rate:g}% per level" for kind, rate in config.rates.items()},
+        "scope": "within each layer",
+        "criterion": config.criterion,
+    }
+    kinds = {layer.name: layer.kind for layer in layers if layer.kind}
+    dense = {layer.name: layer.prunable for layer in layers if layer.kind}
+    levels: list[dict[str, int]] = []
+    if config.levels < 0:
+        raise ValueError(f"Expected levels to be at least 0. Received: {config.levels}.")
+    for level in range(config.levels + 1):
+        left = layer_counts(dense, {name: config.rates[kind] for name, kind in kinds.items()}, level)
+        levels.append({kind: sum(n for name, n in left.items() if kinds[name] == kind) for kind in config.rates})
+    yield layers_table("Layers", layers)
+    yield weights_table("Weights", layers)
+    yield parameters_table("Training", parameters)
+    yield remaining_table("Prunable weights that remain", levels)
+
+
+if __name__ == "__main__":
+    main(Config, make_search, "newsgroups_end2end")

@@ -1,0 +1,95 @@
+"""A model and its pruning in tables, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from rich import box
+from rich.table import Table
+
+
+class LayerRow(Protocol):
+    """What a table shows of a layer; `lth_keras.models.LayerSize` is one."""
+
+    @property
+    def name(self) -> str:
+        """Of the layer."""
+
+    @property
+    def kind(self) -> str:
+        """What pruning rates go by; empty for a layer without weights."""
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """Shape of one example's output."""
+
+    @property
+    def prunable(self) -> int:
+        """Weights that can be pruned."""
+
+    @property
+    def biases(self) -> int:
+        """Weights that never are."""
+
+
+def counts_by_kind(layers: Iterable[LayerRow]) -> dict[str, tuple[int, int]]:
+    """Prunable weights, and those with biases, of each kind of layer that has weights."""
+    counts: dict[str, tuple[int, int]] = {}
+    for layer in layers:
+        if layer.kind:
+            prunable, in_all = counts.get(layer.kind, (0, 0))
+            counts[layer.kind] = (prunable + layer.prunable, in_all + layer.prunable + layer.biases)
+    return counts
+
+
+def parameters_table(title: str, parameters: Mapping[str, str]) -> Table:
+    """Names and values."""
+    table = _table(title, "parameter", "value")
+    for name, value in parameters.items():
+        table.add_row(name, value)
+    return table
+
+
+def layers_table(title: str, layers: Iterable[LayerRow]) -> Table:
+    """Name, output dimension and weights, biases included, of each layer."""
+    table = _table(title, "layer", "output dimension", "weights")
+    for layer in layers:
+        table.add_row(layer.name, " x ".join(map(str, layer.output)), f"{layer.prunable + layer.biases:,}")
+    return table
+
+
+def weights_table(title: str, layers: Iterable[LayerRow]) -> Table:
+    """Weights by kind of layer, those that can be pruned and all of them."""
+    table = _table(title, "kind", "prunable", "with biases")
+    counts = counts_by_kind(layers)
+    for kind, (prunable, in_all) in counts.items():
+        table.add_row(kind, f"{prunable:,}", f"{in_all:,}")
+    table.add_section()
+    totals = [sum(column) for column in zip(*counts.values(), strict=True)]
+    table.add_row("all", *(f"{total:,}" for total in totals))
+    return table
+
+
+def remaining_table(title: str, levels: Sequence[Mapping[str, int]]) -> Table:
+    """Weights that remain at each level, by kind.
+
+    Args:
+        title: over the table.
+        levels: for each level from 0 on, kind to prunable weights left.
+    """
+    table = _table(title, "level", *levels[0], "all", "density, %")
+    dense = sum(levels[0].values())
+    for level, counts in enumerate(levels):
+        left = sum(counts.values())
+        table.add_row(
+            str(level), *(f"{count:,}" for count in counts.values()), f"{left:,}", f"{100 * left / dense:.2f}"
+        )
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_style="bold", title_justify="left", padding=(0, 1, 0, 0))
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number and column != "value" else "left")
+    return table
