@@ -39,6 +39,7 @@ def summary_table(dataset: xarray.Dataset) -> Table:
         show_edge=False,
         padding=(0, 1, 0, 0),
         title_style="bold",
+        caption=_caption(dataset),
     )
     table.add_column("level", overflow="fold")
     table.add_column("density\n%", justify="right", no_wrap=True)
@@ -50,6 +51,12 @@ def summary_table(dataset: xarray.Dataset) -> Table:
     for branch in dataset.branch.values:
         _add_section(table, dataset, branch, [level for level in levels if level > 0], str(branch))
     return table
+
+
+def _caption(dataset: xarray.Dataset) -> str | None:
+    """What early stop means where nothing decided it."""
+    comment = dataset.early_stop_step.attrs.get("comment")
+    return f"early stop: {comment}" if comment else None
 
 
 def _add_section(table: Table, dataset: xarray.Dataset, branch: str, levels: Sequence[int], title: str) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from lth_keras.masks import Mask, PackedBits
 from lth_keras.results import atomic
-from lth_keras.results.schema import CURVES, SCALARS, SCHEMA_VERSION
+from lth_keras.results.metrics import MISSING
+from lth_keras.results.schema import CONFUSION, CURVES, SCALARS, SCHEMA_VERSION
 
 __all__ = ["CURVES", "SCALARS", "DamagedFile", "LevelResult", "read_level", "write_level"]
 
@@ -39,9 +40,11 @@ class LevelResult:
         scalars: Every name of `SCALARS`: float; density and accuracies as fractions, steps,
             seconds, bytes.
         weights: All of the model's weights by key at the end of training, or None if not kept.
+        test_confusion: (E, C, C) integers, for C classes: test examples of a class (rows) that were given another
+            (columns); -1 in every entry where not evaluated. None if not measured.
 
     Raises:
-        ValueError: Names or lengths are not as said above.
+        ValueError: Names, lengths or counts are not as said above.
     """
 
     seed: int
@@ -53,6 +56,7 @@ class LevelResult:
     curves: Mapping[str, np.ndarray]
     scalars: Mapping[str, float]
     weights: Mapping[str, np.ndarray] | None = None
+    test_confusion: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if np.ndim(self.step) != 1 or np.any(np.diff(self.step) <= 0):
@@ -65,6 +69,8 @@ class LevelResult:
                     f"Expected: curve {name!r} of shape {np.shape(self.step)}, that of `step`. "
                     f"Received: shape {np.shape(values)}"
                 )
+        if self.test_confusion is not None:
+            _check_confusion(self.test_confusion, len(self.step))
         self.next_mask.check_same_weights(self.mask)
 
 
@@ -92,6 +98,8 @@ def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
         _write_array(curves, "step", np.asarray(result.step, np.int64))
         for name in CURVES:
             _write_array(curves, name, np.asarray(result.curves[name], np.float32))
+        if result.test_confusion is not None:
+            _write_array(curves, CONFUSION, np.asarray(result.test_confusion, np.int32), compression="gzip")
         if result.weights is not None:
             weights = file.create_group("weights")
             for position, (key, values) in enumerate(result.weights.items()):
@@ -143,6 +151,7 @@ def _read(file: h5py.File, with_weights: bool) -> LevelResult:
         curves={name: group[name][()] for name in CURVES},
         scalars={name: float(file.attrs[name]) for name in SCALARS},
         weights=kept,
+        test_confusion=group[CONFUSION][()] if CONFUSION in group else None,
     )
 
 
@@ -160,9 +169,10 @@ def _read_mask(group: h5py.Group) -> Mask:
     return Mask.unpack(packed)
 
 
-def _write_array(group: h5py.Group, name: str, values: np.ndarray) -> h5py.Dataset:
+def _write_array(group: h5py.Group, name: str, values: np.ndarray, compression: str | None = None) -> h5py.Dataset:
     # A checksum makes a changed byte an error instead of another number. HDF5 has none for scalars.
-    return group.create_dataset(name, data=values, fletcher32=values.size > 0 and values.ndim > 0)
+    checked = values.size > 0 and values.ndim > 0
+    return group.create_dataset(name, data=values, fletcher32=checked, compression=compression if checked else None)
 
 
 def _ordered(group: h5py.Group) -> list[tuple[str, h5py.Dataset]]:
@@ -175,6 +185,22 @@ def _ordered(group: h5py.Group) -> list[tuple[str, h5py.Dataset]]:
 
     group.visititems(collect)
     return sorted(found, key=lambda pair: int(pair[1].attrs["position"]))
+
+
+def _check_confusion(confusion: np.ndarray, evaluations: int) -> None:
+    shape = np.shape(confusion)
+    if len(shape) != 3 or shape[0] != evaluations or shape[1] != shape[2]:
+        raise ValueError(
+            f"Expected: test_confusion of shape ({evaluations}, C, C), as many as `step`. Received: shape {shape}"
+        )
+    if not np.issubdtype(np.asarray(confusion).dtype, np.integer):
+        raise ValueError(f"Expected: test_confusion of integers. Received: dtype {np.asarray(confusion).dtype}")
+    missing = (confusion == MISSING).all((1, 2))
+    if np.any(confusion[~missing] < 0):
+        raise ValueError(
+            f"Expected: counts of 0 or more in test_confusion, or {MISSING} in all of a matrix. "
+            f"Received: counts from {confusion[~missing].min()}"
+        )
 
 
 def _check_names(what: str, received: Mapping[str, Any], expected: tuple[str, ...]) -> None:

@@ -13,12 +13,17 @@ import xarray
 
 from lth_keras.results import atomic
 from lth_keras.results.levels import DamagedFile, LevelResult
+from lth_keras.results.metrics import MISSING, precision_recall
 from lth_keras.results.schema import (
     BRANCH_ORDER,
+    CONFUSION,
+    CONFUSION_MEANING,
     COORDINATE_MEANING,
     CURVE_MEANING,
     CURVES,
     DENSE,
+    METRIC_MEANING,
+    NO_VALIDATION,
     SCALAR_MEANING,
     SCALARS,
     SCHEMA_VERSION,
@@ -40,6 +45,7 @@ class _Row(NamedTuple):
     curves: Mapping[str, np.ndarray]
     scalars: Mapping[str, float]
     densities: dict[str, float]
+    confusion: np.ndarray | None
 
 
 def assemble(
@@ -64,12 +70,17 @@ def assemble(
 
     Returns:
         Variables of `SCALARS` (trial, branch, level) float64, of `CURVES` (trial, branch, level,
-        step) float32, and `weight_density` (trial, branch, level, weight) float64.
+        step) float32, and `weight_density` (trial, branch, level, weight) float64. Where a level has confusion
+        matrices, `test_confusion` (trial, branch, level, step, true, predicted) int32, -1 where not evaluated, and of
+        each name in `METRIC_MEANING` (trial, branch, level, step) float32.
 
     Raises:
         ValueError: No results, or results of different models.
     """
-    rows = [_Row(r.seed, r.branch, r.level, r.step, r.curves, r.scalars, r.mask.densities()) for r in results]
+    rows = [
+        _Row(r.seed, r.branch, r.level, r.step, r.curves, r.scalars, r.mask.densities(), r.test_confusion)
+        for r in results
+    ]
     if not rows:
         raise ValueError("Expected: at least one finished level. Received: none; train one first")
     weights = list(rows[0].densities)
@@ -88,6 +99,8 @@ def assemble(
     scalars = {name: np.full(shape, np.nan) for name in SCALARS}
     curves = {name: np.full((*shape, len(steps)), np.nan, np.float32) for name in CURVES}
     densities = np.full((*shape, len(weights)), np.nan)
+    classes = _classes(rows)
+    confusion = np.full((*shape, len(steps), classes, classes), MISSING, np.int32)
     for row in rows:
         targets = branches if row.level == 0 else [row.branch]
         places = np.searchsorted(steps, row.step)
@@ -98,6 +111,8 @@ def assemble(
             for name in CURVES:
                 curves[name][(*index, places)] = row.curves[name]
             densities[index] = [row.densities[weight] for weight in weights]
+            if row.confusion is not None:
+                confusion[(*index, places)] = row.confusion
 
     variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {
         name: (_AXES, scalars[name], _attrs(SCALAR_MEANING[name])) for name in SCALARS
@@ -105,6 +120,9 @@ def assemble(
     for name in CURVES:
         variables[name] = ((*_AXES, "step"), curves[name], _attrs(CURVE_MEANING[name]))
     variables["weight_density"] = ((*_AXES, "weight"), densities, _attrs(WEIGHT_DENSITY_MEANING))
+    if np.isnan(curves["validation_loss"]).all():
+        for name in ("early_stop_step", "test_accuracy_at_early_stop"):
+            variables[name][2]["comment"] = NO_VALIDATION
     coordinates = {
         "trial": np.asarray(trials, np.int64),
         "branch": np.asarray(branches, object),  # objects become variable-length UTF-8 in the file
@@ -112,6 +130,12 @@ def assemble(
         "step": steps,
         "weight": np.asarray(weights, object),
     }
+    if classes:
+        variables[CONFUSION] = ((*_AXES, "step", "true", "predicted"), confusion, _attrs(CONFUSION_MEANING))
+        for name, values in precision_recall(confusion).items():
+            meaning = METRIC_MEANING[f"test_{name}"]
+            variables[f"test_{name}"] = ((*_AXES, "step"), values.astype(np.float32), _attrs(meaning))
+        coordinates |= {name: np.arange(classes, dtype=np.int64) for name in ("true", "predicted")}
     return xarray.Dataset(
         variables,
         {name: (name, v, _attrs(COORDINATE_MEANING[name])) for name, v in coordinates.items()},
@@ -180,6 +204,14 @@ def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
 def _branches(rows: list[_Row]) -> list[str]:
     found = {row.branch for row in rows if row.level > 0} or {BRANCH_ORDER[0]}
     return [b for b in BRANCH_ORDER if b in found] + sorted(found - {*BRANCH_ORDER, DENSE})
+
+
+def _classes(rows: list[_Row]) -> int:
+    """How many classes the confusion matrices have; 0 where there are none."""
+    found = {row.confusion.shape[-1] for row in rows if row.confusion is not None}
+    if len(found) > 1:
+        raise ValueError(f"Expected: confusion matrices of one number of classes. Received: {sorted(found)}")
+    return found.pop() if found else 0
 
 
 def _attrs(meaning: Meaning) -> dict[str, str]:

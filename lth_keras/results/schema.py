@@ -29,14 +29,26 @@ CURVE_MEANING = {
     "test_loss": Meaning("loss on the test split", "1"),
     "test_accuracy": Meaning("accuracy on the test split", "1"),
 }
+CONFUSION = "test_confusion"
+CONFUSION_MEANING = Meaning("test examples of a class that were given another; -1 where not evaluated", "1")
+METRIC_MEANING = {
+    "test_precision_macro": Meaning("precision on the test split, mean over classes", "1"),
+    "test_recall_macro": Meaning("recall on the test split, mean over classes", "1"),
+    "test_precision_micro": Meaning("precision on the test split over all examples", "1"),
+    "test_recall_micro": Meaning("recall on the test split over all examples", "1"),
+}
 COORDINATE_MEANING = {
     "trial": Meaning("seed of the trial", "1"),
     "branch": Meaning("what is trained at a level", "1"),
     "level": Meaning("number of prunings before training", "1"),
     "step": Meaning("optimiser updates done when evaluated", "step"),
     "weight": Meaning("prunable weight, by its place inside the model", "1"),
+    "true": Meaning("class of an example", "1"),
+    "predicted": Meaning("class that an example was given", "1"),
 }
 WEIGHT_DENSITY_MEANING = Meaning("share of the weight's entries kept", "1")
+
+NO_VALIDATION = "no validation split: the last step is taken for it"  # comment of what early stop decides
 
 SCALARS = tuple(SCALAR_MEANING)
 CURVES = tuple(CURVE_MEANING)

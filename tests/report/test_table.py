@@ -75,3 +75,9 @@ def test_what_is_not_measured_is_a_dash() -> None:
     run = dataset(trials=2, levels=1)
     run["test_accuracy_final"] = run.test_accuracy_final * float("nan")
     assert lines(run)[-1].split()[-1] == "-"
+
+
+def test_without_a_validation_split_it_says_what_early_stop_is() -> None:
+    text = " ".join(" ".join(lines(dataset(trials=1, levels=1, validated=False))).split())
+    assert text.endswith("early stop: no validation split: the last step is taken for it")
+    assert "validation" not in " ".join(lines(dataset(trials=1, levels=1)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import xarray
@@ -40,6 +41,8 @@ def level_result(
     next_mask: Mask | None = None,
     evaluations: int = 60,
     weights: dict[str, np.ndarray] | None = None,
+    classes: int | None = None,
+    validated: bool = True,
 ) -> LevelResult:
     """One level: curves rise to an accuracy that depends on branch and level, test ones coarser."""
     name = "dense" if level == 0 else branch
@@ -62,7 +65,12 @@ def level_result(
         "test_loss": np.where(np.arange(step.size) % 5 == 0, loss + 0.002, np.nan),
         "test_accuracy": np.where(np.arange(step.size) % 5 == 0, accuracy, np.nan),
     }
-    stop = int(np.argmin(loss))
+    stop = int(np.argmin(loss)) if validated else len(step) - 1
+    for name in () if validated else ("validation_loss", "validation_accuracy"):
+        curves[name] = np.full(step.size, np.nan)
+    confusion = None if classes is None else generator.integers(0, 9, (step.size, classes, classes))
+    if confusion is not None:
+        confusion[np.isnan(curves["test_accuracy"])] = -1
     scalars = {
         "density": mask.density,
         "early_stop_step": float(step[stop]),
@@ -81,11 +89,12 @@ def level_result(
         curves={key: curves[key].astype(np.float32) for key in CURVES},
         scalars=scalars,
         weights=weights,
+        test_confusion=confusion,
     )
 
 
 def levels_of(
-    trials: int = 3, levels: int = 8, branches: Sequence[str] = BRANCHES, evaluations: int = 60
+    trials: int = 3, levels: int = 8, branches: Sequence[str] = BRANCHES, evaluations: int = 60, **changes: Any
 ) -> Iterator[LevelResult]:
     """Every level of a run: the dense one once per trial, the others per branch."""
     for seed in range(trials):
@@ -99,15 +108,16 @@ def levels_of(
                     mask=nested[level],
                     next_mask=nested[level + 1],
                     evaluations=evaluations,
+                    **changes,
                 )
 
 
 def dataset(
-    trials: int = 3, levels: int = 8, branches: Sequence[str] = BRANCHES, evaluations: int = 60
+    trials: int = 3, levels: int = 8, branches: Sequence[str] = BRANCHES, evaluations: int = 60, **changes: Any
 ) -> xarray.Dataset:
     """The Dataset of such a run."""
     return assemble(
-        levels_of(trials, levels, branches, evaluations),
+        levels_of(trials, levels, branches, evaluations, **changes),
         experiment="synthetic",
         config={"rates": {"dense": 0.2, "output": 0.1}, "steps": 20_000},
         versions={"python": "3.11"},

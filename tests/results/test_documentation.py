@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from lth_keras.results import SCHEMA_VERSION, write_level, write_run
-from lth_keras.results.schema import SCALAR_MEANING
+from lth_keras.results.schema import CONFUSION, SCALAR_MEANING
 from tests.results.synthetic import dataset, level_result
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
@@ -43,7 +43,8 @@ def test_the_mask_snippet_gives_the_mask(tmp_path: Path) -> None:
 
 def test_every_variable_dimension_and_attribute_is_described() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    run = dataset(trials=1, levels=1)
+    run = dataset(trials=1, levels=1, classes=3)
+    assert f"| `curves/{CONFUSION}` | int32 (E, C, C) |" in page
     for name, variable in run.data_vars.items():
         dimensions = ", ".join(str(dimension) for dimension in variable.dims)
         row = f"| `{name}` | {dimensions} | {variable.dtype} | {variable.attrs['units']} |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 from pathlib import Path
@@ -34,6 +35,9 @@ def assert_same(first: LevelResult, second: LevelResult) -> None:
         assert first.curves[name].tobytes() == second.curves[name].tobytes()
         assert second.curves[name].dtype == np.float32
     assert dict(first.scalars) == dict(second.scalars)
+    assert (first.test_confusion is None) == (second.test_confusion is None)
+    if first.test_confusion is not None and second.test_confusion is not None:
+        np.testing.assert_array_equal(first.test_confusion, second.test_confusion)
 
 
 def test_a_level_comes_back_bit_for_bit(tmp_path: Path) -> None:
@@ -45,6 +49,32 @@ def test_a_level_comes_back_bit_for_bit(tmp_path: Path) -> None:
     for key, values in WEIGHTS.items():
         assert read.weights[key].dtype == values.dtype and read.weights[key].shape == values.shape
         assert read.weights[key].tobytes() == values.tobytes()
+
+
+def test_confusion_matrices_come_back_with_those_that_were_not_measured(tmp_path: Path) -> None:
+    result = level_result(classes=20)
+    write_level(tmp_path / "level.h5", result)
+    read = read_level(tmp_path / "level.h5")
+    assert_same(result, read)
+    assert read.test_confusion is not None and read.test_confusion.dtype == np.int32
+    with h5py.File(tmp_path / "level.h5") as file:
+        assert file["curves/test_confusion"].shape == (61, 20, 20) and file["curves/test_confusion"].fletcher32
+
+
+@pytest.mark.parametrize(
+    "confusion, message",
+    [
+        (np.zeros((60, 3, 3), int), r"shape \(61, C, C\).*Received: shape \(60, 3, 3\)"),
+        (np.zeros((61, 3, 4), int), r"Received: shape \(61, 3, 4\)"),
+        (np.zeros(61, int), r"Received: shape \(61,\)"),
+        (np.zeros((61, 3, 3)), "integers. Received: dtype float64"),
+        (np.full((61, 3, 3), -2), "counts of 0 or more.*Received: counts from -2"),
+        (np.where(np.eye(3, dtype=int), -1, np.ones((61, 3, 3), int)), "counts of 0 or more"),
+    ],
+)
+def test_confusion_matrices_of_other_shapes_or_counts_are_refused(confusion: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(level_result(), test_confusion=confusion)
 
 
 def test_weights_are_read_only_when_asked_for_and_kept(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import h5py
 import numpy as np
 import pytest
 import xarray
+from sklearn.metrics import recall_score
 
 from lth_keras.masks import Mask
 from lth_keras.results import CURVES, SCALARS, DamagedFile, assemble, open_run, write_run
+from lth_keras.results.schema import METRIC_MEANING
 from tests.results.synthetic import BRANCHES, CREATED, SHAPES, dataset, level_result, levels_of
 
 ATTRIBUTES: dict[str, Any] = {
@@ -145,3 +147,47 @@ def test_a_newer_run_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path / "run.h5", dataset().assign_attrs(schema_version=2))
     with pytest.raises(ValueError, match="Expected: schema_version 1. Received: 2"):
         open_run(tmp_path)
+
+
+def test_confusion_matrices_and_what_follows_from_them_come_back(tmp_path: Path) -> None:
+    results = list(levels_of(trials=2, levels=2, evaluations=10, classes=4))
+    write_run(tmp_path / "run.h5", assemble(results, **ATTRIBUTES))
+    run = open_run(tmp_path)
+    assert run.test_confusion.dtype == np.int32
+    assert run.test_confusion.dims == ("trial", "branch", "level", "step", "true", "predicted")
+    for result in results:
+        for branch in run.branch.values if result.level == 0 else [result.branch]:
+            cell = run.sel(trial=result.seed, branch=branch, level=result.level)
+            np.testing.assert_array_equal(cell.test_confusion, result.test_confusion)
+    evaluated = np.isfinite(run.test_accuracy)
+    assert bool(((run.test_confusion >= 0).all(("true", "predicted")) == evaluated).all())
+    for name in METRIC_MEANING:
+        assert run[name].dtype == np.float32 and bool((np.isfinite(run[name]) == evaluated).all())
+    matrix = run.test_confusion.values[0, 0, 1, 5]
+    true, predicted = (np.repeat(index.ravel(), matrix.ravel()) for index in np.indices(matrix.shape))
+    expected = recall_score(true, predicted, average="macro")
+    assert float(run.test_recall_macro[0, 0, 1, 5]) == pytest.approx(expected)
+    with h5py.File(tmp_path / "run.h5") as file:
+        assert file["test_confusion"].compression == "gzip"
+
+
+def test_levels_without_confusion_matrices_stand_beside_those_with(tmp_path: Path) -> None:
+    run = assemble([level_result(0, level=0), level_result(0, level=1, classes=3)], **ATTRIBUTES)
+    assert (run.test_confusion.sel(level=0) == -1).all() and (run.test_confusion.sel(level=1) >= 0).any()
+    assert "test_confusion" not in dataset() and "true" not in dataset().dims
+    with pytest.raises(ValueError, match=r"one number of classes. Received: \[3, 4\]"):
+        assemble([level_result(0, level=0, classes=4), level_result(0, level=1, classes=3)], **ATTRIBUTES)
+
+
+def test_a_run_without_a_validation_split_says_what_its_early_stop_is(tmp_path: Path) -> None:
+    write_run(tmp_path / "run.h5", dataset(trials=1, levels=1, validated=False))
+    run = open_run(tmp_path)
+    for name in ("early_stop_step", "test_accuracy_at_early_stop"):
+        assert run[name].attrs["comment"] == "no validation split: the last step is taken for it"
+        assert "comment" not in dataset()[name].attrs
+
+
+def test_a_run_of_an_earlier_version_is_read() -> None:
+    """Made before there were confusion matrices."""
+    run = open_run(Path(__file__).parents[2] / "results" / "mnist_lenet_fcn")
+    assert run.sizes["trial"] == 5 and "test_confusion" not in run
