@@ -176,6 +176,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         test_every=evaluate_every if config.test_every is None else config.test_every,
         seed=config.seed,
         name="newsgroups_end2end",
+        confusion=True,
         config=identity,
         threads=threads,
     )

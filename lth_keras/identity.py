@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lth_keras.network import SPLITS, part_of
+from lth_keras.splits import SPLITS, part_of
 
 _PARAMETERS = (
     "rates steps epochs batch_size evaluate_every test_every scope rewind min_per_layer seed jit_compile".split()
@@ -28,6 +28,8 @@ def describe(search: Any) -> dict[str, Any]:
     do need a `config` of their own.
     """
     parameters = {name: getattr(search, name) for name in _PARAMETERS if getattr(search, name) is not None}
+    if search.embeddings != "exact":
+        parameters["embeddings"] = search.embeddings
     rates = search.rates
     optimizer = search.optimizer()
     result: dict[str, Any] = _plain(

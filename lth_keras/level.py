@@ -14,7 +14,7 @@ from lth_keras.machine import peak_memory_bytes
 from lth_keras.masking import check_connected
 from lth_keras.masks import Mask
 from lth_keras.network import Network
-from lth_keras.results import LevelResult, RunDirectory
+from lth_keras.results import CURVES, LevelResult, RunDirectory
 from lth_keras.tasks import LevelError, Task
 from lth_keras.tickets import starting_mask, starting_weights
 from lth_keras.training import Curves, NonFiniteLossError
@@ -28,6 +28,7 @@ def train_level(
     initial: Weights,
     steps: int,
     next_mask: Callable[[Mask, Weights], Mask],
+    confusion: bool,
     keep_weights: bool,
     started: float,
     reporter: Any = None,
@@ -41,6 +42,7 @@ def train_level(
         initial: the trial's initial weights.
         steps: optimiser updates.
         next_mask: (mask, final weights) -> the mask of the branch's next level.
+        confusion: whether to keep a confusion matrix of every test.
         keep_weights: whether to store the final weights.
         started: when this level began, by `time.perf_counter`.
         reporter: see `lth_keras.progress.Reporter`.
@@ -55,7 +57,7 @@ def train_level(
     network.rewind(starting_weights(task, initial, network.draw_weights), mask)
     if reporter is not None:
         reporter.started(task, steps)
-    curves, final = _train(network, directory, task, steps, reporter)
+    curves, final = _train(network, directory, task, steps, confusion, reporter)
     result = LevelResult(
         seed=task.seed,
         branch=task.branch,
@@ -63,11 +65,12 @@ def train_level(
         mask=mask,
         next_mask=next_mask(mask, final),
         step=curves.step,
-        curves={name: getattr(curves, name) for name in Curves.__dataclass_fields__ if name != "step"},
+        curves={name: getattr(curves, name) for name in CURVES},
+        test_confusion=curves.test_confusion,
         scalars={
             "density": mask.density,
             "early_stop_step": float(curves.early_stop_step),
-            "test_accuracy_at_early_stop": network.evaluate_best("test")[1],
+            "test_accuracy_at_early_stop": network.test_accuracy_at_early_stop(curves),
             "test_accuracy_final": float(curves.test_accuracy[-1]),
             "seconds": time.perf_counter() - started,
             "peak_memory_bytes": float(peak_memory_bytes()),
@@ -80,7 +83,9 @@ def train_level(
     return result
 
 
-def _train(network: Network, directory: RunDirectory, task: Task, steps: int, reporter: Any) -> tuple[Curves, Weights]:
+def _train(
+    network: Network, directory: RunDirectory, task: Task, steps: int, confusion: bool, reporter: Any
+) -> tuple[Curves, Weights]:
     """Trains the network from the weights as they are; what was measured, and the final weights, all finite.
 
     The weights are the network's own, read when they are accessed: they are final until it trains again.
@@ -90,6 +95,7 @@ def _train(network: Network, directory: RunDirectory, task: Task, steps: int, re
             steps,
             seed=task.seed,
             names=("level", task.level),
+            confusion=confusion,
             progress=None if reporter is None else lambda done, total: reporter.advanced(task, done, total),
         )
     final = network.weights

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import gc
+import warnings
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,13 +13,26 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.lazy import LazyArrays
-from lth_keras.masking import get_mask, mask_model, prunable_weights, seed_states, set_mask, variables, walk
+from lth_keras.masking import (
+    get_mask,
+    large_tables,
+    mask_model,
+    prunable_weights,
+    seed_states,
+    set_mask,
+    using_rows,
+    variables,
+    walk,
+)
 from lth_keras.masks import Mask
 from lth_keras.rewinding import draw_weights, own_array
-from lth_keras.training import BatchOrder, Curves, make_program, train
+from lth_keras.splits import SPLITS, Arrays, check_cadence, check_splits
+from lth_keras.training import BatchOrder, Curves, make_program, make_rowwise_program, skipped, train
 
-Arrays = tuple[np.ndarray, np.ndarray]
-SPLITS = ("train", "validation", "test")
+EMBEDDINGS = ("exact", "lazy", "dense")
+"""How large embedding tables are trained."""
+ROWWISE_EVALUATION_BATCH = 250
+"""Examples per forward pass where tables are trained by rows: those of more examples take gigabytes."""
 
 
 class Network:
@@ -38,10 +53,18 @@ class Network:
         evaluation_batch_size: examples per forward pass of an evaluation.
         jit_compile: whether to compile with XLA. None decides by the model: not where it has convolutions, which XLA
             runs slower than TensorFlow on CPUs.
+        embeddings: how embedding tables of 4 million weights and more are trained that read the model's input.
+            `exact`: a step touches the rows that its batch uses, and makes the updates that a dense optimiser would
+            have made to them since they were last used (Adam, AdamW and SGD; others train densely, with a warning).
+            `lazy`: without those. `dense`: every row at every step. By rows, no copy of the best weights is kept, so
+            `test_every` must be `evaluate_every`, and the steps are compiled by XLA.
+
+    Attributes:
+        tables: the tables that are trained by rows.
 
     Raises:
-        ValueError: where the model has nothing to prune, is not built or has several inputs or outputs, or where the
-            cadences do not fit.
+        ValueError: where the model has nothing to prune, is not built or has several inputs or outputs, where the
+            cadences do not fit, or `embeddings` is unknown.
         TypeError: where `build` or `optimizer` does not make what it should.
     """
 
@@ -56,13 +79,18 @@ class Network:
         test_every: int | None = None,
         evaluation_batch_size: int = 1000,
         jit_compile: bool | None = None,
+        embeddings: str = "exact",
     ) -> None:
+        if embeddings not in EMBEDDINGS:
+            raise ValueError(f"Expected embeddings to be one of {EMBEDDINGS}. Received: {embeddings!r}.")
         self._build = build
         self.test_every = check_cadence(evaluate_every, test_every)
         made = build()
         if not isinstance(made, keras.Model):
             raise TypeError(f"Expected build() to return a keras.Model. Received: {type(made).__name__}.")
         self.model = mask_model(made)
+        del made  # what build() made is in reference cycles; of a large model it is gigabytes
+        gc.collect()
         self._prunable = prunable_weights(self.model)
         if len(self.model.inputs) != 1 or len(self.model.outputs) != 1:
             raise ValueError(
@@ -77,18 +105,45 @@ class Network:
         used = optimizer()
         if not isinstance(used, keras.Optimizer):
             raise TypeError(f"Expected optimizer() to return a keras.Optimizer. Received: {type(used).__name__}.")
-        if jit_compile is None:
-            jit_compile = not any("Conv" in type(layer).__name__ for _, layer in walk(self.model))
-        self._program = make_program(
-            self.model,
-            used,
-            loss,
-            list(self._variables.values()),
-            batch_size=batch_size,
-            evaluate_every=evaluate_every,
-            evaluation_batch_size=evaluation_batch_size,
-            jit_compile=jit_compile,
-        )
+        self.tables = [] if embeddings == "dense" else large_tables(self.model)
+        rule = skipped(used, [table.variable for table in self.tables])
+        if self.tables and rule is None:
+            warnings.warn(
+                f"{len(self.tables)} large embedding tables are trained densely, every row at every step: what "
+                f"{type(used).__name__} with these arguments does to rows that are not used has no closed form here.",
+                stacklevel=2,
+            )
+            self.tables = []
+        shared: dict[str, Any] = {"batch_size": batch_size, "evaluate_every": evaluate_every}
+        if self.tables:
+            if self.test_every != evaluate_every:
+                raise ValueError(
+                    "Expected test_every to be evaluate_every where large embedding tables are trained by rows, since "
+                    f"no copy of the best weights is kept. Received: {test_every} and {evaluate_every}."
+                )
+            self._program = make_rowwise_program(
+                self.model,
+                used,
+                loss,
+                self.tables,
+                using_rows,
+                rule,
+                lazy=embeddings == "lazy",
+                evaluation_batch_size=min(evaluation_batch_size, ROWWISE_EVALUATION_BATCH),
+                **shared,
+            )
+        else:
+            if jit_compile is None:
+                jit_compile = not any("Conv" in type(layer).__name__ for _, layer in walk(self.model))
+            self._program = make_program(
+                self.model,
+                used,
+                loss,
+                list(self._variables.values()),
+                evaluation_batch_size=evaluation_batch_size,
+                jit_compile=jit_compile,
+                **shared,
+            )
         self._splits: dict[str, Arrays] = {}
 
     def load(self, data: Any) -> None:
@@ -96,13 +151,15 @@ class Network:
 
         Args:
             data: train, validation and test, as attributes or keys, each a pair (x, y) of arrays of one length. x
-                has the model's input shape; y is what the loss takes (class indices for sparse losses).
+                has the model's input shape; y is what the loss takes (class indices for sparse losses). The validation
+                split may be empty where an attribute or key `without_validation` is true: then the last step counts as
+                the early stop.
 
         Raises:
-            ValueError: for a missing or empty split, shapes that do not fit the model, labels out of range, or values
-                that are not finite.
+            ValueError: for a missing or empty split, shapes that do not fit the model, labels out of range, values
+                that are not finite, or row numbers that an embedding does not have.
         """
-        splits = {name: check_split(self.model, self.loss, name, part_of(data, name)) for name in SPLITS}
+        splits = check_splits(self.model, self.loss, data)
         if len(splits["train"][0]) < self.batch_size:
             raise ValueError(
                 f"Expected at least one batch of {self.batch_size} training examples. "
@@ -192,6 +249,7 @@ class Network:
         *,
         seed: int,
         names: tuple[str | int, ...] = (),
+        confusion: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Curves:
         """Trains from the weights as they are, with the optimiser as it was after build.
@@ -200,6 +258,7 @@ class Network:
             steps: optimiser updates.
             seed: with `names`, decides data order and dropout.
             names: name the stream, e.g. the level.
+            confusion: whether to count a confusion matrix at every test; labels must be class indices.
             progress: called with (steps done, steps in all) about every half second.
 
         Raises:
@@ -217,6 +276,8 @@ class Network:
             steps=steps,
             test=self._splits["test"],
             test_every=self.test_every,
+            validated=len(self._splits["validation"][0]) > 0,
+            classes=self.model.output_shape[-1] if confusion else None,
             progress=progress,
         )
 
@@ -226,6 +287,16 @@ class Network:
             raise ValueError(f"Expected a loaded split of {SPLITS}. Received: {split!r}.")
         return self._program.evaluate(*self._splits[split])
 
+    def test_accuracy_at_early_stop(self, curves: Curves) -> float:
+        """The accuracy on the test split of the weights of least validation loss in the last training.
+
+        Args:
+            curves: of that training.
+        """
+        if self._program.keeps_best and len(self._splits["validation"][0]):
+            return self.evaluate_best("test")[1]
+        return float(curves.test_accuracy[curves.early_stop])
+
     def evaluate_best(self, split: str = "test") -> tuple[float, float]:
         """As `evaluate`, for the weights of least validation loss in the last training; the model keeps its own."""
         current = dict(self.weights)
@@ -234,75 +305,6 @@ class Network:
             return self.evaluate(split)
         finally:
             self.weights = current
-
-
-def check_cadence(evaluate_every: int, test_every: int | None) -> int:
-    """The cadence of tests: `test_every`, or ten times `evaluate_every` where it is None.
-
-    Raises:
-        ValueError: where `evaluate_every` is not positive or `test_every` is not a multiple of it.
-    """
-    if evaluate_every < 1:
-        raise ValueError(f"Expected evaluate_every to be at least 1 step. Received: {evaluate_every}.")
-    test_every = 10 * evaluate_every if test_every is None else test_every
-    if test_every < 1 or test_every % evaluate_every:
-        raise ValueError(
-            f"Expected test_every to be a multiple of evaluate_every ({evaluate_every} steps). Received: {test_every}."
-        )
-    return test_every
-
-
-def check_split(model: keras.Model, loss: Any, name: str, part: Any) -> Arrays:
-    """The arrays of a split, where they fit the model and the loss.
-
-    Raises:
-        ValueError: naming the split, what was expected and what was received.
-    """
-    x, y = (np.asarray(array) for array in part)
-    expected = model.input_shape[1:]
-    if len(x) == 0 or len(x) != len(y):
-        raise ValueError(f"Split {name!r}: Expected x and y of one length, not empty. Received: {len(x)} and {len(y)}.")
-    if not _fits(x.shape[1:], expected):
-        raise ValueError(f"Split {name!r}: Expected examples of shape {expected}. Received: {x.shape[1:]}.")
-    for what, array in (("x", x), ("y", y)):
-        if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
-            raise ValueError(f"Split {name!r}: Expected {what} to hold numbers. Received: dtype {array.dtype}.")
-        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-            raise ValueError(f"Split {name!r}: Expected finite {what}. Received: NaN or infinity in it.")
-    loss_name = getattr(loss, "name", None) or getattr(loss, "__name__", None) or loss
-    if "sparse_categorical" in str(loss_name):
-        *places, classes = model.output_shape[1:]
-        if not (_fits(y.shape[1:], places) or _fits(y.shape[1:], [*places, 1])):
-            raise ValueError(
-                f"Split {name!r}: Expected one class index per output, labels of shape {(len(y), *places)}. "
-                f"Received: {y.shape}; for one-hot labels use categorical_crossentropy."
-            )
-        if y.min() < 0 or y.max() >= classes:
-            raise ValueError(
-                f"Split {name!r}: Expected labels in 0 ... {classes - 1} (the model has {classes} outputs). "
-                f"Received: labels from {y.min()} to {y.max()}."
-            )
-    return x, y
-
-
-def part_of(data: Any, name: str) -> Any:
-    """The pair (x, y) of a split.
-
-    Raises:
-        ValueError: where the data have no such attribute or key, or it is no pair.
-    """
-    part = data.get(name) if isinstance(data, Mapping) else getattr(data, name, None)
-    if part is None or len(part) != 2:
-        raise ValueError(
-            f"Expected data with {SPLITS}, as keys or attributes, each a pair (x, y). "
-            f"Received: {type(data).__name__} whose {name!r} is {type(part).__name__}."
-        )
-    return part
-
-
-def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
-    """Whether an array's shape is as expected, where None stands for any length."""
-    return len(shape) == len(expected) and all(e in (None, n) for e, n in zip(expected, shape, strict=True))
 
 
 def _owners(model: keras.Model, found: Mapping[str, Any]) -> dict[str, tuple[keras.layers.Layer, Any]]:

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+from lth_keras.branches import DENSE, WINNING_TICKET
 from lth_keras.results import RunDirectory
 from lth_keras.run import Run
 from lth_keras.search import TicketSearch
@@ -109,6 +110,7 @@ class _Pool:
         finished = self._directory.finished()
         while pending or self._busy:
             ready = [task for task in pending if is_ready(task, finished)]
+            ready.sort(key=lambda task: task.branch not in (DENSE, WINNING_TICKET))  # the others wait for these
             for task in ready[: self._size - len(self._busy)]:
                 pending.remove(task)
                 self._start(task)

@@ -17,11 +17,12 @@ from lth_keras.criteria import Criterion, State, criterion
 from lth_keras.identity import describe
 from lth_keras.level import train_level
 from lth_keras.masks import Mask
-from lth_keras.network import Network, check_cadence
+from lth_keras.network import Network
 from lth_keras.pruning import global_count, keep_highest, layer_counts, resolve_rates
 from lth_keras.results import LevelResult, RunDirectory
 from lth_keras.rewinding import check_rewind
 from lth_keras.run import Run
+from lth_keras.splits import check_cadence
 from lth_keras.tasks import Task, pending_tasks
 from lth_keras.tickets import control_mask
 from lth_keras.training import set_threads
@@ -54,6 +55,8 @@ class TicketSearch:
         min_per_layer: weights that every layer keeps at least. 0 lets a layer collapse, with a warning that names it.
         seed: of trial 0; trial i has seed + i.
         jit_compile: whether to compile with XLA; None decides by the model (see `Network`).
+        embeddings: how large embedding tables are trained: `exact`, `lazy` or `dense` (see `Network`).
+        confusion: whether to keep a confusion matrix of every test; labels must be class indices.
         name: names the run's directory.
         config: JSON values that identify the run; by default the parameters above, the model's and the optimiser's
             configuration and a digest of the data.
@@ -90,6 +93,8 @@ class TicketSearch:
     min_per_layer: int = 1
     seed: int = 0
     jit_compile: bool | None = None
+    embeddings: str = "exact"
+    confusion: bool = False
     name: str = "search"
     config: Mapping[str, Any] | None = None
     threads: int | None = None
@@ -192,6 +197,7 @@ class TicketSearch:
             evaluate_every=self.evaluate_every,
             test_every=self.test_every,
             jit_compile=self.jit_compile,
+            embeddings=self.embeddings,
         )
         resolve_rates(self.rates, network.kinds)  # a kind without a rate shows here, not after the first training
         return network
@@ -209,6 +215,7 @@ class TicketSearch:
             initial=initial,
             steps=self._steps(),
             next_mask=lambda mask, final: self._next_mask(directory, task, mask, initial, final),
+            confusion=self.confusion,
             keep_weights=keep_weights == "all" or (keep_weights == "last" and task.level == self.levels),
             started=started,
             reporter=reporter,

@@ -14,8 +14,9 @@ import pytest
 
 from lth_keras.lazy import LazyArrays
 from lth_keras.masks import Mask
-from lth_keras.network import Network, check_cadence
+from lth_keras.network import Network
 from lth_keras.pruning import keep_highest
+from lth_keras.splits import check_cadence
 from tests import tiny
 
 CROSS_ENTROPY = "sparse_categorical_crossentropy"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras import ops
 
 from lth_keras.layers.masked import MaskedLayer
+from lth_keras.layers.rows import convolve_rows, looked_up
 
 
 class MaskedConv(MaskedLayer):
@@ -42,6 +44,27 @@ class MaskedConv1D(MaskedConv, keras.layers.Conv1D):
         >>> layer.kernel_mask.shape
         (4, 300, 3)
     """
+
+    def call(self, inputs: Any) -> Any:
+        """Forward pass with the masked kernel; on the rows themselves where an embedding looked the inputs up."""
+        source = looked_up(inputs)
+        if source is None or not self._slides_plainly:
+            return super().call(inputs)
+        with self.masking():
+            outputs = convolve_rows(source, ops.cast(self.kernel, source.table.dtype))
+        if self.use_bias:
+            outputs = ops.add(outputs, ops.cast(self.bias, outputs.dtype))
+        return outputs if self.activation is None else self.activation(outputs)
+
+    @property
+    def _slides_plainly(self) -> bool:
+        return (self.padding, self.strides, self.dilation_rate, self.groups, self.data_format) == (
+            "valid",
+            (1,),
+            (1,),
+            1,
+            "channels_last",
+        )
 
 
 @keras.saving.register_keras_serializable(package="lth_keras")

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from lth_keras.layers.masked import MaskedLayer
+from lth_keras.layers.rows import look_up
 
 
 @keras.saving.register_keras_serializable(package="lth_keras")
@@ -40,7 +41,8 @@ class MaskedEmbedding(MaskedLayer, keras.layers.Embedding):
 
     def call(self, inputs: Any) -> Any:
         """Looks rows up, then masks them."""
-        return self._masked_rows(inputs, super().call(inputs))
+        found = look_up(self)
+        return self._masked_rows(inputs, super().call(inputs)) if found is None else found
 
     def quantized_call(self, *args: Any, **kwargs: Any) -> Any:
         """Looks quantised rows up, then masks them."""

@@ -6,16 +6,20 @@ from lth_keras.masking.connectivity import check_connected
 from lth_keras.masking.conversion import mask_model, strip_masks
 from lth_keras.masking.places import seed_states, variables, walk
 from lth_keras.masking.prunable import PrunableWeight, get_mask, prunable_weights, set_mask
+from lth_keras.masking.tables import Table, large_tables, using_rows
 
 __all__ = [
     "PrunableWeight",
+    "Table",
     "check_connected",
     "get_mask",
+    "large_tables",
     "mask_model",
     "prunable_weights",
     "seed_states",
     "set_mask",
     "strip_masks",
+    "using_rows",
     "variables",
     "walk",
 ]

@@ -8,11 +8,21 @@ import keras
 
 from lth_keras.training.loop import Curves, NonFiniteLossError, train
 from lth_keras.training.order import BatchOrder
+from lth_keras.training.skipped import skipped
 
 if TYPE_CHECKING:
     from lth_keras.training.program import Program
 
-__all__ = ["BatchOrder", "Curves", "NonFiniteLossError", "make_program", "set_threads", "train"]
+__all__ = [
+    "BatchOrder",
+    "Curves",
+    "NonFiniteLossError",
+    "make_program",
+    "make_rowwise_program",
+    "set_threads",
+    "skipped",
+    "train",
+]
 
 
 def _backend() -> Any:
@@ -31,6 +41,14 @@ def make_program(*args: Any, **kwargs: Any) -> Program:
     """The compiled training program of Keras' active backend; arguments as `TensorFlowProgram`."""
     program: Program = _backend().TensorFlowProgram(*args, **kwargs)
     return program
+
+
+def make_rowwise_program(*args: Any, **kwargs: Any) -> Program:
+    """The program for models with large embedding tables; arguments as `RowwiseTensorFlowProgram`."""
+    _backend()
+    from lth_keras.training.rowwise import RowwiseTensorFlowProgram
+
+    return RowwiseTensorFlowProgram(*args, **kwargs)
 
 
 def set_threads(threads: int) -> None:

@@ -29,6 +29,8 @@ class Program(Protocol):
 
     capacity: int
     """The most steps one call can take."""
+    keeps_best: bool
+    """Whether `best_weights` keeps a copy of them."""
 
     def load(self, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> None:
         """Puts the data on the device."""
@@ -45,6 +47,9 @@ class Program(Protocol):
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         """Mean loss (without regularisation terms) and accuracy of the weights as they are."""
+
+    def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
+        """As `evaluate`, and the outputs, `(n, ...)`."""
 
     def best_weights(self) -> list[np.ndarray]:
         """The weights of least validation loss since the reset, in the order of the `weights` given at construction."""

@@ -42,6 +42,8 @@ class TensorFlowProgram:
         jit_compile: whether to compile with XLA.
     """
 
+    keeps_best = True
+
     def __init__(
         self,
         model: keras.Model,
@@ -69,6 +71,7 @@ class TensorFlowProgram:
         self.capacity = max(1, min(4096, _ORDER_BYTES // (4 * batch_size)))
         self._advance = tf.function(self._steps, autograph=False, jit_compile=jit_compile)
         self._evaluate = tf.function(self._evaluation, autograph=False, jit_compile=jit_compile)
+        self._outputs = tf.function(lambda x: self._model(x, training=False), autograph=False)
 
     def load(self, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> None:
         """Puts the data on the device; see `Program.load`."""
@@ -102,6 +105,12 @@ class TensorFlowProgram:
         """Mean loss and accuracy; see `Program.evaluate`."""
         loss, accuracy = self._evaluate(tf.constant(x), tf.constant(y))
         return float(loss), float(accuracy)
+
+    def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
+        """Mean loss, accuracy and outputs; see `Program.test`."""
+        size = self._evaluation_batch_size
+        outputs = [self._outputs(tf.constant(x[start : start + size])).numpy() for start in range(0, len(x), size)]
+        return *self.evaluate(x, y), np.concatenate(outputs)
 
     def best_weights(self) -> list[np.ndarray]:
         """The weights of least validation loss; see `Program.best_weights`."""

@@ -1,0 +1,104 @@
+"""What training can take: splits whose arrays fit the model and the loss, and cadences of evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from lth_keras.masking import large_tables
+
+Arrays = tuple[np.ndarray, np.ndarray]
+SPLITS = ("train", "validation", "test")
+
+
+def check_cadence(evaluate_every: int, test_every: int | None) -> int:
+    """The cadence of tests: `test_every`, or ten times `evaluate_every` where it is None.
+
+    Raises:
+        ValueError: where `evaluate_every` is not positive or `test_every` is not a multiple of it.
+    """
+    if evaluate_every < 1:
+        raise ValueError(f"Expected evaluate_every to be at least 1 step. Received: {evaluate_every}.")
+    test_every = 10 * evaluate_every if test_every is None else test_every
+    if test_every < 1 or test_every % evaluate_every:
+        raise ValueError(
+            f"Expected test_every to be a multiple of evaluate_every ({evaluate_every} steps). Received: {test_every}."
+        )
+    return test_every
+
+
+def check_splits(model: keras.Model, loss: Any, data: Any) -> dict[str, Arrays]:
+    """The arrays of the splits, where they fit the model and the loss.
+
+    Args:
+        model: built, with one input and one output.
+        loss: as Keras' `compile` takes it.
+        data: see `Network.load`.
+
+    Raises:
+        ValueError: naming the split, what was expected and what was received.
+    """
+    without = data.get("without_validation") if isinstance(data, Mapping) else getattr(data, "without_validation", 0)
+    rows = min((table.variable.shape[0] for table in large_tables(model, at_least=1)), default=None)
+    return {
+        name: _checked(model, loss, name, part_of(data, name), bool(without) and name == "validation", rows)
+        for name in SPLITS
+    }
+
+
+def _checked(model: keras.Model, loss: Any, name: str, part: Any, may_be_empty: bool, rows: int | None) -> Arrays:
+    x, y = (np.asarray(array) for array in part)
+    expected = model.input_shape[1:]
+    if may_be_empty and len(x) == len(y) == 0:
+        return x, y
+    if len(x) == 0 or len(x) != len(y):
+        raise ValueError(f"Split {name!r}: Expected x and y of one length, not empty. Received: {len(x)} and {len(y)}.")
+    if not _fits(x.shape[1:], expected):
+        raise ValueError(f"Split {name!r}: Expected examples of shape {expected}. Received: {x.shape[1:]}.")
+    for what, array in (("x", x), ("y", y)):
+        if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
+            raise ValueError(f"Split {name!r}: Expected {what} to hold numbers. Received: dtype {array.dtype}.")
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise ValueError(f"Split {name!r}: Expected finite {what}. Received: NaN or infinity in it.")
+    if rows is not None and (x.min() < 0 or x.max() >= rows):
+        raise ValueError(
+            f"Split {name!r}: Expected row numbers in 0 ... {rows - 1}, which the model's embedding has. "
+            f"Received: numbers from {x.min()} to {x.max()}."
+        )
+    loss_name = getattr(loss, "name", None) or getattr(loss, "__name__", None) or loss
+    if "sparse_categorical" in str(loss_name):
+        *places, classes = model.output_shape[1:]
+        if not (_fits(y.shape[1:], places) or _fits(y.shape[1:], [*places, 1])):
+            raise ValueError(
+                f"Split {name!r}: Expected one class index per output, labels of shape {(len(y), *places)}. "
+                f"Received: {y.shape}; for one-hot labels use categorical_crossentropy."
+            )
+        if y.min() < 0 or y.max() >= classes:
+            raise ValueError(
+                f"Split {name!r}: Expected labels in 0 ... {classes - 1} (the model has {classes} outputs). "
+                f"Received: labels from {y.min()} to {y.max()}."
+            )
+    return x, y
+
+
+def part_of(data: Any, name: str) -> Any:
+    """The pair (x, y) of a split.
+
+    Raises:
+        ValueError: where the data have no such attribute or key, or it is no pair.
+    """
+    part = data.get(name) if isinstance(data, Mapping) else getattr(data, name, None)
+    if part is None or len(part) != 2:
+        raise ValueError(
+            f"Expected data with {SPLITS}, as keys or attributes, each a pair (x, y). "
+            f"Received: {type(data).__name__} whose {name!r} is {type(part).__name__}."
+        )
+    return part
+
+
+def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
+    """Whether an array's shape is as expected, where None stands for any length."""
+    return len(shape) == len(expected) and all(e in (None, n) for e, n in zip(expected, shape, strict=True))

@@ -1,0 +1,262 @@
+"""The updates that a dense optimiser makes to a row of a table while no batch uses it, in closed form.
+
+Between two uses the gradient of a row is zero, but Adam and momentum go on moving it: momentum's tail is half of a
+row's way. The sums over the skipped steps depend on the row's last step and the present one alone, so a few numbers
+per row replace a pass over the table at every step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+TERMS = 4
+"""Terms of the series in `SkippedAdam`."""
+WORST_REMAINDER = 1e-4
+
+
+class Skipped(Protocol):
+    """How rows move while they are not used, and when they are."""
+
+    slots: int
+    """Arrays of a row's size that the optimiser keeps."""
+    moves_unused: bool
+    """Whether rows that no batch has used yet move too."""
+
+    def coefficients(self, last: np.ndarray, now: int) -> np.ndarray:
+        """What `catch_up` needs of rows last moved at step `last` and wanted after `now`: float32 `(numbers, rows)`."""
+
+    def catch_up(self, ops: Any, row: Any, slots: list[Any], coefficients: list[Any]) -> tuple[Any, list[Any]]:
+        """The row and its slots after the skipped steps; `ops` is `keras.ops`."""
+
+    def scalars(self, step: int) -> np.ndarray:
+        """What `update` needs of a step, counted from 1: float32."""
+
+    def update(self, ops: Any, row: Any, slots: list[Any], gradient: Any, scalars: Any) -> tuple[Any, list[Any]]:
+        """The row and its slots after a step with this gradient, as the Keras optimiser makes it."""
+
+
+class _Decay:
+    """Decoupled weight decay over skipped steps: `w` is multiplied by `1 - weight_decay * rate` at every step."""
+
+    def __init__(self, rates: np.ndarray, weight_decay: float) -> None:
+        self.factors = 1 - weight_decay * rates
+        if self.factors.min() <= 0:
+            raise ValueError(
+                f"Expected weight_decay * learning_rate below 1. Received: {weight_decay} * {rates.max()}."
+            )
+        self.logs = np.concatenate([[0.0], np.cumsum(np.log(self.factors))])
+
+    def between(self, last: np.ndarray, now: int) -> np.ndarray:
+        """The product of the factors of steps `last` + 1 to `now`."""
+        return np.exp(self.logs[now] - self.logs[last])
+
+
+class SkippedAdam:
+    """Adam without a gradient, exact to float32 rounding.
+
+    With m and v from step t, step t + j takes from the weight `c[t+j] beta1^j m / (q^j s + epsilon)`, where
+    `q = sqrt(beta2)`, `s = sqrt(v)` and c is the learning rate with its bias correction (Kingma & Ba, 2015,
+    arXiv:1412.6980, section 2). As `q^j s + epsilon = (s + epsilon) (1 - u d_j)` with `u = s / (s + epsilon)` in [0, 1)
+    and `d_j = 1 - q^j`, the sum over j is `m / (s + epsilon)` times the series of `u^p sum_j c[t+j] beta1^j d_j^p`,
+    p = 0, 1, ...: its sums are numbers of a row, and since d_j is small where beta1^j is not, few terms suffice,
+    whether gradients are above or below epsilon.
+
+    Args:
+        rates: float64 `(steps,)`: the learning rate of every step.
+        beta_1: decay of the first moment.
+        beta_2: decay of the second.
+        epsilon: as Keras' Adam has it.
+        weight_decay: as Keras' optimisers have it; 0 for none.
+
+    Raises:
+        ValueError: for betas whose series does not converge fast enough.
+    """
+
+    slots = 2
+
+    def __init__(
+        self, rates: np.ndarray, *, beta_1: float, beta_2: float, epsilon: float, weight_decay: float = 0.0
+    ) -> None:
+        q = math.sqrt(beta_2)
+        self._check_remainder(beta_1, q)
+        self._beta_1, self._beta_2, self._epsilon, self._q = beta_1, beta_2, epsilon, q
+        step = np.arange(1, len(rates) + 1, dtype=np.float64)
+        self._corrected = rates * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
+        self._decay = _Decay(rates, weight_decay)
+        self.moves_unused = weight_decay > 0
+        # _sums[p, t]: sum over j >= 1, up to the last step, of c[t+j] beta1^j d_j^p, each divided by the weight decay
+        # of steps t+1 to t+j. From d_(j+1) = (1 - q) + q d_j follows each from the next. What a row skips is the
+        # difference of two such sums.
+        self._sums = np.zeros((TERMS, len(rates) + 1))
+        binomials = [[math.comb(p, i) * (1 - q) ** (p - i) * q**i for i in range(p + 1)] for p in range(TERMS)]
+        for t in range(len(rates) - 1, -1, -1):
+            after = self._sums[:, t + 1].copy()
+            after[0] += self._corrected[t]
+            factor = beta_1 / self._decay.factors[t]
+            for p, row in enumerate(binomials):
+                self._sums[p, t] = factor * sum(b * after[i] for i, b in enumerate(row))
+
+    def coefficients(self, last: np.ndarray, now: int) -> np.ndarray:
+        """Decay of the weight, the series' sums, and the decays of m and v."""
+        steps = now - last
+        first, second = self._beta_1**steps, self._beta_2**steps
+        decay = self._decay.between(last, now)
+        q = self._q**steps
+        sums = []
+        for p in range(TERMS):
+            rest = sum(math.comb(p, i) * (1 - q) ** (p - i) * q**i * self._sums[i, now] for i in range(p + 1))
+            sums.append(decay * self._sums[p, last] - first * rest)
+        return np.array([decay, *sums, first, second], np.float32)
+
+    def catch_up(self, ops: Any, row: Any, slots: list[Any], coefficients: list[Any]) -> tuple[Any, list[Any]]:
+        """As `Skipped.catch_up`; slots are m and v."""
+        m, v = slots
+        decay, *sums, first, second = coefficients
+        root = ops.sqrt(v)
+        inverse = 1 / (root + self._epsilon)
+        u = root * inverse
+        series = sums[-1]
+        for term in reversed(sums[:-1]):
+            series = term + u * series
+        return row * decay - m * inverse * series, [m * first, v * second]
+
+    def scalars(self, step: int) -> np.ndarray:
+        """Decay of the weight, and the learning rate with its bias correction."""
+        return np.array([self._decay.factors[step - 1], self._corrected[step - 1]], np.float32)
+
+    def update(self, ops: Any, row: Any, slots: list[Any], gradient: Any, scalars: Any) -> tuple[Any, list[Any]]:
+        """As Keras' Adam."""
+        m, v = slots
+        m = m + (gradient - m) * (1 - self._beta_1)
+        v = v + (gradient * gradient - v) * (1 - self._beta_2)
+        return row * scalars[0] - m * scalars[1] / (ops.sqrt(v) + self._epsilon), [m, v]
+
+    @staticmethod
+    def _check_remainder(beta_1: float, q: float) -> None:
+        j = np.arange(1, 10_000)
+        remainder = np.sum((beta_1 / q) ** j * (1 - q**j) ** TERMS) / np.sum(beta_1**j) if beta_1 > 0 else 0.0
+        if not remainder < WORST_REMAINDER:
+            raise ValueError(
+                f"Expected beta_1 well below the root of beta_2, so that skipped updates can be summed up. "
+                f"Received: beta_1={beta_1}, beta_2={q * q:.6g}, for which the sum is off by up to {remainder:.1g}. "
+                "Train the embeddings densely."
+            )
+
+
+class SkippedMomentum:
+    """SGD without a gradient, exact to float32 rounding: momentum decays geometrically, and moves the weight.
+
+    Args:
+        rates: float64 `(steps,)`: the learning rate of every step.
+        momentum: 0 for none.
+        nesterov: as Keras' SGD has it.
+        weight_decay: as Keras' optimisers have it; 0 for none.
+    """
+
+    def __init__(
+        self, rates: np.ndarray, *, momentum: float, nesterov: bool = False, weight_decay: float = 0.0
+    ) -> None:
+        self.slots = 1 if momentum else 0
+        self._rates, self._momentum, self._nesterov = rates, momentum, nesterov
+        self._decay = _Decay(rates, weight_decay)
+        self.moves_unused = weight_decay > 0
+        # _sums[t]: sum over j >= 1, up to the last step, of momentum^j, each divided by the weight decay of steps t+1
+        # to t+j.
+        self._sums = np.zeros(len(rates) + 1)
+        for t in range(len(rates) - 1, -1, -1):
+            self._sums[t] = momentum / self._decay.factors[t] * (1 + self._sums[t + 1])
+
+    def coefficients(self, last: np.ndarray, now: int) -> np.ndarray:
+        """Decay of the weight, momentum's sum, and its decay."""
+        power = self._momentum ** (now - last)
+        decay = self._decay.between(last, now)
+        moved = decay * self._sums[last] - power * self._sums[now]
+        return np.array([decay, moved * (self._momentum if self._nesterov else 1), power], np.float32)
+
+    def catch_up(self, ops: Any, row: Any, slots: list[Any], coefficients: list[Any]) -> tuple[Any, list[Any]]:
+        """As `Skipped.catch_up`; the slot is the momentum."""
+        decay, moved, power = coefficients
+        if not slots:
+            return row * decay, []
+        return row * decay + slots[0] * moved, [slots[0] * power]
+
+    def scalars(self, step: int) -> np.ndarray:
+        """Decay of the weight, and the learning rate."""
+        return np.array([self._decay.factors[step - 1], self._rates[step - 1]], np.float32)
+
+    def update(self, ops: Any, row: Any, slots: list[Any], gradient: Any, scalars: Any) -> tuple[Any, list[Any]]:
+        """As Keras' SGD."""
+        row = row * scalars[0]
+        if not slots:
+            return row - gradient * scalars[1], []
+        m = slots[0] * self._momentum - gradient * scalars[1]
+        return row + (m * self._momentum - gradient * scalars[1] if self._nesterov else m), [m]
+
+
+class Lazy:
+    """The lazy variant of a rule: rows that no batch uses stand still, as in most frameworks' sparse optimisers.
+
+    Not what the dense optimiser does: a row's way is off by half where it is used now and then.
+    """
+
+    def __init__(self, rule: Skipped) -> None:
+        self.slots, self.moves_unused = rule.slots, False
+        self.catch_up, self.scalars, self.update = rule.catch_up, rule.scalars, rule.update
+        self._rule = rule
+
+    def coefficients(self, last: np.ndarray, now: int) -> np.ndarray:
+        """Those of no step at all."""
+        return self._rule.coefficients(np.full_like(last, now), now)
+
+
+def skipped(optimizer: Any, variables: list[Any]) -> Callable[[int], Skipped] | None:
+    """The rule of a Keras optimiser for rows of these variables.
+
+    Returns:
+        (steps of the training) -> the rule; None for an optimiser whose skipped updates have no closed form here:
+        others than Adam, AdamW and SGD, and their clipping, averaging, AMSGrad and accumulation of gradients.
+    """
+    plain = not (
+        optimizer.clipnorm
+        or optimizer.clipvalue
+        or optimizer.global_clipnorm
+        or optimizer.use_ema
+        or optimizer.loss_scale_factor
+        or optimizer.gradient_accumulation_steps
+        or getattr(optimizer, "amsgrad", False)
+    )
+    name = type(optimizer).__name__
+    if not plain or not type(optimizer).__module__.startswith("keras.") or name not in ("Adam", "AdamW", "SGD"):
+        return None
+    schedule = optimizer._learning_rate
+    scheduled = isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
+    if callable(schedule) and not scheduled:  # a function that is asked at every step
+        return None
+    decayed = {optimizer._use_weight_decay(variable) for variable in variables} if optimizer.weight_decay else {False}
+    if len(decayed) > 1:
+        return None
+    weight_decay = float(optimizer.weight_decay) if decayed == {True} else 0.0
+
+    def rule(steps: int) -> Skipped:
+        if scheduled:
+            rates = np.array([float(schedule(step)) for step in range(steps)])
+        else:
+            rates = np.full(steps, float(optimizer.learning_rate))
+        if name == "SGD":
+            return SkippedMomentum(
+                rates, momentum=optimizer.momentum, nesterov=optimizer.nesterov, weight_decay=weight_decay
+            )
+        return SkippedAdam(
+            rates,
+            beta_1=optimizer.beta_1,
+            beta_2=optimizer.beta_2,
+            epsilon=optimizer.epsilon,
+            weight_decay=weight_decay,
+        )
+
+    return rule
