@@ -228,7 +228,12 @@ def _read_only_bits(key: str, value: npt.ArrayLike, copy: bool) -> BoolArray:
     return bits
 
 
-def _unpacked(key: str, bits: npt.NDArray[np.uint8], shape: Shape) -> BoolArray:
+def check_packed(key: str, bits: npt.NDArray[np.uint8], shape: Shape) -> None:
+    """Checks that `Mask.unpack` takes the packed mask of a weight.
+
+    Raises:
+        ValueError: bits that are not uint8, or more or fewer than the shape needs.
+    """
     size = math.prod(shape)
     if bits.dtype != np.uint8 or bits.shape != (-(-size // 8),) or min(shape, default=0) < 0:
         raise ValueError(
@@ -236,7 +241,11 @@ def _unpacked(key: str, bits: npt.NDArray[np.uint8], shape: Shape) -> BoolArray:
             f"shape {tuple(shape)}. Received: dtype {bits.dtype}, shape {bits.shape}; the file may "
             "be damaged."
         )
-    return np.unpackbits(bits, count=size).view(bool).reshape(shape)
+
+
+def _unpacked(key: str, bits: npt.NDArray[np.uint8], shape: Shape) -> BoolArray:
+    check_packed(key, bits, shape)
+    return np.unpackbits(bits, count=math.prod(shape)).view(bool).reshape(shape)
 
 
 def _ratio(both: int, either: int) -> float:

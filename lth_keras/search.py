@@ -173,7 +173,7 @@ class TicketSearch:
                 f"Received: threads={self.threads}."
             )
         for task in directory.finished():
-            directory.read(*task)
+            directory.verify(*task)
         return directory, [self.seed + i for i in range(trials)], branches
 
     @cached_property

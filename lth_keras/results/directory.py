@@ -7,18 +7,19 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lth_keras.results import atomic, record
-from lth_keras.results.levels import DamagedFile, LevelResult, read_level, write_level
+from lth_keras.results.levels import DamagedFile, LevelResult, read_level, verify_level, write_level
 from lth_keras.results.run import RUN_FILE, assemble, write_run
 from lth_keras.results.schema import DENSE
 
 CONFIG_FILE = "config.json"
 _LEVEL_FILE = re.compile(r"level_(\d+)\.h5")
 _SEED_DIRECTORY = re.compile(r"seed_(-?\d+)")
+_Read = TypeVar("_Read")
 
 
 class RunDirectory:
@@ -132,20 +133,44 @@ class RunDirectory:
             OSError: The file is there but cannot be read.
         """
         path = self.level_path(seed, branch, level)
-        try:
+
+        def read() -> LevelResult:
             result = read_level(path, weights=weights)
-            if self.level_path(result.seed, result.branch, result.level) != path:
-                raise DamagedFile(
-                    f"Expected: seed {seed}, branch {branch!r}, level {level} in {str(path)!r}. "
-                    f"Received: seed {result.seed}, branch {result.branch!r}, level {result.level}."
-                )
+            self._check_place(path, result.seed, result.branch, result.level)
             return result
+
+        return self._undamaged(path, read)
+
+    def verify(self, seed: int, branch: str, level: int) -> bool:
+        """Whether `read` would give the finished level; cheap also where its masks are large.
+
+        A damaged file is renamed, and errors are raised, as by `read`.
+        """
+        path = self.level_path(seed, branch, level)
+
+        def verify() -> bool:
+            self._check_place(path, *verify_level(path))
+            return True
+
+        return self._undamaged(path, verify) or False
+
+    def _check_place(self, path: Path, seed: int, branch: str, level: int) -> None:
+        if self.level_path(seed, branch, level) != path:
+            raise DamagedFile(
+                f"Expected: the seed, branch and level in the name of {str(path)!r}. "
+                f"Received: seed {seed}, branch {branch!r}, level {level}."
+            )
+
+    def _undamaged(self, path: Path, read: Callable[[], _Read]) -> _Read | None:
+        """What `read` returns; None where the file at `path` is absent, or damaged and so set aside."""
+        try:
+            return read()
         except FileNotFoundError:
             return None
         except DamagedFile as error:
             aside = _unused(path.with_name(path.name + ".damaged"))
             os.replace(path, aside)
-            warnings.warn(f"{error} Set aside as {aside.name!r}; the level is trained again.", stacklevel=2)
+            warnings.warn(f"{error} Set aside as {aside.name!r}; the level is trained again.", stacklevel=3)
             return None
 
     def write(self, result: LevelResult) -> None:

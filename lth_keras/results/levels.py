@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lth_keras.masks import Mask, PackedBits
+from lth_keras.masks import Mask, PackedBits, Shape, check_packed
 from lth_keras.results import atomic
 from lth_keras.results.metrics import MISSING
 from lth_keras.results.schema import CONFUSION, CURVES, SCALARS, SCHEMA_VERSION
 
-__all__ = ["CURVES", "SCALARS", "DamagedFile", "LevelResult", "read_level", "write_level"]
+__all__ = ["CURVES", "SCALARS", "DamagedFile", "LevelResult", "read_level", "verify_level", "write_level"]
 
 
 class DamagedFile(OSError):
@@ -59,18 +60,7 @@ class LevelResult:
     test_confusion: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if np.ndim(self.step) != 1 or np.any(np.diff(self.step) <= 0):
-            raise ValueError(f"Expected: `step`, one increasing axis. Received: {self.step!r}")
-        _check_names("curves", self.curves, CURVES)
-        _check_names("scalars", self.scalars, SCALARS)
-        for name, values in self.curves.items():
-            if np.shape(values) != np.shape(self.step):
-                raise ValueError(
-                    f"Expected: curve {name!r} of shape {np.shape(self.step)}, that of `step`. "
-                    f"Received: shape {np.shape(values)}"
-                )
-        if self.test_confusion is not None:
-            _check_confusion(self.test_confusion, len(self.step))
+        _check_measured(self.step, self.curves, self.scalars, self.test_confusion)
         self.next_mask.check_same_weights(self.mask)
 
 
@@ -119,12 +109,46 @@ def read_level(path: str | os.PathLike[str], *, weights: bool = False) -> LevelR
         ValueError: Written by a newer version of lth_keras.
         OSError: Absent or not readable (FileNotFoundError, PermissionError, ...).
     """
+    with _opened(path) as file:
+        kept = None
+        if weights and "weights" in file:
+            kept = {key: dataset[()] for key, dataset in _ordered(file["weights"])}
+        return LevelResult(
+            **_read_measured(file),
+            mask=_read_mask(file["mask"]),
+            next_mask=_read_mask(file["next_mask"]),
+            weights=kept,
+        )
+
+
+def verify_level(path: str | os.PathLike[str]) -> tuple[int, str, int]:
+    """Check that `read_level` would read the file, without unpacking masks: one weight's packed mask is in memory.
+
+    Returns:
+        Seed, branch and level that it is of.
+
+    Raises:
+        As `read_level`.
+    """
+    with _opened(path) as file:
+        measured = _read_measured(file)
+        _check_measured(**{name: measured[name] for name in ("step", "curves", "scalars", "test_confusion")})
+        mask, next_mask = _checked_shapes(file["mask"]), _checked_shapes(file["next_mask"])
+        if not mask or mask != next_mask:
+            raise ValueError(f"masks of {mask} and {next_mask}")
+        return measured["seed"], measured["branch"], measured["level"]
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """The file, to read from within; what goes wrong there is damage to it."""
     with open(path, "rb") as raw:  # a missing file or permission is the system's error, not damage
         try:
             with h5py.File(raw, "r") as file:
                 version = int(file.attrs["schema_version"])
                 if version == SCHEMA_VERSION:
-                    return _read(file, weights)
+                    yield file
+                    return
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise DamagedFile(
                 f"Expected: a level file of lth_keras. Received: {os.fspath(path)!r}, "
@@ -136,23 +160,38 @@ def read_level(path: str | os.PathLike[str], *, weights: bool = False) -> LevelR
     )
 
 
-def _read(file: h5py.File, with_weights: bool) -> LevelResult:
+def _read_measured(file: h5py.File) -> dict[str, Any]:
+    """All of a level but its masks and weights, as `LevelResult` takes it."""
     group = file["curves"]
-    kept = None
-    if with_weights and "weights" in file:
-        kept = {key: dataset[()] for key, dataset in _ordered(file["weights"])}
-    return LevelResult(
-        seed=int(file.attrs["seed"]),
-        branch=str(file.attrs["branch"]),
-        level=int(file.attrs["level"]),
-        mask=_read_mask(file["mask"]),
-        next_mask=_read_mask(file["next_mask"]),
-        step=group["step"][()],
-        curves={name: group[name][()] for name in CURVES},
-        scalars={name: float(file.attrs[name]) for name in SCALARS},
-        weights=kept,
-        test_confusion=group[CONFUSION][()] if CONFUSION in group else None,
-    )
+    return {
+        "seed": int(file.attrs["seed"]),
+        "branch": str(file.attrs["branch"]),
+        "level": int(file.attrs["level"]),
+        "step": group["step"][()],
+        "curves": {name: group[name][()] for name in CURVES},
+        "scalars": {name: float(file.attrs[name]) for name in SCALARS},
+        "test_confusion": group[CONFUSION][()] if CONFUSION in group else None,
+    }
+
+
+def _check_measured(
+    step: np.ndarray,
+    curves: Mapping[str, np.ndarray],
+    scalars: Mapping[str, float],
+    test_confusion: np.ndarray | None,
+) -> None:
+    if np.ndim(step) != 1 or np.any(np.diff(step) <= 0):
+        raise ValueError(f"Expected: `step`, one increasing axis. Received: {step!r}")
+    _check_names("curves", curves, CURVES)
+    _check_names("scalars", scalars, SCALARS)
+    for name, values in curves.items():
+        if np.shape(values) != np.shape(step):
+            raise ValueError(
+                f"Expected: curve {name!r} of shape {np.shape(step)}, that of `step`. "
+                f"Received: shape {np.shape(values)}"
+            )
+    if test_confusion is not None:
+        _check_confusion(test_confusion, len(step))
 
 
 def _write_mask(group: h5py.Group, mask: Mask) -> None:
@@ -163,10 +202,19 @@ def _write_mask(group: h5py.Group, mask: Mask) -> None:
 
 
 def _read_mask(group: h5py.Group) -> Mask:
-    packed = {
-        key: PackedBits(dataset[()], tuple(int(n) for n in dataset.attrs["shape"])) for key, dataset in _ordered(group)
-    }
-    return Mask.unpack(packed)
+    return Mask.unpack({key: PackedBits(dataset[()], _shape(dataset)) for key, dataset in _ordered(group)})
+
+
+def _checked_shapes(group: h5py.Group) -> dict[str, Shape]:
+    """Weight key to shape of a packed mask, all of whose bits could be read."""
+    shapes = {key: _shape(dataset) for key, dataset in _ordered(group)}
+    for key, shape in shapes.items():
+        check_packed(key, group[key][()], shape)
+    return shapes
+
+
+def _shape(dataset: h5py.Dataset) -> Shape:
+    return tuple(int(n) for n in dataset.attrs["shape"])
 
 
 def _write_array(group: h5py.Group, name: str, values: np.ndarray, compression: str | None = None) -> h5py.Dataset:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import xarray
@@ -135,25 +136,34 @@ def test_files_that_are_no_levels_are_not_finished(tmp_path: Path) -> None:
     assert run.finished() == {(0, "winning_ticket", 1)}
 
 
-def test_a_truncated_level_is_set_aside_with_a_notice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("look", [RunDirectory.read, RunDirectory.verify])
+def test_a_truncated_level_is_set_aside_with_a_notice(tmp_path: Path, look: Any) -> None:
     run = opened(tmp_path)
     path = run.level_path(0, "winning_ticket", 2)
     for damage in ("first", "second"):
         run.write(level_result(0, level=2))
         path.write_bytes(path.read_bytes()[:900] + damage.encode())
         with pytest.warns(UserWarning, match="level_02.h5.*Set aside as .*trained again"):
-            assert run.read(0, "winning_ticket", 2) is None
+            assert not look(run, 0, "winning_ticket", 2)
     assert not path.exists() and run.finished() == set()
     aside = sorted(path.parent.glob("*.damaged*"))
     assert [p.read_bytes()[900:] for p in aside] == [b"first", b"second"]
 
 
-def test_a_level_in_the_place_of_another_is_set_aside(tmp_path: Path) -> None:
+def test_a_level_is_verified_where_it_is_whole(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    run.write(level_result(0, level=2))
+    assert run.verify(0, "winning_ticket", 2)
+    assert not run.verify(0, "winning_ticket", 3)
+
+
+@pytest.mark.parametrize("look", [RunDirectory.read, RunDirectory.verify])
+def test_a_level_in_the_place_of_another_is_set_aside(tmp_path: Path, look: Any) -> None:
     run = opened(tmp_path)
     run.write(level_result(0, level=2))
     os.replace(run.level_path(0, "winning_ticket", 2), run.level_path(0, "winning_ticket", 3))
     with pytest.warns(UserWarning, match="Received: seed 0, branch 'winning_ticket', level 2"):
-        assert run.read(0, "winning_ticket", 3) is None
+        assert not look(run, 0, "winning_ticket", 3)
 
 
 def test_a_run_file_has_every_good_level(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from lth_keras.masks import Mask
 from lth_keras.results import CURVES, SCALARS, DamagedFile, LevelResult, atomic, levels
-from lth_keras.results.levels import read_level, write_level
+from lth_keras.results.levels import read_level, verify_level, write_level
 from tests.results.synthetic import level_result
 
 WEIGHTS: dict[str, np.ndarray] = {
@@ -108,8 +109,9 @@ def test_a_truncated_file_is_damaged_at_any_length(tmp_path: Path, share: float)
     write_level(path, level_result())
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(DamagedFile, match="level.h5.*truncated, damaged or foreign"):
-        read_level(path)
+    for look in (read_level, verify_level):
+        with pytest.raises(DamagedFile, match="level.h5.*truncated, damaged or foreign"):
+            look(path)
 
 
 def test_a_changed_byte_never_becomes_another_result(tmp_path: Path) -> None:
@@ -122,8 +124,11 @@ def test_a_changed_byte_never_becomes_another_result(tmp_path: Path) -> None:
         path.write_bytes(content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :])
         try:
             assert_same(result, read_level(path))  # the byte was between the data
+            verify_level(path)
         except DamagedFile:
             noticed += 1
+            with pytest.raises(DamagedFile):
+                verify_level(path)
     assert noticed > 10
 
 
@@ -135,21 +140,61 @@ def test_a_foreign_file_is_damaged(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "incomplete.h5", "r+") as file:
         del file["curves/test_loss"]
     for name in ("text.h5", "other.h5", "incomplete.h5"):
-        with pytest.raises(DamagedFile, match=name):
-            read_level(tmp_path / name)
+        for look in (read_level, verify_level):
+            with pytest.raises(DamagedFile, match=name):
+                look(tmp_path / name)
+
+
+@pytest.mark.parametrize("change", ["no bits", "other bits", "one mask more", "no mask"])
+def test_masks_that_do_not_fit_are_damage(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "level.h5"
+    write_level(path, level_result())
+    with h5py.File(path, "r+") as file:
+        group = file["mask"]
+        keys: list[str] = []
+        group.visititems(lambda key, item: keys.append(key) if isinstance(item, h5py.Dataset) else None)
+        if change == "no bits":
+            group[keys[0]].attrs["shape"] = [1000, 1000]
+        elif change == "other bits":
+            shape, bits = group[keys[0]].attrs["shape"], group[keys[0]][()].astype(np.int16)
+            del group[keys[0]]
+            group[keys[0]] = bits
+            group[keys[0]].attrs.update({"shape": shape, "position": 0})
+        elif change == "one mask more":
+            group.copy(keys[0], group, name="another")
+        else:
+            for key in keys:
+                del group[key], file["next_mask"][key]
+    for look in (read_level, verify_level):
+        with pytest.raises(DamagedFile, match="level.h5"):
+            look(path)
+
+
+def test_verifying_unpacks_no_mask(tmp_path: Path) -> None:
+    mask = Mask.ones({f"table_{i}": (1000, 1000) for i in range(4)})
+    write_level(tmp_path / "level.h5", level_result(seed=3, branch="random_mask", level=2, mask=mask, next_mask=mask))
+    tracemalloc.start()
+    try:
+        assert verify_level(tmp_path / "level.h5") == (3, "random_mask", 2)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * mask.size / 4 / 8  # bytes: of one table's packed bits; unpacked all would be 64 times as many
 
 
 def test_a_missing_file_is_not_damage(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        read_level(tmp_path / "none.h5")
+    for look in (read_level, verify_level):
+        with pytest.raises(FileNotFoundError):
+            look(tmp_path / "none.h5")
 
 
 def test_a_newer_schema_is_not_damage(tmp_path: Path) -> None:
     write_level(tmp_path / "level.h5", level_result())
     with h5py.File(tmp_path / "level.h5", "r+") as file:
         file.attrs["schema_version"] = 99
-    with pytest.raises(ValueError, match="Expected: schema_version 1. Received: 99"):
-        read_level(tmp_path / "level.h5")
+    for look in (read_level, verify_level):
+        with pytest.raises(ValueError, match="Expected: schema_version 1. Received: 99"):
+            look(tmp_path / "level.h5")
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
