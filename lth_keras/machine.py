@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
@@ -26,3 +28,41 @@ def peak_memory_bytes() -> int:
         return int(psutil.Process().memory_info().peak_wset)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def free_memory_bytes(root: str | os.PathLike[str] = "/") -> int:
+    """The memory that this process can still take, in bytes: free on the machine, and within the limits of its cgroups.
+
+    Of a cgroup (a container, a batch job) that has a limit, what is used counts without the files that it could drop.
+
+    Args:
+        root: where `proc` and `sys` are.
+    """
+    return min([psutil.virtual_memory().available, *_left_in_cgroups(Path(root))])
+
+
+def _left_in_cgroups(root: Path) -> Iterator[int]:
+    """What each memory cgroup of this process has left, itself and those around it, where it has a limit."""
+    mount = root / "sys/fs/cgroup"
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # no Linux
+        return
+    for _, controllers, place in (line.split(":", 2) for line in lines):
+        inside = Path(place.lstrip("/"))
+        if not controllers:  # version 2
+            yield from _left(mount, inside, "memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            yield from _left(mount / "memory", inside, *files)
+
+
+def _left(mount: Path, inside: Path, limit: str, used: str, droppable: str) -> Iterator[int]:
+    # In a container the place may be the one outside, which is not there: what is mounted is its own.
+    for folder in (mount / part for part in (inside, *inside.parents)):
+        try:
+            most, now = int((folder / limit).read_text()), int((folder / used).read_text())
+            statistics = dict(line.split(" ", 1) for line in (folder / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):  # no such cgroup, or the limit is "max"
+            continue
+        yield max(0, most - now + int(statistics.get(droppable, 0)))

@@ -149,7 +149,8 @@ class _Pool:
             process, connection = self._idle.pop()
         else:
             connection, theirs = _CONTEXT.Pipe()
-            process = _CONTEXT.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
+            to_come = self._size - len(self._busy)  # those that are busy have their memory
+            process = _CONTEXT.Process(target=_work, args=(theirs, *self._arguments, to_come), daemon=True)
             with _deaf_to_interrupts():
                 process.start()
             theirs.close()
@@ -194,8 +195,13 @@ class _PipeReporter:
         self._send(("finished", scalars))
 
 
-def _work(connection: Connection, make_search: Callable[[], TicketSearch], path: Any, keep_weights: str) -> None:
-    """A worker process: trains the tasks it is sent until the parent closes the connection, or dies."""
+def _work(
+    connection: Connection, make_search: Callable[[], TicketSearch], path: Any, keep_weights: str, processes: int = 1
+) -> None:
+    """A worker process: trains the tasks it is sent until the parent closes the connection, or dies.
+
+    It is the first of `processes` that still need their memory.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -204,7 +210,9 @@ def _work(connection: Connection, make_search: Callable[[], TicketSearch], path:
         while True:
             task = connection.recv()
             try:
-                search = search or make_search()
+                if search is None:
+                    search = make_search()
+                    search.processes = processes
                 search.train_level(
                     RunDirectory.load(path), task, keep_weights=keep_weights, reporter=_PipeReporter(connection)
                 )

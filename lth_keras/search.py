@@ -17,6 +17,7 @@ from lth_keras.criteria import Criterion, State, criterion
 from lth_keras.identity import describe
 from lth_keras.level import train_level
 from lth_keras.masks import Mask
+from lth_keras.memory import checked_build, clear_memory_errors
 from lth_keras.network import Network
 from lth_keras.pruning import global_count, keep_highest, layer_counts, resolve_rates
 from lth_keras.results import LevelResult, RunDirectory
@@ -101,6 +102,8 @@ class TicketSearch:
 
     def __post_init__(self) -> None:
         self._score = criterion(self.criterion)
+        self.processes = 1
+        """Processes that are to train such a model and have not begun to, this one among them."""
         check_rewind(self.rewind)
         self.test_every = check_cadence(self.evaluate_every, self.test_every)
         if self.scope not in SCOPES:
@@ -189,16 +192,17 @@ class TicketSearch:
         """The network that all levels, branches and trials of this process use; built at first use."""
         if self.threads is not None:
             set_threads(self.threads)
-        network = Network(
-            self.build,
-            optimizer=self.optimizer,
-            loss=self.loss,
-            batch_size=self.batch_size,
-            evaluate_every=self.evaluate_every,
-            test_every=self.test_every,
-            jit_compile=self.jit_compile,
-            embeddings=self.embeddings,
-        )
+        with clear_memory_errors("the model and its optimiser"):
+            network = Network(
+                checked_build(self.build, self.optimizer, self.processes),
+                optimizer=self.optimizer,
+                loss=self.loss,
+                batch_size=self.batch_size,
+                evaluate_every=self.evaluate_every,
+                test_every=self.test_every,
+                jit_compile=self.jit_compile,
+                embeddings=self.embeddings,
+            )
         resolve_rates(self.rates, network.kinds)  # a kind without a rate shows here, not after the first training
         return network
 

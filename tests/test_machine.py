@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import psutil
 import pytest
 
-from lth_keras.machine import peak_memory_bytes, usable_cpus
+from lth_keras.machine import free_memory_bytes, peak_memory_bytes, usable_cpus
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes have no affinity on this system")
@@ -31,3 +32,36 @@ def test_without_affinity_all_cpus_count(monkeypatch: pytest.MonkeyPatch, count:
 def test_the_peak_of_memory_is_in_bytes_and_no_less_than_what_is_in_use() -> None:
     in_use = psutil.Process().memory_info().rss
     assert 0.9 * in_use <= peak_memory_bytes() <= psutil.virtual_memory().total
+
+
+def cgroup(folder: Path, names: tuple[str, str, str], limit: str, used: int, files: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / names[0]).write_text(f"{limit}\n")
+    (folder / names[1]).write_text(f"{used}\n")
+    (folder / "memory.stat").write_text(f"cache 7\n{names[2]} {files}\n")
+
+
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+V2 = ("memory.max", "memory.current", "inactive_file")
+
+
+@pytest.mark.parametrize("version, names, folder", [("0:", V2, ""), ("4:memory", V1, "memory")])
+def test_the_tightest_limit_of_the_cgroups_around_the_process_counts(
+    tmp_path: Path, version: str, names: tuple[str, str, str], folder: str
+) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(f"7:cpu:/job\n{version}:/job/step\n")
+    mount = tmp_path / "sys/fs/cgroup" / folder
+    assert free_memory_bytes(tmp_path) > 10**6  # no limit
+    cgroup(mount / "job/step", names, "max" if names is V2 else str(2**63 - 4096), 100, 0)
+    assert free_memory_bytes(tmp_path) > 10**6
+    cgroup(mount / "job", names, "1000", 800, 50)
+    assert free_memory_bytes(tmp_path) == 250
+    cgroup(mount / "other", names, "100", 90, 0)
+    assert free_memory_bytes(tmp_path) == 250
+    cgroup(mount, names, "1000", 2000, 0)
+    assert free_memory_bytes(tmp_path) == 0
+
+
+def test_without_cgroups_what_the_machine_has_free_counts(tmp_path: Path) -> None:
+    assert 0 < free_memory_bytes(tmp_path) <= psutil.virtual_memory().total

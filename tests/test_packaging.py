@@ -40,6 +40,7 @@ ROOMS: dict[str, set[str]] = {
     "branches": COMMON | {"pruning"},
     "identity": COMMON | {"masking", "network"},
     "machine": set(),
+    "memory": {"machine"},
     "tasks": {"branches"},
     "tickets": COMMON | {"branches", "tasks", "results"},
     "run": COMMON | {"branches", "tasks", "tickets", "results", "network"},
@@ -47,7 +48,7 @@ ROOMS: dict[str, set[str]] = {
     "search": COMMON
     | {"branches", "tasks", "tickets", "level", "run"}
     | {"identity", "results", "criteria", "pruning"}
-    | {"network", "training", "rewinding", "masking"},
+    | {"network", "training", "rewinding", "masking", "memory"},
     "runner": COMMON | {"search", "run", "tasks", "results"},
     "plots": COMMON | {"results"},
     "report": COMMON | {"results"},

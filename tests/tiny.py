@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import xarray
 
+from lth_keras import memory
 from lth_keras.identity import describe
 from lth_keras.network import Network
 from lth_keras.run import Run
@@ -85,6 +86,13 @@ def make_described(directory: Path, **changes: Any) -> TicketSearch:
 def make_deadly() -> TicketSearch:
     """A search that kills the worker process that builds its network."""
     return make(build=_die_in_worker, config={"name": "deadly"})
+
+
+def make_poor() -> TicketSearch:
+    """A search whose worker processes find half a gigabyte free."""
+    if multiprocessing.parent_process() is not None:
+        memory.free_memory_bytes = lambda: 500_000_000
+    return make(config={"name": "poor"})
 
 
 def _die_in_worker() -> keras.Model:
