@@ -36,9 +36,10 @@ ROOMS: dict[str, set[str]] = {
     "masking": COMMON | {"layers"},
     "oneshot": COMMON | {"masking", "criteria", "pruning"},
     "export": COMMON | {"masking"},
-    "network": COMMON | {"masking", "rewinding", "training"},
+    "splits": {"masking"},
+    "network": COMMON | {"masking", "rewinding", "training", "splits"},
     "branches": COMMON | {"pruning"},
-    "identity": COMMON | {"masking", "network"},
+    "identity": COMMON | {"masking", "splits"},
     "machine": set(),
     "memory": {"machine"},
     "tasks": {"branches"},
@@ -48,8 +49,8 @@ ROOMS: dict[str, set[str]] = {
     "search": COMMON
     | {"branches", "tasks", "tickets", "level", "run"}
     | {"identity", "results", "criteria", "pruning"}
-    | {"network", "training", "rewinding", "masking", "memory"},
-    "runner": COMMON | {"search", "run", "tasks", "results"},
+    | {"network", "training", "rewinding", "masking", "splits", "memory"},
+    "runner": COMMON | {"search", "run", "tasks", "results", "branches"},
     "plots": COMMON | {"results"},
     "report": COMMON | {"results"},
     "cli": COMMON | {"results", "plots", "report"},
