@@ -14,22 +14,29 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lth_keras.plots.accuracy import accuracy_figure
+from lth_keras.plots.convergence import Reference, convergence_figure
 from lth_keras.plots.curves import chosen_levels, curves_figure
 from lth_keras.plots.document_lengths import document_lengths_figure
 from lth_keras.plots.early_stop import early_stop_figure
+from lth_keras.plots.history import history_figure
+from lth_keras.plots.kinds import density_by_kind_figure
 from lth_keras.plots.style import FIGURE_PARAMETERS, BranchStyle, branch_style, branch_styles
 from lth_keras.results import atomic
 
 __all__ = [
     "FIGURES",
     "BranchStyle",
+    "Reference",
     "accuracy_figure",
     "branch_style",
     "branch_styles",
     "chosen_levels",
+    "convergence_figure",
     "curves_figure",
+    "density_by_kind_figure",
     "document_lengths_figure",
     "early_stop_figure",
+    "history_figure",
     "save_figure",
     "save_figures",
 ]

@@ -17,6 +17,7 @@ from lth_keras.results.statistics import spread
 
 CHOSEN = (1.0, 0.51, 0.21, 0.036)  # densities whose curves the paper's figures 3 and 5 show
 ROWS = {"test_accuracy": "test accuracy (%)", "validation_loss": "validation loss"}
+WITHOUT_VALIDATION = {"test_accuracy": "test accuracy (%)", "train_loss": "training loss"}
 _START = 0.1  # share of the steps that the y axis leaves out, so that the rest can be told apart
 
 
@@ -43,6 +44,8 @@ def chosen_levels(dataset: xarray.Dataset) -> list[int]:
 def curves_figure(dataset: xarray.Dataset, levels: Sequence[int] | None = None) -> Figure:
     """One column per level: mean test accuracy and validation loss over trials, min-max bands.
 
+    Without a validation split it is the training loss.
+
     The dense network's curve stands in every column in grey; a larger marker shows a branch's mean
     early-stop step. The y axes leave out the first steps, where curves fall from a random start.
 
@@ -59,8 +62,9 @@ def curves_figure(dataset: xarray.Dataset, levels: Sequence[int] | None = None) 
         raise ValueError(f"Expected: levels among {dataset.level.values.tolist()}. Received: {unknown or levels}")
     percents = dataset.assign(test_accuracy=100 * dataset.test_accuracy)
     figure = Figure(figsize=(2.0 + 2.6 * len(levels), 5.2), layout="constrained")
-    panels = figure.subplots(len(ROWS), len(levels), sharex=True, sharey="row", squeeze=False)
-    for row, (variable, label) in zip(panels, ROWS.items(), strict=True):
+    rows = ROWS if np.isfinite(dataset.validation_loss.values).any() else WITHOUT_VALIDATION
+    panels = figure.subplots(len(rows), len(levels), sharex=True, sharey="row", squeeze=False)
+    for row, (variable, label) in zip(panels, rows.items(), strict=True):
         for axes, level in zip(row, levels, strict=True):
             _draw(axes, percents, variable, level)
         row[0].set_ylabel(label)

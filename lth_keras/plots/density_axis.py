@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import xarray
@@ -26,15 +27,16 @@ def percent(density: float) -> str:
     return f"{value:.{1 - math.floor(math.log10(value))}f}" if value > 0 else "0"
 
 
-def set_density_axis(axes: Axes, dataset: xarray.Dataset) -> None:
-    """Make the x axis of `axes` that of the densities in `dataset`, a tick per level."""
+def set_density_axis(axes: Axes, dataset: xarray.Dataset, others: Sequence[float] = ()) -> None:
+    """Make the x axis of `axes` that of the densities in `dataset`, a tick per level, wide enough for `others`."""
     densities = np.unique(_densities(dataset))[::-1]
     densities = densities[densities > 0]
     if not densities.size:
         return
     axes.set_xscale("log")
-    room = max((densities[0] / densities[-1]) ** 0.03, 1.03)
-    axes.set_xlim(densities[0] * room, densities[-1] / room)
+    greatest, least = max(densities[0], *others, 0), min(densities[-1], *others, 1)
+    room = max((greatest / least) ** 0.03, 1.03)
+    axes.set_xlim(greatest * room, least / room)
     shown = _spaced(densities)
     axes.xaxis.set_major_locator(FixedLocator([float(d) for d in shown]))
     axes.xaxis.set_major_formatter(FixedFormatter([percent(d) for d in shown]))

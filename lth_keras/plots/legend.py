@@ -10,10 +10,11 @@ from matplotlib.lines import Line2D
 from lth_keras.plots.style import BranchStyle
 
 
-def add_legend(figure: Figure, styles: Iterable[BranchStyle], reference: BranchStyle) -> None:
-    """Branches in their order, then the reference line, in one row above the panels if they fit."""
+def add_legend(figure: Figure, styles: Iterable[BranchStyle], reference: BranchStyle | None) -> None:
+    """Branches in their order, then the reference line, if any, in one row above the panels if they fit."""
     handles = [Line2D([], [], **style.curve()) for style in styles]
-    handles.append(Line2D([], [], **reference.curve(marker="", linewidth=1.0)))
+    if reference is not None:
+        handles.append(Line2D([], [], **reference.curve(marker="", linewidth=1.0)))
     columns = max(2, int(figure.get_figwidth() / 1.55))
     figure.legend(
         handles=handles,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tyro
 
+from datasets.newsgroups import Lengths
 from experiments import command, newsgroups_end2end
 from experiments.newsgroups_end2end import Config, make_search
+from lth_keras.plots import save_figure
 from tests import tiny
 
 
@@ -176,3 +181,40 @@ def test_defaults_are_those_of_the_thesis() -> None:
     assert (config.trials, config.levels, config.epochs, config.steps) == (1, 10, 10, None)
     assert (config.batch_size, config.validation, config.tokens, config.learning_rate) == (60, 1_131, 200, 1e-3)
     assert config.fresh_graphs and config.branches == tiny.ALL
+
+
+def test_a_search_and_its_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A model of 1 column and 28 tokens on made-up documents: every layer and every row of the real one."""
+    generator = np.random.default_rng(0)
+
+    def load(**arguments: Any) -> dict[str, Any]:
+        asked.append(arguments)
+        x, y = generator.integers(0, 61_188, (240, 28), dtype=np.int32), generator.integers(0, 20, 240)
+        return {"train": (x[:120], y[:120]), "validation": (x[120:180], y[120:180]), "test": (x[180:], y[180:])}
+
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr("datasets.newsgroups.load", load)
+    monkeypatch.setattr("datasets.newsgroups.lengths", lambda **_: Lengths(np.arange(50), np.arange(30)))
+    monkeypatch.setattr("lth_keras.search.set_threads", lambda threads: None)  # TensorFlow has run: too late for it
+    config = training(tokens=28, dimension=1, epochs=None, steps=2, levels=1, validation=60, remove_quotes=True)
+    run = make_search(config, 1).run(branches=config.branches, out=tmp_path)
+    assert asked == [
+        {
+            "seed": 0,
+            "validation": 60,
+            "tokens": 28,
+            "remove_footers": False,
+            "remove_quotes": True,
+            "vocabulary": "training",
+        }
+    ]
+    density = run.dataset.weight_density.sel(trial=0, branch="random_mask", level=1).to_pandas()
+    expected = {"a1_embedding/embeddings": 48_950 / 61_188, "a2_conv/kernel": 10 / 12, "b8_conv/kernel": 56 / 66}
+    for key, share in expected.items():
+        assert density[key] == pytest.approx(share, abs=1e-6), key
+    assert len(density) == 33 and run.dataset.step.values.tolist() == [2]
+    assert json.loads(run.dataset.attrs["config"])["provenance"]["vocabulary_source"] == "training"
+    figures = config.figures(run.dataset)
+    assert list(figures) == ["history", "convergence", "density_by_kind", "document_lengths"]
+    for name, draw in figures.items():
+        assert len(save_figure(draw, tmp_path, name)) == 2

@@ -173,3 +173,11 @@ def test_small_and_unfinished_runs_are_drawn_without_a_warning(run: xarray.Datas
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(save_figures(run, tmp_path, ["png"])) == len(FIGURES)
+
+
+def test_without_a_validation_split_curves_show_the_training_loss() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = curves_figure(dataset(trials=2, levels=3, validated=False), levels=[0, 3])
+    assert [axes.get_ylabel() for axes in figure.axes][::2] == ["test accuracy (%)", "training loss"]
+    assert all(axes.get_lines() for axes in figure.axes)

@@ -66,8 +66,8 @@ def level_result(
         "test_accuracy": np.where(np.arange(step.size) % 5 == 0, accuracy, np.nan),
     }
     stop = int(np.argmin(loss)) if validated else len(step) - 1
-    for name in () if validated else ("validation_loss", "validation_accuracy"):
-        curves[name] = np.full(step.size, np.nan)
+    for curve in () if validated else ("validation_loss", "validation_accuracy"):
+        curves[curve] = np.full(step.size, np.nan)
     confusion = None if classes is None else generator.integers(0, 9, (step.size, classes, classes))
     if confusion is not None:
         confusion[np.isnan(curves["test_accuracy"])] = -1
