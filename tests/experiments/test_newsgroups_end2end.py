@@ -183,25 +183,32 @@ def test_defaults_are_those_of_the_thesis() -> None:
     assert config.fresh_graphs and config.branches == tiny.ALL
 
 
-def test_a_search_and_its_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("validation", [60, 0])
+def test_a_search_and_its_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, validation: int) -> None:
     """A model of 1 column and 28 tokens on made-up documents: every layer and every row of the real one."""
     generator = np.random.default_rng(0)
 
     def load(**arguments: Any) -> dict[str, Any]:
         asked.append(arguments)
         x, y = generator.integers(0, 61_188, (240, 28), dtype=np.int32), generator.integers(0, 20, 240)
-        return {"train": (x[:120], y[:120]), "validation": (x[120:180], y[120:180]), "test": (x[180:], y[180:])}
+        held_out = slice(120, 120 + arguments["validation"])
+        return {
+            "train": (x[:120], y[:120]),
+            "validation": (x[held_out], y[held_out]),
+            "test": (x[180:], y[180:]),
+            "without_validation": arguments["validation"] == 0,
+        }
 
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr("datasets.newsgroups.load", load)
     monkeypatch.setattr("datasets.newsgroups.lengths", lambda **_: Lengths(np.arange(50), np.arange(30)))
     monkeypatch.setattr("lth_keras.search.set_threads", lambda threads: None)  # TensorFlow has run: too late for it
-    config = training(tokens=28, dimension=1, epochs=None, steps=2, levels=1, validation=60, remove_quotes=True)
+    config = training(tokens=28, dimension=1, epochs=None, steps=2, levels=1, validation=validation, remove_quotes=True)
     run = make_search(config, 1).run(branches=config.branches, out=tmp_path)
     assert asked == [
         {
             "seed": 0,
-            "validation": 60,
+            "validation": validation,
             "tokens": 28,
             "remove_footers": False,
             "remove_quotes": True,
@@ -214,6 +221,10 @@ def test_a_search_and_its_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         assert density[key] == pytest.approx(share, abs=1e-6), key
     assert len(density) == 33 and run.dataset.step.values.tolist() == [2]
     assert json.loads(run.dataset.attrs["config"])["provenance"]["vocabulary_source"] == "training"
+    assert run.dataset.sizes["true"] == 20
+    assert (run.dataset.test_confusion.sum(("true", "predicted")) == 60).all()
+    np.testing.assert_allclose(run.dataset.test_recall_micro, run.dataset.test_accuracy, rtol=1e-6)
+    assert ("comment" in run.dataset.early_stop_step.attrs) == (validation == 0)
     figures = config.figures(run.dataset)
     assert list(figures) == ["history", "convergence", "density_by_kind", "document_lengths"]
     for name, draw in figures.items():
