@@ -71,6 +71,8 @@ class RowwiseTensorFlowProgram:
             for table in tables
         ]
         self._last = np.zeros(max(table.variable.shape[0] for table in tables), np.int64)
+        self._now = 0
+        self._rule: Skipped | None = None
         self._advance = tf.function(self._step, autograph=False)
         self._forward = tf.function(self._evaluation, autograph=False)
         self._flush = tf.function(self._catch_up_in_place, autograph=False)
@@ -91,7 +93,7 @@ class RowwiseTensorFlowProgram:
         self._last[:] = 0
         self._now = 0
         self._loss_sum = 0.0
-        self._rule: Skipped | None = None
+        self._rule = None
 
     def advance(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
         """Trains on the batches of `order`; see `Program.advance`."""
