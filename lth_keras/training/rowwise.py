@@ -148,7 +148,7 @@ class RowwiseTensorFlowProgram:
 
     def _rows_of(self, x: np.ndarray) -> tuple[np.ndarray, np.int32, np.ndarray]:
         """The rows that examples use, padded with row 0; how many they are; and which stands where in `x`."""
-        rows, index = np.unique(x, return_inverse=True)
+        rows, index = np.unique(x.astype(np.int32), return_inverse=True)  # as Keras' Embedding casts
         multiple = max(ROWS_STEP, 1 << (len(rows).bit_length() - 3))
         padded = np.zeros(-(-len(rows) // multiple) * multiple, np.int32)
         padded[: len(rows)] = rows
