@@ -48,7 +48,7 @@ class MaskedConv1D(MaskedConv, keras.layers.Conv1D):
     def call(self, inputs: Any) -> Any:
         """Forward pass with the masked kernel; on the rows themselves where an embedding looked the inputs up."""
         source = looked_up(inputs)
-        if source is None or not self._slides_plainly:
+        if source is None or not self._slides_plainly or source.index.shape[1] < self.kernel_size[0]:
             return super().call(inputs)
         with self.masking():
             outputs = convolve_rows(source, ops.cast(self.kernel, source.table.dtype))
