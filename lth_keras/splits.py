@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lth_keras.masking import large_tables
+from lth_keras.masking import input_rows
 
 Arrays = tuple[np.ndarray, np.ndarray]
 SPLITS = ("train", "validation", "test")
@@ -42,7 +42,7 @@ def check_splits(model: keras.Model, loss: Any, data: Any) -> dict[str, Arrays]:
         ValueError: naming the split, what was expected and what was received.
     """
     without = data.get("without_validation") if isinstance(data, Mapping) else getattr(data, "without_validation", 0)
-    rows = min((table.variable.shape[0] for table in large_tables(model, at_least=1)), default=None)
+    rows = input_rows(model)
     return {
         name: _checked(model, loss, name, part_of(data, name), bool(without) and name == "validation", rows)
         for name in SPLITS

@@ -6,13 +6,14 @@ from lth_keras.masking.connectivity import check_connected
 from lth_keras.masking.conversion import mask_model, strip_masks
 from lth_keras.masking.places import seed_states, variables, walk
 from lth_keras.masking.prunable import PrunableWeight, get_mask, prunable_weights, set_mask
-from lth_keras.masking.tables import Table, large_tables, using_rows
+from lth_keras.masking.tables import Table, input_rows, large_tables, using_rows
 
 __all__ = [
     "PrunableWeight",
     "Table",
     "check_connected",
     "get_mask",
+    "input_rows",
     "large_tables",
     "mask_model",
     "prunable_weights",

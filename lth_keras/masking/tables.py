@@ -51,10 +51,14 @@ def large_tables(model: keras.Model, at_least: int = LARGE) -> list[Table]:
     return [table for table in tables if table.variable.shape[0] == rows]
 
 
+def input_rows(model: keras.Model) -> int | None:
+    """How many rows the model's input may name: those of the shortest embedding that reads it; None without any."""
+    embeddings = [layer for _, layer in walk(model) if isinstance(layer, keras.layers.Embedding)]
+    return min((layer.input_dim for layer in embeddings if any(_reads_input(model, layer))), default=None)
+
+
 def _is_suitable(model: keras.Model, layer: MaskedEmbedding, at_least: int) -> bool:
     variable = layer.prunable_variable("embeddings")
-    inputs = {id(tensor) for tensor in model.inputs}
-    read = [tensor for node in layer._inbound_nodes for tensor in node.input_tensors]
     return (
         variable.shape[0] * variable.shape[1] >= at_least
         and variable.dtype == "float32"
@@ -64,9 +68,14 @@ def _is_suitable(model: keras.Model, layer: MaskedEmbedding, at_least: int) -> b
         and layer.quantization_mode is None
         and not layer.lora_enabled
         and layer.activity_regularizer is None
-        and len(read) == 1
-        and id(read[0]) in inputs
+        and _reads_input(model, layer) == [True]
     )
+
+
+def _reads_input(model: keras.Model, layer: keras.layers.Layer) -> list[bool]:
+    """For every call of the layer whether it reads the model's input itself."""
+    inputs = {id(tensor) for tensor in model.inputs}
+    return [id(tensor) in inputs for node in layer._inbound_nodes for tensor in node.input_tensors]
 
 
 @contextmanager
