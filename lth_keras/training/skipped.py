@@ -41,13 +41,17 @@ class Skipped(Protocol):
 
 
 class _Decay:
-    """Decoupled weight decay over skipped steps: `w` is multiplied by `1 - weight_decay * rate` at every step."""
+    """Decoupled weight decay over skipped steps: `w` is multiplied by `1 - weight_decay * rate` at every step.
 
-    def __init__(self, rates: np.ndarray, weight_decay: float) -> None:
+    Sums over skipped steps divide momentum's decay by it, and so need the weights to decay more slowly than momentum.
+    """
+
+    def __init__(self, rates: np.ndarray, weight_decay: float, momentum: float) -> None:
         self.factors = 1 - weight_decay * rates
-        if self.factors.min() <= 0:
+        if weight_decay and self.factors.min() <= momentum:
             raise ValueError(
-                f"Expected weight_decay * learning_rate below 1. Received: {weight_decay} * {rates.max()}."
+                f"Expected weight_decay * learning_rate below {1 - momentum:.6g}, so that weights decay more slowly "
+                f"than their momentum. Received: {weight_decay} * {rates.max()}. Train the embeddings densely."
             )
         self.logs = np.concatenate([[0.0], np.cumsum(np.log(self.factors))])
 
@@ -74,7 +78,7 @@ class SkippedAdam:
         weight_decay: as Keras' optimisers have it; 0 for none.
 
     Raises:
-        ValueError: for betas whose series does not converge fast enough.
+        ValueError: for betas whose series does not converge fast enough, or weights that decay faster than momentum.
     """
 
     slots = 2
@@ -87,7 +91,7 @@ class SkippedAdam:
         self._beta_1, self._beta_2, self._epsilon, self._q = beta_1, beta_2, epsilon, q
         step = np.arange(1, len(rates) + 1, dtype=np.float64)
         self._corrected = rates * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
-        self._decay = _Decay(rates, weight_decay)
+        self._decay = _Decay(rates, weight_decay, beta_1)
         self.moves_unused = weight_decay > 0
         # _sums[p, t]: sum over j >= 1, up to the last step, of c[t+j] beta1^j d_j^p, each divided by the weight decay
         # of steps t+1 to t+j. From d_(j+1) = (1 - q) + q d_j follows each from the next. What a row skips is the
@@ -156,6 +160,9 @@ class SkippedMomentum:
         momentum: 0 for none.
         nesterov: as Keras' SGD has it.
         weight_decay: as Keras' optimisers have it; 0 for none.
+
+    Raises:
+        ValueError: where the weights decay faster than momentum.
     """
 
     def __init__(
@@ -163,7 +170,7 @@ class SkippedMomentum:
     ) -> None:
         self.slots = 1 if momentum else 0
         self._rates, self._momentum, self._nesterov = rates, momentum, nesterov
-        self._decay = _Decay(rates, weight_decay)
+        self._decay = _Decay(rates, weight_decay, momentum)
         self.moves_unused = weight_decay > 0
         # _sums[t]: sum over j >= 1, up to the last step, of momentum^j, each divided by the weight decay of steps t+1
         # to t+j.
