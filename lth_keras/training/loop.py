@@ -94,6 +94,23 @@ def train(
         NonFiniteLossError: where the training or validation loss is NaN or infinite.
     """
     program.reset()
+    try:
+        return _train(program, order, steps, test, test_every, validated, classes, progress)
+    except BaseException:  # Ctrl-C too: what is left of a training that does not end must not touch later weights
+        program.reset()
+        raise
+
+
+def _train(
+    program: Program,
+    order: BatchOrder,
+    steps: int,
+    test: tuple[np.ndarray, np.ndarray],
+    test_every: int,
+    validated: bool,
+    classes: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> Curves:
     rows: list[tuple[float, ...]] = []
     matrices: dict[int, np.ndarray] = {}
     done, size = 0, 1
