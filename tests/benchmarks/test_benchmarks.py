@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks import memory, report, training_speed
+from benchmarks import embedding_agreement, embedding_step, memory, report, training_speed
 from benchmarks.contenders import Contender, Turn, take_turns
 from benchmarks.flop import dense_sizes, evaluated_examples, forward_flop, training_flop
 from benchmarks.growth import growth, t_quantile
@@ -192,3 +192,57 @@ def test_the_naive_way_is_sampled_after_every_level():
 def test_settings_that_measure_nothing_are_refused(config, arguments):
     with pytest.raises(ValueError, match="Expected .* Received"):
         config(**arguments)
+
+
+def embedding_turns(monkeypatch, documents: int = 700) -> None:
+    """Random words instead of 20 Newsgroups, few of them."""
+    generator = np.random.default_rng(0)
+    data = generator.integers(50, size=(documents, 200), dtype=np.int32), generator.integers(20, size=documents)
+    for module in (embedding_step, embedding_agreement):
+        monkeypatch.setattr(module, "documents", lambda: ("random words", data))
+
+
+@pytest.mark.slow
+def test_a_turn_of_an_embedding_step_times_the_steps_that_count(monkeypatch):
+    embedding_turns(monkeypatch)
+    rows = embedding_step.rows(4, 2)
+    fit = embedding_step.fit(8, 2, False)
+    assert len(rows.seconds) == 1
+    assert len(fit.seconds) == 2
+    assert min(*rows.seconds, *fit.seconds) > 0
+    assert rows.peak_bytes > 16 * 61_188 * 2 * 4
+
+
+@pytest.mark.slow
+def test_both_ways_of_the_agreement_see_the_same_batches_and_weights(monkeypatch):
+    embedding_turns(monkeypatch)
+    by_keras = embedding_agreement.by_keras(3, 2)
+    by_rows = embedding_agreement.by_rows(3, 2, "exact")
+    np.testing.assert_allclose(by_rows, by_keras, rtol=1e-4)
+
+
+def test_embedding_results_are_written_out():
+    turns = {name: report.summary([0.2, 0.1, 0.4]) for name in (embedding_step.ROWS, embedding_step.FIT)}
+    result = {
+        "data": "words",
+        "settings": {"rounds": 3, "steps": 8, "dimension": 300},
+        "weights": 293_702_400,
+        "seconds_per_step": turns,
+        "peak_bytes": dict.fromkeys(turns, 7_000_000_000),
+        "ratios": [{"of": embedding_step.ROWS, "to": embedding_step.FIT, "asked": 2.5, **report.summary([4.0, 5.0])}],
+        **report.header("embedding_step"),
+    }
+    text = embedding_step.markdown(result)
+    assert "| 0.200 | 0.100 - 0.400 | 7.0 |" in text
+    assert "| 4.50 | 4.00 - 5.00 | 2.5 |" in text
+    losses = {name: [3.0, 2.5] for name in (embedding_agreement.KERAS, embedding_agreement.EXACT)}
+    losses[embedding_agreement.LAZY] = [3.0, 2.6]
+    agreement = {
+        **result,
+        "settings": {"steps": 2, "dimension": 300},
+        "losses": losses,
+        "differences": {embedding_agreement.EXACT: 0.0, embedding_agreement.LAZY: 0.1},
+        "mean_differences": {embedding_agreement.EXACT: 0.0, embedding_agreement.LAZY: 0.05},
+    }
+    assert "| this loop, lazy | 3.0000 | 2.6000 | 0.05 | 0.1 |" in embedding_agreement.markdown(agreement)
+    assert len(embedding_agreement.figure(agreement).axes) == 2
