@@ -57,8 +57,8 @@ class Config(Options):
     evaluate_every: Cadence = None  # type: ignore[assignment]  # wider than in other experiments
     """Steps between evaluations on the validation split, which decide the early-stop step. Default: an epoch."""
     test_every: Cadence = None  # type: ignore[assignment]
-    """Steps between evaluations on the test split, a multiple of --evaluate-every, and its default. They decide
-    nothing."""
+    """Steps between evaluations on the test split: as --evaluate-every, its default, since no copy of the best
+    weights is kept. They decide nothing."""
     fresh_graphs: bool = True
     """Every training in a process of its own that builds its own graph and ends, so that its memory goes back whole.
     The same bits."""
