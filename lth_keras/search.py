@@ -176,7 +176,7 @@ class TicketSearch:
                 f"Received: threads={self.threads}."
             )
         for task in directory.finished():
-            directory.verify(*task)
+            directory.summary(*task)
         return directory, [self.seed + i for i in range(trials)], branches
 
     @cached_property

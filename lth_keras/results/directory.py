@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lth_keras.results import atomic, record
-from lth_keras.results.levels import DamagedFile, LevelResult, read_level, verify_level, write_level
+from lth_keras.results.levels import DamagedFile, LevelResult, LevelSummary, read_level, summarise_level, write_level
 from lth_keras.results.run import RUN_FILE, assemble, write_run
 from lth_keras.results.schema import DENSE
 
@@ -141,18 +141,19 @@ class RunDirectory:
 
         return self._undamaged(path, read)
 
-    def verify(self, seed: int, branch: str, level: int) -> bool:
-        """Whether `read` would give the finished level; cheap also where its masks are large.
+    def summary(self, seed: int, branch: str, level: int) -> LevelSummary | None:
+        """What the finished level measured, where `read` would give it; cheap also where its masks are large.
 
         A damaged file is renamed, and errors are raised, as by `read`.
         """
         path = self.level_path(seed, branch, level)
 
-        def verify() -> bool:
-            self._check_place(path, *verify_level(path))
-            return True
+        def read() -> LevelSummary:
+            summary = summarise_level(path)
+            self._check_place(path, *summary[:3])
+            return summary
 
-        return self._undamaged(path, verify) or False
+        return self._undamaged(path, read)
 
     def _check_place(self, path: Path, seed: int, branch: str, level: int) -> None:
         if self.level_path(seed, branch, level) != path:
@@ -194,7 +195,7 @@ class RunDirectory:
             ValueError: No level is finished.
             OSError: It could not be written; an earlier run.h5 is intact.
         """
-        results = (self.read(*key) for key in sorted(self._levels()))
+        results = (self.summary(*key) for key in sorted(self._levels()))
         dataset = assemble(
             (result for result in results if result is not None),
             experiment=self.experiment,

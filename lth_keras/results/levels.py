@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -18,11 +19,33 @@ from lth_keras.results import atomic
 from lth_keras.results.metrics import MISSING
 from lth_keras.results.schema import CONFUSION, CURVES, SCALARS, SCHEMA_VERSION
 
-__all__ = ["CURVES", "SCALARS", "DamagedFile", "LevelResult", "read_level", "verify_level", "write_level"]
+__all__ = [
+    "CURVES",
+    "SCALARS",
+    "DamagedFile",
+    "LevelResult",
+    "LevelSummary",
+    "read_level",
+    "summarise_level",
+    "write_level",
+]
 
 
 class DamagedFile(OSError):
     """A result file that is truncated, changed, or no result file at all."""
+
+
+class LevelSummary(NamedTuple):
+    """What a level measured: a `LevelResult` without masks and weights, with the share kept of every weight."""
+
+    seed: int
+    branch: str
+    level: int
+    step: np.ndarray
+    curves: Mapping[str, np.ndarray]
+    scalars: Mapping[str, float]
+    test_confusion: np.ndarray | None
+    densities: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +85,11 @@ class LevelResult:
     def __post_init__(self) -> None:
         _check_measured(self.step, self.curves, self.scalars, self.test_confusion)
         self.next_mask.check_same_weights(self.mask)
+
+    def summary(self) -> LevelSummary:
+        """What the level measured."""
+        named = {name: getattr(self, name) for name in LevelSummary._fields if name != "densities"}
+        return LevelSummary(**named, densities=self.mask.densities())
 
 
 def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
@@ -121,11 +149,8 @@ def read_level(path: str | os.PathLike[str], *, weights: bool = False) -> LevelR
         )
 
 
-def verify_level(path: str | os.PathLike[str]) -> tuple[int, str, int]:
-    """Check that `read_level` would read the file, without unpacking masks: one weight's packed mask is in memory.
-
-    Returns:
-        Seed, branch and level that it is of.
+def summarise_level(path: str | os.PathLike[str]) -> LevelSummary:
+    """What a level file measured, where `read_level` would read the file; no mask is unpacked.
 
     Raises:
         As `read_level`.
@@ -133,10 +158,12 @@ def verify_level(path: str | os.PathLike[str]) -> tuple[int, str, int]:
     with _opened(path) as file:
         measured = _read_measured(file)
         _check_measured(**{name: measured[name] for name in ("step", "curves", "scalars", "test_confusion")})
-        mask, next_mask = _checked_shapes(file["mask"]), _checked_shapes(file["next_mask"])
-        if not mask or mask != next_mask:
-            raise ValueError(f"masks of {mask} and {next_mask}")
-        return measured["seed"], measured["branch"], measured["level"]
+        mask, next_mask = _counted(file["mask"]), _counted(file["next_mask"])
+        shapes = [{key: shape for key, (shape, _) in counted.items()} for counted in (mask, next_mask)]
+        if not mask or shapes[0] != shapes[1]:
+            raise ValueError(f"masks of {shapes[0]} and {shapes[1]}")
+        densities = {key: kept / math.prod(shape) for key, (shape, kept) in mask.items()}
+        return LevelSummary(**measured, densities=densities)
 
 
 @contextmanager
@@ -205,12 +232,14 @@ def _read_mask(group: h5py.Group) -> Mask:
     return Mask.unpack({key: PackedBits(dataset[()], _shape(dataset)) for key, dataset in _ordered(group)})
 
 
-def _checked_shapes(group: h5py.Group) -> dict[str, Shape]:
-    """Weight key to shape of a packed mask, all of whose bits could be read."""
-    shapes = {key: _shape(dataset) for key, dataset in _ordered(group)}
-    for key, shape in shapes.items():
-        check_packed(key, group[key][()], shape)
-    return shapes
+def _counted(group: h5py.Group) -> dict[str, tuple[Shape, int]]:
+    """Weight key to the shape of a packed mask, and how many weights it keeps; one weight's is in memory at a time."""
+    counted = {}
+    for key, dataset in _ordered(group):
+        bits, shape = dataset[()], _shape(dataset)
+        check_packed(key, bits, shape)
+        counted[key] = shape, int(np.bitwise_count(bits).sum(dtype=np.int64))
+    return counted
 
 
 def _shape(dataset: h5py.Dataset) -> Shape:

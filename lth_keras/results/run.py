@@ -6,13 +6,13 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray
 
 from lth_keras.results import atomic
-from lth_keras.results.levels import DamagedFile, LevelResult
+from lth_keras.results.levels import DamagedFile, LevelResult, LevelSummary
 from lth_keras.results.metrics import MISSING, precision_recall
 from lth_keras.results.schema import (
     BRANCH_ORDER,
@@ -35,21 +35,8 @@ RUN_FILE = "run.h5"
 _AXES = ("trial", "branch", "level")
 
 
-class _Row(NamedTuple):
-    """What run.h5 takes from a level: everything but masks and weights, so those can be freed."""
-
-    seed: int
-    branch: str
-    level: int
-    step: np.ndarray
-    curves: Mapping[str, np.ndarray]
-    scalars: Mapping[str, float]
-    densities: dict[str, float]
-    confusion: np.ndarray | None
-
-
 def assemble(
-    results: Iterable[LevelResult],
+    results: Iterable[LevelResult | LevelSummary],
     *,
     experiment: str,
     config: Mapping[str, Any],
@@ -77,10 +64,7 @@ def assemble(
     Raises:
         ValueError: No results, or results of different models.
     """
-    rows = [
-        _Row(r.seed, r.branch, r.level, r.step, r.curves, r.scalars, r.mask.densities(), r.test_confusion)
-        for r in results
-    ]
+    rows = [result if isinstance(result, LevelSummary) else result.summary() for result in results]
     if not rows:
         raise ValueError("Expected: at least one finished level. Received: none; train one first")
     weights = list(rows[0].densities)
@@ -111,8 +95,8 @@ def assemble(
             for name in CURVES:
                 curves[name][(*index, places)] = row.curves[name]
             densities[index] = [row.densities[weight] for weight in weights]
-            if row.confusion is not None:
-                confusion[(*index, places)] = row.confusion
+            if row.test_confusion is not None:
+                confusion[(*index, places)] = row.test_confusion
 
     variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {
         name: (_AXES, scalars[name], _attrs(SCALAR_MEANING[name])) for name in SCALARS
@@ -201,14 +185,14 @@ def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
     return dataset
 
 
-def _branches(rows: list[_Row]) -> list[str]:
+def _branches(rows: list[LevelSummary]) -> list[str]:
     found = {row.branch for row in rows if row.level > 0} or {BRANCH_ORDER[0]}
     return [b for b in BRANCH_ORDER if b in found] + sorted(found - {*BRANCH_ORDER, DENSE})
 
 
-def _classes(rows: list[_Row]) -> int:
+def _classes(rows: list[LevelSummary]) -> int:
     """How many classes the confusion matrices have; 0 where there are none."""
-    found = {row.confusion.shape[-1] for row in rows if row.confusion is not None}
+    found = {row.test_confusion.shape[-1] for row in rows if row.test_confusion is not None}
     if len(found) > 1:
         raise ValueError(f"Expected: confusion matrices of one number of classes. Received: {sorted(found)}")
     return found.pop() if found else 0

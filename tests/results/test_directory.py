@@ -136,7 +136,7 @@ def test_files_that_are_no_levels_are_not_finished(tmp_path: Path) -> None:
     assert run.finished() == {(0, "winning_ticket", 1)}
 
 
-@pytest.mark.parametrize("look", [RunDirectory.read, RunDirectory.verify])
+@pytest.mark.parametrize("look", [RunDirectory.read, RunDirectory.summary])
 def test_a_truncated_level_is_set_aside_with_a_notice(tmp_path: Path, look: Any) -> None:
     run = opened(tmp_path)
     path = run.level_path(0, "winning_ticket", 2)
@@ -153,11 +153,11 @@ def test_a_truncated_level_is_set_aside_with_a_notice(tmp_path: Path, look: Any)
 def test_a_level_is_verified_where_it_is_whole(tmp_path: Path) -> None:
     run = opened(tmp_path)
     run.write(level_result(0, level=2))
-    assert run.verify(0, "winning_ticket", 2)
-    assert not run.verify(0, "winning_ticket", 3)
+    assert run.summary(0, "winning_ticket", 2)
+    assert not run.summary(0, "winning_ticket", 3)
 
 
-@pytest.mark.parametrize("look", [RunDirectory.read, RunDirectory.verify])
+@pytest.mark.parametrize("look", [RunDirectory.read, RunDirectory.summary])
 def test_a_level_in_the_place_of_another_is_set_aside(tmp_path: Path, look: Any) -> None:
     run = opened(tmp_path)
     run.write(level_result(0, level=2))

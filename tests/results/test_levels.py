@@ -15,7 +15,7 @@ import pytest
 
 from lth_keras.masks import Mask
 from lth_keras.results import CURVES, SCALARS, DamagedFile, LevelResult, atomic, levels
-from lth_keras.results.levels import read_level, verify_level, write_level
+from lth_keras.results.levels import read_level, summarise_level, write_level
 from tests.results.synthetic import level_result
 
 WEIGHTS: dict[str, np.ndarray] = {
@@ -109,7 +109,7 @@ def test_a_truncated_file_is_damaged_at_any_length(tmp_path: Path, share: float)
     write_level(path, level_result())
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    for look in (read_level, verify_level):
+    for look in (read_level, summarise_level):
         with pytest.raises(DamagedFile, match="level.h5.*truncated, damaged or foreign"):
             look(path)
 
@@ -124,11 +124,11 @@ def test_a_changed_byte_never_becomes_another_result(tmp_path: Path) -> None:
         path.write_bytes(content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :])
         try:
             assert_same(result, read_level(path))  # the byte was between the data
-            verify_level(path)
+            summarise_level(path)
         except DamagedFile:
             noticed += 1
             with pytest.raises(DamagedFile):
-                verify_level(path)
+                summarise_level(path)
     assert noticed > 10
 
 
@@ -140,7 +140,7 @@ def test_a_foreign_file_is_damaged(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "incomplete.h5", "r+") as file:
         del file["curves/test_loss"]
     for name in ("text.h5", "other.h5", "incomplete.h5"):
-        for look in (read_level, verify_level):
+        for look in (read_level, summarise_level):
             with pytest.raises(DamagedFile, match=name):
                 look(tmp_path / name)
 
@@ -165,25 +165,28 @@ def test_masks_that_do_not_fit_are_damage(tmp_path: Path, change: str) -> None:
         else:
             for key in keys:
                 del group[key], file["next_mask"][key]
-    for look in (read_level, verify_level):
+    for look in (read_level, summarise_level):
         with pytest.raises(DamagedFile, match="level.h5"):
             look(path)
 
 
-def test_verifying_unpacks_no_mask(tmp_path: Path) -> None:
-    mask = Mask.ones({f"table_{i}": (1000, 1000) for i in range(4)})
+def test_a_summary_has_the_densities_without_unpacking_a_mask(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    mask = Mask({f"table_{i}": generator.random((999, 1000)) < i / 4 for i in range(1, 5)})
     write_level(tmp_path / "level.h5", level_result(seed=3, branch="random_mask", level=2, mask=mask, next_mask=mask))
     tracemalloc.start()
     try:
-        assert verify_level(tmp_path / "level.h5") == (3, "random_mask", 2)
+        summary = summarise_level(tmp_path / "level.h5")
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+    assert summary[:3] == (3, "random_mask", 2)
+    assert summary.densities == mask.densities()
     assert peak < 3 * mask.size / 4 / 8  # bytes: of one table's packed bits; unpacked all would be 64 times as many
 
 
 def test_a_missing_file_is_not_damage(tmp_path: Path) -> None:
-    for look in (read_level, verify_level):
+    for look in (read_level, summarise_level):
         with pytest.raises(FileNotFoundError):
             look(tmp_path / "none.h5")
 
@@ -192,7 +195,7 @@ def test_a_newer_schema_is_not_damage(tmp_path: Path) -> None:
     write_level(tmp_path / "level.h5", level_result())
     with h5py.File(tmp_path / "level.h5", "r+") as file:
         file.attrs["schema_version"] = 99
-    for look in (read_level, verify_level):
+    for look in (read_level, summarise_level):
         with pytest.raises(ValueError, match="Expected: schema_version 1. Received: 99"):
             look(tmp_path / "level.h5")
 
