@@ -60,6 +60,7 @@ class RowwiseTensorFlowProgram:
         self._model, self._optimizer, self._loss = model, optimizer, loss_function(loss)
         self._tables, self._using_rows = list(tables), using_rows
         self._make_rule = (lambda steps: Lazy(rule(steps))) if lazy else rule
+        self._before = self._make_rule(1)  # as long as no training runs, nothing is skipped
         self._batch_size, self._every = batch_size, evaluate_every
         self._evaluation_batch_size = evaluation_batch_size
         by_row = {id(table.variable) for table in tables}
@@ -67,7 +68,7 @@ class RowwiseTensorFlowProgram:
         optimizer.build(self._trainable)
         self._optimizer_start = [keras.ops.convert_to_numpy(v).copy() for v in optimizer.variables]
         self._slots = [
-            [tf.Variable(tf.zeros(table.variable.shape), trainable=False) for _ in range(rule(1).slots)]
+            [tf.Variable(tf.zeros(table.variable.shape), trainable=False) for _ in range(self._before.slots)]
             for table in tables
         ]
         self._last = np.zeros(max(table.variable.shape[0] for table in tables), np.int64)
@@ -149,13 +150,13 @@ class RowwiseTensorFlowProgram:
     def _rows_of(self, x: np.ndarray) -> tuple[np.ndarray, np.int32, np.ndarray]:
         """The rows that examples use, padded with row 0; how many they are; and which stands where in `x`."""
         rows, index = np.unique(x.astype(np.int32), return_inverse=True)  # as Keras' Embedding casts
-        multiple = max(ROWS_STEP, 1 << (len(rows).bit_length() - 3))
+        multiple = max(ROWS_STEP, 1 << max(0, len(rows).bit_length() - 3))
         padded = np.zeros(-(-len(rows) // multiple) * multiple, np.int32)
         padded[: len(rows)] = rows
         return padded, np.int32(len(rows)), index.reshape(x.shape).astype(np.int32)
 
     def _coefficients(self, rows: np.ndarray, now: int) -> np.ndarray:
-        rule = self._rule or self._make_rule(1)  # before a training nothing is skipped
+        rule = self._rule or self._before
         return rule.coefficients(self._last[rows], now)
 
     def _bring_up_to_date(self) -> None:
@@ -225,7 +226,7 @@ class RowwiseTensorFlowProgram:
     def _catch_up(
         self, values: list[tf.Tensor], slots: list[list[tf.Tensor]], coefficients: tf.Tensor
     ) -> tuple[list[tf.Tensor], list[list[tf.Tensor]]]:
-        rule = self._rule or self._make_rule(1)
+        rule = self._rule or self._before
         numbers = [row[:, None] for row in tf.unstack(coefficients)]
         moved = [rule.catch_up(keras.ops, *part, numbers) for part in zip(values, slots, strict=True)]
         return [value for value, _ in moved], [new for _, new in moved]
