@@ -8,6 +8,7 @@ import multiprocessing
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from lth_keras import runner
 from lth_keras.identity import describe
 from lth_keras.network import Network
 from lth_keras.results import RunDirectory, open_run
-from lth_keras.tasks import LevelError, Task
+from lth_keras.tasks import LevelError, Task, is_ready, pending_tasks
 from tests import tiny
 from tests.tiny import Witness, assert_same_numbers, make
 
@@ -135,3 +136,36 @@ def _raises(error: Exception) -> Any:
         raise error
 
     return train
+
+
+class Recorded(runner._Pool):
+    """Notes what is started; no process is, and each task is finished at once."""
+
+    def __init__(self, directory: Any, workers: int) -> None:
+        super().__init__(make, directory, "none", workers, False)
+        self.started: list[Task] = []
+
+    def _start(self, task: Task) -> None:
+        self.started.append(task)
+        ours, theirs = multiprocessing.Pipe()
+        theirs.send(("finished", {}))
+        self._busy[ours] = (None, task)
+
+    def _rest(self, process: Any, connection: Any) -> None:
+        connection.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_winning_tickets_are_started_before_the_controls_that_wait_for_them(workers: int) -> None:
+    directory: Any = SimpleNamespace(path=None, finished=set)
+    pool = Recorded(directory, workers)
+    branches = ("random_mask", "winning_ticket", "random_reinit")
+    tasks = pending_tasks((), [0, 1], branches, 4)
+    pool.run(list(tasks), None)
+    assert sorted(pool.started) == sorted(tasks)
+    done: set[Any] = set()
+    for i in range(0, len(tasks), workers):  # all that run at a time finish at a time
+        together, left = pool.started[i : i + workers], [task for task in tasks if task not in done]
+        leading = [task for task in left if is_ready(task, done) and task.branch in ("dense", "winning_ticket")]
+        assert set(together) <= set(leading) or set(leading) <= set(together)
+        done |= set(together)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import sklearn.metrics
 import tensorflow as tf
 from keras import layers
 
@@ -10,6 +11,7 @@ from lth_keras import training
 from lth_keras.masking import get_mask, mask_model, prunable_weights, seed_states, set_mask, variables
 from lth_keras.masks import Mask
 from lth_keras.training import BatchOrder, NonFiniteLossError, train
+from lth_keras.training.loop import confusion_matrix
 from lth_keras.training.tensorflow import TensorFlowProgram
 
 BATCH, EVERY = 4, 5
@@ -471,3 +473,50 @@ def test_threads_cannot_change_once_tensorflow_runs():
     training.set_threads(tf.config.threading.get_intra_op_parallelism_threads())
     with pytest.raises(RuntimeError):
         training.set_threads(tf.config.threading.get_intra_op_parallelism_threads() + 1)
+
+
+# What the loop adds
+
+
+@pytest.mark.parametrize("shape", [(17,), (17, 1)])
+def test_confusion_matrices_are_those_of_scikit_learn(shape):
+    model = perceptron()
+    program = make(model)
+    x, y = TEST
+    curves = train(program, order(), steps=12, test=(x, y.reshape(shape)), test_every=2 * EVERY, classes=3)
+    assert list(curves.step) == [5, 10, 12] and curves.test_confusion.dtype == np.int32
+    assert (curves.test_confusion[0] == -1).all() and np.isnan(curves.test_accuracy[0])
+    expected = sklearn.metrics.confusion_matrix(y, model(x).numpy().argmax(axis=1), labels=range(3))
+    np.testing.assert_array_equal(curves.test_confusion[2], expected)
+    for matrix, accuracy in zip(curves.test_confusion[1:], curves.test_accuracy[1:], strict=True):
+        assert matrix.sum() == 17 and np.trace(matrix) / 17 == pytest.approx(accuracy)
+    assert run(program).test_confusion is None
+
+
+def test_classes_that_do_not_occur_have_empty_rows_and_columns():
+    outputs = np.eye(5)[[1, 1, 3, 0]] + np.eye(5)[[2, 1, 3, 4]]  # the first of several
+    matrix = confusion_matrix(np.array([1, 0, 3, 3]), outputs, 5)
+    expected = sklearn.metrics.confusion_matrix([1, 0, 3, 3], [1, 1, 3, 0], labels=range(5))
+    np.testing.assert_array_equal(matrix, expected)
+
+
+def test_without_validation_split_the_last_step_is_the_early_stop():
+    program = make(perceptron(), data=(TRAIN, (VALIDATION[0][:0], VALIDATION[1][:0])))
+    curves = run(program, validated=False)
+    assert np.isnan(curves.validation_loss).all() and np.isnan(curves.validation_accuracy).all()
+    assert curves.early_stop_step == 12 and np.isfinite(curves.test_accuracy[curves.early_stop])
+    with pytest.raises(NonFiniteLossError, match="validation loss is not finite .* at step 5"):
+        run(program)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, NonFiniteLossError])
+def test_a_training_that_does_not_end_is_forgotten(error):
+    program = make(perceptron())
+
+    def interrupt(done, steps):
+        raise error("training", done) if error is NonFiniteLossError else error
+
+    start = [v.numpy().copy() for v in program._optimizer.variables]
+    with pytest.raises(error):
+        run(program, progress=interrupt)
+    assert_same([v.numpy() for v in program._optimizer.variables], start)

@@ -1,0 +1,344 @@
+"""The program that trains tables by rows: as the dense program, whatever it leaves untouched."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from lth_keras.masking import get_mask, large_tables, mask_model, seed_states, set_mask, using_rows, variables
+from lth_keras.training import BatchOrder, NonFiniteLossError, skipped, train
+from lth_keras.training.rowwise import RowwiseTensorFlowProgram
+from lth_keras.training.tensorflow import TensorFlowProgram
+
+HEIGHT, DIMENSION, LENGTH, BATCH, EVERY = 2000, 4, 12, 5, 4
+CROSS_ENTROPY = "sparse_categorical_crossentropy"
+ADAM, ADAMW, SGD = keras.optimizers.Adam, keras.optimizers.AdamW, keras.optimizers.SGD
+OPTIMIZERS = {
+    "adam": lambda: ADAM(0.01),
+    "adamw, schedule": lambda: ADAMW(keras.optimizers.schedules.CosineDecay(0.01, 20), weight_decay=0.1),
+    "nesterov": lambda: SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+}
+
+
+def documents(seed, examples):
+    """Rare rows and frequent ones; the last hundred rows in none."""
+    generator = np.random.default_rng(seed)
+    share = 1 / np.arange(1, HEIGHT - 99)
+    x = generator.choice(HEIGHT - 100, (examples, LENGTH), p=share / share.sum()).astype(np.int32)
+    return x, generator.integers(0, 3, examples)
+
+
+TRAIN, VALIDATION, TEST = documents(1, 40), documents(2, 12), documents(3, 8)
+
+
+def classifier(dropout=0.0):
+    """Two tables, one before a convolution; a third of all weights pruned, and not zero."""
+    keras.utils.set_random_seed(7)
+    x = keras.Input((LENGTH,), dtype="int32")
+    convolved = layers.Conv1D(2, 3)(layers.Embedding(HEIGHT, DIMENSION, "random_normal")(x))
+    looked_up = layers.Dropout(dropout)(layers.Embedding(HEIGHT, DIMENSION, "random_normal")(x))
+    pooled = layers.Concatenate()([layers.GlobalAveragePooling1D()(part) for part in (convolved, looked_up)])
+    model = mask_model(keras.Model(x, layers.Dense(3, "softmax", kernel_regularizer="l2")(pooled)))
+    generator = np.random.default_rng(4)
+    set_mask(model, {key: generator.random(value.shape) < 0.67 for key, value in get_mask(model).items()})
+    return model
+
+
+def by_rows(model, optimizer=OPTIMIZERS["adam"], *, loss=CROSS_ENTROPY, data=(TRAIN, VALIDATION), **changes):
+    tables, made = large_tables(model, at_least=1), optimizer()
+    rule = skipped(made, [table.variable for table in tables])
+    arguments = {"lazy": False, "batch_size": BATCH, "evaluate_every": EVERY, "evaluation_batch_size": 4, **changes}
+    program = RowwiseTensorFlowProgram(model, made, loss, tables, using_rows, rule, **arguments)
+    program.load(*data)
+    return program
+
+
+@pytest.fixture(scope="module")
+def made():
+    """A model and its program, which tests reset, and the weights to start from: one compilation."""
+    model = classifier(dropout=0.5)
+    (state,) = seed_states(model)
+    program, start = by_rows(model), weights(model)
+
+    def begin():
+        assign(model, start)
+        state.assign([5, 0])
+        program.reset()
+        program.load(TRAIN, VALIDATION)
+        return model, program
+
+    return begin
+
+
+def dense(model, optimizer, jit=False):
+    """The dense program, given gradients in one piece.
+
+    The parts that a row's gradient has where a batch repeats it, Keras' Adam would square one by one, before it adds
+    them up.
+    """
+    made = optimizer()
+    apply = made.apply
+    made.apply = lambda gradients, variables: apply([tf.convert_to_tensor(g) for g in gradients], variables)
+    program = TensorFlowProgram(
+        model,
+        made,
+        CROSS_ENTROPY,
+        list(variables(model).values()),
+        batch_size=BATCH,
+        evaluate_every=EVERY,
+        evaluation_batch_size=4,
+        jit_compile=jit,
+    )
+    program.load(TRAIN, VALIDATION)
+    return program
+
+
+def run(program, steps=15, seed=0, **arguments):
+    order = BatchOrder(len(TRAIN[0]), BATCH, np.random.default_rng(seed))
+    return train(program, order, steps=steps, test=TEST, test_every=EVERY, **arguments)
+
+
+def weights(model):
+    return [v.numpy() for v in variables(model).values()]
+
+
+def assign(model, values):
+    for variable, value in zip(variables(model).values(), values, strict=True):
+        variable.assign(value)
+
+
+def curves_of(curves):
+    return np.stack([curves.train_loss, curves.validation_loss, curves.validation_accuracy, curves.test_loss])
+
+
+# As the dense program
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_it_trains_as_the_dense_program(name):
+    """And leaves rows in no document as they are, where weights do not decay."""
+    ours, theirs = classifier(), classifier()
+    start = weights(ours)
+    for one, other in zip(start, weights(theirs), strict=True):
+        np.testing.assert_array_equal(one, other)
+    curves, expected = run(by_rows(ours, OPTIMIZERS[name])), run(dense(theirs, OPTIMIZERS[name]))
+    np.testing.assert_array_equal(curves.step, expected.step)
+    np.testing.assert_allclose(curves_of(curves), curves_of(expected), rtol=1e-4)
+    for before, one, other in zip(start, weights(ours), weights(theirs), strict=True):
+        assert np.linalg.norm(one - other) <= 1e-3 * np.linalg.norm(other - before)
+    unused = np.setdiff1d(np.arange(HEIGHT), TRAIN[0])
+    assert len(unused) > 100 and unused[0] < HEIGHT - 100
+    for before, one in zip(start[:2], (table.variable.numpy() for table in large_tables(ours, 1)), strict=True):
+        assert np.array_equal(before[unused], one[unused]) == (name == "adam")
+
+
+def test_dropout_is_that_of_the_dense_program_under_xla(made):
+    model, program = made()
+    twin = classifier(dropout=0.5)
+    (state,) = seed_states(twin)
+    state.assign([5, 0])
+    curves, expected = run(program, 4), run(dense(twin, OPTIMIZERS["adam"], jit=True), 4)
+    np.testing.assert_allclose(curves_of(curves), curves_of(expected), rtol=1e-4)
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(curves.train_loss, run(program, 4).train_loss, rtol=1e-4)
+
+
+def test_the_lazy_variant_is_another(made):
+    model, program = made()
+    start = weights(model)[0]
+    lazy = classifier(dropout=0.5)
+    seed_states(lazy)[0].assign([5, 0])
+    run(program)
+    run(by_rows(lazy, lazy=True))
+    one, other = weights(lazy)[0], weights(model)[0]
+    assert np.linalg.norm(one - other) > 0.1 * np.linalg.norm(other - start)
+
+
+def linear():
+    """Its loss is the sum of the outputs times the labels: gradients do not depend on the weights."""
+    keras.utils.set_random_seed(7)
+    model = keras.Sequential([keras.Input((LENGTH,), dtype="int32"), layers.Embedding(300, 3), layers.Flatten()])
+    return mask_model(model)
+
+
+@pytest.mark.parametrize("name", ["adam", "momentum"])
+def test_it_agrees_with_keras_after_many_steps(name):
+    make = {"adam": lambda: ADAM(1e-3), "momentum": lambda: SGD(0.5, momentum=0.9)}[name]
+    generator, share = np.random.default_rng(0), 1 / np.arange(1, 301)
+    x = generator.choice(300, (2500, LENGTH), p=share / share.sum()).astype(np.int32)
+    factors = (1e-2 * generator.normal(size=(2500, LENGTH * 3))).astype(np.float32)
+
+    def loss(y, outputs):
+        return keras.ops.sum(y * outputs, axis=-1)
+
+    model = linear()
+    (table,) = weights(model)
+    program = by_rows(model, make, loss=loss, data=((x, factors), (x[:4], factors[:4])), evaluate_every=500)
+    program.reset()
+    program.advance(np.arange(2500).reshape(500, BATCH), 0, 500)
+    variable, optimizer = keras.Variable(table), make()
+    optimizer.build([variable])
+    apply = tf.function(lambda gradient: optimizer.apply([gradient], [variable]))
+    for batch in np.arange(2500).reshape(500, BATCH):
+        gradient = np.zeros_like(table)
+        np.add.at(gradient, x[batch].ravel(), factors[batch].reshape(-1, 3) / BATCH)
+        apply(gradient)
+    end = variable.numpy()
+    assert np.linalg.norm(weights(model)[0] - end) <= 1e-4 * np.linalg.norm(end - table)
+
+
+# What it touches
+
+
+def test_pruned_weights_stay_where_they_are(made):
+    model, program = made()
+    before = [(table, table.variable.numpy()) for table in large_tables(model, 1)]
+    run(program)
+    for table, old in before:
+        pruned = ~table.mask.numpy()
+        np.testing.assert_array_equal(table.variable.numpy()[pruned], old[pruned])
+        assert pruned.any()
+
+
+def test_evaluations_see_rows_up_to_date_and_write_nothing():
+    model, twin = classifier(), classifier()
+    program, other = by_rows(model), dense(twin, OPTIMIZERS["adam"])
+    odd = documents(4, 7)  # a full batch of the evaluation and one of what remains
+    before = program.evaluate(*TEST)  # before any training, too
+    np.testing.assert_allclose(before, other.evaluate(*TEST), rtol=1e-5)
+    batches = BatchOrder(len(TRAIN[0]), BATCH, np.random.default_rng(0)).take(7)
+    for one in (program, other):
+        one.reset()
+        one.advance(batches, 0, 20)
+    (table, *_), (other_table, *_) = weights(model), weights(twin)
+    assert np.abs(table - other_table).max() > 1e-3, "no row is behind: it shows nothing"
+    for data in (TRAIN, odd):
+        loss, accuracy, outputs = program.test(*data)
+        assert (loss, accuracy) == program.evaluate(*data)
+        np.testing.assert_allclose((loss, accuracy), other.evaluate(*data), rtol=1e-4)
+        np.testing.assert_allclose(outputs, twin(data[0]), rtol=1e-3, atol=1e-6)
+    np.testing.assert_array_equal(weights(model)[0], table)
+
+
+def test_after_training_all_rows_are_up_to_date(made):
+    model, program = made()
+    curves = run(program)
+    loss = keras.ops.mean(keras.losses.sparse_categorical_crossentropy(TEST[1], model(TEST[0])))
+    np.testing.assert_allclose(float(loss), curves.test_loss[-1], rtol=1e-5)
+    values = weights(model)
+    assign(model, [value + 1 for value in values])
+    assign(model, values)  # what was assigned since is what is evaluated
+    np.testing.assert_allclose(program.evaluate(*TEST)[0], curves.test_loss[-1], rtol=1e-6)
+
+
+# One training after the other
+
+
+def test_a_training_gives_the_same_bits_whatever_ran_before(made):
+    results = []
+    for seed, steps in ((0, 15), (0, 15), (1, 6), (0, 15), (2, 15)):
+        model, program = made()
+        results.append((curves_of(run(program, steps, seed)), *weights(model)))
+    for again in (results[1], results[3]):
+        for one, other in zip(results[0], again, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(results[0][1], results[4][1])
+
+
+def test_how_steps_are_cut_into_calls_changes_no_bit(made):
+    results = []
+    for sizes in ((15,), (1, 6, 8), (1,) * 15):
+        model, program = made()
+        order, done, losses = BatchOrder(len(TRAIN[0]), BATCH, np.random.default_rng(0)), 0, []
+        for size in sizes:
+            evaluations, _ = program.advance(order.take(size), done, 15)
+            losses += list(zip(*evaluations, strict=True))
+            done += size
+        results.append((np.array(losses), *weights(model)))
+        assert [step for step, *_ in losses] == [4, 8, 12, 15]
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_what_is_left_of_a_training_that_does_not_end_touches_no_later_weights(made):
+    model, program = made()
+    expected, start = program.evaluate(*TEST), weights(model)
+
+    def interrupt(done, steps):
+        if done > 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(program, 40, progress=interrupt)
+    assert program.evaluate(*TEST) != expected
+    assign(model, start)
+    assert program.evaluate(*TEST) == expected
+
+
+# Batches of all sizes
+
+
+def test_batches_of_few_and_of_many_rows_train_alike():
+    """Rows are padded to a multiple of 512: one row, more than that, and the most that fit."""
+    generator = np.random.default_rng(0)
+    x = np.concatenate(
+        [np.full((BATCH, 256), 1999), *(generator.integers(0, high, (BATCH, 256)) for high in (3, 900, 2000))]
+    ).astype(np.int32)
+    y = generator.integers(0, 3, len(x))
+    ends = []
+    for make in (by_rows, None):
+        keras.utils.set_random_seed(0)
+        layer_list = [layers.Embedding(HEIGHT, 2), layers.GlobalAveragePooling1D(), layers.Dense(3, "softmax")]
+        model = mask_model(keras.Sequential([keras.Input((256,), dtype="int32"), *layer_list]))
+        program = by_rows(model, OPTIMIZERS["nesterov"]) if make else dense(model, OPTIMIZERS["nesterov"])
+        program.load((x, y), (x[:3], y[:3]))
+        program.reset()
+        program.advance(np.arange(len(x)).reshape(-1, BATCH), 0, 4)
+        ends.append(weights(model))
+    assert [len(np.unique(part)) for part in np.split(x, 4)][:2] == [1, 3]
+    assert len(np.unique(x[10:15])) > 512 and len(np.unique(x[15:])) > 512
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-7)
+
+
+def test_row_numbers_that_are_not_integers_are_cut_off_as_in_keras(made):
+    _, program = made()
+    x = TEST[0] + np.linspace(0, 0.9, LENGTH)
+    assert program.evaluate(x, TEST[1]) == program.evaluate(*TEST)
+
+
+# What cannot be trained
+
+
+def test_a_loss_that_is_not_finite_names_its_step():
+    bad = 6
+    batch = BatchOrder(len(TRAIN[0]), BATCH, np.random.default_rng(0)).take(bad)[-1]
+    y = np.zeros(len(TRAIN[0]), np.float32)
+    y[batch[0]] = np.nan
+
+    def loss(y, outputs):
+        return keras.ops.sum(outputs, axis=-1) + keras.ops.cast(y, "float32")
+
+    program = by_rows(classifier(), loss=loss, data=((TRAIN[0], y), (TEST[0], np.zeros(8, np.float32))))
+    with pytest.raises(NonFiniteLossError, match=f"training loss is not finite .* at step {bad}") as raised:
+        run(program, 8)
+    assert raised.value.step == bad
+
+
+def test_no_best_weights_are_kept(made):
+    _, program = made()
+    assert not program.keeps_best
+    with pytest.raises(RuntimeError, match="With large tables they are not kept"):
+        program.best_weights()
+
+
+def test_nothing_to_evaluate_is_nan(made):
+    _, program = made()
+    program.load(TRAIN, (TRAIN[0][:0], TRAIN[1][:0]))
+    curves = run(program, 6, validated=False)
+    assert np.isnan(curves.validation_loss).all() and np.isnan(curves.validation_accuracy).all()
+    assert np.isfinite(curves.test_loss).all()
+    assert curves.early_stop_step == 6
+    assert program.test(*program._validation)[2].shape == (0, 3)
