@@ -65,7 +65,7 @@ class TensorFlowProgram:
         self._evaluation_batch_size = evaluation_batch_size
         self._trainable = model.trainable_variables
         optimizer.build(self._trainable)
-        self._optimizer_start = [keras.ops.convert_to_numpy(v).copy() for v in optimizer.variables]
+        self._optimizer_start = [_start(v) for v in optimizer.variables]
         self._best = [tf.Variable(v.value, trainable=False) for v in self._weights]
         # A call's batch order has a fixed shape, so that there is one compilation; unused rows are not looked at.
         self.capacity = max(1, min(4096, _ORDER_BYTES // (4 * batch_size)))
@@ -81,7 +81,7 @@ class TensorFlowProgram:
     def reset(self) -> None:
         """Puts the optimiser back to its start; see `Program.reset`."""
         for variable, value in zip(self._optimizer.variables, self._optimizer_start, strict=True):
-            variable.assign(value)
+            variable.assign(keras.ops.zeros_like(variable) if value is None else value)
         self._best_loss = tf.constant(np.inf, tf.float32)
         self._loss_sum = tf.constant(0.0, tf.float32)
 
@@ -173,7 +173,13 @@ class TensorFlowProgram:
             loss = self._loss(y, self._model(x, training=True))
             terms = [tf.cast(term, tf.float32) for term in (loss, *self._model.losses)]  # mixed precision mixes types
             objective = self._optimizer.scale_loss(tf.add_n(terms))
-        self._optimizer.apply(tape.gradient(objective, self._trainable), self._trainable)
+        # An embedding's gradient comes in parts, one per use of a row. Keras' Adam would square them before they are
+        # added up, which no other optimiser's Adam does.
+        gradients = [
+            tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+            for gradient in tape.gradient(objective, self._trainable)
+        ]
+        self._optimizer.apply(gradients, self._trainable)
         return tf.cast(loss, tf.float32)
 
     def _keep_best(self) -> tf.Tensor:
@@ -209,3 +215,9 @@ class TensorFlowProgram:
             rest_loss, rest_correct = sums(full * size, examples % size)
             loss, correct = loss + rest_loss, correct + rest_correct
         return loss / examples, correct / examples
+
+
+def _start(variable: Any) -> np.ndarray | None:
+    """An optimiser's variable after build; None where it is zero, as slots are, which can be as large as the model."""
+    value = keras.ops.convert_to_numpy(variable)
+    return value.copy() if value.any() else None

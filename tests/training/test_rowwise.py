@@ -72,17 +72,10 @@ def made():
 
 
 def dense(model, optimizer, jit=False):
-    """The dense program, given gradients in one piece.
-
-    The parts that a row's gradient has where a batch repeats it, Keras' Adam would square one by one, before it adds
-    them up.
-    """
-    made = optimizer()
-    apply = made.apply
-    made.apply = lambda gradients, variables: apply([tf.convert_to_tensor(g) for g in gradients], variables)
+    """The dense program: every row at every step."""
     program = TensorFlowProgram(
         model,
-        made,
+        optimizer(),
         CROSS_ENTROPY,
         list(variables(model).values()),
         batch_size=BATCH,
