@@ -29,7 +29,18 @@ if TYPE_CHECKING:
 
 BranchName = Literal["winning_ticket", "random_reinit", "random_mask"]
 
-NOT_HASHED = ("trials", "levels", "branches", "out", "workers", "threads", "fresh_graphs", "keep_weights", "describe")
+NOT_HASHED = (
+    "trials",
+    "levels",
+    "branches",
+    "control_levels",
+    "out",
+    "workers",
+    "threads",
+    "fresh_graphs",
+    "keep_weights",
+    "describe",
+)
 """What changes no number of a level: asking for more extends a run, and these do not name its directory."""
 
 Length = Annotated[
@@ -57,6 +68,8 @@ class Options:
     branches: tuple[BranchName, ...] = ("winning_ticket", "random_reinit", "random_mask")
     """What to train at every level: the winning ticket, and the controls with its mask on freshly drawn weights
     (random_reinit) or with as many weights at random positions (random_mask)."""
+    control_levels: tuple[int, ...] | None = None
+    """Levels at which to train the controls. Default: all. More extend the run."""
     criterion: Literal["magnitude", "initial_magnitude", "random"] = "magnitude"
     """What decides which weights are pruned: the size of the trained weight (magnitude), of the initial weight
     (initial_magnitude, what the thesis' code did), or chance (random)."""
@@ -172,9 +185,12 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     if threads is None:
         threads = recorded or max(1, usable_cpus() // config.workers)
     make = functools.partial(make_search, config, threads)
-    directory, seeds, branches = make().prepare(config.trials, config.branches, config.out, config.keep_weights)
-    pending = pending_tasks(directory.finished(), seeds, branches, config.levels)
-    total = config.trials * (1 + config.levels * len(branches))
+    search = make()
+    directory, seeds, branches = search.prepare(
+        config.trials, config.branches, config.out, config.keep_weights, config.control_levels
+    )
+    asked = (seeds, branches, config.levels, config.control_levels)
+    pending, total = pending_tasks(directory.finished(), *asked), len(pending_tasks((), *asked))
     _say(
         console,
         f"{experiment}: {len(pending)} of {total} trainings to do, {config.length} each, {config.workers} at a "
@@ -187,6 +203,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
             branches=config.branches,
             out=config.out,
             keep_weights=config.keep_weights,
+            control_levels=config.control_levels,
             workers=config.workers,
             fresh_graphs=config.fresh_graphs,
             reporter=reporter,

@@ -49,7 +49,7 @@ class Network:
         batch_size: examples per step.
         evaluate_every: steps between evaluations on the validation split.
         test_every: steps between evaluations on the test split, a multiple of `evaluate_every`; ten times it by
-            default. Test data decides nothing.
+            default, or as often where large tables are trained by rows. Test data decides nothing.
         evaluation_batch_size: examples per forward pass of an evaluation.
         jit_compile: whether to compile with XLA. None decides by the model: not where it has convolutions, which XLA
             runs slower than TensorFlow on CPUs.
@@ -116,6 +116,7 @@ class Network:
             self.tables = []
         shared: dict[str, Any] = {"batch_size": batch_size, "evaluate_every": evaluate_every}
         if self.tables:
+            self.test_every = evaluate_every if test_every is None else self.test_every
             if self.test_every != evaluate_every:
                 raise ValueError(
                     "Expected test_every to be evaluate_every where large embedding tables are trained by rows, since "

@@ -33,6 +33,7 @@ def run(
     branches: Sequence[str] = ("winning_ticket",),
     out: str | os.PathLike[str] = "runs",
     keep_weights: str = "none",
+    control_levels: Sequence[int] | None = None,
     workers: int = 1,
     fresh_graphs: bool = False,
     reporter: Any = None,
@@ -49,6 +50,7 @@ def run(
         branches: what to train at each level.
         out: directory for runs.
         keep_weights: `none`, `last` or `all`.
+        control_levels: as `TicketSearch.run`.
         workers: trainings at a time.
         fresh_graphs: every level in a worker process of its own that ends, so that its memory goes back whole; the
             same bits, and slower for short levels.
@@ -63,10 +65,12 @@ def run(
         raise ValueError(f"Expected at least 1 worker. Received: {workers}.")
     search = make_search()
     if workers == 1 and not fresh_graphs:
-        return search.run(trials, branches, out, keep_weights=keep_weights, reporter=reporter)
+        return search.run(
+            trials, branches, out, keep_weights=keep_weights, control_levels=control_levels, reporter=reporter
+        )
     _check_importable(make_search)
-    directory, seeds, branches = search.prepare(trials, branches, out, keep_weights)
-    pending = pending_tasks(directory.finished(), seeds, branches, search.levels)
+    directory, seeds, branches = search.prepare(trials, branches, out, keep_weights, control_levels)
+    pending = pending_tasks(directory.finished(), seeds, branches, search.levels, control_levels)
     pool = _Pool(make_search, directory, keep_weights, workers, fresh_graphs)
     try:
         pool.run(pending, reporter)

@@ -105,6 +105,7 @@ class TicketSearch:
         self.processes = 1
         """Processes that are to train such a model and have not begun to, this one among them."""
         check_rewind(self.rewind)
+        self._asked_test_every = self.test_every
         self.test_every = check_cadence(self.evaluate_every, self.test_every)
         if self.scope not in SCOPES:
             raise ValueError(f"Expected scope to be one of {SCOPES}. Received: {self.scope!r}.")
@@ -128,6 +129,7 @@ class TicketSearch:
         out: str | os.PathLike[str] = "runs",
         *,
         keep_weights: str = "none",
+        control_levels: Sequence[int] | None = None,
         reporter: Any = None,
     ) -> Run:
         """Trains what is not finished, in this process, and writes run.h5. Asked again, it resumes or extends the run.
@@ -137,6 +139,8 @@ class TicketSearch:
             branches: what to train at each level, `winning_ticket` among them.
             out: directory for runs.
             keep_weights: final weights to store in the level files: `none`, `last` (level) or `all`.
+            control_levels: levels at which the branches beside the winning ticket are trained; None for all. Their
+                masks are the same either way.
             reporter: shows progress; see `lth_keras.progress.Reporter`. None shows nothing.
 
         Raises:
@@ -147,9 +151,10 @@ class TicketSearch:
                 finished levels are kept.
             KeyboardInterrupt: on Ctrl-C, after run.h5 is written with what is finished.
         """
-        directory, seeds_of_trials, branches = self.prepare(trials, branches, out, keep_weights)
+        directory, seeds_of_trials, branches = self.prepare(trials, branches, out, keep_weights, control_levels)
         try:
-            for task in pending_tasks(directory.finished(), seeds_of_trials, branches, self.levels):
+            done = directory.finished()
+            for task in pending_tasks(done, seeds_of_trials, branches, self.levels, control_levels):
                 self.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
         finally:
             if directory.finished():
@@ -157,7 +162,12 @@ class TicketSearch:
         return Run(self, directory)
 
     def prepare(
-        self, trials: int, branches: Sequence[str], out: str | os.PathLike[str], keep_weights: str
+        self,
+        trials: int,
+        branches: Sequence[str],
+        out: str | os.PathLike[str],
+        keep_weights: str,
+        control_levels: Sequence[int] | None = None,
     ) -> tuple[RunDirectory, list[int], tuple[str, ...]]:
         """Checks what is asked for and opens the run's directory, damaged level files set aside.
 
@@ -169,6 +179,9 @@ class TicketSearch:
         if keep_weights not in KEEP_WEIGHTS:
             raise ValueError(f"Expected keep_weights to be one of {KEEP_WEIGHTS}. Received: {keep_weights!r}.")
         branches = check_branches(branches)
+        beyond = [level for level in control_levels or () if not 1 <= level <= self.levels]
+        if beyond:
+            raise ValueError(f"Expected control_levels in 1 ... {self.levels}. Received: {list(control_levels or ())}.")
         directory = RunDirectory.open(out, self.name, self.identity, threads=self.threads)
         if directory.threads != self.threads:
             raise ValueError(
@@ -199,7 +212,7 @@ class TicketSearch:
                 loss=self.loss,
                 batch_size=self.batch_size,
                 evaluate_every=self.evaluate_every,
-                test_every=self.test_every,
+                test_every=self._asked_test_every,
                 jit_compile=self.jit_compile,
                 embeddings=self.embeddings,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from lth_keras.branches import DENSE, WINNING_TICKET
@@ -29,22 +29,38 @@ def task_of(seed: int, branch: str, level: int) -> Task:
 
 
 def pending_tasks(
-    finished: Iterable[tuple[int, str, int]], trials: Sequence[int], branches: Sequence[str], levels: int
+    finished: Iterable[tuple[int, str, int]],
+    trials: Sequence[int],
+    branches: Sequence[str],
+    levels: int,
+    control_levels: Collection[int] | None = None,
 ) -> list[Task]:
-    """Every unfinished task of a search, in the order to do them in: winning tickets lead, for others wait for them."""
+    """Every unfinished task of a search, in the order to do them in: winning tickets lead, for others wait for them.
+
+    Args:
+        finished: tasks that are done.
+        trials: seeds.
+        branches: what to train at each level.
+        levels: number of prunings.
+        control_levels: levels at which the branches beside the winning ticket are trained; None for all.
+    """
     done = set(finished)
     wanted = [Task(seed, DENSE, 0) for seed in trials]
-    wanted += [Task(seed, branch, n) for seed in trials for n in range(1, levels + 1) for branch in branches]
+    wanted += [
+        Task(seed, branch, n)
+        for seed in trials
+        for n in range(1, levels + 1)
+        for branch in branches
+        if branch == WINNING_TICKET or control_levels is None or n in control_levels
+    ]
     order = {name: i for i, name in enumerate((DENSE, *branches))}
     wanted.sort(key=lambda task: (task.seed, task.level, order[task.branch]))
     return [task for task in wanted if task not in done]
 
 
 def is_ready(task: Task, finished: set[tuple[int, str, int]]) -> bool:
-    """Whether the tasks whose masks this one builds on are finished."""
+    """Whether the tasks whose masks this one builds on are finished: the winning ticket's own and the one before."""
     if task.level == 0:
         return True
-    if task.branch == WINNING_TICKET:
-        return task_of(task.seed, WINNING_TICKET, task.level - 1) in finished
-    own = task.level == 1 or Task(task.seed, task.branch, task.level - 1) in finished
-    return own and Task(task.seed, WINNING_TICKET, task.level) in finished
+    before = task.level - 1 if task.branch == WINNING_TICKET else task.level
+    return task_of(task.seed, WINNING_TICKET, before) in finished

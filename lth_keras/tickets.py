@@ -18,12 +18,27 @@ def starting_mask(directory: RunDirectory, task: Task) -> Mask:
     Raises:
         ValueError: where a level that it builds on is not finished.
     """
-    winning = finished_level(directory, task_of(task.seed, WINNING_TICKET, task.level - 1)).next_mask
     if task.branch == WINNING_TICKET:
-        return winning
-    if task.level > 1:
-        return finished_level(directory, task_of(task.seed, task.branch, task.level - 1)).next_mask
-    return BRANCHES[task.branch].mask(Mask.ones(winning.shapes), winning, task.seed, 1)
+        return _winning_mask(directory, task.seed, task.level)
+    level = task.level
+    own = None
+    while own is None and level > 1:  # back to the latest level that was trained: a control need not be at every level
+        level -= 1
+        own = directory.read(task.seed, task.branch, level)
+    if own is not None:
+        mask = own.next_mask
+    else:
+        winning = _winning_mask(directory, task.seed, 1)
+        mask = _control_mask(Task(task.seed, task.branch, 1), Mask.ones(winning.shapes), winning)
+    for between in range(level + 2 if own is not None else 2, task.level + 1):
+        winning = _winning_mask(directory, task.seed, between)
+        mask = _control_mask(Task(task.seed, task.branch, between), mask, winning)
+    return mask
+
+
+def _winning_mask(directory: RunDirectory, seed: int, level: int) -> Mask:
+    """The mask of the winning ticket at a level above 0."""
+    return finished_level(directory, task_of(seed, WINNING_TICKET, level - 1)).next_mask
 
 
 def control_mask(directory: RunDirectory, task: Task, mask: Mask) -> Mask:
@@ -32,8 +47,13 @@ def control_mask(directory: RunDirectory, task: Task, mask: Mask) -> Mask:
     Raises:
         ValueError: where the winning ticket's level is not finished.
     """
-    winning = finished_level(directory, Task(task.seed, WINNING_TICKET, task.level)).next_mask
-    return BRANCHES[task.branch].mask(mask, winning, task.seed, task.level + 1) if winning.kept else winning
+    level = task.level + 1
+    return _control_mask(Task(task.seed, task.branch, level), mask, _winning_mask(directory, task.seed, level))
+
+
+def _control_mask(task: Task, before: Mask, winning: Mask) -> Mask:
+    """The mask of a control's level, from its own at the level before and the winning ticket's at the same."""
+    return BRANCHES[task.branch].mask(before, winning, task.seed, task.level) if winning.kept else winning
 
 
 def starting_weights(task: Task, initial: Weights, draw: Draw) -> Weights:

@@ -139,6 +139,21 @@ def test_a_layer_without_rate_stays_dense(network: Network, tmp_path: Path) -> N
 # The same numbers
 
 
+def test_controls_at_some_levels_have_the_numbers_of_controls_at_all(
+    run: Run, network: Network, tmp_path: Path
+) -> None:
+    """Also where more levels are asked for later, above and below those that are there."""
+    some = make(network, levels=LEVELS).run(len(SEEDS), ALL, tmp_path, keep_weights="all", control_levels=(2,))
+    assert np.isnan(some.dataset.density.sel(branch="random_mask", level=[1, 3])).all()
+    assert_same_numbers(make(network, levels=LEVELS).run(len(SEEDS), ALL, tmp_path, keep_weights="all"), run)
+
+
+@pytest.mark.parametrize("levels", [(0,), (1, LEVELS + 1)])
+def test_controls_at_no_level_of_the_search(network: Network, tmp_path: Path, levels: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=f"control_levels in 1 ... {LEVELS}. Received"):
+        make(network, levels=LEVELS).run(1, ALL, tmp_path, control_levels=levels)
+
+
 def test_everything_is_traced_once(run: Run, network: Network) -> None:
     """For all levels, branches and trials: a second trace would cost memory at every level."""
     assert network._program._advance.experimental_get_tracing_count() == 1
