@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[2]
 # The command itself, with something done as soon as a level's first steps are done.
 HOOKED = """
 import os, runpy, signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
 from lth_keras.progress import ConsoleReporter
 advanced = ConsoleReporter.advanced
 
