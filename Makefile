@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint types bench clean
+.PHONY: demo test test-all lint types bench bench-embedding clean
 .DEFAULT_GOAL := demo
 
 # The stamp is newer than what it was made from, so a second set-up takes no time.
@@ -31,6 +31,10 @@ types: $(INSTALLED)
 bench: $(INSTALLED)  ## speed and memory, as ratios
 	$(RUN) -m benchmarks.training_speed
 	$(RUN) -m benchmarks.memory
+
+bench-embedding: $(INSTALLED)  ## a step with 294 million embedding weights: its speed, and its numbers; up to 11 GB
+	$(RUN) -m benchmarks.embedding_step
+	$(RUN) -m benchmarks.embedding_agreement
 
 clean:  ## everything built or cached; .venv and runs stay
 	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
