@@ -81,8 +81,9 @@ class Options:
     """Steps between evaluations on the test split, a multiple of --evaluate-every. They decide nothing."""
     out: Path = Path("runs")
     """Directory for runs. The run's own directory in it is named by a hash of the parameters."""
-    backend: Literal["tensorflow"] = "tensorflow"
-    """Keras backend."""
+    backend: Literal["tensorflow", "jax"] = "tensorflow"
+    """Keras backend. Runs of different backends are different runs: their numbers agree within float32 rounding, and
+    drift apart over a training."""
     workers: int = 1
     """Trainings at a time, each in a process of its own."""
     threads: int | None = None

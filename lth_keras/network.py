@@ -27,7 +27,16 @@ from lth_keras.masking import (
 from lth_keras.masks import Mask
 from lth_keras.rewinding import draw_weights, own_array
 from lth_keras.splits import SPLITS, Arrays, check_cadence, check_splits
-from lth_keras.training import BatchOrder, Curves, make_program, make_rowwise_program, skipped, train
+from lth_keras.training import (
+    BatchOrder,
+    Curves,
+    assign,
+    compiles_always,
+    make_program,
+    make_rowwise_program,
+    skipped,
+    train,
+)
 
 EMBEDDINGS = ("exact", "lazy", "dense")
 """How large embedding tables are trained."""
@@ -51,8 +60,8 @@ class Network:
         test_every: steps between evaluations on the test split, a multiple of `evaluate_every`; ten times it by
             default, or as often where large tables are trained by rows. Test data decides nothing.
         evaluation_batch_size: examples per forward pass of an evaluation.
-        jit_compile: whether to compile with XLA. None decides by the model: not where it has convolutions, which XLA
-            runs slower than TensorFlow on CPUs.
+        jit_compile: whether to compile with XLA. None decides by the model: on TensorFlow not where it has
+            convolutions, which XLA runs slower on CPUs. JAX always does.
         embeddings: how embedding tables of 4 million weights and more are trained that read the model's input.
             `exact`: a step touches the rows that its batch uses, and makes the updates that a dense optimiser would
             have made to them since they were last used (Adam, AdamW and SGD; others train densely, with a warning).
@@ -135,7 +144,8 @@ class Network:
             )
         else:
             if jit_compile is None:
-                jit_compile = not any("Conv" in type(layer).__name__ for _, layer in walk(self.model))
+                convolves = any("Conv" in type(layer).__name__ for _, layer in walk(self.model))
+                jit_compile = compiles_always() or not convolves
             self._program = make_program(
                 self.model,
                 used,
@@ -206,7 +216,7 @@ class Network:
             )
         self._check_keys(weights)
         for key, variable in self._variables.items():
-            variable.assign(weights[key])
+            assign(variable, weights[key])
 
     @cached_property
     def _weights(self) -> LazyArrays:
@@ -241,7 +251,7 @@ class Network:
         self.mask = mask
         for key, variable in self._variables.items():
             value = weights[key]
-            variable.assign(value * mask[key] if key in mask else value)
+            assign(variable, value * mask[key] if key in mask else value)
             del value  # before the next is made
 
     def train(

@@ -63,7 +63,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "scope": {"scope": "global", "rates": 0.3},
     "min_per_layer": {"min_per_layer": 2},
     "seed": {"seed": 1},
-    "jit_compile": {"jit_compile": True},
+    "jit_compile": {"jit_compile": keras.backend.backend() == "tensorflow" or None},
     "learning rate": {"optimizer": lambda: keras.optimizers.Adam(0.021)},
     "optimizer": {"optimizer": lambda: keras.optimizers.Adamax(0.02)},
     "optimizer of the same parameters": {"optimizer": lambda: keras.optimizers.Nadam(0.02)},

@@ -30,7 +30,7 @@ def network_of(build: Callable[[], Any] = tiny.build, **changes: Any) -> Network
         "evaluate_every": 5,
         "test_every": 10,
     }
-    return Network(build, **{**parameters, "jit_compile": False, **changes})
+    return Network(build, **{**parameters, "jit_compile": keras.backend.backend() == "jax", **changes})
 
 
 @pytest.fixture(scope="module")

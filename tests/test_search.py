@@ -156,7 +156,7 @@ def test_controls_at_no_level_of_the_search(network: Network, tmp_path: Path, le
 
 def test_everything_is_traced_once(run: Run, network: Network) -> None:
     """For all levels, branches and trials: a second trace would cost memory at every level."""
-    assert network._program._advance.experimental_get_tracing_count() == 1
+    assert network._program.traces == 1
     assert run.dataset.sizes["level"] == LEVELS + 1
 
 

@@ -66,7 +66,7 @@ def make(network: Network | None = None, **changes: Any) -> TicketSearch:
         "batch_size": 10,
         "evaluate_every": 5,
         "test_every": 10,
-        "jit_compile": False,
+        "jit_compile": keras.backend.backend() == "jax",
     }
     search = TicketSearch(**{**parameters, **changes})
     if network is not None:

@@ -17,6 +17,8 @@ __all__ = [
     "BatchOrder",
     "Curves",
     "NonFiniteLossError",
+    "assign",
+    "compiles_always",
     "make_program",
     "make_rowwise_program",
     "set_threads",
@@ -31,15 +33,19 @@ def _backend() -> Any:
         from lth_keras.training import tensorflow
 
         return tensorflow
+    if name == "jax":
+        from lth_keras.training import jax
+
+        return jax
     raise RuntimeError(
-        f"Expected the Keras backend to be tensorflow. Received: {name!r}. Set KERAS_BACKEND=tensorflow before the "
-        "first import of keras."
+        f"Expected the Keras backend to be tensorflow or jax. Received: {name!r}. Set KERAS_BACKEND=tensorflow or "
+        "KERAS_BACKEND=jax before the first import of keras."
     )
 
 
 def make_program(*args: Any, **kwargs: Any) -> Program:
     """The compiled training program of Keras' active backend; arguments as `TensorFlowProgram`."""
-    program: Program = _backend().TensorFlowProgram(*args, **kwargs)
+    program: Program = _backend().PROGRAM(*args, **kwargs)
     return program
 
 
@@ -49,6 +55,16 @@ def make_rowwise_program(*args: Any, **kwargs: Any) -> Program:
     from lth_keras.training.rowwise import RowwiseTensorFlowProgram
 
     return RowwiseTensorFlowProgram(*args, **kwargs)
+
+
+def compiles_always() -> bool:
+    """Whether Keras' active backend knows no training that is not compiled by XLA."""
+    return bool(_backend().COMPILES_ALWAYS)
+
+
+def assign(variable: Any, value: Any) -> None:
+    """Assigns an array's values to a Keras variable; what happens to the array later does not matter."""
+    _backend().assign(variable, value)
 
 
 def set_threads(threads: int) -> None:

@@ -7,6 +7,11 @@ from typing import Any, NamedTuple, Protocol
 import keras
 import numpy as np
 
+ORDER_BYTES = 4 << 20
+"""What the batch order of one call takes at most."""
+NEVER = int(np.iinfo(np.int32).max)
+"""In place of a step: that of a loss that was always finite."""
+
 
 class Evaluations(NamedTuple):
     """Evaluations made during one call: one entry each, in the order of their steps.
@@ -53,6 +58,19 @@ class Program(Protocol):
 
     def best_weights(self) -> list[np.ndarray]:
         """The weights of least validation loss since the reset, in the order of the `weights` given at construction."""
+
+
+def due_steps(start: int, stop: int, total: int, every: int) -> np.ndarray:
+    """The steps in `start` + 1 to `stop` with an evaluation: every `every` of them, and the last of all."""
+    steps = np.arange(start // every + 1, stop // every + 1) * every
+    return np.append(steps, total) if stop == total and total % every else steps
+
+
+def padded_order(order: np.ndarray, capacity: int) -> np.ndarray:
+    """A call's batches in an array of fixed length, so that there is one compilation; the rest is not looked at."""
+    padded = np.zeros((*order.shape[:-2], capacity, order.shape[-1]), np.int32)
+    padded[..., : order.shape[-2], :] = order
+    return padded
 
 
 def accuracy_function(y: Any, output_shape: tuple[int | None, ...]) -> Any:

@@ -9,10 +9,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lth_keras.training.program import Evaluations, accuracy_function, loss_function
-
-_ORDER_BYTES = 4 << 20
-_NEVER = np.int32(np.iinfo(np.int32).max)
+from lth_keras.training.program import (
+    NEVER,
+    ORDER_BYTES,
+    Evaluations,
+    accuracy_function,
+    due_steps,
+    loss_function,
+    padded_order,
+)
 
 
 def set_threads(threads: int) -> None:
@@ -23,6 +28,11 @@ def set_threads(threads: int) -> None:
     """
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
+
+
+def assign(variable: Any, value: Any) -> None:
+    """Assigns by value, as TensorFlow does."""
+    variable.assign(value)
 
 
 class TensorFlowProgram:
@@ -60,15 +70,14 @@ class TensorFlowProgram:
         self._optimizer = optimizer
         self._loss = loss_function(loss)
         self._weights = list(weights)
-        self._batch_size = batch_size
         self._every = evaluate_every
         self._evaluation_batch_size = evaluation_batch_size
         self._trainable = model.trainable_variables
         optimizer.build(self._trainable)
         self._optimizer_start = [_start(v) for v in optimizer.variables]
         self._best = [tf.Variable(v.value, trainable=False) for v in self._weights]
-        # A call's batch order has a fixed shape, so that there is one compilation; unused rows are not looked at.
-        self.capacity = max(1, min(4096, _ORDER_BYTES // (4 * batch_size)))
+        self.capacity = max(1, min(4096, ORDER_BYTES // (4 * batch_size)))
+        self.traces = 0
         self._advance = tf.function(self._steps, autograph=False, jit_compile=jit_compile)
         self._evaluate = tf.function(self._evaluation, autograph=False, jit_compile=jit_compile)
         self._outputs = tf.function(lambda x: self._model(x, training=False), autograph=False)
@@ -87,19 +96,15 @@ class TensorFlowProgram:
 
     def advance(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
         """Trains on the batches of `order`; see `Program.advance`."""
-        padded = np.zeros((self.capacity, self._batch_size), np.int32)
-        padded[: len(order)] = order
         stop = start + len(order)
         bounds = map(tf.constant, (start, stop, total))
+        padded = padded_order(order, self.capacity)
         self._loss_sum, self._best_loss, first_bad, curves = self._advance(
             *self._train, *self._validation, padded, *bounds, self._best_loss, self._loss_sum
         )
-        step = np.arange(start // self._every + 1, stop // self._every + 1) * self._every
-        if stop == total and total % self._every:
-            step = np.append(step, total)
-        values = curves.numpy()[:, : len(step)]
+        step = due_steps(start, stop, total, self._every)
         bad = int(first_bad)
-        return Evaluations(step, *values), None if bad == _NEVER else bad
+        return Evaluations(step, *curves.numpy()[:, : len(step)]), None if bad == NEVER else bad
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         """Mean loss and accuracy; see `Program.evaluate`."""
@@ -130,6 +135,7 @@ class TensorFlowProgram:
         loss_sum: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
         """Steps `start` + 1 to `stop`, in segments that end where an evaluation falls due."""
+        self.traces += 1
         every = tf.constant(self._every)
         slots = self.capacity // self._every + 2
 
@@ -162,7 +168,7 @@ class TensorFlowProgram:
             )
             return i, slot, loss_sum, bad, best_loss, curves
 
-        initial = (start, tf.constant(0), loss_sum, tf.constant(_NEVER), best_loss, tf.zeros((3, slots)))
+        initial = (start, tf.constant(0), loss_sum, tf.constant(NEVER), best_loss, tf.zeros((3, slots)))
         _, _, loss_sum, bad, best_loss, curves = tf.while_loop(
             lambda i, *_: i < stop, segment, initial, parallel_iterations=1
         )
@@ -221,3 +227,7 @@ def _start(variable: Any) -> np.ndarray | None:
     """An optimiser's variable after build; None where it is zero, as slots are, which can be as large as the model."""
     value = keras.ops.convert_to_numpy(variable)
     return value.copy() if value.any() else None
+
+
+PROGRAM = TensorFlowProgram
+COMPILES_ALWAYS = False

@@ -1,0 +1,444 @@
+"""The compiled training programs on JAX: of one model, and of several at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+from jax import lax
+
+from lth_keras.training.program import (
+    NEVER,
+    ORDER_BYTES,
+    Evaluations,
+    accuracy_function,
+    due_steps,
+    loss_function,
+    padded_order,
+)
+
+Arrays = tuple[np.ndarray, np.ndarray]
+State = dict[str, Any]
+"""What a call reads and gives back: the variables' values, the best weights, and what they are measured by."""
+
+
+def set_threads(threads: int) -> None:
+    """Sets the threads of JAX on CPUs; only before JAX has run anything in this process.
+
+    Raises:
+        RuntimeError: where JAX is already initialised with another number.
+    """
+    wanted = str(threads)
+    if os.environ.get("NPROC") == wanted:
+        return
+    if jax._src.xla_bridge.backends_are_initialized():
+        raise RuntimeError(
+            f"Expected JAX not to have run anything yet, so that its threads can be set to {threads}. "
+            f"Received: a JAX that was initialised with {os.environ.get('NPROC', 'its own number')}."
+        )
+    os.environ["NPROC"] = wanted
+
+
+def assign(variable: Any, value: Any) -> None:
+    """Assigns by value: on CPUs JAX may go on looking at a numpy array that it was given."""
+    variable.assign(jnp.array(value, copy=True))
+
+
+class _Pure:
+    """Training and evaluation of one model as pure functions of a state."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        loss: Any,
+        weights: Sequence[Any],
+        *,
+        batch_size: int,
+        evaluate_every: int,
+        evaluation_batch_size: int,
+    ) -> None:
+        self.model, self.optimizer, self.loss = model, optimizer, loss_function(loss)
+        self.every, self.evaluation_batch_size = evaluate_every, evaluation_batch_size
+        self.trainable, self.others = list(model.trainable_variables), list(model.non_trainable_variables)
+        optimizer.build(self.trainable)
+        self.slots = list(optimizer.variables)
+        places = {id(variable): ("trainable", i) for i, variable in enumerate(self.trainable)}
+        places |= {id(variable): ("others", i) for i, variable in enumerate(self.others)}
+        self.kept = [places[id(variable)] for variable in weights]
+        self.capacity = max(1, min(4096, ORDER_BYTES // (4 * batch_size)))
+        self.traces = 0
+
+    def advance(
+        self, state: State, data: Sequence[Any], order: Any, start: Any, stop: Any, total: Any
+    ) -> tuple[State, Any, Any]:
+        """Steps `start` + 1 to `stop`, in segments that end where an evaluation falls due.
+
+        Returns:
+            The state after; the first step whose loss was not finite, or `NEVER`; and the curves, `(3, evaluations)`.
+        """
+        self.traces += 1
+        x_train, y_train, *validation = data
+
+        def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+            i, state, bad = carry
+            batch = order[i - start]
+            x, y = jnp.take(x_train, batch, axis=0), jnp.take(y_train, batch, axis=0)
+            state, loss = self._train_step(state, x, y)
+            bad = jnp.where(jnp.isfinite(loss), bad, jnp.minimum(bad, i + 1))
+            return i + 1, {**state, "loss_sum": state["loss_sum"] + loss}, bad
+
+        def evaluate(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+            i, slot, state, curves = carry
+            loss, accuracy = self.evaluation(state, *validation)
+            since = i - (i - 1) // self.every * self.every
+            row = jnp.stack([state["loss_sum"] / since.astype(jnp.float32), loss, accuracy])
+            best = lax.cond(loss < state["best_loss"], self._kept_of, lambda state: state["best"], state)
+            best_loss = jnp.minimum(state["best_loss"], loss)
+            state = {**state, "best": best, "best_loss": best_loss, "loss_sum": jnp.zeros_like(loss)}
+            return i, slot + 1, state, lax.dynamic_update_slice(curves, row[:, None], (0, slot))
+
+        def segment(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+            i, slot, state, bad, curves = carry
+            end = jnp.minimum(stop, (i // self.every + 1) * self.every)
+            i, state, bad = lax.while_loop(lambda carry: carry[0] < end, step, (i, state, bad))
+            due = (i % self.every == 0) | (i == total)
+            i, slot, state, curves = lax.cond(due, evaluate, lambda carry: carry, (i, slot, state, curves))
+            return i, slot, state, bad, curves
+
+        curves = jnp.zeros((3, self.capacity // self.every + 2))
+        carry = (start, jnp.int32(0), state, jnp.int32(NEVER), curves)
+        _, _, state, bad, curves = lax.while_loop(lambda carry: carry[0] < stop, segment, carry)
+        return state, bad, curves
+
+    def evaluation(self, state: State, x: Any, y: Any, rows: Any) -> tuple[Any, Any]:
+        """Mean loss and accuracy over the examples `rows` of a split, in batches of a fixed size and what remains."""
+        examples, size = len(rows), self.evaluation_batch_size
+        if not examples:
+            return jnp.float32(jnp.nan), jnp.float32(jnp.nan)
+        accuracy = accuracy_function(y, self.model.output_shape)
+
+        def sums(rows: Any) -> tuple[Any, Any]:
+            part = jnp.take(y, rows, axis=0)
+            outputs = self.outputs(state, jnp.take(x, rows, axis=0))
+            correct = accuracy(part, outputs).astype(jnp.float32)
+            if correct.ndim > 1:
+                correct = jnp.mean(correct, axis=range(1, correct.ndim))
+            return self.loss(part, outputs).astype(jnp.float32) * len(rows), jnp.sum(correct)
+
+        def add(i: Any, so_far: tuple[Any, Any]) -> tuple[Any, Any]:
+            loss, correct = sums(lax.dynamic_slice_in_dim(rows, i * size, size))
+            return so_far[0] + loss, so_far[1] + correct
+
+        full = examples // size
+        loss = correct = jnp.float32(0)
+        if full:
+            loss, correct = lax.fori_loop(0, full, add, (loss, correct))
+        if examples % size:
+            rest_loss, rest_correct = sums(rows[full * size :])
+            loss, correct = loss + rest_loss, correct + rest_correct
+        return loss / examples, correct / examples
+
+    def outputs(self, state: State, x: Any) -> Any:
+        """The model's outputs for `x`."""
+        outputs, _ = self.model.stateless_call(state["trainable"], state["others"], x, training=False)
+        return outputs
+
+    def _kept_of(self, state: State) -> list[Any]:
+        return [state[group][i] for group, i in self.kept]
+
+    def _train_step(self, state: State, x: Any, y: Any) -> tuple[State, Any]:
+        def objective(trainable: list[Any]) -> tuple[Any, tuple[Any, Any]]:
+            outputs, others, losses = self.model.stateless_call(
+                trainable, state["others"], x, training=True, return_losses=True
+            )
+            loss = self.loss(y, outputs)
+            terms = sum(term.astype(jnp.float32) for term in (loss, *losses))  # mixed precision mixes types
+            with keras.StatelessScope(state_mapping=list(zip(self.slots, state["slots"], strict=True))):
+                return self.optimizer.scale_loss(terms), (loss.astype(jnp.float32), others)
+
+        gradient = jax.value_and_grad(objective, has_aux=True)
+        (_, (loss, others)), gradients = gradient(state["trainable"])
+        trainable, slots = self.optimizer.stateless_apply(state["slots"], gradients, state["trainable"])
+        return {**state, "trainable": trainable, "others": others, "slots": slots}, loss
+
+
+class JaxProgram:
+    """Many training steps, with evaluation and the best weights kept, in one call of one compiled function.
+
+    It is traced and compiled once. The values of the model's and the optimiser's variables are handed over to it and
+    taken back at every call (their buffers are reused), and are the variables' own between calls.
+
+    Args:
+        model: a built Keras model.
+        optimizer: a Keras optimiser of its own; built here.
+        loss: as Keras' `compile` takes it.
+        weights: the Keras variables to keep the best values of.
+        batch_size: examples per step.
+        evaluate_every: steps between evaluations on the validation split.
+        evaluation_batch_size: examples per forward pass of an evaluation.
+        jit_compile: must be true: JAX compiles everything with XLA.
+
+    Raises:
+        ValueError: where `jit_compile` is false.
+    """
+
+    keeps_best = True
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        loss: Any,
+        weights: Sequence[Any],
+        *,
+        batch_size: int,
+        evaluate_every: int,
+        evaluation_batch_size: int,
+        jit_compile: bool = True,
+    ) -> None:
+        if not jit_compile:
+            raise ValueError("Expected jit_compile=True or None with JAX, which compiles with XLA. Received: False.")
+        self._pure = _Pure(
+            model,
+            optimizer,
+            loss,
+            weights,
+            batch_size=batch_size,
+            evaluate_every=evaluate_every,
+            evaluation_batch_size=evaluation_batch_size,
+        )
+        self.capacity = self._pure.capacity
+        self._weights = list(weights)
+        self._slots_start = [np.array(variable) for variable in self._pure.slots]
+        self._advance = jax.jit(self._pure.advance, donate_argnums=0)
+        self._evaluate = jax.jit(self._pure.evaluation)
+        self._outputs = jax.jit(self._pure.outputs)
+        self._data: tuple[Any, ...] = ()
+        self._on_device = _OnDevice()
+
+    @property
+    def traces(self) -> int:
+        """How often the training was traced, and so compiled."""
+        return self._pure.traces
+
+    def load(self, train: Arrays, validation: Arrays) -> None:
+        """Puts the data on the device; see `Program.load`."""
+        self._data = (*_on_device(train), *_on_device(validation), jnp.arange(len(validation[0]), dtype=jnp.int32))
+
+    def reset(self) -> None:
+        """Puts the optimiser back to its start; see `Program.reset`."""
+        for variable, value in zip(self._pure.slots, self._slots_start, strict=True):
+            assign(variable, value)
+        for variable in (*self._pure.trainable, *self._pure.others):  # models made of this one may share its buffers
+            assign(variable, variable.value)
+        self._best = [jnp.array(variable.value, copy=True) for variable in self._weights]
+        self._best_loss, self._loss_sum = jnp.float32(np.inf), jnp.float32(0)
+
+    def advance(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
+        """Trains on the batches of `order`; see `Program.advance`."""
+        stop = start + len(order)
+        bounds = map(jnp.int32, (start, stop, total))
+        state = {**self._state(), "best": self._best, "best_loss": self._best_loss, "loss_sum": self._loss_sum}
+        state, bad, curves = self._advance(state, self._data, padded_order(order, self.capacity), *bounds)
+        # Before waiting for the result: what was handed over must not be in the variables when Ctrl-C is heard.
+        for group, variables in self._groups().items():
+            for variable, value in zip(variables, state[group], strict=True):
+                variable.assign(value)
+        self._best, self._best_loss, self._loss_sum = (state[name] for name in ("best", "best_loss", "loss_sum"))
+        step = due_steps(start, stop, total, self._pure.every)
+        return Evaluations(step, *np.array(curves)[:, : len(step)]), None if bad == NEVER else int(bad)
+
+    def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+        """Mean loss and accuracy; see `Program.evaluate`."""
+        loss, accuracy = self._evaluate(self._state(), *self._on_device(x, y), np.arange(len(x), dtype=np.int32))
+        return float(loss), float(accuracy)
+
+    def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
+        """Mean loss, accuracy and outputs; see `Program.test`."""
+        size, state = self._pure.evaluation_batch_size, self._state()
+        outputs = [np.array(self._outputs(state, x[start : start + size])) for start in range(0, len(x), size)]
+        return *self.evaluate(x, y), np.concatenate(outputs)
+
+    def best_weights(self) -> list[np.ndarray]:
+        """The weights of least validation loss; see `Program.best_weights`."""
+        return [np.array(value) for value in self._best]
+
+    def _groups(self) -> dict[str, list[Any]]:
+        return {"trainable": self._pure.trainable, "others": self._pure.others, "slots": self._pure.slots}
+
+    def _state(self) -> State:
+        return {name: [variable.value for variable in group] for name, group in self._groups().items()}
+
+
+class JaxPrograms:
+    """Several trainings of one model in one compiled program: as many `JaxProgram`s side by side.
+
+    Each member has its own weights, masks, optimiser, data order, dropout and best weights; splits that several
+    members share are on the device once.
+
+    Args:
+        members: how many.
+        model: as of `JaxProgram`, like what follows; its own variables are not touched.
+        optimizer: a Keras optimiser of its own; built here.
+        loss: as Keras' `compile` takes it.
+        weights: the Keras variables to keep the best values of.
+        batch_size: examples per step and member.
+        evaluate_every: steps between evaluations on the validation split.
+        evaluation_batch_size: examples per forward pass of an evaluation.
+    """
+
+    def __init__(
+        self,
+        members: int,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        loss: Any,
+        weights: Sequence[Any],
+        *,
+        batch_size: int,
+        evaluate_every: int,
+        evaluation_batch_size: int,
+    ) -> None:
+        self.members = members
+        self._pure = _Pure(
+            model,
+            optimizer,
+            loss,
+            weights,
+            batch_size=batch_size,
+            evaluate_every=evaluate_every,
+            evaluation_batch_size=evaluation_batch_size,
+        )
+        self.capacity = self._pure.capacity
+        self._slots_start = [np.array(variable) for variable in self._pure.slots]
+        data = (None, None, None, None, 0)
+        self._advance = jax.jit(jax.vmap(self._pure.advance, in_axes=(0, data, 0, None, None, None)), donate_argnums=0)
+        self._evaluate = jax.jit(jax.vmap(self._pure.evaluation, in_axes=(0, None, None, 0)))
+        self._outputs = jax.jit(jax.vmap(self._pure.outputs))
+        self._loaded: tuple[Any, ...] = ()
+        self._state: State = {}
+
+    @property
+    def traces(self) -> int:
+        """How often the training was traced, and so compiled."""
+        return self._pure.traces
+
+    def load(self, splits: Sequence[Mapping[str, Arrays]]) -> None:
+        """Puts each member's data on the device: `train`, `validation` and `test`; equal shapes for all members."""
+        self._splits = {name: _Shared([part[name] for part in splits]) for name in ("train", "validation", "test")}
+
+    def begin(self, values: Sequence[Mapping[int, np.ndarray]]) -> None:
+        """Gives each member its variables' values, with the optimiser as after build and no best weights.
+
+        Args:
+            values: for each member, the `id` of a Keras variable of the model to its value; of all variables.
+        """
+        self._state = {
+            "trainable": [self._stacked([part[id(v)] for part in values], v) for v in self._pure.trainable],
+            "others": [self._stacked([part[id(v)] for part in values], v) for v in self._pure.others],
+            "slots": [
+                self._stacked([start] * self.members, v)
+                for start, v in zip(self._slots_start, self._pure.slots, strict=True)
+            ],
+            "best_loss": jnp.full(self.members, jnp.inf, jnp.float32),
+            "loss_sum": jnp.zeros(self.members, jnp.float32),
+        }
+        self._state["best"] = [jnp.array(self._state[group][i], copy=True) for group, i in self._pure.kept]
+
+    def advance(self, orders: np.ndarray, start: int, total: int) -> tuple[list[Evaluations], list[int | None]]:
+        """As `Program.advance` for every member; `orders` is `(members, steps, batch)`."""
+        train, validation = self._splits["train"], self._splits["validation"]
+        stop = start + orders.shape[1]
+        order = padded_order(orders + train.offsets[:, None, None], self.capacity)
+        bounds = map(jnp.int32, (start, stop, total))
+        data = (*train.arrays, *validation.arrays, validation.rows)
+        self._state, bad, curves = self._advance(self._state, data, order, *bounds)
+        step = due_steps(start, stop, total, self._pure.every)
+        evaluations = [Evaluations(step, *part[:, : len(step)]) for part in np.array(curves)]
+        return evaluations, [None if first == NEVER else int(first) for first in np.array(bad)]
+
+    def evaluate(self, split: str = "test", *, best: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Mean losses and accuracies, `(members,)`, of the weights as they are, or those of least validation loss."""
+        part = self._splits[split]
+        losses, accuracies = self._evaluate(self._with_best() if best else self._state, *part.arrays, part.rows)
+        return np.array(losses), np.array(accuracies)
+
+    def outputs(self, split: str = "test") -> np.ndarray:
+        """Every member's outputs, `(members, n, ...)`."""
+        part, size = self._splits[split], self._pure.evaluation_batch_size
+        outputs = [
+            np.array(self._outputs(self._state, jnp.take(part.arrays[0], part.rows[:, start : start + size], axis=0)))
+            for start in range(0, part.rows.shape[1], size)
+        ]
+        return np.concatenate(outputs, axis=1)
+
+    def value(self, member: int, variable: Any) -> np.ndarray:
+        """A member's value of a Keras variable of the model, a copy."""
+        for name, group in (("trainable", self._pure.trainable), ("others", self._pure.others)):
+            for i, own in enumerate(group):
+                if own is variable:
+                    return np.array(self._state[name][i][member])
+        raise KeyError(variable.path)
+
+    def _with_best(self) -> State:
+        state = {name: list(self._state[name]) for name in ("trainable", "others")}
+        for (group, i), value in zip(self._pure.kept, self._state["best"], strict=True):
+            state[group][i] = value
+        return state
+
+    def _stacked(self, values: Sequence[Any], variable: Any) -> Any:
+        return jnp.array(np.stack(values).astype(variable.dtype), copy=True)
+
+
+class _Shared:
+    """A split of several members on the device: arrays that are equal once, one after the other, and who has which.
+
+    Attributes:
+        arrays: x and y of all different ones, one after the other.
+        offsets: int32 `(members,)`: where a member's examples begin.
+        rows: int32 `(members, n)`: a member's examples.
+    """
+
+    def __init__(self, parts: Sequence[Arrays]) -> None:
+        different: list[Arrays] = []
+        places = []
+        for part in parts:
+            same = (i for i, other in enumerate(different) if _equal(part, other))
+            place = next(same, len(different))
+            if place == len(different):
+                different.append(part)
+            places.append(place)
+        n = len(parts[0][0])
+        self.arrays = tuple(jnp.array(np.concatenate(columns)) for columns in zip(*different, strict=True))
+        self.offsets = np.array(places, np.int32) * n
+        self.rows = jnp.array(self.offsets[:, None] + np.arange(n, dtype=np.int32))
+
+
+class _OnDevice:
+    """Keeps the arrays that were last evaluated on the device, so that they are not copied at every evaluation."""
+
+    def __init__(self) -> None:
+        self._arrays: Arrays | None = None
+
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
+        if self._arrays is None or self._arrays[0] is not x or self._arrays[1] is not y:
+            self._arrays, self._copies = (x, y), _on_device((x, y))
+        return self._copies
+
+
+def _on_device(arrays: Arrays) -> tuple[Any, ...]:
+    return tuple(jnp.array(array, copy=True) for array in arrays)
+
+
+def _equal(one: Arrays, other: Arrays) -> bool:
+    return all(a is b or np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+PROGRAM = JaxProgram
+COMPILES_ALWAYS = True
