@@ -50,11 +50,9 @@ def make_program(*args: Any, **kwargs: Any) -> Program:
 
 
 def make_rowwise_program(*args: Any, **kwargs: Any) -> Program:
-    """The program for models with large embedding tables; arguments as `RowwiseTensorFlowProgram`."""
-    _backend()
-    from lth_keras.training.rowwise import RowwiseTensorFlowProgram
-
-    return RowwiseTensorFlowProgram(*args, **kwargs)
+    """The program for models with large embedding tables; arguments as `RowwiseProgram`."""
+    program: Program = _backend().rowwise_program()(*args, **kwargs)
+    return program
 
 
 def compiles_always() -> bool:

@@ -442,3 +442,10 @@ def _equal(one: Arrays, other: Arrays) -> bool:
 
 PROGRAM = JaxProgram
 COMPILES_ALWAYS = True
+
+
+def rowwise_program() -> type[Any]:
+    """The class of programs for models with large embedding tables."""
+    from lth_keras.training.jax_rowwise import RowwiseJaxProgram
+
+    return RowwiseJaxProgram

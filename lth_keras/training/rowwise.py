@@ -1,13 +1,13 @@
-"""Training with large embedding tables on TensorFlow: a step touches the rows that its batch uses, and no others."""
+"""Training with large embedding tables: a step touches the rows that its batch uses, and no others."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from lth_keras.training.program import Evaluations, accuracy_function, loss_function
 from lth_keras.training.skipped import Lazy, Skipped
@@ -17,7 +17,7 @@ ROWS_STEP = 512
 FLUSHED_ROWS = 4096
 
 
-class RowwiseTensorFlowProgram:
+class RowwiseProgram(ABC):
     """A training program whose step reads, masks, differentiates and updates only the table rows in use.
 
     The rows of a batch are found on the host, gathered from the tables and their slots, brought up to date with the
@@ -25,6 +25,7 @@ class RowwiseTensorFlowProgram:
     back. A training ends with all rows up to date; evaluations in between see them so, without writing them.
 
     The copy of the best weights, as large as the tables, is not kept: the test split is measured at every evaluation.
+    What is here is the host's part; a backend's class gathers, computes and writes.
 
     Args:
         model: a built Keras model.
@@ -61,25 +62,51 @@ class RowwiseTensorFlowProgram:
         self._tables, self._using_rows = list(tables), using_rows
         self._make_rule = (lambda steps: Lazy(rule(steps))) if lazy else rule
         self._before = self._make_rule(1)  # as long as no training runs, nothing is skipped
-        self._batch_size, self._every = batch_size, evaluate_every
-        self._evaluation_batch_size = evaluation_batch_size
+        self._every, self._evaluation_batch_size = evaluate_every, evaluation_batch_size
         by_row = {id(table.variable) for table in tables}
         self._trainable = [v for v in model.trainable_variables if id(v) not in by_row]
         optimizer.build(self._trainable)
         self._optimizer_start = [keras.ops.convert_to_numpy(v).copy() for v in optimizer.variables]
-        self._slots = [
-            [tf.Variable(tf.zeros(table.variable.shape), trainable=False) for _ in range(self._before.slots)]
-            for table in tables
-        ]
         self._last = np.zeros(max(table.variable.shape[0] for table in tables), np.int64)
         self._now = 0
         self._rule: Skipped | None = None
-        self._advance = tf.function(self._step, autograph=False)
-        self._forward = tf.function(self._evaluation, autograph=False)
-        self._flush = tf.function(self._catch_up_in_place, autograph=False)
-        self._compiled_step = tf.function(self._train_rows, autograph=False, jit_compile=True)
-        self._compiled_forward = tf.function(self._forward_rows, autograph=False, jit_compile=True)
-        self._compiled_catch_up = tf.function(self._catch_up, autograph=False, jit_compile=True)
+
+    @abstractmethod
+    def _reset(self) -> None:
+        """Puts the optimiser back to its start, the tables' slots included."""
+
+    @abstractmethod
+    def _step(
+        self,
+        rows: np.ndarray,
+        count: np.int32,
+        index: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        coefficients: np.ndarray,
+        scalars: np.ndarray,
+    ) -> float:
+        """Brings these rows up to date, trains on a batch, and writes them back; the loss before the update.
+
+        Args:
+            rows: the rows in use, padded.
+            count: how many of them are in use.
+            index: which stands where in `x`.
+            x: the batch's examples.
+            y: and their labels.
+            coefficients: of `Skipped.catch_up`, by row.
+            scalars: of `Skipped.update`.
+        """
+
+    @abstractmethod
+    def _forward(
+        self, rows: np.ndarray, index: np.ndarray, x: np.ndarray, y: np.ndarray, coefficients: np.ndarray
+    ) -> tuple[Any, Any, Any]:
+        """Mean loss, accuracy and outputs with the rows brought up to date, which are not written."""
+
+    @abstractmethod
+    def _flush(self, rows: np.ndarray, count: np.int32, coefficients: np.ndarray) -> None:
+        """Brings rows up to date."""
 
     def load(self, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> None:
         """Takes the data, which stay on the host; see `Program.load`."""
@@ -87,10 +114,7 @@ class RowwiseTensorFlowProgram:
 
     def reset(self) -> None:
         """Puts the optimiser back to its start; see `Program.reset`."""
-        for variable, value in zip(self._optimizer.variables, self._optimizer_start, strict=True):
-            variable.assign(value)
-        for slot in (slot for slots in self._slots for slot in slots):
-            slot.assign(tf.zeros_like(slot))
+        self._reset()
         self._last[:] = 0
         self._now = 0
         self._loss_sum = 0.0
@@ -130,7 +154,7 @@ class RowwiseTensorFlowProgram:
             loss, accuracy, output = self._forward(rows, index, x[part], y[part], self._coefficients(rows, self._now))
             losses += float(loss) * len(x[part])
             correct += float(accuracy) * len(x[part])
-            outputs.append(output.numpy())
+            outputs.append(np.array(output))
         return losses / len(x), correct / len(x), np.concatenate(outputs)
 
     def best_weights(self) -> list[np.ndarray]:
@@ -142,10 +166,10 @@ class RowwiseTensorFlowProgram:
         x, y = self._train[0][batch], self._train[1][batch]
         rows, count, index = self._rows_of(x)
         coefficients = self._coefficients(rows, step - 1)
-        loss = self._advance(rows, count, index, x, y, coefficients, self._rule.scalars(step))
+        loss = self._step(rows, count, index, x, y, coefficients, self._rule.scalars(step))
         self._last[rows[:count]] = step
         self._now = step
-        return float(loss)
+        return loss
 
     def _rows_of(self, x: np.ndarray) -> tuple[np.ndarray, np.int32, np.ndarray]:
         """The rows that examples use, padded with row 0; how many they are; and which stands where in `x`."""
@@ -171,87 +195,22 @@ class RowwiseTensorFlowProgram:
             self._flush(rows, np.int32(len(part)), self._coefficients(rows, self._now))
         self._last[behind] = self._now
 
-    def _step(
-        self,
-        rows: tf.Tensor,
-        count: tf.Tensor,
-        index: tf.Tensor,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        coefficients: tf.Tensor,
-        scalars: tf.Tensor,
-    ) -> tf.Tensor:
-        values, slots, masks = self._gathered(rows)
-        loss, values, slots = self._compiled_step(values, slots, masks, index, x, y, coefficients, scalars)
-        self._scatter(rows[:count], count, values, slots)
-        return loss
+    # What both backends compute, in operations of Keras.
 
-    def _gathered(self, rows: tf.Tensor) -> tuple[list[tf.Tensor], list[list[tf.Tensor]], list[tf.Tensor]]:
-        return (
-            [tf.gather(table.variable.value, rows) for table in self._tables],
-            [[tf.gather(slot, rows) for slot in slots] for slots in self._slots],
-            [tf.gather(table.mask.value, rows) for table in self._tables],
-        )
-
-    def _scatter(
-        self, rows: tf.Tensor, count: tf.Tensor, values: list[tf.Tensor], slots: list[list[tf.Tensor]]
-    ) -> None:
-        for table, own, value, others in zip(self._tables, self._slots, values, slots, strict=True):
-            for variable, new in zip((table.variable.value, *own), (value, *others), strict=True):
-                variable.scatter_update(tf.IndexedSlices(new[:count], rows))
-
-    def _train_rows(
-        self,
-        values: list[tf.Tensor],
-        slots: list[list[tf.Tensor]],
-        masks: list[tf.Tensor],
-        index: tf.Tensor,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        coefficients: tf.Tensor,
-        scalars: tf.Tensor,
-    ) -> tuple[tf.Tensor, list[tf.Tensor], list[list[tf.Tensor]]]:
-        values, slots = self._catch_up(values, slots, coefficients)
-        with tf.GradientTape() as tape:
-            tape.watch(values)
-            with self._using_rows(self._tables, values, masks, index):
-                loss = self._loss(y, self._model(x, training=True))
-            objective = tf.add_n([tf.cast(term, tf.float32) for term in (loss, *self._model.losses)])
-        gradients, others = tape.gradient(objective, (values, self._trainable))
-        self._optimizer.apply(others, self._trainable)
-        assert self._rule is not None
-        updated = [self._rule.update(keras.ops, *part, scalars) for part in zip(values, slots, gradients, strict=True)]
-        return tf.cast(loss, tf.float32), [value for value, _ in updated], [new for _, new in updated]
-
-    def _catch_up(
-        self, values: list[tf.Tensor], slots: list[list[tf.Tensor]], coefficients: tf.Tensor
-    ) -> tuple[list[tf.Tensor], list[list[tf.Tensor]]]:
+    def _catch_up(self, values: list[Any], slots: list[list[Any]], coefficients: Any) -> tuple[list[Any], list[Any]]:
         rule = self._rule or self._before
-        numbers = [row[:, None] for row in tf.unstack(coefficients)]
+        numbers = [row[:, None] for row in keras.ops.unstack(coefficients)]
         moved = [rule.catch_up(keras.ops, *part, numbers) for part in zip(values, slots, strict=True)]
         return [value for value, _ in moved], [new for _, new in moved]
 
-    def _catch_up_in_place(self, rows: tf.Tensor, count: tf.Tensor, coefficients: tf.Tensor) -> None:
-        values, slots, _ = self._gathered(rows)
-        self._scatter(rows[:count], count, *self._compiled_catch_up(values, slots, coefficients))
+    def _updated(
+        self, values: list[Any], slots: list[list[Any]], gradients: list[Any], scalars: Any
+    ) -> tuple[list[Any], list[list[Any]]]:
+        assert self._rule is not None
+        updated = [self._rule.update(keras.ops, *part, scalars) for part in zip(values, slots, gradients, strict=True)]
+        return [value for value, _ in updated], [new for _, new in updated]
 
-    def _evaluation(
-        self, rows: tf.Tensor, index: tf.Tensor, x: tf.Tensor, y: tf.Tensor, coefficients: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        return self._compiled_forward(*self._gathered(rows), index, x, y, coefficients)
-
-    def _forward_rows(
-        self,
-        values: list[tf.Tensor],
-        slots: list[list[tf.Tensor]],
-        masks: list[tf.Tensor],
-        index: tf.Tensor,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        coefficients: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        values, _ = self._catch_up(values, slots, coefficients)
-        with self._using_rows(self._tables, values, masks, index):
-            outputs = self._model(x, training=False)
+    def _measured(self, y: Any, outputs: Any) -> tuple[Any, Any, Any]:
         accuracy = accuracy_function(y, self._model.output_shape)(y, outputs)
-        return tf.cast(self._loss(y, outputs), tf.float32), tf.reduce_mean(tf.cast(accuracy, tf.float32)), outputs
+        ops = keras.ops
+        return ops.cast(self._loss(y, outputs), "float32"), ops.mean(ops.cast(accuracy, "float32")), outputs

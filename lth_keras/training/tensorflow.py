@@ -231,3 +231,10 @@ def _start(variable: Any) -> np.ndarray | None:
 
 PROGRAM = TensorFlowProgram
 COMPILES_ALWAYS = False
+
+
+def rowwise_program() -> type[Any]:
+    """The class of programs for models with large embedding tables."""
+    from lth_keras.training.tensorflow_rowwise import RowwiseTensorFlowProgram
+
+    return RowwiseTensorFlowProgram

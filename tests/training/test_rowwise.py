@@ -3,14 +3,12 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers
 
 from lth_keras.masking import get_mask, large_tables, mask_model, seed_states, set_mask, using_rows, variables
-from lth_keras.training import BatchOrder, NonFiniteLossError, skipped, train
-from lth_keras.training.rowwise import RowwiseTensorFlowProgram
-from lth_keras.training.tensorflow import TensorFlowProgram
+from lth_keras.training import BatchOrder, NonFiniteLossError, make_program, make_rowwise_program, skipped, train
 
+BACKEND = keras.backend.backend()
 HEIGHT, DIMENSION, LENGTH, BATCH, EVERY = 2000, 4, 12, 5, 4
 CROSS_ENTROPY = "sparse_categorical_crossentropy"
 ADAM, ADAMW, SGD = keras.optimizers.Adam, keras.optimizers.AdamW, keras.optimizers.SGD
@@ -49,7 +47,7 @@ def by_rows(model, optimizer=OPTIMIZERS["adam"], *, loss=CROSS_ENTROPY, data=(TR
     tables, made = large_tables(model, at_least=1), optimizer()
     rule = skipped(made, [table.variable for table in tables])
     arguments = {"lazy": False, "batch_size": BATCH, "evaluate_every": EVERY, "evaluation_batch_size": 4, **changes}
-    program = RowwiseTensorFlowProgram(model, made, loss, tables, using_rows, rule, **arguments)
+    program = make_rowwise_program(model, made, loss, tables, using_rows, rule, **arguments)
     program.load(*data)
     return program
 
@@ -73,7 +71,7 @@ def made():
 
 def dense(model, optimizer, jit=False):
     """The dense program: every row at every step."""
-    program = TensorFlowProgram(
+    program = make_program(
         model,
         optimizer(),
         CROSS_ENTROPY,
@@ -81,7 +79,7 @@ def dense(model, optimizer, jit=False):
         batch_size=BATCH,
         evaluate_every=EVERY,
         evaluation_batch_size=4,
-        jit_compile=jit,
+        jit_compile=jit or BACKEND == "jax",
     )
     program.load(TRAIN, VALIDATION)
     return program
@@ -172,11 +170,10 @@ def test_it_agrees_with_keras_after_many_steps(name):
     program.advance(np.arange(2500).reshape(500, BATCH), 0, 500)
     variable, optimizer = keras.Variable(table), make()
     optimizer.build([variable])
-    apply = tf.function(lambda gradient: optimizer.apply([gradient], [variable]))
     for batch in np.arange(2500).reshape(500, BATCH):
         gradient = np.zeros_like(table)
         np.add.at(gradient, x[batch].ravel(), factors[batch].reshape(-1, 3) / BATCH)
-        apply(gradient)
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
     end = variable.numpy()
     assert np.linalg.norm(weights(model)[0] - end) <= 1e-4 * np.linalg.norm(end - table)
 
