@@ -37,6 +37,7 @@ NOT_HASHED = (
     "out",
     "workers",
     "threads",
+    "vectorize",
     "fresh_graphs",
     "keep_weights",
     "describe",
@@ -89,6 +90,9 @@ class Options:
     threads: int | None = None
     """Threads per training. Default: what the run was made with, else the CPUs that this process may run on divided by
     --workers. Other threads give other bits, so a run keeps to one number."""
+    vectorize: Literal["auto", "off"] | int = "auto"
+    """Tickets (trials and branches of a level) to train together as one program, with --backend jax: a number, or off.
+    Default: what the run was made with, else as many as fit on a GPU, and none on a CPU."""
     fresh_graphs: bool = False
     """Every training in a process of its own that builds its own graph and ends. The same bits, slower."""
     keep_weights: Literal["none", "last", "all"] = "none"
@@ -179,23 +183,29 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     warnings.showwarning = functools.partial(_show_warning, console)
     for line in config.notes():
         _say(console, line)
-    recorded = RunDirectory.recorded_threads(config.out, experiment, config.identity())
+    recorded = RunDirectory.recorded(config.out, experiment, config.identity())
     if config.workers < 1:
         raise ValueError(f"Expected at least 1 worker. Received: {config.workers}.")
     threads = config.threads
     if threads is None:
-        threads = recorded or max(1, usable_cpus() // config.workers)
-    make = functools.partial(make_search, config, threads)
+        threads = (recorded and recorded.threads) or max(1, usable_cpus() // config.workers)
+    make = functools.partial(_make, make_search, config, threads)
     search = make()
     directory, seeds, branches = search.prepare(
-        config.trials, config.branches, config.out, config.keep_weights, config.control_levels
+        config.trials,
+        config.branches,
+        config.out,
+        config.keep_weights,
+        config.control_levels,
+        together=config.workers == 1 and not config.fresh_graphs,
     )
     asked = (seeds, branches, config.levels, config.control_levels)
     pending, total = pending_tasks(directory.finished(), *asked), len(pending_tasks((), *asked))
     _say(
         console,
-        f"{experiment}: {len(pending)} of {total} trainings to do, {config.length} each, {config.workers} at a "
-        f"time with {threads} thread{'s' if threads > 1 else ''} each; in {directory.path}",
+        f"{experiment}: {len(pending)} of {total} trainings to do, {config.length} each, "
+        + (f"{search.width} together as one program" if search.width > 1 else f"{config.workers} at a time")
+        + f" with {threads} thread{'s' if threads > 1 else ''} each; in {directory.path}",
     )
     with ConsoleReporter(len(pending), console) as reporter:
         result = run(
@@ -218,6 +228,15 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     for path in [directory.path / "run.h5", *figures]:
         _say(output, f"wrote {path}")
     _say(output, f"in {duration(time.monotonic() - started)}")
+
+
+def _make(make_search: Callable[[Any, int], TicketSearch], config: Any, threads: int) -> TicketSearch:
+    """The experiment's search, with the parameters that all experiments have in common."""
+    from lth_keras.together import check_width
+
+    search = make_search(config, threads)
+    search.vectorize = check_width(1 if config.vectorize == "off" else config.vectorize)
+    return search
 
 
 def _say(console: Console, text: str) -> None:

@@ -1,9 +1,9 @@
-"""One level: puts its ticket into the network, trains it, and writes what came of it."""
+"""A level, or several at once: tickets are put into the network, trained, and what came of them is written."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,9 +15,12 @@ from lth_keras.masking import check_connected
 from lth_keras.masks import Mask
 from lth_keras.network import Network
 from lth_keras.results import CURVES, LevelResult, RunDirectory
-from lth_keras.tasks import LevelError, Task
+from lth_keras.tasks import LevelError, Task, builds_on
 from lth_keras.tickets import starting_mask, starting_weights
-from lth_keras.training import Curves, NonFiniteLossError
+from lth_keras.together import Member, Together, Trained
+from lth_keras.training import NonFiniteLossError
+
+NextMask = Callable[[Task, Mask, Weights, Weights], Mask]
 
 
 def train_level(
@@ -27,7 +30,7 @@ def train_level(
     *,
     initial: Weights,
     steps: int,
-    next_mask: Callable[[Mask, Weights], Mask],
+    next_mask: NextMask,
     confusion: bool,
     keep_weights: bool,
     started: float,
@@ -41,7 +44,7 @@ def train_level(
         task: what to train.
         initial: the trial's initial weights.
         steps: optimiser updates.
-        next_mask: (mask, final weights) -> the mask of the branch's next level.
+        next_mask: (task, mask, initial weights, final weights) -> the mask of the branch's next level.
         confusion: whether to keep a confusion matrix of every test.
         keep_weights: whether to store the final weights.
         started: when this level began, by `time.perf_counter`.
@@ -51,45 +54,10 @@ def train_level(
         LevelError: where the mask cuts the network through, or the loss or a weight becomes NaN or infinite; nothing
             is written then.
     """
-    mask = starting_mask(directory, task) if task.level else Mask.ones(network.mask.shapes)
-    with _named(directory, task, ValueError):
-        check_connected(network.model, mask)
-    network.rewind(starting_weights(task, initial, network.draw_weights), mask)
+    mask, weights = _ticket(network, directory, task, initial)
+    network.rewind(weights, mask)
     if reporter is not None:
         reporter.started(task, steps)
-    curves, final = _train(network, directory, task, steps, confusion, reporter)
-    result = LevelResult(
-        seed=task.seed,
-        branch=task.branch,
-        level=task.level,
-        mask=mask,
-        next_mask=next_mask(mask, final),
-        step=curves.step,
-        curves={name: getattr(curves, name) for name in CURVES},
-        test_confusion=curves.test_confusion,
-        scalars={
-            "density": mask.density,
-            "early_stop_step": float(curves.early_stop_step),
-            "test_accuracy_at_early_stop": network.test_accuracy_at_early_stop(curves),
-            "test_accuracy_final": float(curves.test_accuracy[-1]),
-            "seconds": time.perf_counter() - started,
-            "peak_memory_bytes": float(peak_memory_bytes()),
-        },
-        weights=dict(final) if keep_weights else None,
-    )
-    directory.write(result)
-    if reporter is not None:
-        reporter.finished(task, result.scalars)
-    return result
-
-
-def _train(
-    network: Network, directory: RunDirectory, task: Task, steps: int, confusion: bool, reporter: Any
-) -> tuple[Curves, Weights]:
-    """Trains the network from the weights as they are; what was measured, and the final weights, all finite.
-
-    The weights are the network's own, read when they are accessed: they are final until it trains again.
-    """
     with _named(directory, task, NonFiniteLossError):
         curves = network.train(
             steps,
@@ -98,14 +66,137 @@ def _train(
             confusion=confusion,
             progress=None if reporter is None else lambda done, total: reporter.advanced(task, done, total),
         )
-    final = network.weights
-    broken = [key for key in final if not np.isfinite(final[key]).all()]
+    # The weights are the network's own, read when they are accessed: they are final until it trains again.
+    trained = Trained(curves, network.weights, network.test_accuracy_at_early_stop(curves))
+    _check_finite(directory, task, trained)
+    pruned = next_mask(task, mask, initial, trained.weights)
+    return _write(directory, task, mask, pruned, trained, time.perf_counter() - started, keep_weights, reporter)
+
+
+def train_levels(
+    together: Together,
+    network: Network,
+    directory: RunDirectory,
+    tasks: Sequence[Task],
+    *,
+    initial: Mapping[int, Weights],
+    steps: int,
+    next_mask: NextMask,
+    confusion: bool,
+    keep_weights: Callable[[Task], bool],
+    started: float,
+    reporter: Any = None,
+) -> list[LevelResult]:
+    """As `train_level` for several tasks at once, whose seeds' data `together` has.
+
+    Args:
+        together: trains them.
+        network: whose tickets they are.
+        directory: has the levels that the tasks build on, but for those among the tasks, which come first.
+        tasks: what to train.
+        initial: initial weights by seed.
+        steps: optimiser updates.
+        next_mask: as `train_level`.
+        confusion: whether to keep a confusion matrix of every test.
+        keep_weights: whether to store a task's final weights.
+        started: when this began, by `time.perf_counter`. A level's `seconds` are its share.
+        reporter: see `lth_keras.progress.Reporter`.
+
+    Raises:
+        LevelError: as `train_level`; the other tasks are trained and written first, but for those that build on it.
+    """
+    tickets = [_ticket(network, directory, task, initial[task.seed]) for task in tasks]
+    if reporter is not None:
+        for task in tasks:
+            reporter.started(task, steps)
+
+    def advanced(done: int, total: int) -> None:
+        if reporter is not None:
+            for task in tasks:
+                reporter.advanced(task, done, total)
+
+    results = together.train(
+        [
+            Member(weights, mask, task.seed, ("level", task.level))
+            for task, (mask, weights) in zip(tasks, tickets, strict=True)
+        ],
+        steps,
+        confusion=confusion,
+        progress=advanced,
+    )
+    seconds = (time.perf_counter() - started) / len(tasks)
+    written, errors = [], []
+    broken: set[Task] = set()
+    for task, (mask, _), trained in zip(tasks, tickets, results, strict=True):
+        try:
+            with _named(directory, task, NonFiniteLossError):
+                if isinstance(trained, NonFiniteLossError):
+                    raise trained
+            if broken & set(builds_on(task)):
+                continue
+            _check_finite(directory, task, trained)
+            pruned = next_mask(task, mask, initial[task.seed], trained.weights)
+            written.append(_write(directory, task, mask, pruned, trained, seconds, keep_weights(task), reporter))
+        except LevelError as error:
+            errors.append(error)
+            broken.add(task)
+    if errors:
+        raise errors[0]
+    return written
+
+
+def _ticket(network: Network, directory: RunDirectory, task: Task, initial: Weights) -> tuple[Mask, Weights]:
+    """The mask and the weights that a task starts from."""
+    mask = starting_mask(directory, task) if task.level else Mask.ones(network.mask.shapes)
+    with _named(directory, task, ValueError):
+        check_connected(network.model, mask)
+    return mask, starting_weights(task, initial, network.draw_weights)
+
+
+def _write(
+    directory: RunDirectory,
+    task: Task,
+    mask: Mask,
+    pruned: Mask,
+    trained: Trained,
+    seconds: float,
+    keep_weights: bool,
+    reporter: Any,
+) -> LevelResult:
+    """Writes the level file of a task that was trained under `mask`, and whose branch goes on with `pruned`."""
+    curves = trained.curves
+    result = LevelResult(
+        seed=task.seed,
+        branch=task.branch,
+        level=task.level,
+        mask=mask,
+        next_mask=pruned,
+        step=curves.step,
+        curves={name: getattr(curves, name) for name in CURVES},
+        test_confusion=curves.test_confusion,
+        scalars={
+            "density": mask.density,
+            "early_stop_step": float(curves.early_stop_step),
+            "test_accuracy_at_early_stop": trained.test_accuracy_at_early_stop,
+            "test_accuracy_final": float(curves.test_accuracy[-1]),
+            "seconds": seconds,
+            "peak_memory_bytes": float(peak_memory_bytes()),
+        },
+        weights=dict(trained.weights) if keep_weights else None,
+    )
+    directory.write(result)
+    if reporter is not None:
+        reporter.finished(task, result.scalars)
+    return result
+
+
+def _check_finite(directory: RunDirectory, task: Task, trained: Trained) -> None:
+    broken = [key for key in trained.weights if not np.isfinite(trained.weights[key]).all()]
     if broken:  # a loss can hide it: fused operations make zeros of NaN
         raise LevelError(
-            f"In {task}: weights {broken} are not finite after step {steps}. Lower the learning rate. Finished "
-            f"levels are kept in {directory.path}."
+            f"In {task}: weights {broken} are not finite after step {trained.curves.step[-1]}. Lower the learning "
+            f"rate. Finished levels are kept in {directory.path}."
         )
-    return curves, final
 
 
 @contextmanager

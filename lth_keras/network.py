@@ -30,9 +30,11 @@ from lth_keras.splits import SPLITS, Arrays, check_cadence, check_splits
 from lth_keras.training import (
     BatchOrder,
     Curves,
+    Programs,
     assign,
     compiles_always,
     make_program,
+    make_programs,
     make_rowwise_program,
     skipped,
     train,
@@ -69,6 +71,10 @@ class Network:
             `test_every` must be `evaluate_every`, and the steps are compiled by XLA.
 
     Attributes:
+        model: the masked Keras model.
+        variables: the Keras variables of all weights by key, without masks.
+        prunable: the prunable weights among them, with their masks.
+        seed_states: Keras variables of the model's random generators.
         tables: the tables that are trained by rows.
 
     Raises:
@@ -100,15 +106,15 @@ class Network:
         self.model = mask_model(made)
         del made  # what build() made is in reference cycles; of a large model it is gigabytes
         gc.collect()
-        self._prunable = prunable_weights(self.model)
+        self.prunable = prunable_weights(self.model)
         if len(self.model.inputs) != 1 or len(self.model.outputs) != 1:
             raise ValueError(
                 f"Expected a model with one input and one output. Received: {len(self.model.inputs)} and "
                 f"{len(self.model.outputs)}."
             )
-        self._variables = variables(self.model)
-        self._owners = _owners(self.model, self._variables)
-        self._seed_states = seed_states(self.model)
+        self.variables = variables(self.model)
+        self._owners = _owners(self.model, self.variables)
+        self.seed_states = seed_states(self.model)
         self.batch_size = batch_size
         self.loss = loss
         used = optimizer()
@@ -150,12 +156,28 @@ class Network:
                 self.model,
                 used,
                 loss,
-                list(self._variables.values()),
+                list(self.variables.values()),
                 evaluation_batch_size=evaluation_batch_size,
                 jit_compile=jit_compile,
                 **shared,
             )
+        self._optimizer = optimizer
+        self._program_options = {**shared, "evaluation_batch_size": evaluation_batch_size}
         self._splits: dict[str, Arrays] = {}
+
+    @property
+    def backend(self) -> str:
+        """The Keras backend that trains: `tensorflow` or `jax`."""
+        return str(keras.backend.backend())
+
+    def make_programs(self, members: int) -> Programs:
+        """A program that trains so many weights of this model at once, with an optimiser of its own.
+
+        Raises:
+            ValueError: on another backend than JAX.
+        """
+        weights = list(self.variables.values())
+        return make_programs(members, self.model, self._optimizer(), self.loss, weights, **self._program_options)
 
     def load(self, data: Any) -> None:
         """Takes the data of a trial.
@@ -170,14 +192,18 @@ class Network:
             ValueError: for a missing or empty split, shapes that do not fit the model, labels out of range, values
                 that are not finite, or row numbers that an embedding does not have.
         """
+        self._splits = self.checked(data)
+        self._program.load(self._splits["train"], self._splits["validation"])
+
+    def checked(self, data: Any) -> dict[str, Arrays]:
+        """The splits of a trial's data, without taking them; arguments and errors as `load`."""
         splits = check_splits(self.model, self.loss, data)
         if len(splits["train"][0]) < self.batch_size:
             raise ValueError(
                 f"Expected at least one batch of {self.batch_size} training examples. "
                 f"Received: {len(splits['train'][0])}."
             )
-        self._splits = splits
-        self._program.load(splits["train"], splits["validation"])
+        return splits
 
     @property
     def steps_per_epoch(self) -> int:
@@ -187,7 +213,7 @@ class Network:
     @property
     def kinds(self) -> dict[str, str]:
         """Kind of each prunable weight, as pruning rates name it: `dense`, `conv`, `embedding` or `output`."""
-        return {weight.key: weight.kind for weight in self._prunable}
+        return {weight.key: weight.kind for weight in self.prunable}
 
     @property
     def mask(self) -> Mask:
@@ -215,17 +241,17 @@ class Network:
                 "time. Received: network.weights. Take a snapshot before they change: dict(network.weights)."
             )
         self._check_keys(weights)
-        for key, variable in self._variables.items():
+        for key, variable in self.variables.items():
             assign(variable, weights[key])
 
     @cached_property
     def _weights(self) -> LazyArrays:
-        shapes = {key: tuple(variable.shape) for key, variable in self._variables.items()}
-        return LazyArrays(shapes, lambda key: own_array(self._variables[key]))
+        shapes = {key: tuple(variable.shape) for key, variable in self.variables.items()}
+        return LazyArrays(shapes, lambda key: own_array(self.variables[key]))
 
     def _check_keys(self, weights: Mapping[str, np.ndarray]) -> None:
-        if weights.keys() != self._variables.keys():
-            raise ValueError(f"Expected weights for {list(self._variables)}. Received: {list(weights)}.")
+        if weights.keys() != self.variables.keys():
+            raise ValueError(f"Expected weights for {list(self.variables)}. Received: {list(weights)}.")
 
     def draw_weights(self, seed: int, *names: str | int) -> Mapping[str, np.ndarray]:
         """Draws all weights from their initialisers, decided by the seed and the names alone; the model keeps its own.
@@ -249,7 +275,7 @@ class Network:
         """
         self._check_keys(weights)
         self.mask = mask
-        for key, variable in self._variables.items():
+        for key, variable in self.variables.items():
             value = weights[key]
             assign(variable, value * mask[key] if key in mask else value)
             del value  # before the next is made
@@ -278,12 +304,11 @@ class Network:
         """
         if not self._splits:
             raise RuntimeError("Expected data to be loaded before training. Call load(splits) first.")
-        for i, state in enumerate(self._seed_states):
-            state.assign(np.array([seeds.integer(seed, "dropout", *names, i), 0]).astype(state.dtype))
-        order = BatchOrder(len(self._splits["train"][0]), self.batch_size, seeds.stream(seed, "order", *names))
+        for i, state in enumerate(self.seed_states):
+            state.assign(dropout_seed(state, seed, *names, i))
         return train(
             self._program,
-            order,
+            batch_order(len(self._splits["train"][0]), self.batch_size, seed, *names),
             steps=steps,
             test=self._splits["test"],
             test_every=self.test_every,
@@ -312,10 +337,20 @@ class Network:
         """As `evaluate`, for the weights of least validation loss in the last training; the model keeps its own."""
         current = dict(self.weights)
         try:
-            self.weights = dict(zip(self._variables, self._program.best_weights(), strict=True))
+            self.weights = dict(zip(self.variables, self._program.best_weights(), strict=True))
             return self.evaluate(split)
         finally:
             self.weights = current
+
+
+def batch_order(examples: int, batch_size: int, seed: int, *names: str | int) -> BatchOrder:
+    """The order of a training's batches, decided by its seed and names."""
+    return BatchOrder(examples, batch_size, seeds.stream(seed, "order", *names))
+
+
+def dropout_seed(state: Any, seed: int, *names: str | int) -> np.ndarray:
+    """What the state of a layer's random generator begins a training with, decided by its seed and names."""
+    return np.array([seeds.integer(seed, "dropout", *names), 0]).astype(state.dtype)
 
 
 def _owners(model: keras.Model, found: Mapping[str, Any]) -> dict[str, tuple[keras.layers.Layer, Any]]:

@@ -57,7 +57,8 @@ def run(
         reporter: see `lth_keras.progress.Reporter`.
 
     Raises:
-        ValueError, LevelError, KeyboardInterrupt: as `TicketSearch.run`.
+        ValueError, LevelError, KeyboardInterrupt: as `TicketSearch.run`; ValueError also where tickets are to be
+            trained together in more than one process.
         TypeError: where worker processes cannot import `make_search`.
         WorkerDiedError: where a worker process was killed, e.g. out of memory.
     """
@@ -69,7 +70,12 @@ def run(
             trials, branches, out, keep_weights=keep_weights, control_levels=control_levels, reporter=reporter
         )
     _check_importable(make_search)
-    directory, seeds, branches = search.prepare(trials, branches, out, keep_weights, control_levels)
+    if isinstance(search.vectorize, int) and search.vectorize > 1:
+        raise ValueError(
+            "Expected one process where tickets are trained together as one program: workers=1 without fresh_graphs. "
+            f"Received: vectorize={search.vectorize}, workers={workers}, fresh_graphs={fresh_graphs}."
+        )
+    directory, seeds, branches = search.prepare(trials, branches, out, keep_weights, control_levels, together=False)
     pending = pending_tasks(directory.finished(), seeds, branches, search.levels, control_levels)
     pool = _Pool(make_search, directory, keep_weights, workers, fresh_graphs)
     try:

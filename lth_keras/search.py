@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import keras
@@ -15,7 +15,7 @@ from lth_keras import seeds
 from lth_keras.branches import DENSE, WINNING_TICKET, Weights, check_branches
 from lth_keras.criteria import Criterion, State, criterion
 from lth_keras.identity import describe
-from lth_keras.level import train_level
+from lth_keras.level import train_level, train_levels
 from lth_keras.masks import Mask
 from lth_keras.memory import checked_build, clear_memory_errors
 from lth_keras.network import Network
@@ -23,9 +23,10 @@ from lth_keras.pruning import global_count, keep_highest, layer_counts, resolve_
 from lth_keras.results import LevelResult, RunDirectory
 from lth_keras.rewinding import check_rewind
 from lth_keras.run import Run
-from lth_keras.splits import check_cadence
-from lth_keras.tasks import Task, pending_tasks
+from lth_keras.splits import Arrays, check_cadence
+from lth_keras.tasks import Task, pending_tasks, ready_together
 from lth_keras.tickets import control_mask
+from lth_keras.together import Together, best_width, check_width
 from lth_keras.training import set_threads
 
 KEEP_WEIGHTS = ("none", "last", "all")
@@ -63,6 +64,10 @@ class TicketSearch:
             configuration and a digest of the data.
         threads: threads per training; None leaves the backend's own number. Other threads give other bits, so a run
             records them and is resumed with the same.
+        vectorize: tickets (trials and branches of a level) that are trained together as one compiled program, on JAX; 1
+            for none. `auto`: what the run was made with, else on a GPU as many as are ready at a time and fit into its
+            memory, and 1 on a CPU. The numbers are those of training alone within float32 rounding, not the same bits,
+            so a run records it too.
 
     Raises:
         ValueError: for parameters out of range or unknown names.
@@ -99,11 +104,15 @@ class TicketSearch:
     name: str = "search"
     config: Mapping[str, Any] | None = None
     threads: int | None = None
+    vectorize: int | str = "auto"
 
     def __post_init__(self) -> None:
         self._score = criterion(self.criterion)
         self.processes = 1
         """Processes that are to train such a model and have not begun to, this one among them."""
+        self.width = 1
+        """Tickets trained together, as `prepare` found out."""
+        check_width(self.vectorize)
         check_rewind(self.rewind)
         self._asked_test_every = self.test_every
         self.test_every = check_cadence(self.evaluate_every, self.test_every)
@@ -154,8 +163,12 @@ class TicketSearch:
         directory, seeds_of_trials, branches = self.prepare(trials, branches, out, keep_weights, control_levels)
         try:
             done = directory.finished()
-            for task in pending_tasks(done, seeds_of_trials, branches, self.levels, control_levels):
-                self.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
+            pending = pending_tasks(done, seeds_of_trials, branches, self.levels, control_levels)
+            if self.width > 1:
+                self._train_together(directory, pending, done, keep_weights, reporter)
+            else:
+                for task in pending:
+                    self.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
         finally:
             if directory.finished():
                 directory.write_run()
@@ -168,8 +181,11 @@ class TicketSearch:
         out: str | os.PathLike[str],
         keep_weights: str,
         control_levels: Sequence[int] | None = None,
+        together: bool = True,
     ) -> tuple[RunDirectory, list[int], tuple[str, ...]]:
         """Checks what is asked for and opens the run's directory, damaged level files set aside.
+
+        Where not `together`, tickets are not trained together unless they have been.
 
         Returns:
             The directory, the seeds of the trials, and the branches in their fixed order.
@@ -182,7 +198,9 @@ class TicketSearch:
         beyond = [level for level in control_levels or () if not 1 <= level <= self.levels]
         if beyond:
             raise ValueError(f"Expected control_levels in 1 ... {self.levels}. Received: {list(control_levels or ())}.")
-        directory = RunDirectory.open(out, self.name, self.identity, threads=self.threads)
+        recorded = RunDirectory.recorded(out, self.name, self.identity)
+        self.width = self._choose_width(recorded, trials * len(branches) if together else 1)
+        directory = RunDirectory.open(out, self.name, self.identity, threads=self.threads, vectorize=self.width)
         if directory.threads != self.threads:
             raise ValueError(
                 f"Expected threads={directory.threads}, which {directory.path} was made with; others give other bits. "
@@ -230,13 +248,63 @@ class TicketSearch:
             directory,
             task,
             initial=initial,
-            steps=self._steps(),
-            next_mask=lambda mask, final: self._next_mask(directory, task, mask, initial, final),
+            steps=self._steps(network.steps_per_epoch * self.batch_size),
+            next_mask=partial(self._next_mask, directory),
             confusion=self.confusion,
-            keep_weights=keep_weights == "all" or (keep_weights == "last" and task.level == self.levels),
+            keep_weights=self._keeps_weights(keep_weights, task),
             started=started,
             reporter=reporter,
         )
+
+    def _choose_width(self, recorded: RunDirectory | None, tickets: int) -> int:
+        """How many tickets to train together, where so many are ready at a time."""
+        if isinstance(self.vectorize, int):
+            return self.vectorize
+        if recorded is not None:
+            return recorded.vectorize
+        # On other backends not even the device is asked for: a process that only starts workers has no context of one.
+        return best_width(self.network, tickets) if keras.backend.backend() == "jax" and tickets > 1 else 1
+
+    def _train_together(
+        self,
+        directory: RunDirectory,
+        pending: list[Task],
+        finished: set[tuple[int, str, int]],
+        keep_weights: str,
+        reporter: Any,
+    ) -> None:
+        """Trains all that is pending, as many tickets at a time as the run's width says."""
+        network = self.network
+        together = Together(network, self.width)
+        trials: dict[int, tuple[dict[str, Arrays], Weights]] = {}
+        while group := ready_together(pending, finished, self.width):
+            started = time.perf_counter()
+            trials = {seed: trials.get(seed) or self._checked(seed) for seed in sorted({task.seed for task in group})}
+            together.load({seed: splits for seed, (splits, _) in trials.items()})
+            initial = {seed: weights for seed, (_, weights) in trials.items()}
+            train_levels(
+                together,
+                network,
+                directory,
+                group,
+                initial=initial,
+                steps=self._steps(len(trials[group[0].seed][0]["train"][0])),
+                next_mask=partial(self._next_mask, directory),
+                confusion=self.confusion,
+                keep_weights=partial(self._keeps_weights, keep_weights),
+                started=started,
+                reporter=reporter,
+            )
+            finished |= set(group)
+            pending = [task for task in pending if task not in finished]
+
+    def _checked(self, seed: int) -> tuple[dict[str, Arrays], Weights]:
+        """A trial's data, and its initial weights."""
+        data = self.data(seed) if callable(self.data) else self.data
+        return self.network.checked(data), self.network.draw_weights(seed, "initial")
+
+    def _keeps_weights(self, keep_weights: str, task: Task) -> bool:
+        return keep_weights == "all" or (keep_weights == "last" and task.level == self.levels)
 
     def _trial(self, seed: int) -> tuple[Network, Weights]:
         """The network with the trial's data, and the trial's initial weights."""
@@ -247,11 +315,12 @@ class TicketSearch:
             self._loaded = seed
         return self.network, self._initial
 
-    def _steps(self) -> int:
+    def _steps(self, examples: int) -> int:
+        """The updates of a training on so many examples."""
         if self.steps is not None:
             return self.steps
         assert self.epochs is not None
-        return self.epochs * self.network.steps_per_epoch
+        return self.epochs * (examples // self.batch_size)
 
     def _next_mask(self, directory: RunDirectory, task: Task, mask: Mask, initial: Weights, final: Weights) -> Mask:
         """The mask of the branch's next level; of the winning ticket's after level 0."""

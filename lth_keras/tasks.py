@@ -58,9 +58,37 @@ def pending_tasks(
     return [task for task in wanted if task not in done]
 
 
-def is_ready(task: Task, finished: set[tuple[int, str, int]]) -> bool:
-    """Whether the tasks whose masks this one builds on are finished: the winning ticket's own and the one before."""
+def builds_on(task: Task) -> list[Task]:
+    """The tasks that must be finished before this one's file can be written: whose masks it builds on."""
     if task.level == 0:
-        return True
+        return []
     before = task.level - 1 if task.branch == WINNING_TICKET else task.level
-    return task_of(task.seed, WINNING_TICKET, before) in finished
+    return [task_of(task.seed, WINNING_TICKET, before)]
+
+
+def is_ready(task: Task, finished: Collection[tuple[int, str, int]]) -> bool:
+    """Whether the tasks whose masks this one builds on are finished."""
+    return all(before in finished for before in builds_on(task))
+
+
+def ready_together(pending: Sequence[Task], finished: Collection[tuple[int, str, int]], most: int) -> list[Task]:
+    """Tasks to train at once, in an order in which each can be written when those before it are.
+
+    A control starts from the masks of the winning ticket's level before, and needs its own level's only in the end: so
+    a level's branches are trained together, of all trials, the lowest level first.
+
+    Args:
+        pending: what is to be trained, in the order of `pending_tasks`.
+        finished: tasks that are done.
+        most: tasks at once.
+    """
+    chosen: list[Task] = []
+    started = set(finished)
+    for task in sorted(pending, key=lambda task: task.level):  # stable: trials and branches keep their order
+        starts = task.level == 0 or task_of(task.seed, WINNING_TICKET, task.level - 1) in finished
+        if starts and is_ready(task, started):
+            chosen.append(task)
+            started.add(task)
+        if len(chosen) == most:
+            break
+    return chosen

@@ -30,6 +30,7 @@ class RunDirectory:
         experiment: Name of the experiment.
         config: The parameters that the hash is of, as JSON.
         threads: Threads per trial that the levels were made with, None if not recorded.
+        vectorize: How many levels were trained together as one program; 1 where each was alone.
         versions: Package versions at creation, by package.
         created: When it was made, ISO 8601 in UTC.
     """
@@ -39,6 +40,7 @@ class RunDirectory:
         self.experiment: str = entry["experiment"]
         self.config: dict[str, Any] = entry["config"]
         self.threads: int | None = entry["threads"]
+        self.vectorize: int = entry.get("vectorize", 1)
         self.versions: dict[str, str] = entry["versions"]
         self.created: str = entry["created"]
 
@@ -50,6 +52,7 @@ class RunDirectory:
         config: Mapping[str, Any],
         *,
         threads: int | None = None,
+        vectorize: int = 1,
     ) -> RunDirectory:
         """Make the directory of these parameters, or take up the one that is there.
 
@@ -58,10 +61,11 @@ class RunDirectory:
             experiment: Name of the experiment, part of the directory's name.
             config: JSON values that decide the numbers; another config is another directory.
             threads: Threads per trial; None takes what is recorded.
+            vectorize: Levels trained together as one program.
 
         Raises:
-            ValueError: The directory was made with another config (changed by hand) or number of
-                threads, or `experiment` cannot be part of a path.
+            ValueError: The directory was made with another config (changed by hand), number of
+                threads or of levels together, or `experiment` cannot be part of a path.
             TypeError: `config` is not JSON.
             OSError: `out` cannot be written (PermissionError, NotADirectoryError, ...).
         """
@@ -87,11 +91,12 @@ class RunDirectory:
                 "versions": record.versions(),
                 "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 "threads": threads,
+                "vectorize": vectorize,
             }
             text = json.dumps(entry, indent=2, ensure_ascii=False) + "\n"
             atomic.write_bytes(path / CONFIG_FILE, text.encode())
         run = cls.load(path)
-        run._check(plain, threads)
+        run._check(plain, threads, vectorize)
         return run
 
     @classmethod
@@ -113,10 +118,10 @@ class RunDirectory:
             ) from error
 
     @staticmethod
-    def recorded_threads(out: str | os.PathLike[str], experiment: str, config: Mapping[str, Any]) -> int | None:
-        """Threads per trial that the directory of these parameters recorded; None without one."""
+    def recorded(out: str | os.PathLike[str], experiment: str, config: Mapping[str, Any]) -> RunDirectory | None:
+        """The directory of these parameters, to read from; None without one."""
         path = record.path_of(out, experiment, config)
-        return RunDirectory.load(path).threads if (path / CONFIG_FILE).exists() else None
+        return RunDirectory.load(path) if (path / CONFIG_FILE).exists() else None
 
     def level_path(self, seed: int, branch: str, level: int) -> Path:
         """`levels/seed_<seed>/<branch>/level_<nn>.h5`; level 0 is "dense" in every branch."""
@@ -213,7 +218,7 @@ class RunDirectory:
             if seed and level:
                 yield int(seed[1]), path.parent.name, int(level[1])
 
-    def _check(self, config: dict[str, Any], threads: int | None) -> None:
+    def _check(self, config: dict[str, Any], threads: int | None, vectorize: int) -> None:
         changes = list(record.differences(self.config, config))
         if changes:
             raise ValueError(
@@ -226,6 +231,11 @@ class RunDirectory:
                 f"{self.path} was made with {recorded} threads, received {threads}: the bits would "
                 + ("differ; " if self.threads is None else f"differ; pass --threads {self.threads} or ")
                 + "choose another --out"
+            )
+        if vectorize != self.vectorize:
+            raise ValueError(
+                f"{self.path} was made with {self.vectorize} levels trained together, received {vectorize}: the bits "
+                f"would differ; pass --vectorize {self.vectorize} or choose another --out"
             )
 
 

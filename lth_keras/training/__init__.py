@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
-from lth_keras.training.loop import Curves, NonFiniteLossError, train
+from lth_keras.training.loop import Curves, NonFiniteLossError, train, train_together
 from lth_keras.training.order import BatchOrder
+from lth_keras.training.program import Program, Programs
 from lth_keras.training.skipped import skipped
-
-if TYPE_CHECKING:
-    from lth_keras.training.program import Program
 
 __all__ = [
     "BatchOrder",
     "Curves",
     "NonFiniteLossError",
+    "Program",
+    "Programs",
     "assign",
     "compiles_always",
+    "device",
     "make_program",
+    "make_programs",
     "make_rowwise_program",
     "set_threads",
     "skipped",
     "train",
+    "train_together",
 ]
 
 
@@ -53,6 +56,23 @@ def make_rowwise_program(*args: Any, **kwargs: Any) -> Program:
     """The program for models with large embedding tables; arguments as `RowwiseProgram`."""
     program: Program = _backend().rowwise_program()(*args, **kwargs)
     return program
+
+
+def make_programs(*args: Any, **kwargs: Any) -> Programs:
+    """A program that trains several weights of one model at once; arguments as `JaxPrograms`.
+
+    Raises:
+        ValueError: on a backend that has none.
+    """
+    programs: Programs = _backend().programs(*args, **kwargs)
+    return programs
+
+
+def device() -> tuple[str, int | None]:
+    """The kind of device that trains, `cpu` or `gpu`, and the memory that is free on it, in bytes, where known."""
+    kind: str
+    kind, free = _backend().device()
+    return kind, free
 
 
 def compiles_always() -> bool:

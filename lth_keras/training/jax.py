@@ -321,7 +321,6 @@ class JaxPrograms:
         self._advance = jax.jit(jax.vmap(self._pure.advance, in_axes=(0, data, 0, None, None, None)), donate_argnums=0)
         self._evaluate = jax.jit(jax.vmap(self._pure.evaluation, in_axes=(0, None, None, 0)))
         self._outputs = jax.jit(jax.vmap(self._pure.outputs))
-        self._loaded: tuple[Any, ...] = ()
         self._state: State = {}
 
     @property
@@ -329,16 +328,26 @@ class JaxPrograms:
         """How often the training was traced, and so compiled."""
         return self._pure.traces
 
-    def load(self, splits: Sequence[Mapping[str, Arrays]]) -> None:
-        """Puts each member's data on the device: `train`, `validation` and `test`; equal shapes for all members."""
-        self._splits = {name: _Shared([part[name] for part in splits]) for name in ("train", "validation", "test")}
+    def load(self, datasets: Sequence[Mapping[str, Arrays]]) -> None:
+        """Puts the data of members on the device: data sets with the splits `train`, `validation` and `test`.
 
-    def begin(self, values: Sequence[Mapping[int, np.ndarray]]) -> None:
+        Raises:
+            ValueError: where data sets differ in the shapes of a split.
+        """
+        self._splits = {name: _Shared([data[name] for data in datasets]) for name in ("train", "validation", "test")}
+
+    def begin(self, values: Sequence[Mapping[int, np.ndarray]], datasets: Sequence[int]) -> None:
         """Gives each member its variables' values, with the optimiser as after build and no best weights.
 
         Args:
             values: for each member, the `id` of a Keras variable of the model to its value; of all variables.
+            datasets: for each member, which of the data sets it has.
         """
+        self._offsets = {name: split.offsets[list(datasets)] for name, split in self._splits.items()}
+        self._rows = {
+            name: jnp.array(offsets[:, None] + np.arange(self._splits[name].examples, dtype=np.int32))
+            for name, offsets in self._offsets.items()
+        }
         self._state = {
             "trainable": [self._stacked([part[id(v)] for part in values], v) for v in self._pure.trainable],
             "others": [self._stacked([part[id(v)] for part in values], v) for v in self._pure.others],
@@ -353,11 +362,10 @@ class JaxPrograms:
 
     def advance(self, orders: np.ndarray, start: int, total: int) -> tuple[list[Evaluations], list[int | None]]:
         """As `Program.advance` for every member; `orders` is `(members, steps, batch)`."""
-        train, validation = self._splits["train"], self._splits["validation"]
         stop = start + orders.shape[1]
-        order = padded_order(orders + train.offsets[:, None, None], self.capacity)
+        order = padded_order(orders + self._offsets["train"][:, None, None], self.capacity)
         bounds = map(jnp.int32, (start, stop, total))
-        data = (*train.arrays, *validation.arrays, validation.rows)
+        data = (*self._splits["train"].arrays, *self._splits["validation"].arrays, self._rows["validation"])
         self._state, bad, curves = self._advance(self._state, data, order, *bounds)
         step = due_steps(start, stop, total, self._pure.every)
         evaluations = [Evaluations(step, *part[:, : len(step)]) for part in np.array(curves)]
@@ -365,16 +373,16 @@ class JaxPrograms:
 
     def evaluate(self, split: str = "test", *, best: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Mean losses and accuracies, `(members,)`, of the weights as they are, or those of least validation loss."""
-        part = self._splits[split]
-        losses, accuracies = self._evaluate(self._with_best() if best else self._state, *part.arrays, part.rows)
+        state = self._with_best() if best else self._state
+        losses, accuracies = self._evaluate(state, *self._splits[split].arrays, self._rows[split])
         return np.array(losses), np.array(accuracies)
 
     def outputs(self, split: str = "test") -> np.ndarray:
         """Every member's outputs, `(members, n, ...)`."""
-        part, size = self._splits[split], self._pure.evaluation_batch_size
+        x, rows, size = self._splits[split].arrays[0], self._rows[split], self._pure.evaluation_batch_size
         outputs = [
-            np.array(self._outputs(self._state, jnp.take(part.arrays[0], part.rows[:, start : start + size], axis=0)))
-            for start in range(0, part.rows.shape[1], size)
+            np.array(self._outputs(self._state, jnp.take(x, rows[:, start : start + size], axis=0)))
+            for start in range(0, rows.shape[1], size)
         ]
         return np.concatenate(outputs, axis=1)
 
@@ -397,15 +405,21 @@ class JaxPrograms:
 
 
 class _Shared:
-    """A split of several members on the device: arrays that are equal once, one after the other, and who has which.
+    """A split of several data sets on the device: arrays that are equal once, one after the other.
 
     Attributes:
         arrays: x and y of all different ones, one after the other.
-        offsets: int32 `(members,)`: where a member's examples begin.
-        rows: int32 `(members, n)`: a member's examples.
+        examples: how many each has.
+        offsets: int32 `(datasets,)`: where the examples of each begin.
     """
 
     def __init__(self, parts: Sequence[Arrays]) -> None:
+        shapes = {(part[0].shape, part[1].shape) for part in parts}
+        if len(shapes) > 1:
+            raise ValueError(
+                "Expected splits of equal shapes in all trials that are trained together. "
+                f"Received: {sorted(shapes)}. Train them one by one, with vectorize=1."
+            )
         different: list[Arrays] = []
         places = []
         for part in parts:
@@ -414,10 +428,9 @@ class _Shared:
             if place == len(different):
                 different.append(part)
             places.append(place)
-        n = len(parts[0][0])
+        self.examples = len(parts[0][0])
         self.arrays = tuple(jnp.array(np.concatenate(columns)) for columns in zip(*different, strict=True))
-        self.offsets = np.array(places, np.int32) * n
-        self.rows = jnp.array(self.offsets[:, None] + np.arange(n, dtype=np.int32))
+        self.offsets = np.array(places, np.int32) * self.examples
 
 
 class _OnDevice:
@@ -438,6 +451,19 @@ def _on_device(arrays: Arrays) -> tuple[Any, ...]:
 
 def _equal(one: Arrays, other: Arrays) -> bool:
     return all(a is b or np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def programs(*args: Any, **kwargs: Any) -> JaxPrograms:
+    """Several trainings as one; arguments as `JaxPrograms`."""
+    return JaxPrograms(*args, **kwargs)
+
+
+def device() -> tuple[str, int | None]:
+    """The kind of device that trains, `cpu` or `gpu`, and the memory that is free on it, in bytes, where known."""
+    first = jax.devices()[0]
+    statistics = first.memory_stats() or {}
+    free = statistics.get("bytes_limit", 0) - statistics.get("bytes_in_use", 0)
+    return first.platform, free or None
 
 
 PROGRAM = JaxProgram

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lth_keras.training.order import BatchOrder
-from lth_keras.training.program import Program
+from lth_keras.training.program import Evaluations, Program, Programs
 
 CALL_SECONDS = 0.5
 """What one call of the compiled program aims to take: Ctrl-C is heard between calls."""
@@ -111,50 +111,143 @@ def _train(
     classes: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> Curves:
-    rows: list[tuple[float, ...]] = []
-    matrices: dict[int, np.ndarray] = {}
-    done, size = 0, 1
-    while done < steps:
-        count = min(size, program.capacity, steps - done, test_every - done % test_every)
-        started = time.perf_counter()
+    record = _Record(validated, classes)
+    for done, count in (calls := _Calls(steps, test_every, program.capacity)):
         evaluations, bad_step = program.advance(order.take(count), done, steps)
-        seconds = time.perf_counter() - started
+        calls.returned()
+        record.add(evaluations, bad_step)
+        if calls.test_is_due:
+            if classes is None:
+                record.tested(*program.evaluate(*test))
+            else:
+                record.tested(*program.test(*test), test[1])
+        if progress is not None:
+            progress(done + count, steps)
+    return record.curves()
+
+
+def train_together(
+    programs: Programs,
+    orders: Sequence[BatchOrder],
+    *,
+    steps: int,
+    labels: Sequence[np.ndarray],
+    test_every: int,
+    validated: bool = True,
+    classes: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Curves | NonFiniteLossError]:
+    """As `train` for every member of `programs`, which has its data and has begun.
+
+    Args:
+        programs: trains them.
+        orders: gives each member its batches.
+        steps: updates in all.
+        labels: of each member's test split.
+        test_every: as `train`, like what follows.
+        validated: whether there is a validation split.
+        classes: number of classes to count confusion matrices of.
+        progress: called with (steps done, steps in all).
+
+    Returns:
+        For each member what was measured, or the error of one whose loss became NaN or infinite; the others go on.
+    """
+    records = [_Record(validated, classes) for _ in orders]
+    errors: list[NonFiniteLossError | None] = [None] * len(orders)
+    for done, count in (calls := _Calls(steps, test_every, programs.capacity)):
+        batches = np.stack([order.take(count) for order in orders])
+        measured, bad_steps = programs.advance(batches, done, steps)
+        calls.returned()
+        for i, record in enumerate(records):
+            try:
+                record.add(measured[i], bad_steps[i])
+            except NonFiniteLossError as error:
+                errors[i] = errors[i] or error
+        if calls.test_is_due:
+            losses, accuracies = programs.evaluate("test")
+            outputs = [None] * len(orders) if classes is None else programs.outputs("test")
+            for i, record in enumerate(records):
+                if errors[i] is None:
+                    record.tested(float(losses[i]), float(accuracies[i]), outputs[i], labels[i])
+        if progress is not None:
+            progress(done + count, steps)
+        if all(errors):
+            break
+    return [error or record.curves() for error, record in zip(errors, records, strict=True)]
+
+
+class _Calls:
+    """Cuts a training into calls of about `CALL_SECONDS`, which end where a test falls due: (steps done, steps)."""
+
+    def __init__(self, steps: int, test_every: int, capacity: int) -> None:
+        self._steps, self._test_every, self._capacity = steps, test_every, capacity
+        self._done = self._count = 0
+        self._started = self._seconds = 0.0
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        size = 1
+        while self._done < self._steps:
+            left = (self._capacity, self._steps - self._done, self._test_every - self._done % self._test_every)
+            self._count, self._started = min(size, *left), time.perf_counter()
+            yield self._done, self._count
+            self._done += self._count
+            # Grown by no more than tenfold a call: the first ones hold compilation and say little.
+            size = max(1, min(size * 10, round(self._count * CALL_SECONDS / max(self._seconds, 1e-6))))
+
+    def returned(self) -> None:
+        """The call is over; what its steps are timed by."""
+        self._seconds = time.perf_counter() - self._started
+
+    @property
+    def test_is_due(self) -> bool:
+        """Whether the call's last step is one to test after."""
+        done = self._done + self._count
+        return done % self._test_every == 0 or done == self._steps
+
+
+class _Record:
+    """What one training measures."""
+
+    def __init__(self, validated: bool, classes: int | None) -> None:
+        self._validated, self._classes = validated, classes
+        self._rows: list[tuple[float, ...]] = []
+        self._matrices: dict[int, np.ndarray] = {}
+
+    def add(self, evaluations: Evaluations, bad_step: int | None) -> None:
         if bad_step is not None:
             raise NonFiniteLossError("training", bad_step)
-        if validated and not np.isfinite(evaluations.validation_loss).all():
+        if self._validated and not np.isfinite(evaluations.validation_loss).all():
             first = np.argmin(np.isfinite(evaluations.validation_loss))
             raise NonFiniteLossError("validation", int(evaluations.step[first]))
-        done += count
-        rows += [(*row, np.nan, np.nan) for row in zip(*evaluations, strict=True)]
-        if done % test_every == 0 or done == steps:
-            if classes is None:
-                loss, accuracy = program.evaluate(*test)
-            else:
-                loss, accuracy, outputs = program.test(*test)
-                matrices[len(rows) - 1] = confusion_matrix(test[1], outputs, classes)
-            rows[-1] = (*rows[-1][:-2], loss, accuracy)
-        if progress is not None:
-            progress(done, steps)
-        # Grown by no more than tenfold a call: the first ones hold compilation and say little.
-        size = max(1, min(size * 10, round(count * CALL_SECONDS / max(seconds, 1e-6))))
-    step, *values = zip(*rows, strict=True)
-    confusion = None
-    if classes is not None:
-        confusion = np.full((len(rows), classes, classes), -1, np.int32)
-        for evaluation, matrix in matrices.items():
-            confusion[evaluation] = matrix
-    train_loss, validation_loss, validation_accuracy, test_loss, test_accuracy = (
-        np.array(value, np.float32) for value in values
-    )
-    return Curves(
-        step=np.array(step, np.int64),
-        train_loss=train_loss,
-        validation_loss=validation_loss,
-        validation_accuracy=validation_accuracy,
-        test_loss=test_loss,
-        test_accuracy=test_accuracy,
-        test_confusion=confusion,
-    )
+        self._rows += [(*row, np.nan, np.nan) for row in zip(*evaluations, strict=True)]
+
+    def tested(
+        self, loss: float, accuracy: float, outputs: np.ndarray | None = None, labels: np.ndarray | None = None
+    ) -> None:
+        self._rows[-1] = (*self._rows[-1][:-2], loss, accuracy)
+        if self._classes is not None:
+            assert outputs is not None and labels is not None
+            self._matrices[len(self._rows) - 1] = confusion_matrix(labels, outputs, self._classes)
+
+    def curves(self) -> Curves:
+        step, *values = zip(*self._rows, strict=True)
+        confusion = None
+        if self._classes is not None:
+            confusion = np.full((len(self._rows), self._classes, self._classes), -1, np.int32)
+            for evaluation, matrix in self._matrices.items():
+                confusion[evaluation] = matrix
+        train_loss, validation_loss, validation_accuracy, test_loss, test_accuracy = (
+            np.array(value, np.float32) for value in values
+        )
+        return Curves(
+            step=np.array(step, np.int64),
+            train_loss=train_loss,
+            validation_loss=validation_loss,
+            validation_accuracy=validation_accuracy,
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
+            test_confusion=confusion,
+        )
 
 
 def confusion_matrix(y: np.ndarray, outputs: np.ndarray, classes: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import keras
@@ -58,6 +59,36 @@ class Program(Protocol):
 
     def best_weights(self) -> list[np.ndarray]:
         """The weights of least validation loss since the reset, in the order of the `weights` given at construction."""
+
+
+class Programs(Protocol):
+    """Several trainings of one model in one compiled program: what each would give alone, within float32 rounding."""
+
+    capacity: int
+    """The most steps one call can take."""
+    members: int
+    """How many trainings."""
+
+    def load(self, datasets: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> None:
+        """Puts the data of members on the device: data sets with the splits `train`, `validation` and `test`."""
+
+    def begin(self, values: Sequence[Mapping[int, np.ndarray]], datasets: Sequence[int]) -> None:
+        """Gives each member values for the model's variables, by their `id`, and one of the data sets.
+
+        The optimiser is as after build, and there are no best weights.
+        """
+
+    def advance(self, orders: np.ndarray, start: int, total: int) -> tuple[list[Evaluations], list[int | None]]:
+        """As `Program.advance` for every member; `orders` is `(members, steps, batch)`."""
+
+    def evaluate(self, split: str = "test", *, best: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Mean losses and accuracies, `(members,)`, of the weights as they are, or those of least validation loss."""
+
+    def outputs(self, split: str = "test") -> np.ndarray:
+        """Every member's outputs, `(members, n, ...)`."""
+
+    def value(self, member: int, variable: Any) -> np.ndarray:
+        """A member's value of a Keras variable of the model, a copy."""
 
 
 def due_steps(start: int, stop: int, total: int, every: int) -> np.ndarray:

@@ -229,6 +229,20 @@ def _start(variable: Any) -> np.ndarray | None:
     return value.copy() if value.any() else None
 
 
+def programs(*args: Any, **kwargs: Any) -> Any:
+    """Not there.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError("Expected Keras on JAX to train several tickets as one program. Received: tensorflow.")
+
+
+def device() -> tuple[str, int | None]:
+    """The kind of device that trains, `cpu` or `gpu`; the memory that is free on it is not known."""
+    return ("gpu" if tf.config.list_physical_devices("GPU") else "cpu"), None
+
+
 PROGRAM = TensorFlowProgram
 COMPILES_ALWAYS = False
 

@@ -47,9 +47,9 @@ def test_opening_again_keeps_the_record(tmp_path: Path) -> None:
 
 
 def test_another_number_of_threads_is_refused(tmp_path: Path) -> None:
-    assert RunDirectory.recorded_threads(tmp_path, "digits", CONFIG) is None
+    assert RunDirectory.recorded(tmp_path, "digits", CONFIG) is None
     opened(tmp_path, threads=2)
-    assert RunDirectory.recorded_threads(tmp_path, "digits", CONFIG) == 2
+    assert RunDirectory.recorded(tmp_path, "digits", CONFIG).threads == 2
     with pytest.raises(ValueError, match="made with 2 threads.*pass --threads 2 or .*--out"):
         opened(tmp_path, threads=1)
 

@@ -1,0 +1,178 @@
+"""Several tickets of one network trained as one compiled program, each as if it were alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lth_keras.branches import Weights
+from lth_keras.lazy import LazyArrays
+from lth_keras.masks import Mask
+from lth_keras.network import Network, batch_order, dropout_seed
+from lth_keras.splits import Arrays
+from lth_keras.training import Curves, NonFiniteLossError, device, train_together
+
+SHARE_OF_DEVICE = 0.8
+"""Of the device's free memory, what tickets trained together may take."""
+MOST = 64
+"""Tickets trained together at most, where nothing else bounds them."""
+
+
+class Member(NamedTuple):
+    """A ticket to train.
+
+    Attributes:
+        weights: all weights by key, pruned ones included.
+        mask: which of the prunable ones take part.
+        seed: with `names`, decides data order and dropout.
+        names: name the stream, e.g. the level.
+    """
+
+    weights: Weights
+    mask: Mask
+    seed: int
+    names: tuple[str | int, ...]
+
+
+class Trained(NamedTuple):
+    """What came of a ticket.
+
+    Attributes:
+        curves: what was measured.
+        weights: the final weights by key, read when they are accessed: until the next training.
+        test_accuracy_at_early_stop: with the weights of least validation loss.
+    """
+
+    curves: Curves
+    weights: Weights
+    test_accuracy_at_early_stop: float
+
+
+class Together:
+    """Trains up to `width` tickets of a network at a time: a small network on a GPU is bound by launches.
+
+    The compiled program always trains `width`: fewer are filled up with repetitions, whose results are dropped. So
+    that it is compiled once, and a ticket's numbers do not depend on how many others are trained with it.
+
+    Args:
+        network: whose model, loss, batch size and cadences are used; its weights are not touched.
+        width: tickets at a time, at least 1.
+
+    Raises:
+        ValueError: on another backend than JAX, or where the network trains large embedding tables by rows.
+    """
+
+    def __init__(self, network: Network, width: int) -> None:
+        if network.tables:
+            raise ValueError(
+                f"Expected vectorize=1 for a model whose large embedding tables are trained by rows. Received: {width}."
+            )
+        self._network, self.width = network, width
+        self._programs = network.make_programs(width)
+        self._seeds: list[int] = []
+
+    def load(self, datasets: Mapping[int, Mapping[str, Arrays]]) -> None:
+        """Takes the data of trials: seed to splits, as `Network.checked` gives them.
+
+        Raises:
+            ValueError: where trials differ in the shapes of a split.
+        """
+        if list(datasets) != self._seeds:
+            self._seeds = []
+            self._programs.load(list(datasets.values()))
+            self._seeds, self._datasets = list(datasets), datasets
+
+    def train(
+        self,
+        members: Sequence[Member],
+        steps: int,
+        *,
+        confusion: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Trained | NonFiniteLossError]:
+        """Trains tickets whose seeds' data are loaded.
+
+        Args:
+            members: at most `width`.
+            steps: optimiser updates.
+            confusion: whether to count a confusion matrix at every test.
+            progress: called with (steps done, steps in all) about every half second.
+
+        Returns:
+            For each member what came of it, or the error of one whose loss became NaN or infinite.
+        """
+        padded = [*members, *[members[0]] * (self.width - len(members))]
+        places = [self._seeds.index(member.seed) for member in padded]
+        values = [self._values(member) for member in members]
+        self._programs.begin([*values, *[values[0]] * (self.width - len(members))], places)
+        splits = [self._datasets[member.seed] for member in padded]
+        validated = len(splits[0]["validation"][0]) > 0
+        network = self._network
+        curves = train_together(
+            self._programs,
+            [
+                batch_order(len(own["train"][0]), network.batch_size, member.seed, *member.names)
+                for own, member in zip(splits, padded, strict=True)
+            ],
+            steps=steps,
+            labels=[own["test"][1] for own in splits],
+            test_every=network.test_every,
+            validated=validated,
+            classes=network.model.output_shape[-1] if confusion else None,
+            progress=progress,
+        )
+        best = self._programs.evaluate("test", best=True)[1] if validated else None
+        results: list[Trained | NonFiniteLossError] = []
+        for i, part in enumerate(curves[: len(members)]):
+            if isinstance(part, NonFiniteLossError):
+                results.append(part)
+                continue
+            accuracy = part.test_accuracy[part.early_stop] if best is None else best[i]
+            results.append(Trained(part, self._weights(i), float(accuracy)))
+        return results
+
+    def _values(self, member: Member) -> dict[int, np.ndarray]:
+        """The values that the model's variables have at the start of a member's training."""
+        network, values = self._network, {}
+        for key, variable in network.variables.items():
+            value = member.weights[key]
+            values[id(variable)] = value * member.mask[key] if key in member.mask else value
+        values |= {id(weight.mask): member.mask[weight.key] for weight in network.prunable}
+        for i, state in enumerate(network.seed_states):
+            values[id(state)] = dropout_seed(state, member.seed, *member.names, i)
+        return values
+
+    def _weights(self, member: int) -> Weights:
+        variables = self._network.variables
+        shapes = {key: tuple(variable.shape) for key, variable in variables.items()}
+        return LazyArrays(shapes, lambda key: self._programs.value(member, variables[key]))
+
+
+def check_width(width: Any) -> Any:
+    """Returns `width` where it is `auto` or an integer from 1.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if width != "auto" and (not isinstance(width, int) or isinstance(width, bool) or width < 1):
+        raise ValueError(f"Expected vectorize to be 'auto' or an integer from 1 (off). Received: {width!r}.")
+    return width
+
+
+def best_width(network: Network, tickets: int) -> int:
+    """How many tickets to train together, where `tickets` are ready at a time.
+
+    On a CPU one by one: there a step is bound by arithmetic, and processes beside each other use the cores better. On
+    a GPU all of them, as far as their variables, gradients and activations fit into its free memory.
+    """
+    kind, free = device()
+    if kind == "cpu" or network.tables or network.backend != "jax":
+        return 1
+    if free is None:
+        return min(tickets, MOST)
+    variables = sum(int(np.prod(variable.shape)) for variable in network.variables.values())
+    # Weights, gradients, two slots, best weights and a copy of all of these: twelve times four bytes, and a mask.
+    each = variables * (12 * 4 + 1)
+    return max(1, min(tickets, MOST, int(free * SHARE_OF_DEVICE / each)))
