@@ -232,11 +232,9 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
 
 def _make(make_search: Callable[[Any, int], TicketSearch], config: Any, threads: int) -> TicketSearch:
     """The experiment's search, with the parameters that all experiments have in common."""
-    from lth_keras.together import check_width
-
-    search = make_search(config, threads)
-    search.vectorize = check_width(1 if config.vectorize == "off" else config.vectorize)
-    return search
+    return dataclasses.replace(
+        make_search(config, threads), vectorize=1 if config.vectorize == "off" else config.vectorize
+    )
 
 
 def _say(console: Console, text: str) -> None:

@@ -279,8 +279,10 @@ class TicketSearch:
         trials: dict[int, tuple[dict[str, Arrays], Weights]] = {}
         while group := ready_together(pending, finished, self.width):
             started = time.perf_counter()
-            trials = {seed: trials.get(seed) or self._checked(seed) for seed in sorted({task.seed for task in group})}
-            together.load({seed: splits for seed, (splits, _) in trials.items()})
+            seeds_of_group = sorted({task.seed for task in group})
+            if not trials.keys() >= set(seeds_of_group):
+                trials = {seed: trials.get(seed) or self._checked(seed) for seed in seeds_of_group}
+                together.load({seed: splits for seed, (splits, _) in trials.items()})
             initial = {seed: weights for seed, (_, weights) in trials.items()}
             train_levels(
                 together,

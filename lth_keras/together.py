@@ -79,10 +79,9 @@ class Together:
         Raises:
             ValueError: where trials differ in the shapes of a split.
         """
-        if list(datasets) != self._seeds:
-            self._seeds = []
-            self._programs.load(list(datasets.values()))
-            self._seeds, self._datasets = list(datasets), datasets
+        self._seeds = []
+        self._programs.load(list(datasets.values()))
+        self._seeds, self._datasets = list(datasets), datasets
 
     def train(
         self,

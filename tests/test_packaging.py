@@ -45,9 +45,11 @@ ROOMS: dict[str, set[str]] = {
     "tasks": {"branches"},
     "tickets": COMMON | {"branches", "tasks", "results"},
     "run": COMMON | {"branches", "tasks", "tickets", "results", "network"},
-    "level": COMMON | {"branches", "tasks", "tickets", "results", "network", "masking", "training", "machine"},
+    "together": COMMON | {"branches", "network", "splits", "training"},
+    "level": COMMON
+    | {"branches", "tasks", "tickets", "together", "results", "network", "masking", "training", "machine"},
     "search": COMMON
-    | {"branches", "tasks", "tickets", "level", "run"}
+    | {"branches", "tasks", "tickets", "together", "level", "run"}
     | {"identity", "results", "criteria", "pruning"}
     | {"network", "training", "rewinding", "masking", "splits", "memory"},
     "runner": COMMON | {"search", "run", "tasks", "results", "branches"},

@@ -1,0 +1,300 @@
+"""Tickets trained together as one program: each as if it were alone."""
+
+import keras
+import numpy as np
+import pytest
+import xarray
+from keras import layers
+
+from lth_keras.masks import Mask
+from lth_keras.network import Network
+from lth_keras.results import RunDirectory
+from lth_keras.runner import run
+from lth_keras.tasks import LevelError, Task, pending_tasks, ready_together
+from lth_keras.together import Member, Together, best_width, check_width
+from lth_keras.training import NonFiniteLossError
+from tests import tiny
+
+ON_JAX = keras.backend.backend() == "jax"
+jax_only = pytest.mark.skipif(not ON_JAX, reason="tickets are trained together on JAX only: KERAS_BACKEND=jax")
+FIELDS = ("train_loss", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
+SEEDS = (3, 4, 5)
+
+
+def build():
+    """With dropout and batch statistics, which every ticket has its own of."""
+    dense = [layers.Dense(16, "relu"), layers.BatchNormalization(), layers.Dropout(0.3), layers.Dense(3, "softmax")]
+    return keras.Sequential([keras.Input((8,)), *dense])
+
+
+OPTIMIZERS = {
+    "adam": tiny.adam,
+    "sgd": lambda: keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 20), momentum=0.9),
+}
+
+
+def network_of(optimizer=tiny.adam, **changes):
+    return Network(
+        changes.pop("build", build),
+        optimizer=optimizer,
+        loss="sparse_categorical_crossentropy",
+        batch_size=10,
+        evaluate_every=5,
+        test_every=10,
+        evaluation_batch_size=16,
+        **changes,
+    )
+
+
+def member(network, seed, name="a"):
+    """A ticket with its own weights and mask."""
+    generator = np.random.default_rng([seed, ord(name)])
+    mask = Mask({key: generator.random(shape) < 0.7 for key, shape in network.mask.shapes.items()})
+    return Member(dict(network.draw_weights(seed, name)), mask, seed, ("level", name))
+
+
+def alone(network, ticket, data, steps=23):
+    network.load(data)
+    network.rewind(ticket.weights, ticket.mask)
+    curves = network.train(steps, seed=ticket.seed, names=ticket.names, confusion=True)
+    return curves, dict(network.weights), network.test_accuracy_at_early_stop(curves)
+
+
+def loaded(network, width, seeds=SEEDS):
+    together = Together(network, width)
+    together.load({seed: network.checked(tiny.data(seed)) for seed in seeds})
+    return together
+
+
+def assert_equal(one, other):
+    for field in (*FIELDS, "test_confusion"):
+        np.testing.assert_array_equal(getattr(one.curves, field), getattr(other.curves, field))
+    for key, value in one.weights.items():
+        np.testing.assert_array_equal(value, other.weights[key])
+
+
+def kept(results):
+    """The results with weights that outlast the next training."""
+    return [result._replace(weights=dict(result.weights)) for result in results]
+
+
+@jax_only
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_each_is_trained_as_if_it_were_alone(name):
+    network = network_of(OPTIMIZERS[name])
+    members = [member(network, 3), member(network, 4), member(network, 3, "b"), member(network, 5)]
+    before = dict(network.weights)
+    results = loaded(network, 4).train(members, 23, confusion=True)
+    for key, value in network.weights.items():
+        np.testing.assert_array_equal(value, before[key])
+    assert len(results) == 4
+    for ticket, result in zip(members, results, strict=True):
+        curves, weights, accuracy = alone(network, ticket, tiny.data(ticket.seed))
+        np.testing.assert_array_equal(result.curves.step, curves.step)
+        for field in FIELDS:
+            np.testing.assert_allclose(getattr(result.curves, field), getattr(curves, field), rtol=1e-4, err_msg=field)
+        np.testing.assert_array_equal(result.curves.test_confusion, curves.test_confusion)
+        assert result.test_accuracy_at_early_stop == pytest.approx(accuracy)
+        for key, value in weights.items():
+            np.testing.assert_allclose(result.weights[key], value, rtol=1e-3, atol=1e-5, err_msg=key)
+            if key in ticket.mask:
+                assert not result.weights[key][~ticket.mask[key]].any()
+    losses = [tuple(result.curves.train_loss) for result in results]
+    assert len(set(losses)) == 4, "tickets that do not differ show nothing"
+
+
+@jax_only
+def test_company_changes_no_bit():
+    network = network_of()
+    together = loaded(network, 3)
+    members = [member(network, 3), member(network, 4), member(network, 5)]
+    first = kept(together.train(members, 12, confusion=True))
+    (lonely,) = kept(together.train(members[1:2], 12, confusion=True))
+    assert_equal(lonely, first[1])
+    reverse = kept(together.train(members[::-1], 12, confusion=True))
+    for one, other in zip(reverse, first[::-1], strict=True):
+        assert_equal(one, other)
+    together.load({4: network.checked(tiny.data(4))})  # other data on the device
+    (lonely,) = together.train(members[1:2], 12, confusion=True)
+    assert_equal(lonely, first[1])
+    assert together._programs.traces == 2, "one for each number of different data sets"
+
+
+@jax_only
+def test_a_loss_that_is_not_finite_is_its_own_tickets():
+    network = network_of()
+    good, bad = member(network, 3), member(network, 4)
+    broken = bad._replace(weights={key: value * np.nan for key, value in bad.weights.items()})
+    together = loaded(network, 2)
+    (expected,) = kept(together.train([good], 12))
+    error, result = together.train([broken, good], 12)
+    assert isinstance(error, NonFiniteLossError) and error.step == 1
+    for field in FIELDS:
+        np.testing.assert_array_equal(getattr(result.curves, field), getattr(expected.curves, field))
+    alone_too = together.train([broken], 12)
+    assert isinstance(alone_too[0], NonFiniteLossError) and alone_too[0].step == 1
+
+
+@jax_only
+def test_without_validation_split_the_last_step_is_the_early_stop():
+    network = network_of()
+    data = {**tiny.data(3), "without_validation": True}
+    data["validation"] = tuple(part[:0] for part in data["validation"])
+    together = Together(network, 2)
+    together.load({3: network.checked(data)})
+    (result,) = together.train([member(network, 3)], 12)
+    assert np.isnan(result.curves.validation_loss).all()
+    assert result.test_accuracy_at_early_stop == result.curves.test_accuracy[-1]
+
+
+@jax_only
+def test_trials_of_different_shapes_are_refused():
+    network = network_of()
+    other = {name: (x[:-1], y[:-1]) for name, (x, y) in tiny.data(4).items()}
+    with pytest.raises(ValueError, match=r"equal shapes.*vectorize=1"):
+        Together(network, 2).load({3: network.checked(tiny.data(3)), 4: network.checked(other)})
+
+
+@pytest.mark.skipif(ON_JAX, reason="what other backends say")
+def test_other_backends_say_that_they_cannot():
+    with pytest.raises(ValueError, match=r"Expected Keras on JAX.*Received: tensorflow"):
+        Together(network_of(), 2)
+
+
+def test_one_by_one_on_a_cpu():
+    assert best_width(network_of(), 6) == 1
+
+
+@pytest.mark.parametrize("width", [0, -1, "all", 2.0, True, None])
+def test_widths_that_mean_nothing_are_refused(width):
+    with pytest.raises(ValueError, match="Expected vectorize to be 'auto' or an integer from 1"):
+        check_width(width)
+    with pytest.raises(ValueError, match="Expected vectorize"):
+        tiny.make(vectorize=width)
+
+
+def test_a_level_of_all_trials_and_branches_is_ready_together():
+    pending = pending_tasks((), (0, 1), tiny.ALL, 2)
+    finished = set()
+    groups = []
+    while group := ready_together(pending, finished, 6):
+        finished |= set(group)
+        pending = [task for task in pending if task not in finished]
+        groups.append([(task.seed, task.branch, task.level) for task in group])
+    level = lambda n: [(seed, branch, n) for seed in (0, 1) for branch in tiny.ALL]  # noqa: E731
+    assert groups == [[(0, "dense", 0), (1, "dense", 0)], level(1), level(2)]
+    assert not pending
+
+
+@pytest.mark.parametrize("most", [1, 2, 4, 5, 100])
+def test_whatever_the_width_each_can_start_and_be_written_in_its_turn(most):
+    pending = pending_tasks((), (0, 1, 2), tiny.ALL, 3, control_levels=(1, 3))
+    finished, total = set(), len(pending)
+    while group := ready_together(pending, finished, most):
+        assert len(group) <= most
+        for task in group:
+            assert task.level == 0 or Task(task.seed, *_winning(task.level - 1)) in finished
+        for task in group:
+            if task.branch not in ("dense", "winning_ticket"):
+                assert Task(task.seed, *_winning(task.level)) in finished
+            finished.add(task)
+        pending = [task for task in pending if task not in finished]
+    assert len(finished) == total
+
+
+def _winning(level):
+    return ("winning_ticket", level) if level else ("dense", 0)
+
+
+# Searches
+
+CONFIG = {"name": "together"}
+
+
+def search(**changes):
+    return tiny.make(**{"data": tiny.data, "config": CONFIG, **changes})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Two trials and three branches, four at a time, never interrupted."""
+    return search(vectorize=4).run(2, tiny.ALL, tmp_path_factory.mktemp("together"), keep_weights="all")
+
+
+@jax_only
+def test_a_search_together_is_the_search_one_by_one(whole, tmp_path):
+    lone = search(vectorize=1).run(2, tiny.ALL, tmp_path, keep_weights="all")
+    xarray.testing.assert_allclose(tiny.numbers(whole), tiny.numbers(lone), rtol=1e-4)
+    for seed in (0, 1):
+        for branch in tiny.ALL:
+            assert tiny.masks_of(whole, seed, branch, 2) == tiny.masks_of(lone, seed, branch, 2)
+            final = tiny.final_weights(whole, seed, branch, 2)
+            for key, value in tiny.final_weights(lone, seed, branch, 2).items():
+                np.testing.assert_allclose(final[key], value, rtol=1e-3, atol=1e-5)
+    assert (whole.dataset.seconds > 0).all()
+
+
+@jax_only
+@pytest.mark.parametrize(
+    ("kind", "task"),
+    [
+        ("finished", Task(0, "dense", 0)),
+        ("finished", Task(0, "random_reinit", 1)),
+        ("advanced", Task(1, "winning_ticket", 2)),
+    ],
+)
+def test_interrupted_and_resumed_nothing_differs(whole, tmp_path, kind, task):
+    with pytest.raises(KeyboardInterrupt):
+        search(vectorize=4).run(2, tiny.ALL, tmp_path, reporter=tiny.Witness(kind, task))
+    witness = tiny.Witness()
+    done = RunDirectory.recorded(tmp_path, "search", CONFIG).finished()
+    resumed = search().run(2, tiny.ALL, tmp_path, reporter=witness)  # takes the width that is recorded
+    tiny.assert_same_numbers(resumed, whole)
+    assert not done & set(witness.tasks("started"))
+
+
+@jax_only
+def test_more_trials_and_branches_change_no_bit(whole, tmp_path):
+    search(vectorize=4).run(1, ("winning_ticket",), tmp_path)
+    tiny.assert_same_numbers(search(vectorize=4).run(2, tiny.ALL, tmp_path), whole)
+
+
+@jax_only
+def test_the_width_is_recorded_and_checked(whole):
+    out = whole.directory.path.parent
+    assert RunDirectory.recorded(out, "search", CONFIG).vectorize == 4
+    with pytest.raises(ValueError, match=r"made with 4 levels trained together, received 3.*pass --vectorize 4"):
+        search(vectorize=3).run(2, tiny.ALL, out)
+
+
+@jax_only
+def test_it_is_compiled_once_for_all_levels(tmp_path, monkeypatch):
+    made = []
+    begin = Together.__init__
+    monkeypatch.setattr(Together, "__init__", lambda self, *args: (begin(self, *args), made.append(self))[0])
+    search(vectorize=6, data=tiny.data()).run(2, tiny.ALL, tmp_path)
+    assert [together._programs.traces for together in made] == [1]
+
+
+@jax_only
+def test_a_trial_that_cannot_be_trained_costs_no_other(tmp_path):
+    bad = lambda seed: tiny.data(seed) if seed != 1 else _overflowing(tiny.data(seed))  # noqa: E731
+    with pytest.raises(LevelError, match=r"In trial 1, dense, level 0: .*not finite"):
+        search(data=bad, vectorize=3).run(3, out=tmp_path)
+    finished = RunDirectory.recorded(tmp_path, "search", CONFIG).finished()
+    assert {(0, "dense", 0), (2, "dense", 0)} <= finished and (1, "dense", 0) not in finished
+
+
+def _overflowing(data):
+    x, y = data["train"]
+    return {**data, "train": (np.full_like(x, 3e38), y)}
+
+
+def test_together_there_is_one_process(tmp_path):
+    with pytest.raises(ValueError, match=r"one process.*vectorize=2, workers=2"):
+        run(tiny_pair, workers=2, out=tmp_path)
+
+
+def tiny_pair():
+    """A search of two tickets at a time, for workers."""
+    return tiny.make(vectorize=2)
