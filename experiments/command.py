@@ -200,7 +200,9 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
         together=config.workers == 1 and not config.fresh_graphs,
     )
     asked = (seeds, branches, config.levels, config.control_levels)
-    pending, total = pending_tasks(directory.finished(), *asked), len(pending_tasks((), *asked))
+    with directory.locked():  # sets damaged levels aside; let go before the run, which takes it for itself
+        pending = pending_tasks(directory.finished(), *asked)
+    total = len(pending_tasks((), *asked))
     _say(
         console,
         f"{experiment}: {len(pending)} of {total} trainings to do, {config.length} each, "

@@ -57,8 +57,8 @@ def run(
         reporter: see `lth_keras.progress.Reporter`.
 
     Raises:
-        ValueError, LevelError, KeyboardInterrupt: as `TicketSearch.run`; ValueError also where tickets are to be
-            trained together in more than one process.
+        ValueError, InUseError, OSError, LevelError, KeyboardInterrupt: as `TicketSearch.run`; ValueError also
+            where tickets are to be trained together in more than one process.
         TypeError: where worker processes cannot import `make_search`.
         WorkerDiedError: where a worker process was killed, e.g. out of memory.
     """
@@ -76,14 +76,15 @@ def run(
             f"Received: vectorize={search.vectorize}, workers={workers}, fresh_graphs={fresh_graphs}."
         )
     directory, seeds, branches = search.prepare(trials, branches, out, keep_weights, control_levels, together=False)
-    pending = pending_tasks(directory.finished(), seeds, branches, search.levels, control_levels)
-    pool = _Pool(make_search, directory, keep_weights, workers, fresh_graphs)
-    try:
-        pool.run(pending, reporter)
-    finally:
-        pool.close()
-        if directory.finished():
-            directory.write_run()
+    with directory.locked():
+        pending = pending_tasks(directory.finished(), seeds, branches, search.levels, control_levels)
+        pool = _Pool(make_search, directory, keep_weights, workers, fresh_graphs)
+        try:
+            pool.run(pending, reporter)
+        finally:
+            pool.close()
+            if directory.finished():
+                directory.write_run()
     return Run(search, directory)
 
 

@@ -155,23 +155,26 @@ class TicketSearch:
         Raises:
             ValueError: for zero trials, unknown branches, data that do not fit the model, a kind of layer without a
                 rate, or a run directory made with other parameters or threads.
+            InUseError: where another process is writing in the run's directory.
+            OSError: where it cannot be written; finished levels are kept.
             TypeError: where `build` or `optimizer` does not make what it should.
             LevelError: where a level's loss is not finite, or layers without any weight left cut its network through;
                 finished levels are kept.
             KeyboardInterrupt: on Ctrl-C, after run.h5 is written with what is finished.
         """
         directory, seeds_of_trials, branches = self.prepare(trials, branches, out, keep_weights, control_levels)
-        try:
-            done = directory.finished()
-            pending = pending_tasks(done, seeds_of_trials, branches, self.levels, control_levels)
-            if self.width > 1:
-                self._train_together(directory, pending, done, keep_weights, reporter)
-            else:
-                for task in pending:
-                    self.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
-        finally:
-            if directory.finished():
-                directory.write_run()
+        with directory.locked():
+            try:
+                done = directory.finished()
+                pending = pending_tasks(done, seeds_of_trials, branches, self.levels, control_levels)
+                if self.width > 1:
+                    self._train_together(directory, pending, done, keep_weights, reporter)
+                else:
+                    for task in pending:
+                        self.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
+            finally:
+                if directory.finished():
+                    directory.write_run()
         return Run(self, directory)
 
     def prepare(
@@ -183,7 +186,7 @@ class TicketSearch:
         control_levels: Sequence[int] | None = None,
         together: bool = True,
     ) -> tuple[RunDirectory, list[int], tuple[str, ...]]:
-        """Checks what is asked for and opens the run's directory, damaged level files set aside.
+        """Checks what is asked for and opens the run's directory.
 
         Where not `together`, tickets are not trained together unless they have been.
 
@@ -206,8 +209,6 @@ class TicketSearch:
                 f"Expected threads={directory.threads}, which {directory.path} was made with; others give other bits. "
                 f"Received: threads={self.threads}."
             )
-        for task in directory.finished():
-            directory.summary(*task)
         return directory, [self.seed + i for i in range(trials)], branches
 
     @cached_property

@@ -16,7 +16,7 @@ import pytest
 from lth_keras import runner
 from lth_keras.identity import describe
 from lth_keras.network import Network
-from lth_keras.results import RunDirectory, open_run
+from lth_keras.results import InUseError, RunDirectory, open_run
 from lth_keras.tasks import LevelError, Task, is_ready, pending_tasks
 from tests import tiny
 from tests.tiny import Witness, assert_same_numbers, make
@@ -84,6 +84,13 @@ def test_workers_must_be_able_to_import_the_search(network: Network, tmp_path: P
 def test_what_a_run_is_asked_is_checked_before_workers_start(network: Network, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Expected at least 1 trial"):
         runner.run(make, workers=2, trials=0, out=tmp_path)
+
+
+def test_a_directory_in_use_is_refused_before_workers_start(network: Network, tmp_path: Path) -> None:
+    directory, *_ = make(network).prepare(1, BRANCHES, tmp_path, "none")
+    with directory.locked(), pytest.raises(InUseError, match="in use by process"):
+        runner.run(make, workers=2, branches=BRANCHES, out=tmp_path)
+    assert not list(tmp_path.rglob("level_*"))
 
 
 class Line:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lth_keras.network import Network
-from lth_keras.results import open_run
+from lth_keras.results import InUseError, RunDirectory, open_run
 from lth_keras.run import Run
 from lth_keras.search import TicketSearch
 from lth_keras.tasks import LevelError, Task, pending_tasks
@@ -458,6 +458,23 @@ def test_what_does_not_fit_shows_before_anything_is_trained(network: Network, tm
         with pytest.raises(error, match=message):
             search.run(out=tmp_path)
     assert not list(tmp_path.rglob("level_*"))
+
+
+def test_a_second_search_in_the_same_directory_is_refused(network: Network, tmp_path: Path) -> None:
+    """For as long as the first one runs, to the last byte of run.h5."""
+
+    class Second(Witness):
+        def _hear(self, kind: str, task: Task) -> None:
+            super()._hear(kind, task)
+            with pytest.raises(InUseError, match="in use by process"):
+                make(network).run(out=tmp_path)
+
+    witness = Second()
+    whole = make(network).run(out=tmp_path, reporter=witness)
+    assert witness.tasks("started") == witness.tasks("finished") == pending_tasks((), [0], ("winning_ticket",), 2)
+    with RunDirectory.load(whole.directory.path).locked(), pytest.raises(InUseError):
+        make(network).run(out=tmp_path)
+    assert_same_numbers(make(network).run(out=tmp_path), whole)
 
 
 def test_a_directory_that_cannot_be_written_is_named(network: Network, tmp_path: Path) -> None:

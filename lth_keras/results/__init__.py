@@ -2,6 +2,7 @@
 
 from lth_keras.results.directory import RunDirectory
 from lth_keras.results.levels import DamagedFile, LevelResult, read_level, write_level
+from lth_keras.results.lock import InUseError
 from lth_keras.results.run import assemble, open_run, write_run
 from lth_keras.results.schema import CURVES, SCALARS, SCHEMA_VERSION
 from lth_keras.results.statistics import Spread, spread
@@ -11,6 +12,7 @@ __all__ = [
     "SCALARS",
     "SCHEMA_VERSION",
     "DamagedFile",
+    "InUseError",
     "LevelResult",
     "RunDirectory",
     "Spread",

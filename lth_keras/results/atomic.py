@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,15 +53,11 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def remove_leftovers(directory: Path, older_than: float = 3600.0) -> None:
-    """Delete temporary files under `directory` that a killed process left behind.
-
-    Only those of more than `older_than` seconds: another process may be writing right now.
-    """
+def remove_leftovers(directory: Path) -> None:
+    """Delete temporary files under `directory` that killed processes left behind; no other may be writing there."""
     for leftover in directory.rglob(f".*{_SUFFIX}"):
         with contextlib.suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > older_than:
-                leftover.unlink()
+            leftover.unlink()
 
 
 def _chunks(content: memoryview) -> Iterator[memoryview]:

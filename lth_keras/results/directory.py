@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lth_keras.results import atomic, record
+from lth_keras.results import atomic, lock, record
 from lth_keras.results.levels import DamagedFile, LevelResult, LevelSummary, read_level, summarise_level, write_level
 from lth_keras.results.run import RUN_FILE, assemble, write_run
 from lth_keras.results.schema import DENSE
@@ -68,6 +69,7 @@ class RunDirectory:
                 threads or of levels together, or `experiment` cannot be part of a path.
             TypeError: `config` is not JSON.
             OSError: `out` cannot be written (PermissionError, NotADirectoryError, ...).
+            InUseError: Another process makes it at this moment.
         """
         plain = json.loads(record.canonical(config))
         path = record.path_of(out, experiment, config)
@@ -75,7 +77,7 @@ class RunDirectory:
             path.mkdir(parents=True, exist_ok=True)
             probe = path / f".writable-{os.getpid()}.tmp"
             probe.touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # who holds the lock may have removed it, as a leftover
         except OSError as error:
             raise OSError(
                 error.errno,
@@ -83,7 +85,6 @@ class RunDirectory:
                 f"{os.fspath(out)!r} ({error.strerror}); choose another with --out",
                 str(path),
             ) from error
-        atomic.remove_leftovers(path)
         if not (path / CONFIG_FILE).exists():
             entry = {
                 "experiment": experiment,
@@ -94,7 +95,9 @@ class RunDirectory:
                 "vectorize": vectorize,
             }
             text = json.dumps(entry, indent=2, ensure_ascii=False) + "\n"
-            atomic.write_bytes(path / CONFIG_FILE, text.encode())
+            with lock.held(path):
+                if not (path / CONFIG_FILE).exists():  # another process may have been faster
+                    atomic.write_bytes(path / CONFIG_FILE, text.encode())
         run = cls.load(path)
         run._check(plain, threads, vectorize)
         return run
@@ -116,6 +119,22 @@ class RunDirectory:
                 f"Expected: {path / CONFIG_FILE} as lth_keras writes it. "
                 f"Received: something else ({error!r}); restore it, or move the directory away"
             ) from error
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Writing in the directory, for one process at a time: it has the lock within it, and its workers need none.
+
+        What killed processes left half-written is removed first, and damaged level files are set aside.
+
+        Raises:
+            InUseError: Another process has it.
+            OSError: The directory cannot be written.
+        """
+        with lock.held(self.path):
+            atomic.remove_leftovers(self.path)
+            for key in self.finished():
+                self.summary(*key)
+            yield
 
     @staticmethod
     def recorded(out: str | os.PathLike[str], experiment: str, config: Mapping[str, Any]) -> RunDirectory | None:

@@ -21,7 +21,7 @@ import xarray
 from experiments import command, digits_lenet_fcn, mnist_lenet_fcn, newsgroups_end2end
 from lth_keras.network import Network
 from lth_keras.plots import accuracy_figure
-from lth_keras.results import open_run
+from lth_keras.results import RunDirectory, open_run
 from lth_keras.results.record import path_of
 from lth_keras.search import TicketSearch
 from tests import tiny
@@ -185,6 +185,23 @@ def test_a_damaged_level_is_a_notice(
     errors = capfd.readouterr().err
     assert "Warning: Expected: a level file" in errors and "Set aside as 'level_00.h5.damaged'" in errors
     assert "1 of 1 trainings to do" in errors
+
+
+@pytest.mark.usefixtures("here")
+def test_a_directory_in_use_is_one_clear_line(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    identity = Config(out=tmp_path, evaluate_every=5, test_every=10, batch_size=10).identity()
+    directory = RunDirectory.open(tmp_path, "tiny", identity, threads=1)
+    arguments = "--evaluate-every 5 --test-every 10 --batch-size 10 --threads 1 --out".split()
+    with directory.locked(), pytest.raises(SystemExit) as error:
+        run(monkeypatch, functools.partial(make_search, network), *arguments, str(tmp_path))
+    assert error.value.code == 1
+    output, errors = capfd.readouterr()
+    (line,) = errors.splitlines()
+    assert line.startswith("InUseError: Expected: a run directory that no other process is writing in.")
+    assert str(directory.path) in line and f"process {os.getpid()} on" in line and "choose another --out" in line
+    assert not output and not list(tmp_path.rglob("level_*"))
 
 
 BAD = {

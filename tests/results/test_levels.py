@@ -261,14 +261,13 @@ def test_files_are_readable_by_whom_the_umask_lets(tmp_path: Path) -> None:
     assert (tmp_path / "level.h5").stat().st_mode & 0o777 == 0o644
 
 
-def test_old_leftovers_go_and_young_ones_stay(tmp_path: Path) -> None:
-    old, young, other = tmp_path / ".level_01.h5.9-ab.tmp", tmp_path / ".x.tmp", tmp_path / "y.tmp"
-    for path in (old, young, other):
+def test_leftovers_go_and_other_files_stay(tmp_path: Path) -> None:
+    (tmp_path / "levels").mkdir()
+    leftovers, other = [tmp_path / "levels" / ".level_01.h5.9-ab.tmp", tmp_path / ".x.tmp"], tmp_path / "y.tmp"
+    for path in (*leftovers, other):
         path.touch()
-    for path in (old, other):
-        os.utime(path, (1, 1))
     atomic.remove_leftovers(tmp_path)
-    assert sorted(tmp_path.iterdir()) == sorted([young, other])
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "levels", other] and not list((tmp_path / "levels").iterdir())
 
 
 def test_a_result_names_what_does_not_fit() -> None:
