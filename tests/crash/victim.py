@@ -1,0 +1,97 @@
+"""A search in a process of its own that keeps a journal outside of its run directory, and kills itself where told."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from lth_keras import runner
+from lth_keras.results import atomic
+from lth_keras.tasks import Task
+from tests import tiny
+
+EVENTS = ("started", "advanced", "finished")
+CALLS = ("open", "mkdir", "fsync", "replace", "unlink")
+STAGES = (*EVENTS, *CALLS, "write", "lock")
+"""Where a search can kill itself: as it hears of an event, or before it asks the system for something."""
+
+
+def search(
+    out: str, journal: str, kill: tuple[str, int] | None = None, changes: dict[str, Any] | None = None, **asked: Any
+) -> dict[str, int]:
+    """Runs `tiny.make(**changes)`; returns how often it came to each stage.
+
+    Args:
+        out: directory for runs.
+        journal: file that gets a line for every training begun and every level finished.
+        kill: stage, and how often to pass it before the kill.
+        changes: parameters of the search.
+        **asked: parameters of `runner.run`.
+    """
+    stages = _Stages(journal, kill)
+    for name in CALLS:
+        setattr(os, name, stages.watched(name, getattr(os, name)))
+    fcntl.flock = stages.watched("lock", fcntl.flock)  # type: ignore[assignment]
+    atomic._CHUNK = 4096  # so that a level file takes some writes
+    chunks = atomic._chunks
+
+    def watched_chunks(content: memoryview) -> Iterator[memoryview]:
+        for chunk in chunks(content):
+            stages.reached("write")
+            yield chunk
+
+    atomic._chunks = watched_chunks
+    runner.run(functools.partial(tiny.make, **changes or {}), out=out, reporter=stages, **asked)
+    return stages.passed
+
+
+class _Stages:
+    """Counts the stages that a search comes to; a reporter, too."""
+
+    def __init__(self, journal: str, kill: tuple[str, int] | None) -> None:
+        self.passed = dict.fromkeys(STAGES, 0)
+        self._kill = tuple(kill) if kill else None
+        self._open, self._journal = os.open, journal
+
+    def reached(self, stage: str) -> None:
+        if (stage, self.passed[stage]) == self._kill:
+            self._note("killed", *(child.pid for child in psutil.Process().children()))
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.passed[stage] += 1
+
+    def watched(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.reached(stage)
+            return function(*arguments, **options)
+
+        return call
+
+    def _note(self, *words: object) -> None:
+        descriptor = self._open(self._journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        os.write(descriptor, (" ".join(map(str, words)) + "\n").encode())
+        os.close(descriptor)
+
+    def started(self, task: Task, steps: int) -> None:
+        self._note("started", *task)
+        self.reached("started")
+
+    def advanced(self, task: Task, done: int, steps: int) -> None:
+        self.reached("advanced")
+
+    def finished(self, task: Task, scalars: Any) -> None:
+        self._note("finished", *task)
+        self.reached("finished")
+
+
+def noted(journal: Path, event: str) -> list[Task]:
+    """The tasks of a journal's lines of this event, in order."""
+    lines = journal.read_text().splitlines() if journal.exists() else []
+    words = [line.split() for line in lines]
+    return [Task(int(seed), branch, int(level)) for kind, seed, branch, level in (w for w in words if w[0] == event)]
