@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 _SUFFIX = ".tmp"
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _CHUNK = 1 << 26  # bytes per write call; some systems refuse more than 2 GiB at once
 
 
@@ -21,9 +23,34 @@ def write_bytes(path: Path, content: bytes | bytearray | memoryview) -> None:
     full disk.
 
     Raises:
-        OSError: The disk is full or the directory cannot be written. An earlier file at `path` is
+        OSError: The disk is full or the directory cannot be written; says what to do. An earlier file at `path` is
             intact, and nothing is left behind.
     """
+    with explained(path):
+        _replace(path, content)
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """An OSError within it becomes one that names `path`, says what is wrong with the disk, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            remedy = "free space on that disk"
+        elif error.errno == errno.EFBIG:
+            remedy = "raise the limit on the size of files (ulimit -f)"
+        else:
+            remedy = "let it be written"
+        raise OSError(
+            error.errno,
+            f"Expected: a disk that takes this file. Received: {error.strerror}; {remedy}, then run the same command "
+            "again: files written before are intact, and it goes on from there",
+            str(path),
+        ) from error
+
+
+def _replace(path: Path, content: bytes | bytearray | memoryview) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:

@@ -99,7 +99,7 @@ class RunDirectory:
                 if not (path / CONFIG_FILE).exists():  # another process may have been faster
                     atomic.write_bytes(path / CONFIG_FILE, text.encode())
         run = cls.load(path)
-        run._check(plain, threads, vectorize)
+        run._check(experiment, plain, threads, vectorize)
         return run
 
     @classmethod
@@ -205,7 +205,8 @@ class RunDirectory:
             OSError: It could not be written; every level before is intact.
         """
         path = self.level_path(result.seed, result.branch, result.level)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic.explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         write_level(path, result)
 
     def finished(self) -> set[tuple[int, str, int]]:
@@ -237,8 +238,10 @@ class RunDirectory:
             if seed and level:
                 yield int(seed[1]), path.parent.name, int(level[1])
 
-    def _check(self, config: dict[str, Any], threads: int | None, vectorize: int) -> None:
+    def _check(self, experiment: str, config: dict[str, Any], threads: int | None, vectorize: int) -> None:
         changes = list(record.differences(self.config, config))
+        if self.experiment != experiment:
+            changes.append(f"experiment={self.experiment!r}, expected {experiment!r}")
         if changes:
             raise ValueError(
                 f"Expected: {self.path / CONFIG_FILE} with the parameters it was made with. "

@@ -172,7 +172,7 @@ def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
     except Exception as error:  # the reader raises errors of many kinds on a damaged file
         raise DamagedFile(
             f"Expected: a run file of lth_keras. Received: {str(path)!r}, truncated, damaged or "
-            f"foreign ({type(error).__name__}: {error})"
+            f"foreign ({type(error).__name__}: {error}); the command that made the run writes it anew, from level files"
         ) from error
     if version != SCHEMA_VERSION:
         raise ValueError(

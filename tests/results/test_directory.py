@@ -79,7 +79,7 @@ def test_an_output_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
         opened(tmp_path / "file" / "runs")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind the super-user")
+@pytest.mark.usefixtures("bound_by_permissions")
 def test_an_unwritable_output_directory_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(PermissionError, match="choose another with --out"):
