@@ -29,14 +29,14 @@ class Ended(NamedTuple):
 
 
 class Forks:
-    """The process to fork from, with a backend imported. Use as a context manager."""
+    """The process to fork from, with a backend imported and this environment. Use as a context manager."""
 
-    def __init__(self, backend: str) -> None:
+    def __init__(self, backend: str, **environment: str) -> None:
         self.backend = backend
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.forks"],
             cwd=ROOT,
-            env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -25,7 +25,7 @@ BRANCHES = ("winning_ticket", "random_mask")
 TASKS = pending_tasks((), [0], BRANCHES, 1)
 SHARES = st.floats(0, 1, exclude_max=True)
 """Of a file's bytes that are left."""
-few = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 many = settings(few, max_examples=300)
 
 

@@ -10,10 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
 import psutil
 
+from datasets import digits
 from lth_keras import runner
+from lth_keras.models import lenet_300_100
 from lth_keras.results import atomic
+from lth_keras.search import TicketSearch
 from lth_keras.tasks import Task
 from tests import tiny
 
@@ -23,16 +28,28 @@ STAGES = (*EVENTS, *CALLS, "write", "lock")
 """Where a search can kill itself: as it hears of an event, or before it asks the system for something."""
 
 
+def lenet(**changes: Any) -> TicketSearch:
+    """LeNet-300-100 on 8x8 digits, large enough for an operation to be shared among threads."""
+    given = {"build": lambda: lenet_300_100(input_shape=(64,)), "data": digits.load(seed=0), "batch_size": 60}
+    return tiny.make(**{**given, "levels": 1, "jit_compile": None, **changes})
+
+
 def search(
-    out: str, journal: str, kill: tuple[str, int] | None = None, changes: dict[str, Any] | None = None, **asked: Any
+    out: str,
+    journal: str,
+    kill: tuple[str, int] | None = None,
+    make: str = "tiny",
+    changes: dict[str, Any] | None = None,
+    **asked: Any,
 ) -> dict[str, int]:
-    """Runs `tiny.make(**changes)`; returns how often it came to each stage.
+    """Runs a search; returns how often it came to each stage.
 
     Args:
         out: directory for runs.
         journal: file that gets a line for every training begun and every level finished.
         kill: stage, and how often to pass it before the kill.
-        changes: parameters of the search.
+        make: the search, "tiny" or "lenet".
+        changes: its parameters.
         **asked: parameters of `runner.run`.
     """
     stages = _Stages(journal, kill)
@@ -48,8 +65,17 @@ def search(
             yield chunk
 
     atomic._chunks = watched_chunks
-    runner.run(functools.partial(tiny.make, **changes or {}), out=out, reporter=stages, **asked)
+    maker = {"tiny": tiny.make, "lenet": lenet}[make]
+    runner.run(functools.partial(maker, **changes or {}), out=out, reporter=stages, **asked)
     return stages.passed
+
+
+def search_after_another(out: str, journal: str, **asked: Any) -> dict[str, int]:
+    """As `search`, in a process that has built, drawn and trained something else before."""
+    keras.utils.set_random_seed(5)
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(7), keras.layers.Dropout(0.5)])(np.ones((2, 4)))
+    tiny.make(seed=3, steps=15, levels=1).run(2, tiny.ALL, f"{out}-before")
+    return search(out, journal, **asked)
 
 
 class _Stages:
