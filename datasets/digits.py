@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from datasets.packed import is_packed, origin, read_packed
 from datasets.splits import Split, Splits, check_validation, named_generator
 from datasets.status import Status
 
 COUNT, TEST = 1797, 300
 VALIDATION = 300
+BUNDLED = "part of scikit-learn"
 
 
 def load(*, seed: int = 0, validation: int = VALIDATION) -> Splits:
     """Return the digits as 1,497 - `validation` / `validation` / 300 examples, by class alike.
 
-    The test split is the same for every seed; the validation split is drawn by the seed.
+    The test split is the same for every seed; the validation split is drawn by the seed. The digits are read from
+    packed parts (LTH_DATA_DIR/packed/digits) where there are some, else from scikit-learn: the same arrays.
 
     Args:
         seed: draws the validation split; 0 or more.
@@ -25,12 +28,12 @@ def load(*, seed: int = 0, validation: int = VALIDATION) -> Splits:
         divided by 16); y of shape (n,), int32, the digit 0..9.
 
     Raises:
+        DataUnavailable: if there are packed parts and they are damaged.
         ValueError: if the seed is negative or the validation size out of range.
 
     Source: "Optical Recognition of Handwritten Digits", Alpaydin & Kaynak, UCI Machine Learning
     Repository, 1998; the copy is `sklearn.datasets.load_digits`.
     """
-    from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
     check_validation("digits", validation, COUNT - TEST)
@@ -39,9 +42,10 @@ def load(*, seed: int = 0, validation: int = VALIDATION) -> Splits:
             f"digits: Expected a validation size in [10, {COUNT - TEST - 10}], so that each of 10 "
             f"classes is in each split. Received: {validation}."
         )
-    pixels, labels = load_digits(return_X_y=True)
-    x = (pixels / 16).astype(np.float32)
-    y = labels.astype(np.int32)
+    packed = is_packed("digits")
+    arrays = read_packed("digits", content(), ("x", "y")) if packed else originals()
+    x = (arrays["x"] / 16).astype(np.float32)
+    y = arrays["y"].astype(np.int32)
 
     def draw(indices: np.ndarray, size: int, stream_seed: int, name: str) -> list[np.ndarray]:
         state = int(named_generator(stream_seed, name).integers(2**31))
@@ -58,14 +62,29 @@ def load(*, seed: int = 0, validation: int = VALIDATION) -> Splits:
         classes=tuple("0123456789"),
         x_meaning="(n, 64) float32: 8x8 pixels row by row, ink in [0, 1]",
         y_meaning="(n,) int32: the digit, 0 to 9",
+        provenance={"read_from": origin("digits") if packed else BUNDLED},
     )
 
 
 def status() -> Status:
     """Say that the digits are there: they are part of scikit-learn."""
     counts = f"{COUNT - TEST - VALIDATION:,} / {VALIDATION:,} / {TEST:,}"
-    return Status("digits", present=True, where="part of scikit-learn", counts=counts)
+    where = origin("digits") if is_packed("digits") else BUNDLED
+    return Status("digits", present=True, where=where, counts=counts)
 
 
 def fetch() -> None:
     """Do nothing: there is nothing to download."""
+
+
+def content() -> str:
+    """Return what packed parts of the digits say that they are."""
+    return f"digits, {COUNT:,} images and labels as scikit-learn's load_digits has them"
+
+
+def originals() -> dict[str, np.ndarray]:
+    """Return what is packed: x of shape (1797, 64), ink 0..16, and the labels y, both uint8."""
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    return {"x": pixels.astype(np.uint8), "y": labels.astype(np.uint8)}

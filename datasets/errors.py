@@ -10,6 +10,9 @@ class DataUnavailable(RuntimeError):
 
     The message says what was tried, which variable to set, and what runs without the data; the
     error below it, where there is one, is its `__cause__`.
+
+    Attributes:
+        name, tried, remedy: the parts of the message.
     """
 
     def __init__(self, name: str, tried: str, remedy: str) -> None:
@@ -22,3 +25,5 @@ class DataUnavailable(RuntimeError):
         """
         super().__init__(f"{name}: {tried}\n{remedy}\n{WITHOUT_DATA}")
         self.name = name
+        self.tried = tried
+        self.remedy = remedy

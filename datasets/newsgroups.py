@@ -9,13 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets import newsgroups_texts, newsgroups_vocabulary
+from datasets import newsgroups_packed, newsgroups_texts, newsgroups_vocabulary
 from datasets.encoding import encode_once
+from datasets.errors import DataUnavailable
+from datasets.newsgroups_packed import PACKED, Encoded
 from datasets.newsgroups_texts import NAME, document, fetch_postings, postings_file, read_postings
-from datasets.newsgroups_vocabulary import Source, find_vocabulary
+from datasets.newsgroups_vocabulary import Source, Vocabulary, find_vocabulary
+from datasets.packed import is_packed, origin
 from datasets.splits import Split, Splits, named_generator
 from datasets.status import Status
-from datasets.text import Documents, check_tokens, cut, require_punkt
+from datasets.text import check_tokens, cut, require_punkt
 
 ROWS = 61_188
 """Rows of the embedding: the number of published words. Row 0 is padding's, so the last word has none."""
@@ -45,10 +48,12 @@ def load(
     vocabulary has words; that vocabulary's last word ("etrbom") is left out. A document without a known word is
     a row of padding only.
 
-    Postings are read from scikit-learn's cache (SCIKIT_LEARN_DATA, by default ~/scikit_learn_data), the tokeniser's
+    Documents that are already encoded are read from packed parts (LTH_DATA_DIR/packed/newsgroups) where there are some:
+    those of the published vocabulary, with footers and quotations. Otherwise, and for any other encoding, postings
+    are read from scikit-learn's cache (SCIKIT_LEARN_DATA, by default ~/scikit_learn_data), the tokeniser's
     data from NLTK's (NLTK_DATA), the vocabulary from newsgroups/vocabulary.txt in LTH_DATA_DIR; each is downloaded if
     it is not there. Encoding takes about a minute, once: its result is kept in $XDG_CACHE_HOME/lth_keras (by default
-    ~/.cache/lth_keras).
+    ~/.cache/lth_keras). The arrays are the same, bit for bit.
 
     The test documents are the data's own, later than the others. The validation documents are taken out of the 11,314
     training documents by the seed, from each group in its share.
@@ -65,7 +70,8 @@ def load(
 
     Returns:
         x of shape (n, tokens), int32, in [0, 61187]; y of shape (n,), int32, the group, in [0, 19]. `provenance` says
-        under "vocabulary_source" which vocabulary it is, and under "vocabulary" the same as a sentence.
+        under "vocabulary_source" which vocabulary it is, under "vocabulary" the same as a sentence, and under
+        "read_from" where the data come from.
 
     Raises:
         DataUnavailable: if data cannot be found nor downloaded, or are damaged.
@@ -77,7 +83,7 @@ def load(
     check_tokens(tokens)
     _check_validation(validation)
     generator = named_generator(seed, "newsgroups/validation")
-    encoded = _encoded(remove_footers, remove_quotes, vocabulary)
+    words, encoded, read_from = _encoded(remove_footers, remove_quotes, vocabulary)
     x = {split: cut(documents, tokens) for split, documents in encoded.documents.items()}
     y = encoded.labels
     train, held_out = _draw(y["train"], validation, generator)
@@ -89,11 +95,15 @@ def load(
         classes=encoded.groups,
         x_meaning=(
             f"(n, {tokens}) int32: the first {tokens} known words of a document as numbers 1 to {WORDS:,}, then 0; "
-            f"vocabulary: {encoded.vocabulary}"
+            f"vocabulary: {words.description}"
         ),
         y_meaning=f"(n,) int32: the group, 0 to {GROUPS - 1}",
         without_validation=validation == 0,
-        provenance={"vocabulary_source": encoded.source, "vocabulary": encoded.vocabulary},
+        provenance={
+            "vocabulary_source": words.source,
+            "vocabulary": words.description,
+            "read_from": read_from,
+        },
     )
 
 
@@ -111,19 +121,21 @@ def lengths(*, remove_footers: bool = False, remove_quotes: bool = False, vocabu
 
     Args and raises: as `load`.
     """
-    documents = _encoded(remove_footers, remove_quotes, vocabulary).documents
+    _, (documents, _, _), _ = _encoded(remove_footers, remove_quotes, vocabulary)
     return Lengths(documents["train"].lengths, documents["test"].lengths)
 
 
 def status() -> Status:
-    """Say whether the data are here, without reading them, and which vocabulary there is."""
+    """Say whether the data are packed or here, without reading them, and which vocabulary there is."""
     counts = newsgroups_texts.COUNTS
+    packed = is_packed(newsgroups_packed.NAME)
     found = newsgroups_vocabulary.vocabulary_file()
     words = f"vocabulary {found}" if found else f"no {newsgroups_vocabulary.FILE}: from training documents"
+    original = f"{postings_file()} (SCIKIT_LEARN_DATA), {words} (LTH_DATA_DIR), punkt_tab (NLTK_DATA)"
     return Status(
-        "newsgroups",
-        present=postings_file().is_file() and _punkt_is_present(),
-        where=f"{postings_file()} (SCIKIT_LEARN_DATA), {words} (LTH_DATA_DIR), punkt_tab (NLTK_DATA)",
+        newsgroups_packed.NAME,
+        present=packed or (postings_file().is_file() and _punkt_is_present()),
+        where=origin(newsgroups_packed.NAME) if packed else original,
         counts=f"{counts['train'] - VALIDATION:,} / {VALIDATION:,} / {counts['test']:,}",
     )
 
@@ -139,16 +151,45 @@ def fetch() -> None:
     newsgroups_vocabulary.fetch_vocabulary()
 
 
-class _Encoded(NamedTuple):
-    documents: dict[str, Documents]
-    labels: dict[str, np.ndarray]
-    groups: tuple[str, ...]
-    source: str
-    vocabulary: str
+def content() -> str:
+    """Return what packed parts of 20 Newsgroups say that they are."""
+    return newsgroups_packed.content()
 
 
-def _encoded(remove_footers: bool, remove_quotes: bool, source: Source | None) -> _Encoded:
+def originals() -> dict[str, np.ndarray]:
+    """Return what is packed: all documents, whole, encoded with the published vocabulary, and that vocabulary.
+
+    Footers and quotations are not removed.
+
+    Raises:
+        DataUnavailable: as `load`, also where the published vocabulary cannot be had; packed parts do not count.
+    """
+    vocabulary = find_vocabulary("published", WORDS, use_packed=False)
+    encoded = _encode(False, False, vocabulary)
+    file = newsgroups_vocabulary.vocabulary_file()
+    assert file is not None
+    return newsgroups_packed.to_arrays(encoded, file.read_bytes())
+
+
+def _encoded(remove_footers: bool, remove_quotes: bool, source: Source | None) -> tuple[Vocabulary, Encoded, str]:
+    """Return the vocabulary, the documents, and where they come from."""
     vocabulary = find_vocabulary(source, WORDS)
+    packed = is_packed(newsgroups_packed.NAME)
+    if packed and vocabulary.source == "published" and not remove_footers and not remove_quotes:
+        return vocabulary, newsgroups_packed.read_encoded(), origin(newsgroups_packed.NAME)
+    try:
+        return vocabulary, _encode(remove_footers, remove_quotes, vocabulary), f"{postings_file()} (SCIKIT_LEARN_DATA)"
+    except DataUnavailable as error:
+        if not packed:
+            raise
+        asked = {"vocabulary": vocabulary.source, "remove_footers": remove_footers, "remove_quotes": remove_quotes}
+        parts = f"the {origin(newsgroups_packed.NAME)} hold {PACKED}"
+        tried = f"{parts}, and what is asked for is {asked}, for which the postings are needed: {error.tried}"
+        raise DataUnavailable(NAME, tried, error.remedy) from error
+
+
+def _encode(remove_footers: bool, remove_quotes: bool, vocabulary: Vocabulary) -> Encoded:
+    """Read the postings, downloaded where they are not there, and encode them."""
     fetch_postings()
     postings = read_postings()
     texts = {
@@ -156,7 +197,7 @@ def _encoded(remove_footers: bool, remove_quotes: bool, source: Source | None) -
         for split, texts in postings.texts.items()
     }
     documents = encode_once("newsgroups", texts, vocabulary.words, WORDS)
-    return _Encoded(documents, postings.labels, postings.groups, vocabulary.source, vocabulary.description)
+    return Encoded(documents, postings.labels, postings.groups)
 
 
 def _draw(labels: np.ndarray, validation: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,9 @@ from typing import Literal, NamedTuple
 from datasets.cache import cache_folder, content_hash, data_folder, write_bytes
 from datasets.download import require_reachable
 from datasets.errors import DataUnavailable
+from datasets.newsgroups_packed import NAME as PACKED_NAME
+from datasets.newsgroups_packed import read_vocabulary
+from datasets.packed import is_packed, packed_folder
 
 NAME = "20 Newsgroups"
 PUBLISHED = 61_188
@@ -43,13 +46,14 @@ def vocabulary_file() -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def find_vocabulary(source: Source | None, limit: int) -> Vocabulary:
-    """Return the vocabulary to encode with.
+def find_vocabulary(source: Source | None, limit: int, *, use_packed: bool = True) -> Vocabulary:
+    """Return the vocabulary to encode with. The published one is also in the packed parts of 20 Newsgroups.
 
     Args:
         source: "published", or "training" for the most frequent words of the training documents. None is the
             published one where it is there or can be downloaded, else that of the training documents, with a warning.
         limit: words, at most: the published vocabulary's last are left out.
+        use_packed: whether packed parts count.
 
     Raises:
         DataUnavailable: if the published vocabulary is asked for and cannot be had; in any case if it is there and
@@ -58,9 +62,10 @@ def find_vocabulary(source: Source | None, limit: int) -> Vocabulary:
     """
     if source not in ("published", "training", None):
         raise ValueError(f"{NAME}: Expected a vocabulary 'published', 'training' or None. Received: {source!r}.")
+    packed = use_packed and is_packed(PACKED_NAME)
     if source != "training":
         try:
-            if vocabulary_file() is None:
+            if not packed and vocabulary_file() is None:
                 fetch_vocabulary()
         except DataUnavailable as error:
             if source == "published":
@@ -72,7 +77,7 @@ def find_vocabulary(source: Source | None, limit: int) -> Vocabulary:
                 stacklevel=3,
             )
         else:
-            return _published(limit)
+            return _published(limit, packed)
     sentence = f"the at most {limit:,} most frequent words of the 11,314 training documents, NOT the published ones"
     return Vocabulary(None, "training", sentence)
 
@@ -98,11 +103,11 @@ def fetch_vocabulary() -> None:
         raise DataUnavailable(NAME, tried, REMEDY) from error
 
 
-def _published(limit: int) -> Vocabulary:
-    path = vocabulary_file()
+def _published(limit: int, packed: bool) -> Vocabulary:
+    path = packed_folder(PACKED_NAME) if packed else vocabulary_file()
     assert path is not None
     try:
-        words = _parse(path.read_bytes())
+        words = _parse(read_vocabulary() if packed else path.read_bytes())
     except (OSError, ValueError) as error:
         tried = f"the vocabulary in {path} cannot be read: {error}"
         raise DataUnavailable(NAME, tried, f"Delete that file and load again, or another: {REMEDY}") from error

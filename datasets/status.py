@@ -11,7 +11,8 @@ class Status(NamedTuple):
     Attributes:
         name: the data set.
         present: whether `load()` works with no network.
-        where: the folder it is looked for in, with the variable that decides it.
+        where: the folder it is read from, or looked for in, with the variable that decides it: packed parts where
+            there are some, else the ordinary loader's.
         counts: examples in train / validation / test by default.
     """
 

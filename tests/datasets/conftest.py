@@ -2,48 +2,63 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from datasets import mnist, newsgroups_texts, newsgroups_vocabulary, text
+from datasets.tfds import ImageSet
 from tests.datasets import newsgroups_small
 
 SMALL = {"train": 60, "test": 20}
 FEATURE = "tensorflow_datasets.core.features"
 
 
-def small_images(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return pixels (n, 28, 28) of 0..255 and labels (n,), the same at every call."""
+def small_images(split: str, shape: tuple[int, ...] = (28, 28)) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels (n, *shape) of 0..255 and labels (n,), the same at every call."""
     generator = np.random.default_rng(len(split))
-    pixels = generator.integers(0, 256, (SMALL[split], 28, 28), dtype=np.uint8)
+    pixels = generator.integers(0, 256, (SMALL[split], *shape), dtype=np.uint8)
     return pixels, generator.integers(0, 10, SMALL[split])
 
 
 @pytest.fixture
 def small_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Point TFDS_DATA_DIR at a cache with 60 / 20 examples, and return its mnist folder."""
+    """Point TFDS_DATA_DIR at a cache with 60 / 20 examples and LTH_DATA_DIR at nothing; return MNIST's folder."""
+    return _small(mnist, tmp_path, monkeypatch)
+
+
+def _small(module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    images = dataclasses.replace(module.IMAGES, counts=SMALL)
+    monkeypatch.setattr(module, "IMAGES", images)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(mnist, "COUNTS", SMALL)
-    folder = tmp_path / "mnist" / mnist.VERSION
+    monkeypatch.setenv("LTH_DATA_DIR", str(tmp_path / "own"))
+    folder = tmp_path / images.name / images.version
     folder.mkdir(parents=True)
     for split in SMALL:
-        _write_records(folder / f"mnist-{split}.tfrecord-00000-of-00001", split)
+        _write_records(folder / f"{images.name}-{split}.tfrecord-00000-of-00001", *small_images(split, images.shape))
+    _write_description(folder, images)
+    return folder
+
+
+def _write_description(folder: Path, images: ImageSet) -> None:
     splits = [
         {
             "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
             "name": split,
             "shardLengths": [str(count)],
         }
-        for split, count in SMALL.items()
+        for split, count in images.counts.items()
     ]
-    info = {"fileFormat": "tfrecord", "name": "mnist", "splits": splits, "version": mnist.VERSION}
+    info = {"fileFormat": "tfrecord", "name": images.name, "splits": splits, "version": images.version}
     (folder / "dataset_info.json").write_text(json.dumps(info))
-    image = {"shape": {"dimensions": ["28", "28", "1"]}, "dtype": "uint8", "encodingFormat": "png"}
+    dimensions = [str(size) for size in (*images.shape, 1)[:3]]
+    image = {"shape": {"dimensions": dimensions}, "dtype": "uint8", "encodingFormat": "png"}
     features = {
         "image": {"pythonClassName": f"{FEATURE}.image_feature.Image", "image": image},
         "label": {
@@ -56,20 +71,19 @@ def small_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "featuresDict": {"features": features},
     }
     (folder / "features.json").write_text(json.dumps(described))
-    return folder
 
 
-def _write_records(path: Path, split: str) -> None:
+def _write_records(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
     import tensorflow as tf
     from PIL import Image
 
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for pixels, label in zip(*small_images(split), strict=True):
+        for pixels, label in zip(images, labels, strict=True):
             png = io.BytesIO()
             Image.fromarray(pixels).save(png, format="PNG")
             image = tf.train.Feature(bytes_list=tf.train.BytesList(value=[png.getvalue()]))
-            digit = tf.train.Feature(int64_list=tf.train.Int64List(value=[int(label)]))
-            features = tf.train.Features(feature={"image": image, "label": digit})
+            number = tf.train.Feature(int64_list=tf.train.Int64List(value=[int(label)]))
+            features = tf.train.Features(feature={"image": image, "label": number})
             writer.write(tf.train.Example(features=features).SerializeToString())
 
 

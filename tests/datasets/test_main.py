@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,19 @@ def test_the_list_names_every_data_set_where_it_is_looked_for_and_its_counts(
     small_mnist: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([]) == 0
-    header, digits, mnist_line, newsgroups_line = capsys.readouterr().out.splitlines()
+    header, digits, mnist_line, newsgroups_line, last = capsys.readouterr().out.splitlines()
     assert header.split()[:2] == ["name", "here"]
     assert digits.split()[:2] == ["digits", "yes"] and "1,197 / 300 / 300" in digits
     assert mnist_line.split()[:2] == ["mnist", "yes"] and str(small_mnist) in mnist_line
     assert newsgroups_line.split()[0] == "newsgroups" and "10,183 / 1,131 / 7,532" in newsgroups_line
+    assert "Packed parts come first" in last and "LTH_DATA_DIR" in last
 
 
 def test_what_is_absent_is_listed_as_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("LTH_DATA_DIR", str(tmp_path))
     assert main(["list"]) == 0
     assert capsys.readouterr().out.splitlines()[2].split()[:2] == ["mnist", "no"]
 
@@ -35,7 +38,8 @@ def test_fetching_what_is_there_says_where(small_mnist: Path, capsys: pytest.Cap
 def test_fetching_without_a_network_says_why_and_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(mnist, "ADDRESS", "http://127.0.0.1:9/mnist")
+    images = dataclasses.replace(mnist.IMAGES, address="http://127.0.0.1:9/mnist")
+    monkeypatch.setattr(mnist, "IMAGES", images)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     assert main(["fetch", "mnist"]) == 1
     captured = capsys.readouterr()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import DataUnavailable, Splits, mnist
+from datasets import DataUnavailable, Splits, mnist, tfds
 from tests.datasets.conftest import SMALL, small_images
 
 needs_mnist = pytest.mark.skipif(
@@ -92,8 +93,9 @@ def test_an_impossible_validation_size_is_an_error(small_mnist: Path, validation
 def test_reading_starts_no_tensorflow_runtime(small_mnist: Path) -> None:
     # The number of threads can be set only before the runtime starts.
     code = f"""
+import dataclasses
 from datasets import mnist
-mnist.COUNTS = {SMALL}
+mnist.IMAGES = dataclasses.replace(mnist.IMAGES, counts={SMALL})
 mnist.load(validation=10)
 import tensorflow as tf
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -114,12 +116,14 @@ sys.exit(any(name in sys.modules for name in ("tensorflow", "tensorflow_datasets
 
 def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     # Port 9 of this machine: refused at once, and no name to resolve.
-    monkeypatch.setattr(mnist, "ADDRESS", "http://127.0.0.1:9/mnist")
+    images = dataclasses.replace(mnist.IMAGES, address="http://127.0.0.1:9/mnist")
+    monkeypatch.setattr(mnist, "IMAGES", images)
 
 
 def test_no_cache_and_no_network_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unreachable(monkeypatch)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "absent"))
+    monkeypatch.setenv("LTH_DATA_DIR", str(tmp_path / "absent"))
     with pytest.raises(DataUnavailable) as error:
         mnist.load()
     message = str(error.value)
@@ -142,14 +146,15 @@ class BrokenBuilder:
 def test_a_download_that_breaks_off_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existed: bool
 ) -> None:
-    import tensorflow_datasets as tfds
+    import tensorflow_datasets
 
     cache = tmp_path / "cache"
     if existed:
         (cache / "other").mkdir(parents=True)
     monkeypatch.setenv("TFDS_DATA_DIR", str(cache))
-    monkeypatch.setattr(mnist, "require_reachable", lambda *_: None)
-    monkeypatch.setattr(tfds, "builder", BrokenBuilder)
+    monkeypatch.setenv("LTH_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(tfds, "require_reachable", lambda *_: None)
+    monkeypatch.setattr(tensorflow_datasets, "builder", BrokenBuilder)
     with pytest.raises(DataUnavailable, match="the line went dead") as error:
         mnist.load()
     assert isinstance(error.value.__cause__, ConnectionError)
@@ -160,7 +165,8 @@ def test_a_download_that_breaks_off_leaves_nothing(
 def test_a_cache_that_cannot_be_written_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "file" / "cache"))
-    monkeypatch.setattr(mnist, "require_reachable", lambda *_: None)
+    monkeypatch.setenv("LTH_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(tfds, "require_reachable", lambda *_: None)
     with pytest.raises(DataUnavailable, match="TFDS_DATA_DIR"):
         mnist.load()
 
@@ -223,10 +229,10 @@ def test_a_missing_reader_is_not_called_damage(small_mnist: Path, monkeypatch: p
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(DataUnavailable, match="cannot be imported") as error:
         mnist.load(validation=10)
-    assert "Delete" not in str(error.value)
+    assert "Delete" not in str(error.value) and "python -m datasets pack mnist" in str(error.value)
 
 
 def test_too_many_examples_are_an_error(small_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mnist, "COUNTS", SMALL | {"train": 59})
+    monkeypatch.setattr(mnist, "IMAGES", dataclasses.replace(mnist.IMAGES, counts=SMALL | {"train": 59}))
     with pytest.raises(DataUnavailable, match="Expected 59 examples"):
         mnist.load(validation=10)

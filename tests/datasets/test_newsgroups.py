@@ -14,7 +14,9 @@ from datasets.text import cut, encode, share_untruncated, tokenise
 from tests.datasets import newsgroups_small as small
 
 needs_newsgroups = pytest.mark.skipif(
-    not newsgroups.status().present or newsgroups_vocabulary.vocabulary_file() is None,
+    not newsgroups_texts.postings_file().is_file()
+    or not newsgroups.status().present
+    or newsgroups_vocabulary.vocabulary_file() is None,
     reason="20 Newsgroups is not in scikit-learn's cache (SCIKIT_LEARN_DATA), or punkt_tab not in NLTK's (NLTK_DATA), "
     "or there is no published vocabulary (LTH_DATA_DIR)",
 )

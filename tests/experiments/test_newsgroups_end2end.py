@@ -19,14 +19,15 @@ from tests import tiny
 
 
 @pytest.fixture(autouse=True)
-def _words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No vocabulary but that of the training documents, and none asked for over the network."""
+def _words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No packed parts, no vocabulary but that of the training documents, and none asked for over the network."""
 
     def none() -> None:
         raise newsgroups_vocabulary.DataUnavailable("20 Newsgroups", "none in this test.", "")
 
     from datasets import newsgroups_vocabulary
 
+    monkeypatch.setenv("LTH_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(newsgroups_vocabulary, "vocabulary_file", lambda: None)
     monkeypatch.setattr(newsgroups_vocabulary, "fetch_vocabulary", none)
 

@@ -1,0 +1,220 @@
+"""Data sets as plain npz parts of limited size, for machines without the libraries that read the originals."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.cache import data_folder, write_bytes
+from datasets.download import scratch_folder
+from datasets.errors import DataUnavailable
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+PART_MEGABYTES = 50.0
+"""The limit of a part by default, in 10^6 bytes: what hosts of repositories and mail take."""
+
+_OVERHEAD = 1024  # bytes in a part beside an array's own: numpy's header and zip's two entries, with room to spare
+_WORTHWHILE = 0.9  # compress what gets smaller than this; the rest is read faster as it is
+_PACKAGES = ("numpy", "scikit-learn", "nltk", "tensorflow", "tensorflow-datasets")
+
+
+def packed_folder(name: str) -> Path:
+    """Return where the parts of a data set are looked for: in $LTH_DATA_DIR/packed/<name>."""
+    return data_folder() / "packed" / name
+
+
+def is_packed(name: str) -> bool:
+    """Whether there are parts of a data set, read or not: their manifest, which is written last, is there."""
+    return (packed_folder(name) / MANIFEST).is_file()
+
+
+def origin(name: str) -> str:
+    """Say that data come from packed parts, and from where; for `Splits.provenance` and for lists."""
+    return f"packed parts in {packed_folder(name)} (LTH_DATA_DIR)"
+
+
+def write_packed(name: str, content: str, arrays: Mapping[str, np.ndarray], out: Path, part_bytes: int) -> list[Path]:
+    """Write arrays as parts `<out>/<name>/part-000.npz`, ... and a manifest beside them.
+
+    The folder is made beside its place and renamed, so all of it is there or nothing. Parts that were there before are
+    replaced. The same arrays give the same bytes.
+
+    Args:
+        name: the data set.
+        content: what the arrays are; `read_packed` takes no others.
+        arrays: at least one axis each; none of objects.
+        out: the folder above the parts'.
+        part_bytes: every part is smaller than this. Arrays are cut between rows of their first axis.
+
+    Returns:
+        The paths of the parts.
+
+    Raises:
+        ValueError: if a part is too small for a row, or in the folder there is what no packing made.
+        OSError: if they cannot be written. Nothing half-made stays behind.
+    """
+    parts = _plan(name, arrays, part_bytes)
+    folder = out / name
+    _check_replaceable(folder)
+    with scratch_folder(out) as scratch:
+        made = scratch / "made"
+        described: list[dict[str, Any]] = []
+        for number, rows in enumerate(parts):
+            packed = _npz({key: arrays[key][start:stop] for key, (start, stop) in rows.items()})
+            file = f"part-{number:03d}.npz"
+            write_bytes(made / file, packed)
+            described.append({"file": file, "bytes": len(packed), "sha256": _sha256(packed), "rows": rows})
+        manifest = {
+            "format": FORMAT,
+            "name": name,
+            "content": content,
+            "made": {"command": f"python -m datasets pack {name}", "versions": _versions()},
+            "arrays": {key: _described(array) for key, array in arrays.items()},
+            "parts": described,
+        }
+        write_bytes(made / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+        if folder.exists():
+            os.replace(folder, scratch / "before")
+        os.replace(made, folder)
+    return [folder / part["file"] for part in described]
+
+
+def read_packed(name: str, content: str, keys: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return arrays out of the parts of a data set, as they were before packing.
+
+    Only the parts that hold them are read. Checksums of parts and arrays are verified.
+
+    Args:
+        name: the data set.
+        content: what the arrays must be.
+        keys: which of them.
+
+    Raises:
+        DataUnavailable: if a part is missing, truncated, changed or of another packing, or the parts are of other
+            data or another version of the format.
+    """
+    folder = packed_folder(name)
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        for field, expected in {"format": FORMAT, "name": name, "content": content}.items():
+            if manifest[field] != expected:
+                raise ValueError(f"Expected {field} {expected!r} in {MANIFEST}. Received: {manifest[field]!r}.")
+        return _assemble(folder, manifest, list(keys))
+    except Exception as error:  # json, zipfile, zlib and numpy each have their own
+        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise DataUnavailable(
+            name,
+            f"the packed parts in {folder} cannot be read: {said}",
+            f"Copy the whole folder again, or delete it and where the data are: python -m datasets pack {name}",
+        ) from error
+
+
+def _plan(name: str, arrays: Mapping[str, np.ndarray], part_bytes: int) -> list[dict[str, tuple[int, int]]]:
+    """Which rows [start, stop) of which arrays go into each part, by their size before compression."""
+    row_bytes = {key: array[:1].nbytes for key, array in arrays.items()}
+    least = max(row_bytes.values()) + _OVERHEAD + 1
+    if part_bytes < least:
+        raise ValueError(
+            f"{name}: Expected a part size of at least {least / 1e6} MB, as a part holds one example or more. "
+            f"Received: {part_bytes / 1e6:g} MB."
+        )
+    parts: list[dict[str, tuple[int, int]]] = [{}]
+    free = part_bytes - 1
+    for key, array in arrays.items():
+        start = 0
+        while start < len(array):
+            fitting = (free - _OVERHEAD) // max(row_bytes[key], 1)
+            if fitting < 1:
+                parts.append({})
+                free = part_bytes - 1
+                continue
+            stop = min(len(array), start + fitting)
+            parts[-1][key] = (start, stop)
+            free -= (stop - start) * row_bytes[key] + _OVERHEAD
+            start = stop
+    return parts
+
+
+def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The bytes of an npz file, compressed where that is worth while. They have no date in them."""
+    files = []
+    for save in (np.savez_compressed, np.savez):
+        file = io.BytesIO()
+        save(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # the stubs mix up the names
+        files.append(file.getvalue())
+        if len(files[0]) < _WORTHWHILE * sum(array.nbytes for array in arrays.values()):
+            break
+    return files[-1]
+
+
+def _assemble(folder: Path, manifest: dict[str, Any], keys: list[str]) -> dict[str, np.ndarray]:
+    described = {key: manifest["arrays"][key] for key in keys}
+    arrays = {key: np.empty(entry["shape"], np.dtype(entry["dtype"])) for key, entry in described.items()}
+    for part in manifest["parts"]:
+        wanted = {key: rows for key, rows in part["rows"].items() if key in arrays}
+        if not wanted:
+            continue
+        content = _part(folder, part, len(manifest["parts"]))
+        with np.load(io.BytesIO(content), allow_pickle=False) as npz:
+            for key, (start, stop) in wanted.items():
+                arrays[key][start:stop] = npz[key]
+    for key, array in arrays.items():
+        if _described(array) != described[key]:
+            raise ValueError(f"Expected {key} to be {described[key]}. Received: {_described(array)}.")
+    return arrays
+
+
+def _part(folder: Path, part: dict[str, Any], count: int) -> bytes:
+    """The bytes of a part, if they are those that the manifest is about."""
+    path = folder / part["file"]
+    if not path.is_file():
+        raise ValueError(f"Expected {count} parts. {path.name} is missing.")
+    content = path.read_bytes()
+    if len(content) != part["bytes"]:
+        raise ValueError(f"Expected {part['bytes']:,} bytes in {path.name}. Received: {len(content):,}.")
+    if _sha256(content) != part["sha256"]:
+        raise ValueError(f"Expected {path.name} as it was packed. Received: another part, or a changed one (SHA-256).")
+    return content
+
+
+def _described(array: np.ndarray) -> dict[str, Any]:
+    content = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    return {"dtype": array.dtype.str, "shape": list(array.shape), "sha256": _sha256(content)}
+
+
+def _sha256(content: bytes | memoryview) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what may have read the originals, of those that are installed."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Raise ValueError where there is what no packing made: it would be lost."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ValueError(f"Expected {folder} to be free, or a folder of packed parts. Received: a file.")
+    others = [path.name for path in folder.iterdir() if not re.fullmatch(r"part-\d+\.npz|manifest\.json", path.name)]
+    if others:
+        raise ValueError(
+            f"Expected nothing but packed parts in {folder}, as they are replaced. Received: {sorted(others)}."
+        )
