@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from datasets import mnist, newsgroups_texts, newsgroups_vocabulary, text
+from datasets import cifar10, mnist, newsgroups_texts, newsgroups_vocabulary, text
 from datasets.tfds import ImageSet
 from tests.datasets import newsgroups_small
 
@@ -31,6 +31,12 @@ def small_images(split: str, shape: tuple[int, ...] = (28, 28)) -> tuple[np.ndar
 def small_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Point TFDS_DATA_DIR at a cache with 60 / 20 examples and LTH_DATA_DIR at nothing; return MNIST's folder."""
     return _small(mnist, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def small_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same for CIFAR-10."""
+    return _small(cifar10, tmp_path, monkeypatch)
 
 
 def _small(module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -107,8 +107,8 @@ tf.config.threading.set_intra_op_parallelism_threads(1)
 def test_importing_and_asking_for_the_status_imports_no_tensorflow() -> None:
     code = """
 import sys
-from datasets import digits, mnist, newsgroups
-mnist.status(), digits.status(), newsgroups.status()
+from datasets import cifar10, digits, mnist, newsgroups
+cifar10.status(), mnist.status(), digits.status(), newsgroups.status()
 sys.exit(any(name in sys.modules for name in ("tensorflow", "tensorflow_datasets", "sklearn", "nltk")))
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
