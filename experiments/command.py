@@ -162,6 +162,15 @@ def main(config_class: Any, make_search: Callable[[Any, int], TicketSearch], exp
         command = shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
         _say(console, f"\nStopped. Finished levels are kept; resume with: {command}")
         raise SystemExit(130) from None
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != config.backend:
+            raise
+        _say(
+            console,
+            f"Expected the package of --backend {config.backend} to be installed. Received: {error}. "
+            "Install it, or choose another --backend.",
+        )
+        raise SystemExit(1) from None
     except (ValueError, OSError, RuntimeError) as error:  # what a user can put right, said in the message
         _say(console, f"{type(error).__name__}: {error}")
         raise SystemExit(1) from None

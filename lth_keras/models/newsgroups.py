@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import keras
+if TYPE_CHECKING:
+    import keras
 
 WIDTHS = (1, 4, 7, 10, 13, 16, 19, 22)
 """Kernel widths of the branches 1 to 8, in words."""
@@ -68,6 +69,8 @@ def newsgroups_end2end(
     Source: "Newsgroups-End2End" of Unverzagt, 2020, appendix A; "Convolutional Neural Networks for Sentence
     Classification", Kim, 2014, has branches of several kernel widths.
     """
+    import keras  # here, since counting needs none
+
     _check(words, dimension, tokens, classes, filters)
     if not 0 <= dropout < 1:
         raise ValueError(f"Expected a `dropout` in [0, 1). Received: dropout={dropout}.")

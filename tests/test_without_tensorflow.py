@@ -1,0 +1,185 @@
+"""Library, experiments and data sets where tensorflow and tensorflow_datasets are not installed.
+
+Each test runs a child process in which they cannot be imported: `tests/without_tensorflow/sitecustomize.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets import mnist, newsgroups
+from datasets.newsgroups_packed import Encoded, to_arrays
+from datasets.packed import write_packed
+from datasets.text import Documents
+from experiments.newsgroups_end2end import Config
+from lth_keras.identity import digest
+from tests.datasets.newsgroups_small import vocabulary_words
+from tests.test_packaging import DISTRIBUTIONS, OURS, imports, requirements, setup, sources
+
+ROOT = Path(__file__).resolve().parent.parent
+ABSENT = {"tensorflow", "tensorflow-datasets", "importlib-resources"}
+"""What a plain `pip install` brings for TensorFlow alone."""
+
+
+def child(*command: str, blocked: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python with Keras on JAX, from the repository."""
+    folders = [str(ROOT / "tests" / "without_tensorflow")] if blocked else []
+    variables = {"PYTHONPATH": os.pathsep.join([*folders, str(ROOT)]), "KERAS_BACKEND": "jax", **environment}
+    command = (sys.executable, *command)
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True)
+
+
+def output(*command: str, **options: str) -> str:
+    """What a child printed that ended well."""
+    result = child(*command, **options)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def of_tensorflow() -> set[str]:
+    """The modules that import TensorFlow when they are imported themselves."""
+    found = set()
+    for path in sources("lth_keras"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            if any(name.split(".")[0] == "tensorflow" for name in names):
+                found.add(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    return found
+
+
+IMPORT_ALL = """
+import importlib, json, pkgutil, sys
+import datasets, experiments, lth_keras
+failed = {}
+for package in (lth_keras, datasets, experiments):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        try:
+            importlib.import_module(module.name)
+        except ImportError as error:
+            failed[module.name] = error.name.split(".")[0]
+for name in lth_keras.__all__:
+    getattr(lth_keras, name)
+there = [name for name in sys.modules if name.split(".")[0] in ("tensorflow", "tensorflow_datasets")]
+print(json.dumps([failed, there]))
+"""
+
+
+def test_every_module_is_imported_but_those_of_the_tensorflow_loop() -> None:
+    failed, there = json.loads(output("-c", IMPORT_ALL))
+    assert there == []
+    assert set(failed.values()) == {"tensorflow"}
+    assert set(failed) == of_tensorflow() and all(name.startswith("lth_keras.training.") for name in failed)
+
+
+def test_on_jax_tensorflow_is_not_imported_where_it_is_installed() -> None:
+    code = "import keras, sys, lth_keras.search, lth_keras.runner, experiments.command, datasets.__main__\n"
+    code += "print('tensorflow' in sys.modules, keras.backend.backend())"
+    result = child("-c", code, blocked=False)
+    assert result.stdout.split() == ["False", "jax"], result.stderr
+
+
+EXPERIMENTS = sorted(
+    path.stem for path in (ROOT / "experiments").glob("*.py") if path.stem not in ("__init__", "command")
+)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_explains_itself(experiment: str) -> None:
+    explained = output("-m", f"experiments.{experiment}", "--help")
+    assert "--backend" in explained and "jax" in explained
+    if "--describe" in explained:
+        assert "steps per epoch" in output("-m", f"experiments.{experiment}", "--describe")
+
+
+def test_the_absent_backend_is_one_clear_line(tmp_path: Path) -> None:
+    result = child("-m", "experiments.digits_lenet_fcn", "--out", str(tmp_path / "runs"))
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "--backend tensorflow to be installed" in result.stderr and "choose another --backend" in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """LTH_DATA_DIR with made-up data of full size, packed."""
+    own = tmp_path_factory.mktemp("own")
+    generator = np.random.default_rng(0)
+    images = {}
+    for split, count in mnist.IMAGES.counts.items():
+        images[f"{split}_x"] = np.zeros((count, 28, 28), np.uint8)
+        images[f"{split}_x"][:, 3] = generator.integers(0, 256, (count, 1), np.uint8)
+        images[f"{split}_y"] = generator.integers(0, 10, count, np.uint8)
+    write_packed("mnist", mnist.content(), images, own / "packed", int(5e6))
+    counts = {"train": 11_314, "test": 7_532}
+    offsets = {split: np.arange(count + 1) * 3 for split, count in counts.items()}
+    encoded = Encoded(
+        {s: Documents(generator.integers(1, newsgroups.ROWS, 3 * counts[s]), offsets[s]) for s in counts},
+        {s: np.arange(counts[s]) % 20 for s in counts},
+        tuple(f"group.{group}" for group in range(20)),
+    )
+    arrays = to_arrays(encoded, "".join(f"{word}\n" for word in vocabulary_words()).encode())
+    write_packed("newsgroups", newsgroups.content(), arrays, own / "packed", int(5e6))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("LTH_DATA_DIR", str(own))
+        yield own
+
+
+LOAD = """
+import json, sys
+from datasets import digits, mnist, newsgroups
+from experiments.newsgroups_end2end import Config
+from lth_keras.identity import digest
+print(json.dumps([
+    {module.__name__: digest(module.load(seed=2)) for module in (digits, mnist, newsgroups)},
+    [lengths.tolist() for lengths in newsgroups.lengths()],
+    Config().identity(),
+    [name for name in sys.modules if name in ("tensorflow", "tensorflow_datasets", "nltk")],
+]))
+"""
+
+
+def test_packed_data_are_loaded_and_name_the_same_runs(packed: Path, tmp_path: Path) -> None:
+    nothing = {name: str(tmp_path) for name in ("TFDS_DATA_DIR", "SCIKIT_LEARN_DATA", "NLTK_DATA", "XDG_CACHE_HOME")}
+    loaded, lengths, identity, imported = json.loads(output("-c", LOAD, **nothing))
+    from datasets import digits
+
+    assert loaded == {module.__name__: digest(module.load(seed=2)) for module in (digits, mnist, newsgroups)}
+    assert lengths == [[3] * 11_314, [3] * 7_532]
+    assert identity == json.loads(json.dumps(Config().identity())) and identity["vocabulary"] == "published"
+    assert imported == []
+    listed = output("-m", "datasets", **nothing)
+    assert [line.split()[:2] for line in listed.splitlines()[1:5]] == [
+        ["digits", "yes"],
+        ["mnist", "packed"],
+        ["cifar10", "no"],
+        ["newsgroups", "packed"],
+    ]
+
+
+def test_the_readme_lists_every_package_that_jax_alone_needs() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^pip install --no-deps -e \.\npip install ((?:.*\\\n)*.*)$", readme, re.MULTILINE)
+    listed = requirements("\n".join(re.findall(r'"([^"]+)"', command)))
+    config = setup()
+    needed = requirements(config["options"]["install_requires"])
+    needed |= requirements(config["options.extras_require"]["jax"])
+    expected = {name: bound.replace(" ", "") for name, bound in needed.items() if name not in ABSENT}
+    assert listed == expected
+    imported = {
+        DISTRIBUTIONS.get(top, top).lower().replace("_", "-")
+        for folder in ("lth_keras", "experiments", "datasets")
+        for path in sources(folder)
+        for top in (name.split(".")[0] for name in imports(path))
+        if top not in OURS and top not in sys.stdlib_module_names
+    }
+    assert imported - listed.keys() <= ABSENT
