@@ -82,6 +82,33 @@ def test_every_module_is_imported_but_those_of_the_tensorflow_loop() -> None:
     assert set(failed) == of_tensorflow() and all(name.startswith("lth_keras.training.") for name in failed)
 
 
+USE_MASKS = """
+import keras, numpy as np
+import lth_keras as lth
+x = np.random.default_rng(0).random((8, 6, 6, 1), np.float32)
+layers = keras.layers
+model = keras.Sequential([keras.Input((6, 6, 1)), layers.Conv2D(3, 3), layers.Flatten(), layers.Dense(4)])
+before = model.predict(x, verbose=0)
+pruned = lth.prune(model, density=0.3)
+assert abs(lth.get_mask(pruned).density - 0.3) < 0.01
+pruned.compile("sgd", "mse")
+pruned.fit(x, np.zeros((8, 4)), verbose=0)
+stripped, again = lth.strip_masks(pruned), lth.prune(pruned, density=0.1)
+after = pruned.predict(x, verbose=0)
+np.testing.assert_allclose(stripped.predict(x, verbose=0), after, atol=1e-6)
+again.compile("adam", "mse")
+again.fit(x, np.zeros((8, 4)), verbose=0)
+np.testing.assert_array_equal(pruned.predict(x, verbose=0), after)
+np.testing.assert_array_equal(model.predict(x, verbose=0), before)
+assert lth.get_mask(again).is_subset(lth.get_mask(pruned)) and keras.backend.backend() == "jax"
+"""
+
+
+def test_models_on_jax_are_masked_and_trained_each_without_the_others() -> None:
+    """JAX trains in place: a copy that has its weights in the same memory as another would lose them."""
+    output("-c", USE_MASKS)
+
+
 def test_on_jax_tensorflow_is_not_imported_where_it_is_installed() -> None:
     code = "import keras, sys, lth_keras.search, lth_keras.runner, experiments.command, datasets.__main__\n"
     code += "print('tensorflow' in sys.modules, keras.backend.backend())"

@@ -95,12 +95,13 @@ def _convert(model: keras.Model, replacements: Mapping[type, type]) -> keras.Mod
             "Build the model first, and do not use a layer both inside and outside of a wrapper."
         )
     for key, variable in source.items():
-        target[key].assign(variable)
+        # A copy: on JAX both would have one buffer, and training the one would delete it for the other.
+        target[key].assign(keras.ops.copy(variable))
     masked = {place: layer for place, layer in walk(copy) if isinstance(layer, MaskedLayer)}
     for place, layer in walk(model):
         if isinstance(layer, MaskedLayer) and place in masked:
             for name in map(mask_name, layer.prunable):
-                getattr(masked[place], name).assign(getattr(layer, name))
+                getattr(masked[place], name).assign(keras.ops.copy(getattr(layer, name)))
     return copy
 
 
