@@ -8,7 +8,7 @@ import pytest
 
 from tests.forks import Forks
 
-BACKENDS = ("tensorflow",)
+BACKENDS = ("tensorflow", "jax")
 
 
 @pytest.fixture(scope="session", params=BACKENDS)
