@@ -32,6 +32,7 @@ def train_level(
     steps: int,
     next_mask: NextMask,
     confusion: bool,
+    scored_at: int | None,
     keep_weights: bool,
     started: float,
     reporter: Any = None,
@@ -44,8 +45,9 @@ def train_level(
         task: what to train.
         initial: the trial's initial weights.
         steps: optimiser updates.
-        next_mask: (task, mask, initial weights, final weights) -> the mask of the branch's next level.
+        next_mask: (task, mask, initial weights, weights to score) -> the mask of the branch's next level.
         confusion: whether to keep a confusion matrix of every test.
+        scored_at: the step whose weights are scored for the next mask; None for the last.
         keep_weights: whether to store the final weights.
         started: when this level began, by `time.perf_counter`.
         reporter: see `lth_keras.progress.Reporter`.
@@ -58,18 +60,21 @@ def train_level(
     network.rewind(weights, mask)
     if reporter is not None:
         reporter.started(task, steps)
+    scored: dict[str, np.ndarray] = {}
     with _named(directory, task, NonFiniteLossError):
         curves = network.train(
             steps,
             seed=task.seed,
             names=("level", task.level),
             confusion=confusion,
+            after=None if scored_at is None else {scored_at: lambda: scored.update(network.weights)},
             progress=None if reporter is None else lambda done, total: reporter.advanced(task, done, total),
         )
     # The weights are the network's own, read when they are accessed: they are final until it trains again.
-    trained = Trained(curves, network.weights, network.test_accuracy_at_early_stop(curves))
+    accuracy = network.test_accuracy_at_early_stop(curves)
+    trained = Trained(curves, network.weights, scored or network.weights, accuracy)
     _check_finite(directory, task, trained)
-    pruned = next_mask(task, mask, initial, trained.weights)
+    pruned = next_mask(task, mask, initial, trained.scored)
     return _write(directory, task, mask, pruned, trained, time.perf_counter() - started, keep_weights, reporter)
 
 
@@ -83,6 +88,7 @@ def train_levels(
     steps: int,
     next_mask: NextMask,
     confusion: bool,
+    scored_at: int | None,
     keep_weights: Callable[[Task], bool],
     started: float,
     reporter: Any = None,
@@ -98,6 +104,7 @@ def train_levels(
         steps: optimiser updates.
         next_mask: as `train_level`.
         confusion: whether to keep a confusion matrix of every test.
+        scored_at: as `train_level`.
         keep_weights: whether to store a task's final weights.
         started: when this began, by `time.perf_counter`. A level's `seconds` are its share.
         reporter: see `lth_keras.progress.Reporter`.
@@ -122,6 +129,7 @@ def train_levels(
         ],
         steps,
         confusion=confusion,
+        scored_at=scored_at,
         progress=advanced,
     )
     seconds = (time.perf_counter() - started) / len(tasks)
@@ -135,7 +143,7 @@ def train_levels(
             if broken & set(builds_on(task)):
                 continue
             _check_finite(directory, task, trained)
-            pruned = next_mask(task, mask, initial[task.seed], trained.weights)
+            pruned = next_mask(task, mask, initial[task.seed], trained.scored)
             written.append(_write(directory, task, mask, pruned, trained, seconds, keep_weights(task), reporter))
         except LevelError as error:
             errors.append(error)

@@ -287,6 +287,7 @@ class Network:
         seed: int,
         names: tuple[str | int, ...] = (),
         confusion: bool = False,
+        after: Mapping[int, Callable[[], None]] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Curves:
         """Trains from the weights as they are, with the optimiser as it was after build.
@@ -296,6 +297,7 @@ class Network:
             seed: with `names`, decides data order and dropout.
             names: name the stream, e.g. the level.
             confusion: whether to count a confusion matrix at every test; labels must be class indices.
+            after: what to call when so many steps are done, e.g. to look at the weights; 0 for before the first.
             progress: called with (steps done, steps in all) about every half second.
 
         Raises:
@@ -314,6 +316,7 @@ class Network:
             test_every=self.test_every,
             validated=len(self._splits["validation"][0]) > 0,
             classes=self.model.output_shape[-1] if confusion else None,
+            after=after,
             progress=progress,
         )
 

@@ -52,6 +52,8 @@ class TicketSearch:
         evaluate_every: steps between evaluations on the validation split.
         test_every: steps between evaluations on the test split, a multiple of `evaluate_every`; by default 10 times.
         criterion: name or function that scores weights at the end of a level's training.
+        score_at: the step of each training whose weights the criterion scores, 0 for those it starts from; by default
+            the last. The training goes on to its end either way.
         scope: `layer` ranks weights within their layer, `global` across all layers (then one rate).
         rewind: where tickets restart: `init`, the initial weights.
         min_per_layer: weights that every layer keeps at least. 0 lets a layer collapse, with a warning that names it.
@@ -94,6 +96,7 @@ class TicketSearch:
     evaluate_every: int = 100
     test_every: int | None = None
     criterion: str | Criterion = "magnitude"
+    score_at: int | None = None
     scope: str = "layer"
     rewind: str = "init"
     min_per_layer: int = 1
@@ -126,6 +129,7 @@ class TicketSearch:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(f"Expected steps or epochs. Received: steps={self.steps}, epochs={self.epochs}.")
         lowest = {"levels": 0, "steps": 1, "epochs": 1, "batch_size": 1, "threads": 1, "seed": 0, "min_per_layer": 0}
+        lowest |= {"score_at": 0}
         for field, least in lowest.items():
             value = getattr(self, field)
             if value is not None and value < least:
@@ -252,6 +256,7 @@ class TicketSearch:
             steps=self._steps(network.steps_per_epoch * self.batch_size),
             next_mask=partial(self._next_mask, directory),
             confusion=self.confusion,
+            scored_at=self.score_at,
             keep_weights=self._keeps_weights(keep_weights, task),
             started=started,
             reporter=reporter,
@@ -294,6 +299,7 @@ class TicketSearch:
                 steps=self._steps(len(trials[group[0].seed][0]["train"][0])),
                 next_mask=partial(self._next_mask, directory),
                 confusion=self.confusion,
+                scored_at=self.score_at,
                 keep_weights=partial(self._keeps_weights, keep_weights),
                 started=started,
                 reporter=reporter,
@@ -320,10 +326,10 @@ class TicketSearch:
 
     def _steps(self, examples: int) -> int:
         """The updates of a training on so many examples."""
-        if self.steps is not None:
-            return self.steps
-        assert self.epochs is not None
-        return self.epochs * (examples // self.batch_size)
+        steps = self.steps if self.steps is not None else (self.epochs or 0) * (examples // self.batch_size)
+        if self.score_at is not None and self.score_at > steps:
+            raise ValueError(f"Expected score_at in 0 ... {steps}, the steps of a training. Received: {self.score_at}.")
+        return steps
 
     def _next_mask(self, directory: RunDirectory, task: Task, mask: Mask, initial: Weights, final: Weights) -> Mask:
         """The mask of the branch's next level; of the winning ticket's after level 0."""

@@ -42,11 +42,13 @@ class Trained(NamedTuple):
     Attributes:
         curves: what was measured.
         weights: the final weights by key, read when they are accessed: until the next training.
+        scored: the weights that a criterion is to score, these or earlier ones.
         test_accuracy_at_early_stop: with the weights of least validation loss.
     """
 
     curves: Curves
     weights: Weights
+    scored: Weights
     test_accuracy_at_early_stop: float
 
 
@@ -89,6 +91,7 @@ class Together:
         steps: int,
         *,
         confusion: bool = False,
+        scored_at: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Trained | NonFiniteLossError]:
         """Trains tickets whose seeds' data are loaded.
@@ -97,6 +100,7 @@ class Together:
             members: at most `width`.
             steps: optimiser updates.
             confusion: whether to count a confusion matrix at every test.
+            scored_at: the step whose weights are to be kept for scoring, 0 for those of the start; None for the last.
             progress: called with (steps done, steps in all) about every half second.
 
         Returns:
@@ -109,6 +113,11 @@ class Together:
         splits = [self._datasets[member.seed] for member in padded]
         validated = len(splits[0]["validation"][0]) > 0
         network = self._network
+        scored: list[Weights] = []
+
+        def keep() -> None:
+            scored[:] = [dict(self._weights(i)) for i in range(len(members))]
+
         curves = train_together(
             self._programs,
             [
@@ -120,6 +129,7 @@ class Together:
             test_every=network.test_every,
             validated=validated,
             classes=network.model.output_shape[-1] if confusion else None,
+            after=None if scored_at is None else {scored_at: keep},
             progress=progress,
         )
         best = self._programs.evaluate("test", best=True)[1] if validated else None
@@ -129,7 +139,8 @@ class Together:
                 results.append(part)
                 continue
             accuracy = part.test_accuracy[part.early_stop] if best is None else best[i]
-            results.append(Trained(part, self._weights(i), float(accuracy)))
+            final = self._weights(i)
+            results.append(Trained(part, final, scored[i] if scored else final, float(accuracy)))
         return results
 
     def _values(self, member: Member) -> dict[int, np.ndarray]:

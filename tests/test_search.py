@@ -20,6 +20,8 @@ from lth_keras.tasks import LevelError, Task, pending_tasks
 from tests import tiny
 from tests.tiny import ALL, Witness, assert_same_numbers, final_weights, make, masks_of
 
+jax_only = pytest.mark.skipif(keras.backend.backend() != "jax", reason="tickets are trained together on JAX only")
+
 SEEDS, LEVELS = (0, 1), 3
 
 
@@ -64,6 +66,30 @@ def masks_after(network: Network, out: Path, steps: int, criterion: str) -> list
 def test_a_mask_changes_when_only_the_trained_weights_change(network: Network, tmp_path: Path) -> None:
     """The thesis' masks did not: they came from the initial weights."""
     assert masks_after(network, tmp_path, 20, "magnitude")[1] != masks_after(network, tmp_path, 40, "magnitude")[1]
+
+
+@pytest.mark.parametrize("vectorize", [1, pytest.param(3, marks=jax_only)])
+def test_scores_are_of_the_weights_at_a_step(tmp_path, vectorize):
+    """Of a training that goes on to its end; 0 is before it, and the last step is the default."""
+
+    def run(out, **changes):
+        search = tiny.make(levels=1, config={"name": str(changes)}, vectorize=vectorize, **changes)
+        return search.run(out=tmp_path / out, keep_weights="all")
+
+    plain, last, first, early = (
+        run(str(i), **changes) for i, changes in enumerate(({}, {"score_at": 20}, {"score_at": 0}, {"score_at": 7}))
+    )
+    initial = run("initial", criterion="initial_magnitude")
+    for other in (last, first, early, initial):
+        for key, value in tiny.final_weights(plain, 0, "dense", 0).items():
+            np.testing.assert_array_equal(tiny.final_weights(other, 0, "dense", 0)[key], value)
+    masks = [tiny.masks_of(run, 0, "winning_ticket", 1)[1] for run in (plain, last, first, early, initial)]
+    assert masks[0] == masks[1] and masks[2] == masks[4]
+    shorter = tiny.make(levels=1, steps=7, config={"name": "shorter"}, vectorize=vectorize)
+    assert masks[3] == tiny.masks_of(shorter.run(out=tmp_path / "shorter"), 0, "winning_ticket", 1)[1]
+    assert masks[0] != masks[2] and masks[0] != masks[3] and masks[2] != masks[3]
+    with pytest.raises(ValueError, match=r"score_at in 0 ... 20.*Received: 21"):
+        run("beyond", score_at=21)
 
 
 def test_the_control_of_initial_magnitude_does_not_see_training(network: Network, tmp_path: Path) -> None:

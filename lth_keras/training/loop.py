@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,10 @@ from lth_keras.training.program import Evaluations, Program, Programs
 
 CALL_SECONDS = 0.5
 """What one call of the compiled program aims to take: Ctrl-C is heard between calls."""
+
+
+Hooks = Mapping[int, Callable[[], None]]
+"""What to call during a training when so many steps are done."""
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -74,6 +78,7 @@ def train(
     test_every: int,
     validated: bool = True,
     classes: int | None = None,
+    after: Hooks | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Curves:
     """Trains for `steps` updates from the weights as they are, with a fresh optimiser.
@@ -88,6 +93,7 @@ def train(
         validated: whether there is a validation split; without, its loss and accuracy are NaN.
         classes: number of classes to count a confusion matrix of at every test, for class indices as labels; None
             counts none.
+        after: what to call when so many steps are done, 0 for before the first; changes no bit.
         progress: called with (steps done, steps in all) after every call of the program.
 
     Raises:
@@ -95,7 +101,7 @@ def train(
     """
     program.reset()
     try:
-        return _train(program, order, steps, test, test_every, validated, classes, progress)
+        return _train(program, order, steps, test, test_every, validated, classes, after or {}, progress)
     except BaseException:  # Ctrl-C too: what is left of a training that does not end must not touch later weights
         program.reset()
         raise
@@ -109,10 +115,11 @@ def _train(
     test_every: int,
     validated: bool,
     classes: int | None,
+    after: Hooks,
     progress: Callable[[int, int], None] | None,
 ) -> Curves:
     record = _Record(validated, classes)
-    for done, count in (calls := _Calls(steps, test_every, program.capacity)):
+    for done, count in (calls := _Calls(steps, test_every, program.capacity, after)):
         evaluations, bad_step = program.advance(order.take(count), done, steps)
         calls.returned()
         record.add(evaluations, bad_step)
@@ -135,6 +142,7 @@ def train_together(
     test_every: int,
     validated: bool = True,
     classes: int | None = None,
+    after: Hooks | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Curves | NonFiniteLossError]:
     """As `train` for every member of `programs`, which has its data and has begun.
@@ -147,6 +155,7 @@ def train_together(
         test_every: as `train`, like what follows.
         validated: whether there is a validation split.
         classes: number of classes to count confusion matrices of.
+        after: what to call when so many steps are done.
         progress: called with (steps done, steps in all).
 
     Returns:
@@ -154,7 +163,7 @@ def train_together(
     """
     records = [_Record(validated, classes) for _ in orders]
     errors: list[NonFiniteLossError | None] = [None] * len(orders)
-    for done, count in (calls := _Calls(steps, test_every, programs.capacity)):
+    for done, count in (calls := _Calls(steps, test_every, programs.capacity, after or {})):
         batches = np.stack([order.take(count) for order in orders])
         measured, bad_steps = programs.advance(batches, done, steps)
         calls.returned()
@@ -177,17 +186,25 @@ def train_together(
 
 
 class _Calls:
-    """Cuts a training into calls of about `CALL_SECONDS`, which end where a test falls due: (steps done, steps)."""
+    """Cuts a training into calls of about `CALL_SECONDS`: (steps done, steps).
 
-    def __init__(self, steps: int, test_every: int, capacity: int) -> None:
-        self._steps, self._test_every, self._capacity = steps, test_every, capacity
+    They end where a test falls due or something is to be called, which is called before the next.
+    """
+
+    def __init__(self, steps: int, test_every: int, capacity: int, after: Hooks) -> None:
+        self._steps, self._test_every, self._capacity, self._after = steps, test_every, capacity, after
         self._done = self._count = 0
         self._started = self._seconds = 0.0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         size = 1
-        while self._done < self._steps:
-            left = (self._capacity, self._steps - self._done, self._test_every - self._done % self._test_every)
+        while True:
+            if self._done in self._after:
+                self._after[self._done]()
+            if self._done == self._steps:
+                return
+            left = [self._capacity, self._steps - self._done, self._test_every - self._done % self._test_every]
+            left += [step - self._done for step in self._after if step > self._done]
             self._count, self._started = min(size, *left), time.perf_counter()
             yield self._done, self._count
             self._done += self._count
