@@ -243,9 +243,9 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
 
 def _make(make_search: Callable[[Any, int], TicketSearch], config: Any, threads: int) -> TicketSearch:
     """The experiment's search, with the parameters that all experiments have in common."""
-    return dataclasses.replace(
-        make_search(config, threads), vectorize=1 if config.vectorize == "off" else config.vectorize
-    )
+    search = make_search(config, threads)
+    search.vectorize = 1 if config.vectorize == "off" else config.vectorize
+    return search
 
 
 def _say(console: Console, text: str) -> None:

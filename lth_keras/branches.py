@@ -1,8 +1,8 @@
-"""What is trained at a level: the winning ticket, and the controls that it is compared with."""
+"""What is trained at a level: the winning ticket, the controls that it is compared with, and variants of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -61,16 +61,36 @@ in each layer at other, random positions, nested from level to level, on the sam
 Carbin (2019), section 1 and appendix G (random reinitialisation), and its sparse random control."""
 
 
-def check_branches(branches: Sequence[str]) -> tuple[str, ...]:
-    """The branches, in their fixed order: the winning ticket first, since the others take its mask.
+def is_control(branch: str) -> bool:
+    """Whether a branch takes its masks from the winning ticket's."""
+    return branch in BRANCHES and branch != WINNING_TICKET
+
+
+def is_variant(branch: str) -> bool:
+    """Whether a branch is a search of its own under other parameters: with its own masks, and its own level 0."""
+    return branch != DENSE and branch not in BRANCHES
+
+
+def masks_of(branch: str) -> str:
+    """The branch whose masks a branch's come from: a variant's own, else the winning ticket's."""
+    return branch if is_variant(branch) else WINNING_TICKET
+
+
+def check_branches(branches: Sequence[str], variants: Collection[str] = ()) -> tuple[str, ...]:
+    """The branches, in their fixed order: the winning ticket first, since the controls take its mask; then variants.
+
+    Args:
+        branches: what is asked for.
+        variants: names of variants that there are.
 
     Raises:
-        ValueError: for an unknown name, or without the winning ticket.
+        ValueError: for an unknown name, or controls without the winning ticket.
     """
-    unknown = [name for name in branches if name not in BRANCHES]
-    if unknown or WINNING_TICKET not in branches:
+    unknown = [name for name in branches if name not in BRANCHES and name not in variants]
+    controls = [name for name in branches if is_control(name)]
+    if unknown or not branches or (controls and WINNING_TICKET not in branches):
         raise ValueError(
-            f"Expected branches out of {list(BRANCHES)}, {WINNING_TICKET!r} among them (the others take its mask). "
-            f"Received: {list(branches)}."
+            f"Expected branches out of {[*BRANCHES, *variants]}, {WINNING_TICKET!r} among them if any other of "
+            f"{list(BRANCHES)} is (they take its mask). Received: {list(branches)}."
         )
-    return tuple(name for name in BRANCHES if name in branches)
+    return tuple(name for name in (*BRANCHES, *variants) if name in branches)

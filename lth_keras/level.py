@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -84,27 +84,29 @@ def train_levels(
     directory: RunDirectory,
     tasks: Sequence[Task],
     *,
-    initial: Mapping[int, Weights],
+    trial: Mapping[Task, Hashable],
+    initial: Mapping[Task, Weights],
     steps: int,
     next_mask: NextMask,
     confusion: bool,
-    scored_at: int | None,
+    scored_at: Callable[[Task], int | None],
     keep_weights: Callable[[Task], bool],
     started: float,
     reporter: Any = None,
 ) -> list[LevelResult]:
-    """As `train_level` for several tasks at once, whose seeds' data `together` has.
+    """As `train_level` for several tasks at once, whose trials' data `together` has.
 
     Args:
         together: trains them.
         network: whose tickets they are.
         directory: has the levels that the tasks build on, but for those among the tasks, which come first.
         tasks: what to train.
-        initial: initial weights by seed.
+        trial: whose data a task is trained on, as `together` knows them.
+        initial: initial weights by task.
         steps: optimiser updates.
         next_mask: as `train_level`.
         confusion: whether to keep a confusion matrix of every test.
-        scored_at: as `train_level`.
+        scored_at: task -> what `train_level` takes.
         keep_weights: whether to store a task's final weights.
         started: when this began, by `time.perf_counter`. A level's `seconds` are its share.
         reporter: see `lth_keras.progress.Reporter`.
@@ -112,7 +114,7 @@ def train_levels(
     Raises:
         LevelError: as `train_level`; the other tasks are trained and written first, but for those that build on it.
     """
-    tickets = [_ticket(network, directory, task, initial[task.seed]) for task in tasks]
+    tickets = [_ticket(network, directory, task, initial[task]) for task in tasks]
     if reporter is not None:
         for task in tasks:
             reporter.started(task, steps)
@@ -124,12 +126,11 @@ def train_levels(
 
     results = together.train(
         [
-            Member(weights, mask, task.seed, ("level", task.level))
+            Member(weights, mask, task.seed, ("level", task.level), trial[task], scored_at(task))
             for task, (mask, weights) in zip(tasks, tickets, strict=True)
         ],
         steps,
         confusion=confusion,
-        scored_at=scored_at,
         progress=advanced,
     )
     seconds = (time.perf_counter() - started) / len(tasks)
@@ -143,7 +144,7 @@ def train_levels(
             if broken & set(builds_on(task)):
                 continue
             _check_finite(directory, task, trained)
-            pruned = next_mask(task, mask, initial[task.seed], trained.scored)
+            pruned = next_mask(task, mask, initial[task], trained.scored)
             written.append(_write(directory, task, mask, pruned, trained, seconds, keep_weights(task), reporter))
         except LevelError as error:
             errors.append(error)

@@ -76,6 +76,7 @@ class Network:
         prunable: the prunable weights among them, with their masks.
         seed_states: Keras variables of the model's random generators.
         tables: the tables that are trained by rows.
+        holds: whose data are loaded, as their owner notes it; None for nobody's.
 
     Raises:
         ValueError: where the model has nothing to prune, is not built or has several inputs or outputs, where the
@@ -164,6 +165,7 @@ class Network:
         self._optimizer = optimizer
         self._program_options = {**shared, "evaluation_batch_size": evaluation_batch_size}
         self._splits: dict[str, Arrays] = {}
+        self.holds: Any = None
 
     @property
     def backend(self) -> str:

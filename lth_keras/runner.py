@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from lth_keras.branches import DENSE, WINNING_TICKET
+from lth_keras.branches import is_control
 from lth_keras.results import RunDirectory
 from lth_keras.run import Run
 from lth_keras.search import TicketSearch
@@ -84,7 +84,7 @@ def run(
         finally:
             pool.close()
             if directory.finished():
-                directory.write_run()
+                directory.write_run(search.coordinates)
     return Run(search, directory)
 
 
@@ -121,7 +121,7 @@ class _Pool:
         finished = self._directory.finished()
         while pending or self._busy:
             ready = [task for task in pending if is_ready(task, finished)]
-            ready.sort(key=lambda task: task.branch not in (DENSE, WINNING_TICKET))  # the others wait for these
+            ready.sort(key=lambda task: is_control(task.branch))  # they wait for the others, and none for them
             for task in ready[: self._size - len(self._busy)]:
                 pending.remove(task)
                 self._start(task)

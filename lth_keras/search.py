@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import Any
 
 import keras
 
 from lth_keras import seeds
-from lth_keras.branches import DENSE, WINNING_TICKET, Weights, check_branches
+from lth_keras.branches import WINNING_TICKET, Weights, check_branches, is_control, is_variant
 from lth_keras.criteria import Criterion, State, criterion
 from lth_keras.identity import describe
 from lth_keras.level import train_level, train_levels
@@ -61,6 +61,9 @@ class TicketSearch:
         jit_compile: whether to compile with XLA; None decides by the model (see `Network`).
         embeddings: how large embedding tables are trained: `exact`, `lazy` or `dense` (see `Network`).
         confusion: whether to keep a confusion matrix of every test; labels must be class indices.
+        variants: searches under other parameters in the same run, each a branch with its own masks and its own level 0:
+            name to the arguments that it changes, e.g. `{"epoch_3": {"score_at": 2748}}`. Asking for more extends the
+            run. Those that share model, optimiser, loss, batch size and cadences share their compiled program too.
         name: names the run's directory.
         config: JSON values that identify the run; by default the parameters above, the model's and the optimiser's
             configuration and a digest of the data.
@@ -104,6 +107,7 @@ class TicketSearch:
     jit_compile: bool | None = None
     embeddings: str = "exact"
     confusion: bool = False
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     name: str = "search"
     config: Mapping[str, Any] | None = None
     threads: int | None = None
@@ -115,6 +119,9 @@ class TicketSearch:
         """Processes that are to train such a model and have not begun to, this one among them."""
         self.width = 1
         """Tickets trained together, as `prepare` found out."""
+        self._networks: dict[tuple[Any, ...], Network] = {}
+        self._variants: dict[str, TicketSearch] = {}
+        self._check_variants()
         check_width(self.vectorize)
         check_rewind(self.rewind)
         self._asked_test_every = self.test_every
@@ -130,10 +137,10 @@ class TicketSearch:
             raise ValueError(f"Expected steps or epochs. Received: steps={self.steps}, epochs={self.epochs}.")
         lowest = {"levels": 0, "steps": 1, "epochs": 1, "batch_size": 1, "threads": 1, "seed": 0, "min_per_layer": 0}
         lowest |= {"score_at": 0}
-        for field, least in lowest.items():
-            value = getattr(self, field)
+        for name, least in lowest.items():
+            value = getattr(self, name)
             if value is not None and value < least:
-                raise ValueError(f"Expected {field} to be at least {least}. Received: {value}.")
+                raise ValueError(f"Expected {name} to be at least {least}. Received: {value}.")
 
     def run(
         self,
@@ -178,7 +185,7 @@ class TicketSearch:
                         self.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
             finally:
                 if directory.finished():
-                    directory.write_run()
+                    directory.write_run(self.coordinates)
         return Run(self, directory)
 
     def prepare(
@@ -197,11 +204,12 @@ class TicketSearch:
         Returns:
             The directory, the seeds of the trials, and the branches in their fixed order.
         """
+        check_width(self.vectorize)
         if trials < 1:
             raise ValueError(f"Expected at least 1 trial. Received: {trials}.")
         if keep_weights not in KEEP_WEIGHTS:
             raise ValueError(f"Expected keep_weights to be one of {KEEP_WEIGHTS}. Received: {keep_weights!r}.")
-        branches = check_branches(branches)
+        branches = check_branches(branches, self.variants)
         beyond = [level for level in control_levels or () if not 1 <= level <= self.levels]
         if beyond:
             raise ValueError(f"Expected control_levels in 1 ... {self.levels}. Received: {list(control_levels or ())}.")
@@ -226,10 +234,19 @@ class TicketSearch:
     @cached_property
     def network(self) -> Network:
         """The network that all levels, branches and trials of this process use; built at first use."""
+        cadences = (self.evaluate_every, self._asked_test_every)
+        key = (self.build, self.optimizer, self.loss, self.batch_size, *cadences, self.jit_compile, self.embeddings)
+        if key not in self._networks:
+            self._networks[key] = self._make_network()
+        network = self._networks[key]
+        resolve_rates(self.rates, network.kinds)  # a kind without a rate shows here, not after the first training
+        return network
+
+    def _make_network(self) -> Network:
         if self.threads is not None:
             set_threads(self.threads)
         with clear_memory_errors("the model and its optimiser"):
-            network = Network(
+            return Network(
                 checked_build(self.build, self.optimizer, self.processes),
                 optimizer=self.optimizer,
                 loss=self.loss,
@@ -239,13 +256,47 @@ class TicketSearch:
                 jit_compile=self.jit_compile,
                 embeddings=self.embeddings,
             )
-        resolve_rates(self.rates, network.kinds)  # a kind without a rate shows here, not after the first training
-        return network
+
+    def _check_variants(self) -> None:
+        """Raises ValueError for names that branches have, and arguments that a variant cannot change."""
+        fixed = {"levels", "seed", "variants", "name", "config", "threads", "vectorize"}
+        known = {item.name for item in fields(self)} - fixed
+        for name, changes in self.variants.items():
+            if not is_variant(name) or not known >= set(changes):
+                raise ValueError(
+                    f"Expected variants with names of their own that change some of {sorted(known)}. "
+                    f"Received: {name!r} with {sorted(changes) if is_variant(name) else 'the name of a branch'}."
+                )
+
+    @cached_property
+    def coordinates(self) -> dict[str, dict[str, float]]:
+        """The numbers that variants differ in, as coordinates of run.h5: parameter to a number for each variant."""
+        names = {name for changes in self.variants.values() for name in changes}
+        found: dict[str, dict[str, float]] = {}
+        for name in sorted(names):
+            values = {variant: changes.get(name) for variant, changes in self.variants.items()}
+            if all(isinstance(value, int | float) for value in values.values()):
+                found[name] = {variant: float(value) for variant, value in values.items() if value is not None}
+        return found
+
+    def of(self, branch: str) -> TicketSearch:
+        """The search that trains a branch: this one, or a variant, with its changes."""
+        if branch not in self.variants:
+            return self
+        if branch not in self._variants:
+            unchanged = {"test_every": self._asked_test_every, "variants": {}, "config": self.config or {}}
+            made = replace(self, **{**unchanged, **self.variants[branch]})
+            made._networks = self._networks
+            made.processes = self.processes
+            self._variants[branch] = made
+        return self._variants[branch]
 
     def train_level(
         self, directory: RunDirectory, task: Task, *, keep_weights: str = "none", reporter: Any = None
     ) -> LevelResult:
         """Trains one task from what is in the run's directory, writes its level file and returns what is in it."""
+        if (search := self.of(task.branch)) is not self:
+            return search.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
         started = time.perf_counter()
         network, initial = self._trial(task.seed)
         return train_level(
@@ -280,26 +331,34 @@ class TicketSearch:
         reporter: Any,
     ) -> None:
         """Trains all that is pending, as many tickets at a time as the run's width says."""
-        network = self.network
-        together = Together(network, self.width)
-        trials: dict[int, tuple[dict[str, Arrays], Weights]] = {}
-        while group := ready_together(pending, finished, self.width):
+        programs: dict[Network, Together] = {}
+        trials: dict[Any, dict[str, Arrays]] = {}
+        initial: dict[tuple[Network, int], Weights] = {}
+        while first := ready_together(pending, finished, 1):
+            search = self.of(first[0].branch)
+            network, kin = search.network, search._kin
+            group = ready_together([t for t in pending if self.of(t.branch)._kin == kin], finished, self.width)
             started = time.perf_counter()
-            seeds_of_group = sorted({task.seed for task in group})
-            if not trials.keys() >= set(seeds_of_group):
-                trials = {seed: trials.get(seed) or self._checked(seed) for seed in seeds_of_group}
-                together.load({seed: splits for seed, (splits, _) in trials.items()})
-            initial = {seed: weights for seed, (_, weights) in trials.items()}
+            if network not in programs:
+                programs[network] = Together(network, self.width)
+            together = programs[network]
+            members = {task: self.of(task.branch)._trial_key(task.seed) for task in group}
+            if not trials.keys() >= set(members.values()) or together.loaded != list(trials):
+                trials = {key: trials.get(key) or self.of(t.branch)._checked(t.seed) for t, key in members.items()}
+                together.load(trials)
+            for seed in {task.seed for task in group} - {seed for own, seed in initial if own is network}:
+                initial[network, seed] = network.draw_weights(seed, "initial")
             train_levels(
                 together,
                 network,
                 directory,
                 group,
-                initial=initial,
-                steps=self._steps(len(trials[group[0].seed][0]["train"][0])),
-                next_mask=partial(self._next_mask, directory),
-                confusion=self.confusion,
-                scored_at=self.score_at,
+                trial=members,
+                initial={task: initial[network, task.seed] for task in group},
+                steps=search._steps(len(next(iter(trials.values()))["train"][0])),
+                next_mask=lambda task, *state: self.of(task.branch)._next_mask(directory, task, *state),
+                confusion=search.confusion,
+                scored_at=lambda task: self.of(task.branch).score_at,
                 keep_weights=partial(self._keeps_weights, keep_weights),
                 started=started,
                 reporter=reporter,
@@ -307,22 +366,32 @@ class TicketSearch:
             finished |= set(group)
             pending = [task for task in pending if task not in finished]
 
-    def _checked(self, seed: int) -> tuple[dict[str, Arrays], Weights]:
-        """A trial's data, and its initial weights."""
-        data = self.data(seed) if callable(self.data) else self.data
-        return self.network.checked(data), self.network.draw_weights(seed, "initial")
+    @property
+    def _kin(self) -> tuple[Any, ...]:
+        """What tickets must have in common to be trained together."""
+        return self.network, self.steps, self.epochs, self.confusion
+
+    def _trial_key(self, seed: int) -> tuple[Any, int]:
+        """What tells one trial's data from another's."""
+        return (self.data, seed) if callable(self.data) else (id(self.data), 0)
+
+    def _checked(self, seed: int) -> dict[str, Arrays]:
+        """A trial's data."""
+        return self.network.checked(self.data(seed) if callable(self.data) else self.data)
 
     def _keeps_weights(self, keep_weights: str, task: Task) -> bool:
         return keep_weights == "all" or (keep_weights == "last" and task.level == self.levels)
 
     def _trial(self, seed: int) -> tuple[Network, Weights]:
         """The network with the trial's data, and the trial's initial weights."""
-        if self.__dict__.get("_loaded") != seed:
-            self._loaded: int | None = None  # until all of it is there: an interruption may come in between
-            self.network.load(self.data(seed) if callable(self.data) else self.data)
-            self._initial = self.network.draw_weights(seed, "initial")
-            self._loaded = seed
-        return self.network, self._initial
+        network, key = self.network, self._trial_key(seed)
+        if network.holds != key:
+            network.holds = None  # until all of it is there: an interruption may come in between
+            network.load(self.data(seed) if callable(self.data) else self.data)
+            network.holds = key
+        if self.__dict__.get("_initial_of") != seed:
+            self._initial_of, self._initial = seed, network.draw_weights(seed, "initial")
+        return network, self._initial
 
     def _steps(self, examples: int) -> int:
         """The updates of a training on so many examples."""
@@ -333,7 +402,7 @@ class TicketSearch:
 
     def _next_mask(self, directory: RunDirectory, task: Task, mask: Mask, initial: Weights, final: Weights) -> Mask:
         """The mask of the branch's next level; of the winning ticket's after level 0."""
-        if task.branch not in (DENSE, WINNING_TICKET):
+        if is_control(task.branch):
             return control_mask(directory, task, mask)
         level = task.level + 1
         scores = self._score(State(final, mask, seeds.stream(task.seed, "criterion", level), initial))

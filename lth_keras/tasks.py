@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from lth_keras.branches import DENSE, WINNING_TICKET
+from lth_keras.branches import DENSE, is_control, is_variant, masks_of
 
 
 class Task(NamedTuple):
@@ -24,8 +24,8 @@ class LevelError(RuntimeError):
 
 
 def task_of(seed: int, branch: str, level: int) -> Task:
-    """The task of a branch's level; level 0 is the dense network in every branch."""
-    return Task(seed, branch if level else DENSE, level)
+    """The task of a branch's level; level 0 is the dense network in every branch but a variant, which has its own."""
+    return Task(seed, branch if level or is_variant(branch) else DENSE, level)
 
 
 def pending_tasks(
@@ -42,28 +42,27 @@ def pending_tasks(
         trials: seeds.
         branches: what to train at each level.
         levels: number of prunings.
-        control_levels: levels at which the branches beside the winning ticket are trained; None for all.
+        control_levels: levels at which the controls are trained; None for all.
     """
     done = set(finished)
-    wanted = [Task(seed, DENSE, 0) for seed in trials]
-    wanted += [
-        Task(seed, branch, n)
+    wanted = {
+        task_of(seed, branch, n)
         for seed in trials
-        for n in range(1, levels + 1)
+        for n in range(levels + 1)
         for branch in branches
-        if branch == WINNING_TICKET or control_levels is None or n in control_levels
-    ]
+        if n == 0 or not is_control(branch) or control_levels is None or n in control_levels
+    }
     order = {name: i for i, name in enumerate((DENSE, *branches))}
-    wanted.sort(key=lambda task: (task.seed, task.level, order[task.branch]))
-    return [task for task in wanted if task not in done]
+    in_order = sorted(wanted, key=lambda task: (task.seed, task.level, order[task.branch]))
+    return [task for task in in_order if task not in done]
 
 
 def builds_on(task: Task) -> list[Task]:
     """The tasks that must be finished before this one's file can be written: whose masks it builds on."""
     if task.level == 0:
         return []
-    before = task.level - 1 if task.branch == WINNING_TICKET else task.level
-    return [task_of(task.seed, WINNING_TICKET, before)]
+    before = task.level if is_control(task.branch) else task.level - 1
+    return [task_of(task.seed, masks_of(task.branch), before)]
 
 
 def is_ready(task: Task, finished: Collection[tuple[int, str, int]]) -> bool:
@@ -85,7 +84,7 @@ def ready_together(pending: Sequence[Task], finished: Collection[tuple[int, str,
     chosen: list[Task] = []
     started = set(finished)
     for task in sorted(pending, key=lambda task: task.level):  # stable: trials and branches keep their order
-        starts = task.level == 0 or task_of(task.seed, WINNING_TICKET, task.level - 1) in finished
+        starts = task.level == 0 or task_of(task.seed, masks_of(task.branch), task.level - 1) in finished
         if starts and is_ready(task, started):
             chosen.append(task)
             started.add(task)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lth_keras.branches import BRANCHES, WINNING_TICKET, Draw, Weights
+from lth_keras.branches import BRANCHES, WINNING_TICKET, Draw, Weights, is_control, is_variant, masks_of
 from lth_keras.masks import Mask
 from lth_keras.results import LevelResult, RunDirectory
 from lth_keras.tasks import Task, task_of
@@ -18,8 +18,9 @@ def starting_mask(directory: RunDirectory, task: Task) -> Mask:
     Raises:
         ValueError: where a level that it builds on is not finished.
     """
-    if task.branch == WINNING_TICKET:
-        return _winning_mask(directory, task.seed, task.level)
+    if not is_control(task.branch):
+        before = task_of(task.seed, masks_of(task.branch), task.level - 1)
+        return finished_level(directory, before).next_mask
     level = task.level
     own = None
     while own is None and level > 1:  # back to the latest level that was trained: a control need not be at every level
@@ -64,7 +65,7 @@ def starting_weights(task: Task, initial: Weights, draw: Draw) -> Weights:
         initial: the trial's initial weights.
         draw: draws fresh ones, decided by the seed and the names that it is given, here branch and level.
     """
-    if task.level == 0:
+    if task.level == 0 or is_variant(task.branch):
         return initial
     return BRANCHES[task.branch].weights(initial, lambda level: draw(task.seed, task.branch, level), task.level)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,12 +29,16 @@ class Member(NamedTuple):
         mask: which of the prunable ones take part.
         seed: with `names`, decides data order and dropout.
         names: name the stream, e.g. the level.
+        trial: whose data it is trained on, as `load` was told.
+        scored_at: the step whose weights are kept for scoring, 0 for those of the start; None for the last.
     """
 
     weights: Weights
     mask: Mask
     seed: int
     names: tuple[str | int, ...]
+    trial: Hashable
+    scored_at: int | None = None
 
 
 class Trained(NamedTuple):
@@ -73,17 +78,18 @@ class Together:
             )
         self._network, self.width = network, width
         self._programs = network.make_programs(width)
-        self._seeds: list[int] = []
+        self.loaded: list[Hashable] = []
+        """The trials whose data it has."""
 
-    def load(self, datasets: Mapping[int, Mapping[str, Arrays]]) -> None:
-        """Takes the data of trials: seed to splits, as `Network.checked` gives them.
+    def load(self, datasets: Mapping[Any, Mapping[str, Arrays]]) -> None:
+        """Takes the data of trials: what tells a trial from others, to splits as `Network.checked` gives them.
 
         Raises:
             ValueError: where trials differ in the shapes of a split.
         """
-        self._seeds = []
+        self.loaded = []
         self._programs.load(list(datasets.values()))
-        self._seeds, self._datasets = list(datasets), datasets
+        self.loaded, self._datasets = list(datasets), datasets
 
     def train(
         self,
@@ -91,32 +97,30 @@ class Together:
         steps: int,
         *,
         confusion: bool = False,
-        scored_at: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Trained | NonFiniteLossError]:
-        """Trains tickets whose seeds' data are loaded.
+        """Trains tickets whose trials' data are loaded.
 
         Args:
             members: at most `width`.
             steps: optimiser updates.
             confusion: whether to count a confusion matrix at every test.
-            scored_at: the step whose weights are to be kept for scoring, 0 for those of the start; None for the last.
             progress: called with (steps done, steps in all) about every half second.
 
         Returns:
             For each member what came of it, or the error of one whose loss became NaN or infinite.
         """
         padded = [*members, *[members[0]] * (self.width - len(members))]
-        places = [self._seeds.index(member.seed) for member in padded]
+        places = [self.loaded.index(member.trial) for member in padded]
         values = [self._values(member) for member in members]
         self._programs.begin([*values, *[values[0]] * (self.width - len(members))], places)
-        splits = [self._datasets[member.seed] for member in padded]
+        splits = [self._datasets[member.trial] for member in padded]
         validated = len(splits[0]["validation"][0]) > 0
         network = self._network
-        scored: list[Weights] = []
+        scored: dict[int, Weights] = {}
 
-        def keep() -> None:
-            scored[:] = [dict(self._weights(i)) for i in range(len(members))]
+        def keep(step: int) -> None:
+            scored.update({i: dict(self._weights(i)) for i, member in enumerate(members) if member.scored_at == step})
 
         curves = train_together(
             self._programs,
@@ -129,7 +133,7 @@ class Together:
             test_every=network.test_every,
             validated=validated,
             classes=network.model.output_shape[-1] if confusion else None,
-            after=None if scored_at is None else {scored_at: keep},
+            after={step: partial(keep, step) for step in {m.scored_at for m in members} if step is not None},
             progress=progress,
         )
         best = self._programs.evaluate("test", best=True)[1] if validated else None
@@ -140,7 +144,7 @@ class Together:
                 continue
             accuracy = part.test_accuracy[part.early_stop] if best is None else best[i]
             final = self._weights(i)
-            results.append(Trained(part, final, scored[i] if scored else final, float(accuracy)))
+            results.append(Trained(part, final, scored.get(i, final), float(accuracy)))
         return results
 
     def _values(self, member: Member) -> dict[int, np.ndarray]:

@@ -50,7 +50,7 @@ def member(network, seed, name="a"):
     """A ticket with its own weights and mask."""
     generator = np.random.default_rng([seed, ord(name)])
     mask = Mask({key: generator.random(shape) < 0.7 for key, shape in network.mask.shapes.items()})
-    return Member(dict(network.draw_weights(seed, name)), mask, seed, ("level", name))
+    return Member(dict(network.draw_weights(seed, name)), mask, seed, ("level", name), trial=seed)
 
 
 def alone(network, ticket, data, steps=23):
@@ -219,6 +219,15 @@ def search(**changes):
 def whole(tmp_path_factory):
     """Two trials and three branches, four at a time, never interrupted."""
     return search(vectorize=4).run(2, tiny.ALL, tmp_path_factory.mktemp("together"), keep_weights="all")
+
+
+@jax_only
+def test_trials_of_the_same_data_have_their_own_weights(tmp_path):
+    one, other = (
+        search(data=tiny.data(), vectorize=n).run(2, tiny.ALL, tmp_path / str(n), keep_weights="all") for n in (4, 1)
+    )
+    xarray.testing.assert_allclose(tiny.numbers(one), tiny.numbers(other), rtol=1e-4)
+    assert tiny.masks_of(one, 1, "winning_ticket", 2) == tiny.masks_of(other, 1, "winning_ticket", 2)
 
 
 @jax_only

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def _contents(path: Path) -> tuple[str, set[Level]]:
     dataset = open_run(path)
     finished = dataset.density.notnull().stack(at=("trial", "branch", "level"))
     at = finished.at.values[finished.values]
-    levels = {(int(s), DENSE if level == 0 else str(b), int(level)) for s, b, level in at}
+    own = json.loads(dataset.attrs.get("own_dense", "[]"))
+    levels = {(int(s), DENSE if level == 0 and b not in own else str(b), int(level)) for s, b, level in at}
     return str(dataset.attrs["experiment"]), levels
 
 
@@ -80,7 +82,7 @@ def _branches(levels: set[Level]) -> list[str]:
 
 def _progress(levels: set[Level], branch: str) -> tuple[str, str]:
     """Trials of a branch, and its levels without a gap: of the least and the furthest trial."""
-    first = 0 if branch == DENSE else 1
+    first = 0 if any(name == branch and level == 0 for _, name, level in levels) else 1
     reached = []
     for seed in {seed for seed, name, _ in levels if name == branch}:
         level = first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -24,7 +25,7 @@ def summary_table(dataset: xarray.Dataset) -> Table:
     """Density, early-stop step and test accuracy per branch and level; 80 characters wide.
 
     Each cell is the mean over trials, with least-greatest beside it where trials differ. The dense
-    level, which all branches share, stands once. A level that only 2 of 3 trials
+    level, which all branches but variants share, stands once. A level that only 2 of 3 trials
     have finished is marked (2/3).
 
     Args:
@@ -45,11 +46,13 @@ def summary_table(dataset: xarray.Dataset) -> Table:
     table.add_column("density\n%", justify="right", no_wrap=True)
     for title, _, _ in _COLUMNS:
         table.add_column(title, justify="right", no_wrap=True)
-    first = dataset.branch.values[0]
+    own = json.loads(dataset.attrs.get("own_dense", "[]"))
     levels = dataset.level.values.tolist()
-    _add_section(table, dataset, first, [level for level in levels if level == 0], DENSE)
+    for branch in [branch for branch in dataset.branch.values if branch not in own][:1]:
+        _add_section(table, dataset, branch, [level for level in levels if level == 0], DENSE)
     for branch in dataset.branch.values:
-        _add_section(table, dataset, branch, [level for level in levels if level > 0], str(branch))
+        shown = levels if branch in own else [level for level in levels if level > 0]
+        _add_section(table, dataset, branch, shown, str(branch))
     return table
 
 

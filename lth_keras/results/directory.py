@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from lth_keras.results import atomic, lock, record
 from lth_keras.results.levels import DamagedFile, LevelResult, LevelSummary, read_level, summarise_level, write_level
 from lth_keras.results.run import RUN_FILE, assemble, write_run
-from lth_keras.results.schema import DENSE
+from lth_keras.results.schema import BRANCH_ORDER, DENSE
 
 CONFIG_FILE = "config.json"
 _LEVEL_FILE = re.compile(r"level_(\d+)\.h5")
@@ -143,8 +145,9 @@ class RunDirectory:
         return RunDirectory.load(path) if (path / CONFIG_FILE).exists() else None
 
     def level_path(self, seed: int, branch: str, level: int) -> Path:
-        """`levels/seed_<seed>/<branch>/level_<nn>.h5`; level 0 is "dense" in every branch."""
-        branch = DENSE if level == 0 else record.path_part("branch", branch)
+        """`levels/seed_<seed>/<branch>/level_<nn>.h5`; level 0 is "dense" in every branch but variants."""
+        shared = level == 0 and branch in BRANCH_ORDER
+        branch = DENSE if shared else record.path_part("branch", branch)
         return self.path / "levels" / f"seed_{seed}" / branch / f"level_{level:02d}.h5"
 
     def read(self, seed: int, branch: str, level: int, *, weights: bool = False) -> LevelResult | None:
@@ -213,8 +216,11 @@ class RunDirectory:
         """(seed, branch, level) of every level file, by name only: a damaged one still counts."""
         return set(self._levels())
 
-    def write_run(self) -> Path:
+    def write_run(self, coordinates: Mapping[str, Mapping[str, float]] | None = None) -> Path:
         """Assemble run.h5 from all level files; returns its path.
+
+        Args:
+            coordinates: What branches differ in: name to a number for each branch.
 
         Raises:
             ValueError: No level is finished.
@@ -228,6 +234,9 @@ class RunDirectory:
             versions=self.versions,
             created=self.created,
         )
+        for name, values in (coordinates or {}).items():
+            along = np.array([values.get(str(branch), np.nan) for branch in dataset.branch.values])
+            dataset = dataset.assign_coords({name: ("branch", along)})
         write_run(self.path / RUN_FILE, dataset)
         return self.path / RUN_FILE
 

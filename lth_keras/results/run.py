@@ -45,7 +45,7 @@ def assemble(
 ) -> xarray.Dataset:
     """One Dataset from finished levels, in any order; variables and units are in docs/results.md.
 
-    The dense level 0 stands in every branch; with level 0 alone the branch is "winning_ticket".
+    The dense level 0 stands in every branch that has none of its own; alone, in the branch "winning_ticket".
     A level that is not finished is NaN. `results` may be a generator: one level is held at a time.
 
     Args:
@@ -76,6 +76,7 @@ def assemble(
             )
     trials = sorted({row.seed for row in rows})
     branches = _branches(rows)
+    own = {row.branch for row in rows if row.level == 0} - {DENSE}
     levels = range(max(row.level for row in rows) + 1)
     steps = np.unique(np.concatenate([row.step for row in rows])).astype(np.int64)
 
@@ -86,7 +87,7 @@ def assemble(
     classes = _classes(rows)
     confusion = np.full((*shape, len(steps), classes, classes), MISSING, np.int32)
     for row in rows:
-        targets = branches if row.level == 0 else [row.branch]
+        targets = [branch for branch in branches if branch not in own] if row.branch == DENSE else [row.branch]
         places = np.searchsorted(steps, row.step)
         for branch in targets:
             index = (trials.index(row.seed), branches.index(branch), row.level)
@@ -129,6 +130,7 @@ def assemble(
             "config": json.dumps(dict(config), sort_keys=True, ensure_ascii=False),
             "versions": json.dumps(dict(versions), sort_keys=True, ensure_ascii=False),
             "created": created,
+            "own_dense": json.dumps(sorted(own)),
         },
     )
 
@@ -186,7 +188,7 @@ def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
 
 
 def _branches(rows: list[LevelSummary]) -> list[str]:
-    found = {row.branch for row in rows if row.level > 0} or {BRANCH_ORDER[0]}
+    found = {row.branch for row in rows} - {DENSE} or {BRANCH_ORDER[0]}
     return [b for b in BRANCH_ORDER if b in found] + sorted(found - {*BRANCH_ORDER, DENSE})
 
 
