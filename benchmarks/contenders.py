@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 from benchmarks.lenet import BATCH_SIZE, LOSS, optimizer
 from datasets.splits import Split, Splits
@@ -89,6 +90,20 @@ def fit(splits: Splits, turn: Turn, **compile_arguments: Any) -> Contender:
         return float(history.history["loss"][-1])
 
     return Contender(lambda: model.set_weights(start), run)
+
+
+def pytorch_ways() -> list[str]:
+    """The ways to write the loop in PyTorch; in a process without TensorFlow, beside which PyTorch crashes."""
+    from benchmarks import torch_loop
+
+    return list(torch_loop.VARIANTS)
+
+
+def hand_tuned(splits: Splits, steps: int, variant: str, start: Sequence[np.ndarray] | None = None) -> Contender:
+    """PyTorch; see `benchmarks.torch_loop.train`."""
+    from benchmarks import torch_loop  # of an optional extra
+
+    return torch_loop.train(splits, steps, variant, start)
 
 
 def take_turns(

@@ -5,19 +5,20 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
-import tensorflow as tf
 
 from lth_keras.machine import usable_cpus
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MEASURED = ("lth_keras", "datasets", "benchmarks")
 """What the numbers depend on, and the commit stands for."""
+PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy")
+"""The distributions whose versions are told, where they are installed."""
 
 
 def describe() -> dict[str, Any]:
@@ -30,11 +31,11 @@ def describe() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": usable_cpus(),
         "memory_bytes": psutil.virtual_memory().total,
-        "accelerators": [device.name for device in tf.config.list_physical_devices("GPU")],
+        "accelerators": _accelerators(),
         "load_average": round(psutil.getloadavg()[0], 2),
         "system": platform.platform(),
         "python": platform.python_version(),
-        **{name: version(name) for name in ("keras", "tensorflow", "numpy")},
+        **{name: found for name in PACKAGES if (found := _version(name)) is not None},
         "commit": commit,
         "uncommitted_changes": bool(commit and _git("status", "--porcelain", "--", *MEASURED)),
     }
@@ -48,7 +49,10 @@ class MatrixProduct:
     """
 
     def __init__(self, size: int = 2048) -> None:
+        import tensorflow as tf  # not everywhere where benchmarks run
+
         generator = np.random.default_rng(0)
+        self._multiply = tf.linalg.matmul
         self._left, self._right = (tf.constant(generator.random((size, size), np.float32)) for _ in range(2))
         self.flop = 2 * size**3
         self.seconds()
@@ -58,7 +62,7 @@ class MatrixProduct:
         taken = []
         for _ in range(repeats):
             started = time.perf_counter()
-            tf.linalg.matmul(self._left, self._right)[0, 0].numpy()  # read, so that it is finished
+            self._multiply(self._left, self._right)[0, 0].numpy()  # read, so that it is finished
             taken.append(time.perf_counter() - started)
         return float(np.median(taken))
 
@@ -73,10 +77,28 @@ def _cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _accelerators() -> list[str]:
+    """The names of the GPUs, by their driver: no backend is started, which would take a GPU's memory."""
+    names = _printed("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    return names.splitlines() if names else []
+
+
 def _git(*arguments: str) -> str | None:
     """What git prints, or None where there is no git or no repository."""
+    return _printed("git", *arguments)
+
+
+def _printed(*command: str) -> str | None:
+    """What a command prints; None where there is no such command, or it fails."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

@@ -15,6 +15,8 @@ import numpy as np
 from benchmarks import machine
 
 OUT = Path("results/benchmarks")
+NAMES = {"keras": "Keras", "tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+"""What is installed, as people write it."""
 
 
 def header(name: str) -> dict[str, Any]:
@@ -61,7 +63,8 @@ def about(result: dict[str, Any]) -> str:
             f"- Commit: {m['commit'] or 'unknown'}{changed}",
             f"- Machine: {m['cpu']}, {m['cores']} cores, {m['memory_bytes'] / 2**30:.0f} GiB"
             f"{accelerators}; {m['system']}; load average before: {m['load_average']}",
-            f"- Versions: Python {m['python']}, Keras {m['keras']}, TensorFlow {m['tensorflow']}, numpy {m['numpy']}",
+            f"- Versions: Python {m['python']}, "
+            + ", ".join(f"{NAMES.get(name, name)} {m[name]}" for name in machine.PACKAGES if name in m),
         ]
     )
 

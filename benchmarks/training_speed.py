@@ -1,39 +1,57 @@
-"""Training speed on LeNet-300-100: this library's loop beside Keras fit, contenders taking turns in one process."""
+"""Training speed on LeNet-300-100: this library's loops beside Keras fit and hand-tuned PyTorch, taking turns."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tyro
 
 from benchmarks import report
-from benchmarks.contenders import Turn, fit, loop, plain_model, take_turns, unevaluated
+from benchmarks.contenders import (
+    Contender,
+    Turn,
+    fit,
+    hand_tuned,
+    loop,
+    plain_model,
+    pytorch_ways,
+    take_turns,
+    unevaluated,
+)
 from benchmarks.flop import dense_sizes, evaluated_examples, forward_flop, training_flop
 from benchmarks.lenet import BATCH_SIZE, EVALUATE_EVERY, TEST_EVERY, mnist_or_random
 from benchmarks.machine import MatrixProduct
+from benchmarks.processes import Stage
 from datasets.splits import Splits
 
-LOOP, EVALUATED, FIT, TUNED = (
-    "this loop",
-    "this loop with evaluations",
-    "Keras fit",
-    "best-tuned Keras fit",
-)
-RATIOS = {(LOOP, FIT): 5.0, (LOOP, TUNED): 1.8, (EVALUATED, FIT): None, (EVALUATED, TUNED): None}
-"""The ratios that are reported, and what is asked of them."""
+LOOPS = {"tensorflow": "this loop, TensorFlow", "jax": "this loop, JAX"}
+"""This library's loop by Keras backend."""
+FIT, TUNED, PYTORCH = "Keras fit", "best-tuned Keras fit", "hand-tuned PyTorch"
+ASKED = {FIT: 5.0, TUNED: 1.8, PYTORCH: None}
+"""What this library's loops are compared with, and the ratio that is asked of them."""
 ASKED_SHARE = 0.35
-"""What is asked of the loop's share of the machine's matrix-product peak."""
+"""What is asked of a loop's share of the machine's matrix-product peak."""
+EXTRAS = {"jax": "jax", "torch": "bench"}
+"""Backends besides TensorFlow, and the extra of setup.cfg that each comes with."""
+
+
+def evaluated(name: str) -> str:
+    """The contender that also evaluates, beside the loop of this name."""
+    return f"{name}, with evaluations"
 
 
 @dataclass(frozen=True)
 class Config:
-    """Steps per second of LeNet-300-100 with batches of 60: this library's loop, and Keras fit, taking turns.
+    """Steps per second of LeNet-300-100 with batches of 60: this library's loops, Keras fit and PyTorch, taking turns.
 
-    On MNIST where it is there, else on random data of its shape. About four minutes on two idle cores.
+    On MNIST where it is there, else on random data of its shape. JAX and PyTorch take part where they are installed
+    (extras `jax` and `bench`). About six minutes on two idle cores.
     """
 
     rounds: int = 7
@@ -46,6 +64,8 @@ class Config:
     """Rows of the square matrices whose product is the machine's peak."""
     out: Path = report.OUT
     """Directory for training_speed.json and training_speed.md."""
+    backends: tuple[Literal["jax", "torch"], ...] = ("jax", "torch")
+    """What takes part beside Keras on TensorFlow, where it is installed."""
 
     def __post_init__(self) -> None:
         for name in ("rounds", "steps", "matrix_size"):
@@ -57,34 +77,63 @@ class Config:
             )
 
 
-def tune(splits: Splits, steps_per_execution: Sequence[int], turn: Turn) -> tuple[int, dict[str, Any]]:
-    """The best `steps_per_execution` of Keras fit with `jit_compile=True`, by the median of three turns.
+def left_out(config: Config) -> dict[str, str]:
+    """Backends that are asked for and not installed, and why, for people."""
+    return {
+        name: f"{report.NAMES[name]} is not installed and takes no part: pip install -e '.[{extra}]'"
+        for name, extra in EXTRAS.items()
+        if name in config.backends and importlib.util.find_spec(name) is None
+    }
+
+
+def tune(contenders: Mapping[str, Contender], steps: int) -> tuple[str, dict[str, Any]]:
+    """The fastest of several ways, by the median of three turns.
 
     Returns:
-        The best, and steps per second of each.
+        The fastest, and steps per second of each.
     """
-    contenders = {
-        str(number): fit(splits, turn, jit_compile=True, steps_per_execution=number) for number in steps_per_execution
-    }
     seconds = take_turns(contenders, rounds=3)
-    rates = {number: report.summary(turn.steps / np.array(each)) for number, each in seconds.items()}
-    return int(max(rates, key=lambda number: rates[number]["median"])), rates
+    rates = {name: report.summary(steps / np.array(each)) for name, each in seconds.items()}
+    return max(rates, key=lambda name: float(rates[name]["median"])), rates
 
 
-def measure(config: Config, splits: Splits) -> dict[str, Any]:
-    """The result, as JSON values."""
+def measure(config: Config, load: Callable[[], Splits]) -> dict[str, Any]:
+    """The result, as JSON values.
+
+    Args:
+        config: the settings.
+        load: the data; importable, as each backend has a process of its own.
+    """
+    missing = left_out(config)
+    for reason in missing.values():
+        print(reason, flush=True)
+    splits = load()
     examples = [len(getattr(splits, name).x) for name in ("train", "validation", "test")]
     turn = Turn.of(config.steps, examples[0])
-    best, tuning = tune(splits, config.steps_per_execution, turn)
-    contenders = {
-        LOOP: unevaluated(splits, turn.steps),
-        EVALUATED: loop(splits, turn.steps, EVALUATE_EVERY, TEST_EVERY),
-        FIT: fit(splits, turn),
-        TUNED: fit(splits, turn, jit_compile=True, steps_per_execution=best),
-    }
-    product = MatrixProduct(config.matrix_size)
-    products: list[float] = []
-    seconds = take_turns(contenders, config.rounds, lambda: products.append(product.seconds()))
+    with ExitStack() as stages:
+        stage = {
+            name: stages.enter_context(Stage(name, load))
+            for name in ("tensorflow", *config.backends)
+            if name not in missing
+        }
+        fits = {
+            str(number): stage["tensorflow"].contender(fit, turn, jit_compile=True, steps_per_execution=number)
+            for number in config.steps_per_execution
+        }
+        best, tuning = tune(fits, turn.steps)
+        contenders = {FIT: stage["tensorflow"].contender(fit, turn), TUNED: fits[best]}
+        for backend in [name for name in LOOPS if name in stage]:
+            contenders[LOOPS[backend]] = stage[backend].contender(unevaluated, turn.steps)
+            contenders[evaluated(LOOPS[backend])] = stage[backend].contender(
+                loop, turn.steps, EVALUATE_EVERY, TEST_EVERY
+            )
+        variant: str | None = None
+        variants: dict[str, Any] = {}
+        if "torch" in stage:
+            variant, variants, contenders[PYTORCH] = _tuned_pytorch(stage["torch"], turn.steps)
+        product = MatrixProduct(config.matrix_size)
+        products: list[float] = []
+        seconds = take_turns(contenders, config.rounds, lambda: products.append(product.seconds()))
     plain = plain_model()
     sizes = dense_sizes(plain)
     # A round's peak is the median over the round, as its turns are spread over it.
@@ -101,9 +150,12 @@ def measure(config: Config, splits: Splits) -> dict[str, Any]:
             "test_every": TEST_EVERY,
             "matrix_size": config.matrix_size,
             "fit_jit_compile": bool(plain.jit_compile),
-            "steps_per_execution": best,
+            "steps_per_execution": int(best),
+            "pytorch": variant,
         },
+        "left_out": missing,
         "tuning": tuning,
+        "pytorch_tuning": variants,
         **compare(
             {name: np.array(each) for name, each in seconds.items()},
             peaks,
@@ -115,6 +167,22 @@ def measure(config: Config, splits: Splits) -> dict[str, Any]:
             ),
         ),
     }
+
+
+def _tuned_pytorch(stage: Stage, steps: int) -> tuple[str, dict[str, Any], Contender]:
+    """The fastest of the ways to write it that run here, steps per second of each, and the fastest itself."""
+    ways = {}
+    for name in stage.call(pytorch_ways):
+        way = stage.contender(hand_tuned, steps, name)
+        try:
+            way.restore()
+            way.run()
+        except RuntimeError as error:  # such as a compiler that is not there
+            print(f"{PYTORCH}, {name}, takes no part: {error}", flush=True)
+        else:
+            ways[name] = way
+    best, rates = tune(ways, steps)
+    return best, rates, ways[best]
 
 
 def compare(
@@ -137,84 +205,108 @@ def compare(
     Returns:
         Part of the result; the speed of evaluations is None where noise makes their time negative in a round.
     """
-    # Both train the same steps: what one takes longer than the other is its evaluations.
-    evaluating = seconds[EVALUATED] - seconds[LOOP]
     rate = {name: steps / each for name, each in seconds.items()}
-    training_speed = rate[LOOP] * step_flop
-    evaluation_speed = evaluation_flop / evaluating if np.all(evaluating > 0) else None
+    loops = [name for name in LOOPS.values() if name in seconds]
+    ratios = [
+        {"of": of, "to": to, "asked": asked if of in loops else None, **report.summary(rate[of] / rate[to])}
+        for name in loops
+        for of in (name, evaluated(name))
+        for to, asked in ASKED.items()
+        if to in rate
+    ]
+    if len(loops) > 1:
+        first, second = loops
+        ratios.append({"of": second, "to": first, "asked": None, **report.summary(rate[second] / rate[first])})
     return {
         "step_flop": step_flop,
         "evaluation_flop": evaluation_flop,
         "steps_per_second": {name: report.summary(each) for name, each in rate.items()},
-        "ratios": [
-            {"of": a, "to": b, "asked": asked, **report.summary(rate[a] / rate[b])} for (a, b), asked in RATIOS.items()
-        ],
+        "ratios": ratios,
         "peak_flop_per_second": report.summary(peaks),
-        "share_of_peak": {"asked": ASKED_SHARE, **report.summary(training_speed / peaks)},
-        "training_flop_per_second": report.summary(training_speed),
-        "evaluation": {
-            "share_of_time": report.summary(evaluating / seconds[EVALUATED]),
-            "share_of_flop": evaluation_flop / (evaluation_flop + steps * step_flop),
-            "flop_per_second": None if evaluation_speed is None else report.summary(evaluation_speed),
-            "flop_per_second_to_training": None
-            if evaluation_speed is None
-            else {"asked": 1.0, **report.summary(evaluation_speed / training_speed)},
+        "loops": {
+            name: {
+                "share_of_peak": {"asked": ASKED_SHARE, **report.summary(rate[name] * step_flop / peaks)},
+                "flop_per_second": report.summary(rate[name] * step_flop),
+                "evaluation": _evaluation(seconds[name], seconds[evaluated(name)], steps * step_flop, evaluation_flop),
+            }
+            for name in loops
         },
+    }
+
+
+def _evaluation(training: np.ndarray, both: np.ndarray, training_flop: int, evaluation_flop: int) -> dict[str, Any]:
+    """What evaluations take: both train the same steps, so it is what one takes longer than the other."""
+    evaluating = both - training
+    speed = evaluation_flop / evaluating if np.all(evaluating > 0) else None
+    return {
+        "share_of_time": report.summary(evaluating / both),
+        "share_of_flop": evaluation_flop / (evaluation_flop + training_flop),
+        "flop_per_second": None if speed is None else report.summary(speed),
+        "flop_per_second_to_training": None
+        if speed is None
+        else {"asked": 1.0, **report.summary(speed / (training_flop / training))},
     }
 
 
 def markdown(result: dict[str, Any]) -> str:
     """The result as Markdown."""
-    settings, evaluation = result["settings"], result["evaluation"]
-    best = settings["steps_per_execution"]
+    settings = result["settings"]
     how = {
-        LOOP: "`Network.train`, masked layers, training only",
-        EVALUATED: f"the same with an evaluation on {settings['examples'][1]:,} examples every "
-        f"{settings['evaluate_every']} steps and on {settings['examples'][2]:,} every "
-        f"{settings['test_every']}, as experiments use it",
-        FIT: f"`compile(adam, loss)`, `fit(x, y, batch_size={settings['batch_size']}, verbose=0)`; Keras' "
-        f"default is `jit_compile={settings['fit_jit_compile']}` here",
-        TUNED: f"the same with `jit_compile=True`, `steps_per_execution={best}`, the best "
+        FIT: f"`compile(adam, loss)`, `fit(x, y, batch_size={settings['batch_size']}, verbose=0)` on TensorFlow; "
+        f"Keras' default is `jit_compile={settings['fit_jit_compile']}` here",
+        TUNED: f"the same with `jit_compile=True`, `steps_per_execution={settings['steps_per_execution']}`, the best "
         f"of {', '.join(result['tuning'])}",
+        PYTORCH: f"resident tensors, masked gradients: {settings['pytorch']}, the best of "
+        f"{', '.join(result['pytorch_tuning'])} (`benchmarks/torch_loop.py`)",
     }
+    for name in LOOPS.values():
+        how[name] = "`Network.train`, masked layers, training only"
+        how[evaluated(name)] = (
+            f"the same with an evaluation on {settings['examples'][1]:,} examples every "
+            f"{settings['evaluate_every']} steps and on {settings['examples'][2]:,} every "
+            f"{settings['test_every']}, as experiments use it"
+        )
     spread = report.spread
     speeds = [[name, how[name], *spread(rate, ",.0f")] for name, rate in result["steps_per_second"].items()]
     ratios = [
         [f"{ratio['of']} / {ratio['to']}", *spread(ratio, ".2f"), ratio["asked"] or ""] for ratio in result["ratios"]
     ]
-    share, efficiency = result["share_of_peak"], evaluation["flop_per_second_to_training"]
-    ratios += [["share of the matrix-product peak, this loop", *spread(share, ".1%"), f"{share['asked']:.0%}"]]
-    if efficiency is not None:
-        label = "evaluation's FLOP/s / training's, this loop"
-        ratios += [[label, *spread(efficiency, ".2f"), efficiency["asked"]]]
-    peak, speed = (_giga(result[name]) for name in ("peak_flop_per_second", "training_flop_per_second"))
-    tuning = [[number, *spread(rate, ",.0f")] for number, rate in result["tuning"].items()]
+    for name, loop_ in result["loops"].items():
+        share, efficiency = loop_["share_of_peak"], loop_["evaluation"]["flop_per_second_to_training"]
+        ratios.append([f"share of the matrix-product peak, {name}", *spread(share, ".1%"), f"{share['asked']:.0%}"])
+        if efficiency is not None:
+            label = f"evaluation's FLOP/s / training's, {name}"
+            ratios.append([label, *spread(efficiency, ".2f"), efficiency["asked"]])
     columns = ["median", "min - max"]
+    tried = {f"Keras fit, steps_per_execution={number}": rate for number, rate in result["tuning"].items()}
+    tried |= {f"PyTorch, {way}": rate for way, rate in result["pytorch_tuning"].items()}
+    tuning = [[way, *spread(rate, ",.0f")] for way, rate in tried.items()]
+    speed = ", ".join(f"{name} at {_giga(each['flop_per_second'])}" for name, each in result["loops"].items())
     return "\n".join(
         [
             "# Training speed",
             "",
             f"LeNet-300-100, batches of {settings['batch_size']}, Adam, on {result['data']}. {settings['rounds']} "
-            f"rounds in one process; in each, every contender takes a turn of {settings['steps']:,} steps "
-            f"from the same weights, compiled before; Keras fit does it in {settings['epochs']} epochs."
-            f" Each turn ends when its loss is read.",
+            f"rounds; in each, every contender takes a turn of {settings['steps']:,} steps "
+            f"from the same weights, compiled before; Keras fit does it in {settings['epochs']} epochs. "
+            f"Each turn ends when its loss is read. TensorFlow, JAX and PyTorch have a process each, which waits while "
+            f"the others take their turns.",
             "",
             report.table(["steps/s", "how", *columns], speeds),
             "",
+            *[f"{reason}.\n" for reason in result["left_out"].values()],
             "Ratios are taken within a round.",
             "",
             report.table(["ratio", *columns, "asked: at least"], ratios),
             "",
             f"The peak is a float32 product of two {settings['matrix_size']} x {settings['matrix_size']} matrices "
-            f"through TensorFlow, measured between the turns: {peak}. A training step is "
-            f"{result['step_flop'] / 1e6:.1f} MFLOP, worked out from the layers' sizes, so this loop trains "
-            f"at {speed}.",
+            f"through TensorFlow, measured between the turns: {_giga(result['peak_flop_per_second'])}. A training step "
+            f"is {result['step_flop'] / 1e6:.1f} MFLOP, worked out from the layers' sizes, so training runs: {speed}.",
             "",
-            _evaluations(evaluation),
+            *[_evaluations(name, each["evaluation"]) for name, each in result["loops"].items()],
+            "What was tried before the rounds:",
             "",
-            "Keras fit, tuned before the rounds:",
-            "",
-            report.table(["steps_per_execution", "steps/s", "min - max"], tuning),
+            report.table(["way", "steps/s", "min - max"], tuning),
             "",
             report.about(result),
             "",
@@ -227,20 +319,20 @@ def _giga(speed: dict[str, Any]) -> str:
     return f"{median} GFLOP/s ({low_high})"
 
 
-def _evaluations(evaluation: dict[str, Any]) -> str:
+def _evaluations(name: str, evaluation: dict[str, Any]) -> str:
     time, low_high = report.spread(evaluation["share_of_time"], ".1%")
     speed = evaluation["flop_per_second"]
     return (
-        f"Evaluations are {evaluation['share_of_flop']:.1%} of the FLOPs of the loop with evaluations and {time} "
-        f"({low_high}) of its time: what it takes longer than the loop without, at "
-        f"{'a speed that is lost in noise' if speed is None else _giga(speed)}."
+        f"Evaluations are {evaluation['share_of_flop']:.1%} of the FLOPs of {evaluated(name)}, and {time} ({low_high}) "
+        f"of its time: what it takes longer than the loop without, at "
+        f"{'a speed that is lost in noise' if speed is None else _giga(speed)}.\n"
     )
 
 
 def main(arguments: Sequence[str] | None = None, load: Callable[[], Splits] = mnist_or_random) -> None:
     """Measures, prints and writes."""
     config = tyro.cli(Config, prog="python -m benchmarks.training_speed", args=arguments)
-    result = {**report.header("training_speed"), **measure(config, load())}
+    result = {**report.header("training_speed"), **measure(config, load)}
     print(report.write(result, markdown, config.out))
 
 

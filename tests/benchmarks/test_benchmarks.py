@@ -1,17 +1,21 @@
 """Benchmarks run, and their arithmetic is right. What they measure is no business of the tests."""
 
+import importlib.util
 import json
 import math
+import os
+from functools import partial
 
 import keras
 import numpy as np
 import pytest
 
 from benchmarks import embedding_agreement, embedding_step, memory, report, training_speed
-from benchmarks.contenders import Contender, Turn, take_turns
+from benchmarks.contenders import Contender, Turn, hand_tuned, pytorch_ways, take_turns
 from benchmarks.flop import dense_sizes, evaluated_examples, forward_flop, training_flop
 from benchmarks.growth import growth, t_quantile
-from benchmarks.lenet import random_mnist
+from benchmarks.lenet import LOSS, optimizer, random_mnist
+from benchmarks.processes import Stage
 from lth_keras import Network
 from lth_keras.models import lenet_300_100
 
@@ -79,10 +83,13 @@ def test_a_contender_whose_loss_is_not_finite_is_no_result():
         take_turns({"broken": Contender(lambda: None, lambda: math.nan)}, 1)
 
 
+LOOP, JAX = training_speed.LOOPS.values()
+
+
 def compared(**changes):
     seconds = {
-        training_speed.LOOP: [1.0, 2.0, 1.0],
-        training_speed.EVALUATED: [1.25, 4.0, 1.25],
+        LOOP: [1.0, 2.0, 1.0],
+        training_speed.evaluated(LOOP): [1.25, 4.0, 1.25],
         training_speed.FIT: [6.0, 8.0, 5.0],
         training_speed.TUNED: [2.0, 4.0, 3.0],
         **changes,
@@ -95,15 +102,26 @@ def compared(**changes):
 def test_ratios_are_taken_within_a_round():
     result = compared()
     ratios = {(ratio["of"], ratio["to"]): ratio for ratio in result["ratios"]}
-    assert ratios[training_speed.LOOP, training_speed.FIT]["rounds"] == [6, 4, 5]
-    assert ratios[training_speed.LOOP, training_speed.TUNED]["rounds"] == [2, 2, 3]
-    assert result["steps_per_second"][training_speed.LOOP]["rounds"] == [10, 5, 10]
-    assert result["share_of_peak"]["rounds"] == [0.5, 0.5, 0.4]
-    assert result["share_of_peak"]["median"] == 0.5
+    assert ratios[LOOP, training_speed.FIT]["rounds"] == [6, 4, 5]
+    assert ratios[LOOP, training_speed.TUNED]["rounds"] == [2, 2, 3]
+    assert ratios[LOOP, training_speed.FIT]["asked"] == 5.0
+    assert ratios[training_speed.evaluated(LOOP), training_speed.TUNED]["asked"] is None
+    assert result["steps_per_second"][LOOP]["rounds"] == [10, 5, 10]
+    share = result["loops"][LOOP]["share_of_peak"]
+    assert share["rounds"] == [0.5, 0.5, 0.4]
+    assert share["median"] == 0.5
+
+
+def test_both_loops_are_compared_with_all_others_and_with_each_other():
+    other = {JAX: [2.0, 2.0, 4.0], training_speed.evaluated(JAX): [3.0, 3.0, 5.0], training_speed.PYTORCH: [1.0] * 3}
+    ratios = {(ratio["of"], ratio["to"]): ratio["rounds"] for ratio in compared(**other)["ratios"]}
+    assert ratios[JAX, training_speed.PYTORCH] == [0.5, 0.5, 0.25]
+    assert ratios[JAX, LOOP] == [0.5, 1, 0.25]
+    assert len(ratios) == 2 * 2 * 3 + 1
 
 
 def test_evaluations_are_what_the_loop_takes_longer_with_them():
-    evaluation = compared()["evaluation"]
+    evaluation = compared()["loops"][LOOP]["evaluation"]
     assert evaluation["share_of_flop"] == pytest.approx(100 / 300)
     assert evaluation["share_of_time"]["rounds"] == pytest.approx([0.2, 0.5, 0.2])
     assert evaluation["flop_per_second"]["rounds"] == pytest.approx([400, 50, 400])
@@ -111,9 +129,67 @@ def test_evaluations_are_what_the_loop_takes_longer_with_them():
 
 
 def test_a_negative_time_of_evaluation_gives_no_speed():
-    evaluation = compared(**{training_speed.EVALUATED: [1.25, 1.9, 1.25]})["evaluation"]
+    evaluation = compared(**{training_speed.evaluated(LOOP): [1.25, 1.9, 1.25]})["loops"][LOOP]["evaluation"]
     assert evaluation["flop_per_second"] is None and evaluation["flop_per_second_to_training"] is None
     assert evaluation["share_of_time"]["min"] < 0
+
+
+def test_a_backend_that_is_not_installed_is_left_out_and_said(monkeypatch):
+    monkeypatch.setattr(training_speed.importlib.util, "find_spec", lambda name: None if name == "torch" else object())
+    assert training_speed.left_out(training_speed.Config()) == {
+        "torch": "PyTorch is not installed and takes no part: pip install -e '.[bench]'"
+    }
+    assert training_speed.left_out(training_speed.Config(backends=("jax",))) == {}
+
+
+def counted(load: tuple[int, int], name: str, fails: bool = False) -> Contender:
+    """A contender whose turns count in its process, from what is loaded there."""
+    state = list(load)
+
+    def run() -> float:
+        if fails:
+            raise ValueError(f"{name} fails")
+        state[0] += 1
+        return float(state[0])
+
+    return Contender(lambda: state.__setitem__(0, load[0]), run)
+
+
+def test_a_stage_has_a_process_and_a_backend_of_its_own():
+    with Stage("jax", partial(tuple, (5, 0))) as stage:
+        assert stage.call(os.getenv, "KERAS_BACKEND") == "jax" and os.environ["KERAS_BACKEND"] != "jax"
+        assert stage.call(os.getpid) != os.getpid()
+        one, other = (stage.contender(counted, name) for name in ("one", "other"))
+        assert [one.run(), one.run(), other.run()] == [6, 7, 6]
+        one.restore()
+        assert one.run() == 6
+        with pytest.raises(RuntimeError, match="jax(.|\n)*broken fails"):
+            stage.contender(counted, "broken", fails=True).run()
+        assert one.run() == 7
+        with pytest.raises(RuntimeError, match="jax ended with exit code 3"):
+            stage.call(os._exit, 3)
+
+
+@pytest.mark.slow
+def test_pytorch_trains_what_the_loop_trains():
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed")
+    splits = random_mnist((240, 20, 30))
+    network = Network(lenet_300_100, optimizer=optimizer, loss=LOSS, batch_size=60, evaluate_every=8)
+    network.load(splits)
+    start = [np.array(weight) for weight in dict(network.draw_weights(0)).values()]
+    network.weights = dict(zip(network.variables, start, strict=True))
+    expected = float(network.train(8, seed=0).train_loss[-1])
+    with Stage("torch", partial(random_mnist, (240, 20, 30))) as stage:  # beside TensorFlow it crashes
+        for name in stage.call(pytorch_ways):
+            contender = stage.contender(hand_tuned, 8, name, start)
+            turns = []
+            for _ in range(2):
+                contender.restore()
+                turns.append(contender.run())
+            # PyTorch's Adam adds epsilon after correcting the square root, Keras' and the written-out one before.
+            assert turns[0] == pytest.approx(expected, rel=1e-5 if name == "compiled step" else 2e-3), name
+            assert turns[0] == pytest.approx(turns[1], rel=1e-6), name
 
 
 def test_a_summary_is_median_and_extremes():
@@ -149,7 +225,8 @@ def test_the_interval_holds_the_slope_in_95_of_100_cases():
 @pytest.mark.slow
 def test_training_speed_runs_and_writes_what_it_prints(tmp_path, capsys):
     arguments = ["--rounds", "2", "--steps", "4", "--steps-per-execution", "2", "3", "--matrix-size", "16"]
-    training_speed.main([*arguments, "--out", str(tmp_path)], lambda: random_mnist(SIZES))
+    arguments += ["--backends", "jax"] if importlib.util.find_spec("jax") else []
+    training_speed.main([*arguments, "--out", str(tmp_path)], partial(random_mnist, SIZES))
     result = json.loads((tmp_path / "training_speed.json").read_text())
     text = (tmp_path / "training_speed.md").read_text()
     assert text == training_speed.markdown(result)
