@@ -4,8 +4,9 @@ Each writes `results/benchmarks/NAME.json` and, made from it, `NAME.md`. Quote r
 the same command varies by up to 1.8 times between processes of one idle machine, more on a busy one.
 """
 
+import importlib.util
 import os
 
 # Read by Keras and TensorFlow when they are imported, which the modules of this package do next.
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow" if importlib.util.find_spec("tensorflow") else "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -67,9 +67,13 @@ def loop(splits: Splits, steps: int, evaluate_every: int, test_every: int) -> Co
 
 def unevaluated(splits: Splits, steps: int) -> Contender:
     """The loop training only: its one evaluation, after the last step, sees a single example."""
+    return loop(one_of_each(splits), steps, evaluate_every=steps, test_every=steps)
+
+
+def one_of_each(splits: Splits) -> Any:
+    """The data with a single example to validate and one to test on, for `Network.load`."""
     one = {name: Split(*(part[:1] for part in getattr(splits, name))) for name in ("validation", "test")}
-    data: Any = {"train": splits.train, **one}
-    return loop(data, steps, evaluate_every=steps, test_every=steps)
+    return {"train": splits.train, **one}
 
 
 def plain_model(**compile_arguments: Any) -> keras.Model:

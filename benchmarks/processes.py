@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
+
+import numpy as np
 
 from benchmarks.contenders import Contender
 
@@ -59,10 +61,17 @@ class Stage:
         return self._ask("call", function, arguments)
 
     def _ask(self, *request: Any) -> Any:
-        try:
+        self._send(*request)
+        return self._answer()
+
+    def _send(self, *request: Any) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # that it has ended shows when it is listened to
             self._connection.send(request)
+
+    def _answer(self) -> Any:
+        try:
             succeeded, answer = self._connection.recv()
-        except (EOFError, BrokenPipeError, ConnectionResetError):
+        except (EOFError, ConnectionResetError):
             self._process.join()
             raise RuntimeError(
                 f"The process with Keras on {self._backend} ended with exit code {self._process.exitcode}."
@@ -70,6 +79,25 @@ class Stage:
         if not succeeded:
             raise RuntimeError(f"In the process with Keras on {self._backend}:\n{answer}")
         return answer
+
+
+def side_by_side(stages: Sequence[Stage], make: Callable[..., Contender], *arguments: Any) -> Contender:
+    """One contender in each of several processes, which take their turns at the same time.
+
+    Its loss is the mean of theirs. Arguments and errors as `Stage.contender`.
+    """
+    numbers = [stage._ask("make", make, arguments, {}) for stage in stages]
+
+    def restore() -> None:
+        for stage, number in zip(stages, numbers, strict=True):
+            stage._ask("restore", number)
+
+    def run() -> float:
+        for stage, number in zip(stages, numbers, strict=True):
+            stage._send("run", number)
+        return float(np.mean([stage._answer() for stage in stages]))
+
+    return Contender(restore, run)
 
 
 @contextmanager

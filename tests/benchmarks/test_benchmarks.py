@@ -10,12 +10,12 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks import embedding_agreement, embedding_step, memory, report, training_speed
+from benchmarks import embedding_agreement, embedding_step, memory, report, together, training_speed
 from benchmarks.contenders import Contender, Turn, hand_tuned, pytorch_ways, take_turns
 from benchmarks.flop import dense_sizes, evaluated_examples, forward_flop, training_flop
 from benchmarks.growth import growth, t_quantile
 from benchmarks.lenet import LOSS, optimizer, random_mnist
-from benchmarks.processes import Stage
+from benchmarks.processes import Stage, side_by_side
 from lth_keras import Network
 from lth_keras.models import lenet_300_100
 
@@ -192,6 +192,38 @@ def test_pytorch_trains_what_the_loop_trains():
             assert turns[0] == pytest.approx(turns[1], rel=1e-6), name
 
 
+def test_stages_side_by_side_take_their_turns_at_once():
+    with Stage("jax", partial(tuple, (5, 0))) as one, Stage("jax", partial(tuple, (7, 0))) as other:
+        both = side_by_side([one, other], counted, "both")
+        assert [both.run(), both.run()] == [7, 8]
+        both.restore()
+        assert both.run() == 7
+
+
+def test_times_of_tickets_together_are_beside_one_in_the_same_round():
+    seconds = {together.ALONE: [1.0, 2.0, 1.0], "10 together": [1.2, 3.0, 1.4]}
+    ways = together.compare(
+        {name: np.array(each) for name, each in seconds.items()}, {together.ALONE: 1, "10 together": 10}, steps=20
+    )["ways"]
+    assert ways["10 together"]["time_of_one"]["rounds"] == pytest.approx([1.2, 1.5, 1.4])
+    assert ways["10 together"]["times_one_by_one"]["median"] == pytest.approx(10 / 1.4)
+    assert ways["10 together"]["steps_per_second_of_each"]["max"] == pytest.approx(20 / 1.2)
+    assert ways["10 together"]["steps_per_second_in_all"]["max"] == pytest.approx(200 / 1.2)
+    assert ways[together.ALONE]["times_one_by_one"]["rounds"] == [1, 1, 1]
+
+
+@pytest.mark.slow
+def test_tickets_together_run_and_are_written_out(tmp_path):
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed")
+    arguments = ["--tickets", "1", "2", "--steps", "4", "--rounds", "2", "--evaluations", "--out", str(tmp_path)]
+    together.main(arguments, partial(random_mnist, SIZES))
+    result = json.loads((tmp_path / "together.json").read_text())
+    assert (tmp_path / "together.md").read_text() == together.markdown(result)
+    assert {way["tickets"] for way in result["ways"].values()} >= {1, 2}
+    assert "random data" in result["data"] and "evaluated every 100 steps" in together.markdown(result)
+
+
 def test_a_summary_is_median_and_extremes():
     summary = report.summary([3, 1, 2, 10])
     assert (summary["median"], summary["min"], summary["max"]) == (2.5, 1, 10)
@@ -264,6 +296,8 @@ def test_the_naive_way_is_sampled_after_every_level():
         (memory.Config, {"steps": 0}),
         (training_speed.Config, {"rounds": 0}),
         (training_speed.Config, {"steps_per_execution": ()}),
+        (together.Config, {"tickets": ()}),
+        (together.Config, {"steps": 0}),
     ],
 )
 def test_settings_that_measure_nothing_are_refused(config, arguments):
