@@ -29,7 +29,7 @@ class Member(NamedTuple):
         mask: which of the prunable ones take part.
         seed: with `names`, decides data order and dropout.
         names: name the stream, e.g. the level.
-        trial: whose data it is trained on, as `load` was told.
+        trial: whose data it is trained on, as `load` was told; None for those of the seed.
         scored_at: the step whose weights are kept for scoring, 0 for those of the start; None for the last.
     """
 
@@ -37,7 +37,7 @@ class Member(NamedTuple):
     mask: Mask
     seed: int
     names: tuple[str | int, ...]
-    trial: Hashable
+    trial: Hashable = None
     scored_at: int | None = None
 
 
@@ -110,6 +110,7 @@ class Together:
         Returns:
             For each member what came of it, or the error of one whose loss became NaN or infinite.
         """
+        members = [m._replace(trial=m.seed) if m.trial is None else m for m in members]
         padded = [*members, *[members[0]] * (self.width - len(members))]
         places = [self.loaded.index(member.trial) for member in padded]
         values = [self._values(member) for member in members]

@@ -50,7 +50,7 @@ def member(network, seed, name="a"):
     """A ticket with its own weights and mask."""
     generator = np.random.default_rng([seed, ord(name)])
     mask = Mask({key: generator.random(shape) < 0.7 for key, shape in network.mask.shapes.items()})
-    return Member(dict(network.draw_weights(seed, name)), mask, seed, ("level", name), trial=seed)
+    return Member(dict(network.draw_weights(seed, name)), mask, seed, ("level", name))
 
 
 def alone(network, ticket, data, steps=23):

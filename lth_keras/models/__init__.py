@@ -1,8 +1,28 @@
-"""Architectures of the papers, as plain Keras models."""
+"""Architectures of the papers, as plain Keras models.
 
-from lth_keras.models.conv import conv_2, conv_4, conv_6, vgg
-from lth_keras.models.lenet import lenet_300_100
-from lth_keras.models.newsgroups import LayerSize, newsgroups_end2end, newsgroups_end2end_sizes
+Names are imported when first used: to count a model's weights takes neither Keras nor a backend.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lth_keras.models.conv import conv_2, conv_4, conv_6, vgg
+    from lth_keras.models.lenet import lenet_300_100
+    from lth_keras.models.newsgroups import LayerSize, newsgroups_end2end, newsgroups_end2end_sizes
+
+_HOMES = {
+    "LayerSize": "newsgroups",
+    "conv_2": "conv",
+    "conv_4": "conv",
+    "conv_6": "conv",
+    "lenet_300_100": "lenet",
+    "newsgroups_end2end": "newsgroups",
+    "newsgroups_end2end_sizes": "newsgroups",
+    "vgg": "conv",
+}
 
 __all__ = [
     "LayerSize",
@@ -14,3 +34,9 @@ __all__ = [
     "newsgroups_end2end_sizes",
     "vgg",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
