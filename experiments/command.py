@@ -220,7 +220,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     )
     with ConsoleReporter(len(pending), console) as reporter:
         result = run(
-            make,
+            make if config.workers > 1 or config.fresh_graphs else lambda: search,
             trials=config.trials,
             branches=config.branches,
             out=config.out,

@@ -162,6 +162,7 @@ class Network:
                 jit_compile=jit_compile,
                 **shared,
             )
+        self.evaluation_batch_size = evaluation_batch_size
         self._optimizer = optimizer
         self._program_options = {**shared, "evaluation_batch_size": evaluation_batch_size}
         self._splits: dict[str, Arrays] = {}
@@ -176,7 +177,7 @@ class Network:
         """A program that trains so many weights of this model at once, with an optimiser of its own.
 
         Raises:
-            ValueError: on another backend than JAX.
+            NotImplementedError: on another backend than JAX.
         """
         weights = list(self.variables.values())
         return make_programs(members, self.model, self._optimizer(), self.loss, weights, **self._program_options)

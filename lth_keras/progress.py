@@ -50,6 +50,7 @@ class ConsoleReporter:
         self._total = self._progress.add_task("search", total=None)  # until the first training says its steps
         self._bars: dict[Any, TaskID] = {}
         self._steps: dict[Any, int] = {}
+        self._length = 0
 
     def __enter__(self) -> ConsoleReporter:
         self._progress.start()
@@ -63,6 +64,7 @@ class ConsoleReporter:
         self._progress.update(self._total, total=self._pending * steps)
         self._bars[task] = self._progress.add_task(str(task), total=steps)
         self._steps[task] = 0
+        self._length = steps
 
     def advanced(self, task: Any, done: int, steps: int) -> None:
         """See `Reporter.advanced`."""
@@ -74,7 +76,10 @@ class ConsoleReporter:
         """See `Reporter.finished`."""
         self._done += 1
         self._progress.remove_task(self._bars.pop(task))
-        left = (time.monotonic() - self._started) / self._done * (self._pending - self._done)
+        self._steps[task] = self._length
+        # By steps, not by trainings: of tickets that are trained together, all are done when the first is finished.
+        done, total = sum(self._steps.values()), self._pending * self._length
+        left = (time.monotonic() - self._started) / done * max(0, total - done)
         self._console.print(
             f"{self._done}/{self._pending} {task}: density {scalars['density']:.2%}, early stop at step "
             f"{scalars['early_stop_step']:,.0f} with {scalars['test_accuracy_at_early_stop']:.2%} test accuracy, "

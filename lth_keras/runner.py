@@ -70,11 +70,6 @@ def run(
             trials, branches, out, keep_weights=keep_weights, control_levels=control_levels, reporter=reporter
         )
     _check_importable(make_search)
-    if isinstance(search.vectorize, int) and search.vectorize > 1:
-        raise ValueError(
-            "Expected one process where tickets are trained together as one program: workers=1 without fresh_graphs. "
-            f"Received: vectorize={search.vectorize}, workers={workers}, fresh_graphs={fresh_graphs}."
-        )
     directory, seeds, branches = search.prepare(trials, branches, out, keep_weights, control_levels, together=False)
     with directory.locked():
         pending = pending_tasks(directory.finished(), seeds, branches, search.levels, control_levels)
@@ -109,6 +104,7 @@ class _Pool:
         workers: int,
         fresh_graphs: bool,
     ) -> None:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or the first worker takes all of a GPU
         self._arguments = (make_search, directory.path, keep_weights)
         self._directory = directory
         self._size = workers

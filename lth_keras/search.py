@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from lth_keras import seeds
-from lth_keras.branches import WINNING_TICKET, Weights, check_branches, is_control, is_variant
+from lth_keras.branches import DENSE, WINNING_TICKET, Weights, check_branches, is_control, is_variant
 from lth_keras.criteria import Criterion, State, criterion
 from lth_keras.identity import describe
 from lth_keras.level import train_level, train_levels
@@ -26,7 +26,7 @@ from lth_keras.run import Run
 from lth_keras.splits import Arrays, check_cadence
 from lth_keras.tasks import Task, pending_tasks, ready_together
 from lth_keras.tickets import control_mask
-from lth_keras.together import Together, best_width, check_width
+from lth_keras.together import Together, best_width, check_together, check_width
 from lth_keras.training import set_threads
 
 KEEP_WEIGHTS = ("none", "last", "all")
@@ -121,6 +121,7 @@ class TicketSearch:
         """Tickets trained together, as `prepare` found out."""
         self._networks: dict[tuple[Any, ...], Network] = {}
         self._variants: dict[str, TicketSearch] = {}
+        self._programs: dict[Network, Together] = {}
         self._check_variants()
         check_width(self.vectorize)
         check_rewind(self.rewind)
@@ -199,7 +200,7 @@ class TicketSearch:
     ) -> tuple[RunDirectory, list[int], tuple[str, ...]]:
         """Checks what is asked for and opens the run's directory.
 
-        Where not `together`, tickets are not trained together unless they have been.
+        Where not `together`, tickets must not be trained together as one program.
 
         Returns:
             The directory, the seeds of the trials, and the branches in their fixed order.
@@ -213,8 +214,14 @@ class TicketSearch:
         beyond = [level for level in control_levels or () if not 1 <= level <= self.levels]
         if beyond:
             raise ValueError(f"Expected control_levels in 1 ... {self.levels}. Received: {list(control_levels or ())}.")
-        recorded = RunDirectory.recorded(out, self.name, self.identity)
-        self.width = self._choose_width(recorded, trials * len(branches) if together else 1)
+        self.width = self._choose_width(
+            RunDirectory.recorded(out, self.name, self.identity), self._at_a_time(trials, branches, control_levels)
+        )
+        if self.width > 1 and not together:
+            raise ValueError(
+                "Expected one process where tickets are trained together as one program: one worker, and no fresh "
+                f"graphs. Received: more, and vectorize={self.width}."
+            )
         directory = RunDirectory.open(out, self.name, self.identity, threads=self.threads, vectorize=self.width)
         if directory.threads != self.threads:
             raise ValueError(
@@ -314,13 +321,25 @@ class TicketSearch:
         )
 
     def _choose_width(self, recorded: RunDirectory | None, tickets: int) -> int:
-        """How many tickets to train together, where so many are ready at a time."""
+        """How many tickets to train together, where so many are ready at a time; checked before it is recorded."""
         if isinstance(self.vectorize, int):
-            return self.vectorize
-        if recorded is not None:
-            return recorded.vectorize
-        # On other backends not even the device is asked for: a process that only starts workers has no context of one.
-        return best_width(self.network, tickets) if keras.backend.backend() == "jax" and tickets > 1 else 1
+            width = self.vectorize
+        elif recorded is not None and recorded.finished():
+            width = recorded.vectorize
+        elif keras.backend.backend() == "jax" and tickets > 1:
+            if self.threads is not None:
+                set_threads(self.threads)
+            width = best_width(lambda: self.network, tickets)
+        else:  # not even the device is asked for: a process that only starts workers has no context of one
+            width = 1
+        if width > 1:
+            check_together(self.network, width)
+        return width
+
+    def _at_a_time(self, trials: int, branches: Sequence[str], control_levels: Sequence[int] | None) -> int:
+        """How many tickets are ready together at most levels."""
+        everywhere = control_levels is None or 2 * len(set(control_levels)) > self.levels
+        return trials * sum(1 for branch in branches if everywhere or not is_control(branch))
 
     def _train_together(
         self,
@@ -331,21 +350,34 @@ class TicketSearch:
         reporter: Any,
     ) -> None:
         """Trains all that is pending, as many tickets at a time as the run's width says."""
-        programs: dict[Network, Together] = {}
-        trials: dict[Any, dict[str, Arrays]] = {}
+        branches = {task.branch for task in pending if task.level} or {DENSE}
+        for some in _chunks(sorted({task.seed for task in pending}), -(-self.width // len(branches))):
+            block = [task for task in pending if task.seed in some]
+            self._train_block(directory, block, finished, keep_weights, reporter)
+
+    def _train_block(
+        self,
+        directory: RunDirectory,
+        pending: list[Task],
+        finished: set[tuple[int, str, int]],
+        keep_weights: str,
+        reporter: Any,
+    ) -> None:
+        """Trains what is pending of trials whose data are on the device together."""
         initial: dict[tuple[Network, int], Weights] = {}
         while first := ready_together(pending, finished, 1):
             search = self.of(first[0].branch)
             network, kin = search.network, search._kin
             group = ready_together([t for t in pending if self.of(t.branch)._kin == kin], finished, self.width)
             started = time.perf_counter()
-            if network not in programs:
-                programs[network] = Together(network, self.width)
-            together = programs[network]
+            if network not in self._programs:
+                self._programs[network] = Together(network, self.width)
+            together = self._programs[network]
             members = {task: self.of(task.branch)._trial_key(task.seed) for task in group}
-            if not trials.keys() >= set(members.values()) or together.loaded != list(trials):
-                trials = {key: trials.get(key) or self.of(t.branch)._checked(t.seed) for t, key in members.items()}
-                together.load(trials)
+            if not together.datasets.keys() >= set(members.values()):
+                together.datasets = {}
+                of_all = {self.of(t.branch)._trial_key(t.seed): t for t in pending if self.of(t.branch)._kin == kin}
+                together.load({key: self.of(task.branch)._checked(task.seed) for key, task in of_all.items()})
             for seed in {task.seed for task in group} - {seed for own, seed in initial if own is network}:
                 initial[network, seed] = network.draw_weights(seed, "initial")
             train_levels(
@@ -355,7 +387,7 @@ class TicketSearch:
                 group,
                 trial=members,
                 initial={task: initial[network, task.seed] for task in group},
-                steps=search._steps(len(next(iter(trials.values()))["train"][0])),
+                steps=search._steps(len(together.datasets[members[group[0]]]["train"][0])),
                 next_mask=lambda task, *state: self.of(task.branch)._next_mask(directory, task, *state),
                 confusion=search.confusion,
                 scored_at=lambda task: self.of(task.branch).score_at,
@@ -419,3 +451,8 @@ class TicketSearch:
             return Mask.zeros(mask.shapes)
         ties = seeds.stream(task.seed, "ties", level)
         return keep_highest(scores, mask, keep, generator=ties, min_per_layer=self.min_per_layer)
+
+
+def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

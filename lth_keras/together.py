@@ -15,7 +15,7 @@ from lth_keras.network import Network, batch_order, dropout_seed
 from lth_keras.splits import Arrays
 from lth_keras.training import Curves, NonFiniteLossError, device, train_together
 
-SHARE_OF_DEVICE = 0.8
+SHARE_OF_DEVICE = 0.5
 """Of the device's free memory, what tickets trained together may take."""
 MOST = 64
 """Tickets trained together at most, where nothing else bounds them."""
@@ -60,8 +60,9 @@ class Trained(NamedTuple):
 class Together:
     """Trains up to `width` tickets of a network at a time: a small network on a GPU is bound by launches.
 
-    The compiled program always trains `width`: fewer are filled up with repetitions, whose results are dropped. So
-    that it is compiled once, and a ticket's numbers do not depend on how many others are trained with it.
+    The compiled program always trains `width`: fewer are filled up with repetitions, whose results are dropped. So it
+    is compiled once for a number of different data sets, and on CPUs no bit of a ticket's numbers depends on how many
+    others are trained with it.
 
     Args:
         network: whose model, loss, batch size and cadences are used; its weights are not touched.
@@ -72,14 +73,11 @@ class Together:
     """
 
     def __init__(self, network: Network, width: int) -> None:
-        if network.tables:
-            raise ValueError(
-                f"Expected vectorize=1 for a model whose large embedding tables are trained by rows. Received: {width}."
-            )
+        check_together(network, width)
         self._network, self.width = network, width
         self._programs = network.make_programs(width)
-        self.loaded: list[Hashable] = []
-        """The trials whose data it has."""
+        self.datasets: Mapping[Any, Mapping[str, Arrays]] = {}
+        """The data that it has: what tells a trial from others, to splits."""
 
     def load(self, datasets: Mapping[Any, Mapping[str, Arrays]]) -> None:
         """Takes the data of trials: what tells a trial from others, to splits as `Network.checked` gives them.
@@ -87,9 +85,9 @@ class Together:
         Raises:
             ValueError: where trials differ in the shapes of a split.
         """
-        self.loaded = []
+        self.datasets = {}  # what was there makes room first
         self._programs.load(list(datasets.values()))
-        self.loaded, self._datasets = list(datasets), datasets
+        self.datasets = datasets
 
     def train(
         self,
@@ -109,13 +107,19 @@ class Together:
 
         Returns:
             For each member what came of it, or the error of one whose loss became NaN or infinite.
+
+        Raises:
+            ValueError: for no members, or more than `width`.
         """
+        if not 1 <= len(members) <= self.width:
+            raise ValueError(f"Expected 1 to {self.width} tickets. Received: {len(members)}.")
         members = [m._replace(trial=m.seed) if m.trial is None else m for m in members]
         padded = [*members, *[members[0]] * (self.width - len(members))]
-        places = [self.loaded.index(member.trial) for member in padded]
+        loaded = list(self.datasets)
+        places = [loaded.index(member.trial) for member in padded]
         values = [self._values(member) for member in members]
         self._programs.begin([*values, *[values[0]] * (self.width - len(members))], places)
-        splits = [self._datasets[member.trial] for member in padded]
+        splits = [self.datasets[member.trial] for member in padded]
         validated = len(splits[0]["validation"][0]) > 0
         network = self._network
         scored: dict[int, Weights] = {}
@@ -165,6 +169,19 @@ class Together:
         return LazyArrays(shapes, lambda key: self._programs.value(member, variables[key]))
 
 
+def check_together(network: Network, width: int) -> None:
+    """Raises ValueError where the network's tickets cannot be trained together: not on JAX, or tables by rows."""
+    if network.backend != "jax":
+        raise ValueError(
+            f"Expected Keras on JAX to train several tickets as one program. Received: {network.backend}, "
+            f"vectorize={width}."
+        )
+    if network.tables:
+        raise ValueError(
+            f"Expected vectorize=1 for a model whose large embedding tables are trained by rows. Received: {width}."
+        )
+
+
 def check_width(width: Any) -> Any:
     """Returns `width` where it is `auto` or an integer from 1.
 
@@ -176,18 +193,30 @@ def check_width(width: Any) -> Any:
     return width
 
 
-def best_width(network: Network, tickets: int) -> int:
+def best_width(make_network: Callable[[], Network], tickets: int) -> int:
     """How many tickets to train together, where `tickets` are ready at a time.
 
     On a CPU one by one: there a step is bound by arithmetic, and processes beside each other use the cores better. On
-    a GPU all of them, as far as their variables, gradients and activations fit into its free memory.
+    a GPU all of them, as far as their variables, gradients and activations take half of its free memory (the data
+    come beside them); but networks with convolutions one by one, as it has not been measured that together is faster.
+
+    Args:
+        make_network: makes the network, where a GPU is there.
+        tickets: how many are ready at a time.
     """
     kind, free = device()
-    if kind == "cpu" or network.tables or network.backend != "jax":
+    if kind == "cpu" or tickets < 2:
+        return 1
+    network = make_network()
+    layers = [layer for layer in network.model._flatten_layers() if not hasattr(layer, "layers")]
+    if network.tables or any("Conv" in type(layer).__name__ for layer in layers):
         return 1
     if free is None:
         return min(tickets, MOST)
     variables = sum(int(np.prod(variable.shape)) for variable in network.variables.values())
-    # Weights, gradients, two slots, best weights and a copy of all of these: twelve times four bytes, and a mask.
-    each = variables * (12 * 4 + 1)
+    outputs = [int(np.prod([size or 1 for size in layer.output.shape[1:]])) for layer in layers]
+    # Weights, gradients, two slots, best weights, and as much again for a call's results; a byte of mask. A training
+    # step keeps the outputs of all layers, an evaluation has two at a time.
+    activations = max(2 * network.batch_size * sum(outputs), 2 * network.evaluation_batch_size * max(outputs))
+    each = variables * (10 * 4 + 1) + 4 * activations
     return max(1, min(tickets, MOST, int(free * SHARE_OF_DEVICE / each)))

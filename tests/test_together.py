@@ -118,6 +118,7 @@ def test_company_changes_no_bit():
     (lonely,) = together.train(members[1:2], 12, confusion=True)
     assert_equal(lonely, first[1])
     assert together._programs.traces == 2, "one for each number of different data sets"
+    assert together._programs._evaluate._cache_size() == 2
 
 
 @jax_only
@@ -161,8 +162,44 @@ def test_other_backends_say_that_they_cannot():
         Together(network_of(), 2)
 
 
-def test_one_by_one_on_a_cpu():
-    assert best_width(network_of(), 6) == 1
+@pytest.mark.skipif(ON_JAX, reason="what other backends say")
+def test_a_width_that_cannot_be_is_not_recorded(tmp_path):
+    with pytest.raises(ValueError, match=r"Expected Keras on JAX.*vectorize=4"):
+        search(vectorize=4).run(1, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+    search(vectorize=1).run(1, out=tmp_path)
+
+
+def test_as_many_as_fit_on_a_gpu_and_one_by_one_elsewhere(monkeypatch):
+    made = []
+
+    def make(**changes):
+        made.append(network_of(jit_compile=True, **changes))
+        return made[-1]
+
+    def width(tickets, kind, free, **changes):
+        monkeypatch.setattr("lth_keras.together.device", lambda: (kind, free))
+        return best_width(lambda: make(**changes), tickets)
+
+    assert width(6, "cpu", None) == 1 and not made, "no network is made to find that out"
+    assert width(1, "gpu", 10**10) == 1 and not made
+    assert width(6, "gpu", 10**10) == 6
+    assert width(1000, "gpu", None) == 64
+    fits = [width(1000, "gpu", free) for free in (10**4, 3 * 10**5, 6 * 10**5)]
+    assert 1 == fits[0] < fits[1] < fits[2] < 64
+    assert 1.8 < fits[2] / fits[1] < 2.2
+    convolutional = [keras.Input((8, 1)), layers.Conv1D(2, 3), layers.Flatten(), layers.Dense(3, "softmax")]
+    assert width(6, "gpu", 10**10, build=lambda: keras.Sequential(convolutional)) == 1
+
+
+def test_more_than_fit_are_refused():
+    network = network_of()
+    together = Together.__new__(Together)
+    together._network, together.width = network, 2
+    with pytest.raises(ValueError, match="1 to 2 tickets. Received: 3"):
+        together.train([member(network, 3)] * 3, 5)
+    with pytest.raises(ValueError, match="1 to 2 tickets. Received: 0"):
+        together.train([], 5)
 
 
 @pytest.mark.parametrize("width", [0, -1, "all", 2.0, True, None])
@@ -299,9 +336,38 @@ def _overflowing(data):
     return {**data, "train": (np.full_like(x, 3e38), y)}
 
 
+@jax_only
 def test_together_there_is_one_process(tmp_path):
-    with pytest.raises(ValueError, match=r"one process.*vectorize=2, workers=2"):
-        run(tiny_pair, workers=2, out=tmp_path)
+    for out in (tmp_path / "new", tmp_path):
+        with pytest.raises(ValueError, match=r"one process.*vectorize=2"):
+            run(tiny_pair, workers=2, out=out)
+        tiny_pair().run(out=tmp_path)
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(ValueError, match=r"one process.*vectorize=2"):
+        run(tiny.make, workers=2, out=tmp_path)  # asks for none, but the run was made with two
+
+
+@jax_only
+def test_as_long_as_nothing_is_finished_another_width_may_be_asked_for(tmp_path):
+    shapes = lambda seed: {name: (x[seed:], y[seed:]) for name, (x, y) in tiny.data(seed).items()}  # noqa: E731
+    with pytest.raises(ValueError, match=r"equal shapes.*vectorize=1"):
+        search(data=shapes, vectorize=4).run(2, out=tmp_path)
+    done = search(data=shapes, vectorize=1).run(2, out=tmp_path)
+    assert done.directory.vectorize == 1 and len(done.directory.finished()) == 6
+
+
+@jax_only
+@pytest.mark.parametrize("width", [2, 4, 7])
+def test_data_are_loaded_once_for_each_trial(tmp_path, width):
+    asked = []
+
+    def data(seed):
+        asked.append(seed)
+        return tiny.data(seed)
+
+    whole = search(data=data, vectorize=width).run(5, tiny.ALL, tmp_path)
+    assert sorted(asked) == [0, 1, 2, 3, 4]
+    assert len(whole.directory.finished()) == 5 * 7
 
 
 def tiny_pair():

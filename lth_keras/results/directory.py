@@ -64,7 +64,8 @@ class RunDirectory:
             experiment: Name of the experiment, part of the directory's name.
             config: JSON values that decide the numbers; another config is another directory.
             threads: Threads per trial; None takes what is recorded.
-            vectorize: Levels trained together as one program.
+            vectorize: Levels trained together as one program. Another number than recorded takes its place as long as
+                no level is finished.
 
         Raises:
             ValueError: The directory was made with another config (changed by hand), number of
@@ -96,12 +97,13 @@ class RunDirectory:
                 "threads": threads,
                 "vectorize": vectorize,
             }
-            text = json.dumps(entry, indent=2, ensure_ascii=False) + "\n"
             with lock.held(path):
                 if not (path / CONFIG_FILE).exists():  # another process may have been faster
-                    atomic.write_bytes(path / CONFIG_FILE, text.encode())
+                    cls._write_record(path, entry)
         run = cls.load(path)
-        run._check(experiment, plain, threads, vectorize)
+        run._check(experiment, plain, threads)
+        if run.vectorize != vectorize:
+            run._record_width(vectorize)
         return run
 
     @classmethod
@@ -247,7 +249,23 @@ class RunDirectory:
             if seed and level:
                 yield int(seed[1]), path.parent.name, int(level[1])
 
-    def _check(self, experiment: str, config: dict[str, Any], threads: int | None, vectorize: int) -> None:
+    def _record_width(self, vectorize: int) -> None:
+        if self.finished():
+            raise ValueError(
+                f"{self.path} was made with {self.vectorize} levels trained together, received {vectorize}: the bits "
+                f"would differ; pass --vectorize {self.vectorize} or choose another --out"
+            )
+        with lock.held(self.path):
+            entry = json.loads((self.path / CONFIG_FILE).read_text(encoding="utf-8"))
+            self._write_record(self.path, {**entry, "vectorize": vectorize})
+        self.vectorize = vectorize
+
+    @staticmethod
+    def _write_record(path: Path, entry: Mapping[str, Any]) -> None:
+        text = json.dumps(entry, indent=2, ensure_ascii=False) + "\n"
+        atomic.write_bytes(path / CONFIG_FILE, text.encode())
+
+    def _check(self, experiment: str, config: dict[str, Any], threads: int | None) -> None:
         changes = list(record.differences(self.config, config))
         if self.experiment != experiment:
             changes.append(f"experiment={self.experiment!r}, expected {experiment!r}")
@@ -262,11 +280,6 @@ class RunDirectory:
                 f"{self.path} was made with {recorded} threads, received {threads}: the bits would "
                 + ("differ; " if self.threads is None else f"differ; pass --threads {self.threads} or ")
                 + "choose another --out"
-            )
-        if vectorize != self.vectorize:
-            raise ValueError(
-                f"{self.path} was made with {self.vectorize} levels trained together, received {vectorize}: the bits "
-                f"would differ; pass --vectorize {self.vectorize} or choose another --out"
             )
 
 

@@ -62,14 +62,14 @@ def make_programs(*args: Any, **kwargs: Any) -> Programs:
     """A program that trains several weights of one model at once; arguments as `JaxPrograms`.
 
     Raises:
-        ValueError: on a backend that has none.
+        NotImplementedError: on a backend that has none.
     """
     programs: Programs = _backend().programs(*args, **kwargs)
     return programs
 
 
 def device() -> tuple[str, int | None]:
-    """The kind of device that trains, `cpu` or `gpu`, and the memory that is free on it, in bytes, where known."""
+    """The kind of device that trains, such as `cpu` or `gpu`, and its free memory in bytes, where known."""
     kind: str
     kind, free = _backend().device()
     return kind, free

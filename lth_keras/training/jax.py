@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 from jax import lax
 
+from lth_keras.training.interrupts import uninterrupted
 from lth_keras.training.program import (
     NEVER,
     ORDER_BYTES,
@@ -36,7 +38,7 @@ def set_threads(threads: int) -> None:
     wanted = str(threads)
     if os.environ.get("NPROC") == wanted:
         return
-    if jax._src.xla_bridge.backends_are_initialized():
+    if _is_initialized():
         raise RuntimeError(
             f"Expected JAX not to have run anything yet, so that its threads can be set to {threads}. "
             f"Received: a JAX that was initialised with {os.environ.get('NPROC', 'its own number')}."
@@ -44,9 +46,26 @@ def set_threads(threads: int) -> None:
     os.environ["NPROC"] = wanted
 
 
+def _is_initialized() -> bool:
+    """Whether JAX has made its devices. It does not say so publicly; where it has moved, it is taken not to have."""
+    bridge = getattr(getattr(jax, "_src", None), "xla_bridge", None)
+    return bool(getattr(bridge, "backends_are_initialized", bool)())
+
+
 def assign(variable: Any, value: Any) -> None:
     """Assigns by value: on CPUs JAX may go on looking at a numpy array that it was given."""
     variable.assign(jnp.array(value, copy=True))
+
+
+def exactly(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with products in float32, where a GPU would round their factors to 10 bits (TF32) otherwise."""
+
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        with jax.default_matmul_precision("float32"):
+            return function(*args)
+
+    return call
 
 
 class _Pure:
@@ -216,9 +235,9 @@ class JaxProgram:
         self.capacity = self._pure.capacity
         self._weights = list(weights)
         self._slots_start = [np.array(variable) for variable in self._pure.slots]
-        self._advance = jax.jit(self._pure.advance, donate_argnums=0)
-        self._evaluate = jax.jit(self._pure.evaluation)
-        self._outputs = jax.jit(self._pure.outputs)
+        self._advance = jax.jit(exactly(self._pure.advance), donate_argnums=0)
+        self._evaluate = jax.jit(exactly(self._pure.evaluation))
+        self._outputs = jax.jit(exactly(self._pure.outputs))
         self._data: tuple[Any, ...] = ()
         self._on_device = _OnDevice()
 
@@ -229,6 +248,7 @@ class JaxProgram:
 
     def load(self, train: Arrays, validation: Arrays) -> None:
         """Puts the data on the device; see `Program.load`."""
+        self._data, self._on_device = (), _OnDevice()  # what was there makes room first
         self._data = (*_on_device(train), *_on_device(validation), jnp.arange(len(validation[0]), dtype=jnp.int32))
 
     def reset(self) -> None:
@@ -245,24 +265,29 @@ class JaxProgram:
         stop = start + len(order)
         bounds = map(jnp.int32, (start, stop, total))
         state = {**self._state(), "best": self._best, "best_loss": self._best_loss, "loss_sum": self._loss_sum}
-        state, bad, curves = self._advance(state, self._data, padded_order(order, self.capacity), *bounds)
-        # Before waiting for the result: what was handed over must not be in the variables when Ctrl-C is heard.
-        for group, variables in self._groups().items():
-            for variable, value in zip(variables, state[group], strict=True):
-                variable.assign(value)
-        self._best, self._best_loss, self._loss_sum = (state[name] for name in ("best", "best_loss", "loss_sum"))
+        with uninterrupted():  # what was handed over must not be in the variables when Ctrl-C is heard
+            state, bad, curves = self._advance(state, self._data, padded_order(order, self.capacity), *bounds)
+            for group, variables in self._groups().items():
+                for variable, value in zip(variables, state[group], strict=True):
+                    variable.assign(value)
+            self._best, self._best_loss, self._loss_sum = (state[name] for name in ("best", "best_loss", "loss_sum"))
         step = due_steps(start, stop, total, self._pure.every)
         return Evaluations(step, *np.array(curves)[:, : len(step)]), None if bad == NEVER else int(bad)
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         """Mean loss and accuracy; see `Program.evaluate`."""
-        loss, accuracy = self._evaluate(self._state(), *self._on_device(x, y), np.arange(len(x), dtype=np.int32))
+        rows = np.arange(len(x), dtype=np.int32)
+        with uninterrupted():
+            loss, accuracy = self._evaluate(self._state(), *self._on_device(x, y), rows)
         return float(loss), float(accuracy)
 
     def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
         """Mean loss, accuracy and outputs; see `Program.test`."""
-        size, state = self._pure.evaluation_batch_size, self._state()
-        outputs = [np.array(self._outputs(state, x[start : start + size])) for start in range(0, len(x), size)]
+        size, state, outputs = self._pure.evaluation_batch_size, self._state(), []
+        examples, _ = self._on_device(x, y)
+        for start in range(0, len(x), size):
+            with uninterrupted():
+                outputs.append(np.array(self._outputs(state, examples[start : start + size])))
         return *self.evaluate(x, y), np.concatenate(outputs)
 
     def best_weights(self) -> list[np.ndarray]:
@@ -318,9 +343,11 @@ class JaxPrograms:
         self.capacity = self._pure.capacity
         self._slots_start = [np.array(variable) for variable in self._pure.slots]
         data = (None, None, None, None, 0)
-        self._advance = jax.jit(jax.vmap(self._pure.advance, in_axes=(0, data, 0, None, None, None)), donate_argnums=0)
-        self._evaluate = jax.jit(jax.vmap(self._pure.evaluation, in_axes=(0, None, None, 0)))
-        self._outputs = jax.jit(jax.vmap(self._pure.outputs))
+        self._advance = jax.jit(
+            jax.vmap(exactly(self._pure.advance), in_axes=(0, data, 0, None, None, None)), donate_argnums=0
+        )
+        self._evaluate = jax.jit(jax.vmap(exactly(self._pure.evaluation), in_axes=(0, None, None, 0)))
+        self._outputs = jax.jit(jax.vmap(exactly(self._pure.outputs)))
         self._state: State = {}
 
     @property
@@ -334,6 +361,7 @@ class JaxPrograms:
         Raises:
             ValueError: where data sets differ in the shapes of a split.
         """
+        self._splits, self._state = {}, {}  # what was there makes room first
         self._splits = {name: _Shared([data[name] for data in datasets]) for name in ("train", "validation", "test")}
 
     def begin(self, values: Sequence[Mapping[int, np.ndarray]], datasets: Sequence[int]) -> None:
@@ -366,24 +394,25 @@ class JaxPrograms:
         order = padded_order(orders + self._offsets["train"][:, None, None], self.capacity)
         bounds = map(jnp.int32, (start, stop, total))
         data = (*self._splits["train"].arrays, *self._splits["validation"].arrays, self._rows["validation"])
-        self._state, bad, curves = self._advance(self._state, data, order, *bounds)
+        with uninterrupted():
+            self._state, bad, curves = self._advance(self._state, data, order, *bounds)
         step = due_steps(start, stop, total, self._pure.every)
         evaluations = [Evaluations(step, *part[:, : len(step)]) for part in np.array(curves)]
         return evaluations, [None if first == NEVER else int(first) for first in np.array(bad)]
 
     def evaluate(self, split: str = "test", *, best: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Mean losses and accuracies, `(members,)`, of the weights as they are, or those of least validation loss."""
-        state = self._with_best() if best else self._state
-        losses, accuracies = self._evaluate(state, *self._splits[split].arrays, self._rows[split])
+        with uninterrupted():
+            losses, accuracies = self._evaluate(self._weights(best), *self._splits[split].arrays, self._rows[split])
         return np.array(losses), np.array(accuracies)
 
     def outputs(self, split: str = "test") -> np.ndarray:
         """Every member's outputs, `(members, n, ...)`."""
         x, rows, size = self._splits[split].arrays[0], self._rows[split], self._pure.evaluation_batch_size
-        outputs = [
-            np.array(self._outputs(self._state, jnp.take(x, rows[:, start : start + size], axis=0)))
-            for start in range(0, rows.shape[1], size)
-        ]
+        state, outputs = self._weights(best=False), []
+        for start in range(0, rows.shape[1], size):
+            with uninterrupted():
+                outputs.append(np.array(self._outputs(state, jnp.take(x, rows[:, start : start + size], axis=0))))
         return np.concatenate(outputs, axis=1)
 
     def value(self, member: int, variable: Any) -> np.ndarray:
@@ -394,10 +423,12 @@ class JaxPrograms:
                     return np.array(self._state[name][i][member])
         raise KeyError(variable.path)
 
-    def _with_best(self) -> State:
+    def _weights(self, best: bool) -> State:
+        """The values that outputs depend on: as they are, or those of least validation loss."""
         state = {name: list(self._state[name]) for name in ("trainable", "others")}
-        for (group, i), value in zip(self._pure.kept, self._state["best"], strict=True):
-            state[group][i] = value
+        if best:
+            for (group, i), value in zip(self._pure.kept, self._state["best"], strict=True):
+                state[group][i] = value
         return state
 
     def _stacked(self, values: Sequence[Any], variable: Any) -> Any:
@@ -459,7 +490,7 @@ def programs(*args: Any, **kwargs: Any) -> JaxPrograms:
 
 
 def device() -> tuple[str, int | None]:
-    """The kind of device that trains, `cpu` or `gpu`, and the memory that is free on it, in bytes, where known."""
+    """The kind of device that trains, such as `cpu` or `gpu`, and its free memory in bytes, where known."""
     first = jax.devices()[0]
     statistics = first.memory_stats() or {}
     free = statistics.get("bytes_limit", 0) - statistics.get("bytes_in_use", 0)

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lth_keras.training.jax import assign
+from lth_keras.training.interrupts import uninterrupted
+from lth_keras.training.jax import assign, exactly
 from lth_keras.training.rowwise import RowwiseProgram
 
 State = dict[str, Any]
@@ -21,8 +22,8 @@ class RowwiseJaxProgram(RowwiseProgram):
         masks = {id(table.mask) for table in self._tables}
         self._others = [v for v in self._model.non_trainable_variables if id(v) not in masks]
         self._slots = [self._zeros(table) for table in self._tables]
-        self._compiled_step = jax.jit(self._train_in_place, donate_argnums=0)
-        self._compiled_forward = jax.jit(self._forward_rows)
+        self._compiled_step = jax.jit(exactly(self._train_in_place), donate_argnums=0)
+        self._compiled_forward = jax.jit(exactly(self._forward_rows))
         self._compiled_flush = jax.jit(self._catch_up_in_place, donate_argnums=0)
 
     def _zeros(self, table: Any) -> list[Any]:
@@ -38,17 +39,20 @@ class RowwiseJaxProgram(RowwiseProgram):
             self._slots[i] = self._zeros(table)
 
     def _step(self, *arguments: Any) -> float:
-        loss, state = self._compiled_step(self._state(), self._masks(), *arguments)
-        self._take(state)
+        with uninterrupted():
+            loss, state = self._compiled_step(self._state(), self._masks(), *arguments)
+            self._take(state)
         return float(loss)
 
     def _forward(self, *arguments: Any) -> tuple[Any, Any, Any]:
-        loss, accuracy, outputs = self._compiled_forward(self._state(), self._masks(), *arguments)
+        with uninterrupted():
+            loss, accuracy, outputs = self._compiled_forward(self._state(), self._masks(), *arguments)
         return loss, accuracy, outputs
 
     def _flush(self, *arguments: Any) -> None:
         tables = {name: self._state()[name] for name in ("tables", "table_slots")}
-        self._take(self._compiled_flush(tables, *arguments))
+        with uninterrupted():
+            self._take(self._compiled_flush(tables, *arguments))
 
     def _variables(self) -> dict[str, list[Any]]:
         return {

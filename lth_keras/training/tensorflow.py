@@ -233,9 +233,9 @@ def programs(*args: Any, **kwargs: Any) -> Any:
     """Not there.
 
     Raises:
-        ValueError: always.
+        NotImplementedError: always.
     """
-    raise ValueError("Expected Keras on JAX to train several tickets as one program. Received: tensorflow.")
+    raise NotImplementedError("Several trainings as one program: with Keras on JAX only.")
 
 
 def device() -> tuple[str, int | None]:

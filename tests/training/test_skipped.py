@@ -5,10 +5,13 @@ import itertools
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from lth_keras.training import skipped
 from lth_keras.training.skipped import Lazy
+
+tf = pytest.importorskip("tensorflow")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("numpy, and Keras' optimisers as they are on any backend", allow_module_level=True)
 
 ROWS, STEPS = 300, 500
 SCALES = np.repeat([1e-3, 1e-4, 1e-5, 1e-7], 3)
