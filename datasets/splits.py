@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Split(NamedTuple):
-    """The examples of one split: `x` of shape (n, ...) and the labels `y` of shape (n,)."""
+    """The examples of one split: `x` of shape (n, ...), the labels `y` of shape (n,) or, multi-label, (n, classes)."""
 
     x: np.ndarray
     y: np.ndarray
@@ -23,7 +23,8 @@ class Splits:
     Attributes:
         name: the data set.
         train, validation, test: `x` finite, of one shape per example and one dtype in all
-            three; `y` integer class indices in [0, len(classes)).
+            three; `y` integer class indices in [0, len(classes)), shape (n,). Or, where an example is of any number
+            of classes: `y` float32, 1 for its classes and 0 for the others, shape (n, len(classes)), in all three.
         classes: the name of each class, by index.
         x_meaning: shape, range and unit of `x`.
         y_meaning: shape, range and unit of `y`.
@@ -33,8 +34,8 @@ class Splits:
 
     Raises:
         ValueError: if a split is empty (`validation`: is not as `without_validation` says), `x` and
-            `y` differ in length, the splits differ in the shape or dtype of an example, a label is
-            out of range or not an integer, or a feature is NaN or infinite.
+            `y` differ in length, the splits differ in the shape or dtype of an example or in the kind of labels, a
+            label is out of range or not of its kind's dtype, or a feature is NaN or infinite.
     """
 
     name: str
@@ -61,6 +62,16 @@ class Splits:
                     f"{expected[0]} of {expected[1]}. Received: shape {received[0]} of "
                     f"{received[1]}. Prepare all splits in the same way."
                 )
+            if split.y.ndim != self.train.y.ndim:
+                raise ValueError(
+                    f"{where}: Expected labels like those of split 'train', {self.train.y.ndim} axes. "
+                    f"Received: y {split.y.shape}. Prepare all splits in the same way."
+                )
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an example is of any number of classes, and `y` of shape (n, len(classes))."""
+        return self.train.y.ndim == 2
 
 
 def named_generator(seed: int, name: str) -> np.random.Generator:
@@ -89,20 +100,37 @@ def check_validation(name: str, validation: int, available: int) -> None:
 
 def _check_split(where: str, split: Split, classes: int, *, empty: bool) -> None:
     x, y = split
-    if y.ndim != 1 or x.ndim < 2 or len(x) != len(y) or (len(y) == 0) != empty:
+    shaped = y.ndim == 1 or y.shape[1:] == (classes,)
+    if not shaped or x.ndim < 2 or len(x) != len(y) or (len(y) == 0) != empty:
         count = "n = 0, as there is to be no validation split" if empty else "n > 0"
         raise ValueError(
-            f"{where}: Expected x of shape (n, ...) and y of shape (n,), {count}. Received: x {x.shape}, y {y.shape}."
+            f"{where}: Expected x of shape (n, ...) and y of shape (n,) or, multi-label, (n, {classes}), {count}. "
+            f"Received: x {x.shape}, y {y.shape}."
         )
+    check_labels = _check_one_class if y.ndim == 1 else _check_any_classes
+    check_labels(where, y, classes)
+    if not np.isfinite(x).all():
+        bad = int((~np.isfinite(x).reshape(len(x), -1).all(axis=1)).argmax())
+        raise ValueError(f"{where}: Expected finite x. Received: NaN or infinity, first in example {bad}.")
+
+
+def _check_one_class(where: str, y: np.ndarray, classes: int) -> None:
     if not np.issubdtype(y.dtype, np.integer):
         raise ValueError(f"{where}: Expected integer labels. Received: dtype {y.dtype}.")
-    if empty:
-        return
-    if y.min() < 0 or y.max() >= classes:
+    if y.size and (y.min() < 0 or y.max() >= classes):
         raise ValueError(
             f"{where}: Expected labels in [0, {classes - 1}], one for each of {classes} classes. "
             f"Received: labels from {y.min()} to {y.max()}."
         )
-    if not np.isfinite(x).all():
-        bad = int((~np.isfinite(x).reshape(len(x), -1).all(axis=1)).argmax())
-        raise ValueError(f"{where}: Expected finite x. Received: NaN or infinity, first in example {bad}.")
+
+
+def _check_any_classes(where: str, y: np.ndarray, classes: int) -> None:
+    if y.dtype != np.float32:
+        raise ValueError(f"{where}: Expected multi-label y of float32. Received: dtype {y.dtype}.")
+    wrong = (y != 0) & (y != 1)
+    if wrong.any():
+        example, place = np.argwhere(wrong)[0]
+        raise ValueError(
+            f"{where}: Expected 1 or 0 for each of {classes} classes. "
+            f"Received: {y[example, place]} for class {place} in example {example}."
+        )
