@@ -9,11 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from datasets import cifar10, digits, mnist, newsgroups
+from datasets import cifar10, digits, mnist, newsgroups, reuters
 from datasets.errors import DataUnavailable
 from datasets.packed import PART_MEGABYTES, is_packed, packed_folder, write_packed
 
-DATASETS: dict[str, ModuleType] = {"digits": digits, "mnist": mnist, "cifar10": cifar10, "newsgroups": newsgroups}
+DATASETS: dict[str, ModuleType] = {
+    "digits": digits,
+    "mnist": mnist,
+    "cifar10": cifar10,
+    "newsgroups": newsgroups,
+    "reuters": reuters,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

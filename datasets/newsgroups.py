@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +15,7 @@ from datasets.newsgroups_vocabulary import Source, Vocabulary, find_vocabulary
 from datasets.packed import is_packed, origin
 from datasets.splits import Split, Splits, named_generator
 from datasets.status import Status
-from datasets.text import check_tokens, cut, require_punkt
+from datasets.text import check_tokens, cut, punkt_is_present, require_punkt
 
 ROWS = 61_188
 """Rows of the embedding: the number of published words. Row 0 is padding's, so the last word has none."""
@@ -134,7 +131,7 @@ def status() -> Status:
     original = f"{postings_file()} (SCIKIT_LEARN_DATA), {words} (LTH_DATA_DIR), punkt_tab (NLTK_DATA)"
     return Status(
         newsgroups_packed.NAME,
-        present=packed or (postings_file().is_file() and _punkt_is_present()),
+        present=packed or (postings_file().is_file() and punkt_is_present()),
         where=origin(newsgroups_packed.NAME) if packed else original,
         counts=f"{counts['train'] - VALIDATION:,} / {VALIDATION:,} / {counts['test']:,}",
     )
@@ -219,12 +216,3 @@ def _check_validation(validation: int) -> None:
             f"{NAME}: Expected a validation size in [{GROUPS}, {most}], so that each of {GROUPS} groups is in each "
             f"split, or 0 for no validation split. Received: {validation}."
         )
-
-
-def _punkt_is_present() -> bool:
-    """Look where NLTK looks. To ask NLTK itself takes seconds, as it imports scikit-learn."""
-    own = [Path(folder) for folder in os.environ.get("NLTK_DATA", "").split(os.pathsep) if folder]
-    prefixes = [Path(prefix, part) for prefix in (sys.prefix, "/usr", "/usr/local") for part in ("", "share", "lib")]
-    folders = [*own, Path("~"), *prefixes]
-    places = [*own, *(folder / "nltk_data" for folder in folders)]
-    return any((place.expanduser() / "tokenizers" / "punkt_tab" / "english").is_dir() for place in places)

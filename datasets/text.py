@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +70,15 @@ def require_punkt(name: str) -> None:
         raise DataUnavailable(name, tried, PUNKT_REMEDY) from error
 
 
+def punkt_is_present() -> bool:
+    """Look for punkt_tab where NLTK looks. To ask NLTK itself takes seconds, as it imports scikit-learn."""
+    own = [Path(folder) for folder in os.environ.get("NLTK_DATA", "").split(os.pathsep) if folder]
+    prefixes = [Path(prefix, part) for prefix in (sys.prefix, "/usr", "/usr/local") for part in ("", "share", "lib")]
+    folders = [*own, Path("~"), *prefixes]
+    places = [*own, *(folder / "nltk_data" for folder in folders)]
+    return any((place.expanduser() / "tokenizers" / "punkt_tab" / "english").is_dir() for place in places)
+
+
 def tokenise(text: str) -> list[str]:
     """Return the tokens of an English text in lower case: `nltk.word_tokenize`, then `str.lower`.
 
@@ -109,10 +120,21 @@ def cut(documents: Documents, tokens: int) -> np.ndarray:
     return rows
 
 
+def most_frequent_only(documents: Documents, words: int) -> Documents:
+    """Drop the words with numbers beyond `words`: where words are numbered by frequency, all but the most frequent."""
+    kept = documents.ids <= words
+    return Documents(documents.ids[kept], np.concatenate([[0], np.cumsum(kept)])[documents.offsets])
+
+
 def check_tokens(tokens: int) -> None:
     """Raise ValueError unless `tokens` is an integer of 1 or more."""
-    if not isinstance(tokens, int | np.integer) or isinstance(tokens, bool) or tokens < 1:
-        raise ValueError(f"Expected tokens, the length of a document's row, to be 1 or more. Received: {tokens!r}.")
+    check_count("tokens, the length of a document's row,", tokens)
+
+
+def check_count(what: str, count: int) -> None:
+    """Raise ValueError unless `count` is an integer of 1 or more; `what` names it in the message."""
+    if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
+        raise ValueError(f"Expected {what} to be 1 or more. Received: {count!r}.")
 
 
 def share_untruncated(lengths: np.ndarray, tokens: int) -> float:

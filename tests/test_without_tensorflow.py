@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import mnist, newsgroups
+from datasets import mnist, newsgroups, reuters, reuters_packed
 from datasets.newsgroups_packed import Encoded, to_arrays
 from datasets.packed import write_packed
 from datasets.text import Documents
@@ -156,18 +156,28 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     )
     arrays = to_arrays(encoded, "".join(f"{word}\n" for word in vocabulary_words()).encode())
     write_packed("newsgroups", newsgroups.content(), arrays, own / "packed", int(5e6))
+    write_packed("reuters", reuters.content(), reuters_packed.to_arrays(_reuters(generator)), own / "packed", int(5e6))
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("LTH_DATA_DIR", str(own))
         yield own
 
 
+def _reuters(generator: np.random.Generator) -> reuters_packed.Encoded:
+    counts = {"train": 9_603, "test": 3_299}
+    return reuters_packed.Encoded(
+        {s: Documents(generator.integers(1, 20_000, 3 * n), np.arange(n + 1) * 3) for s, n in counts.items()},
+        {s: np.eye(118, dtype=np.uint8)[np.arange(n) % 118] for s, n in counts.items()},
+        tuple(f"category{place:03d}" for place in range(118)),
+    )
+
+
 LOAD = """
 import json, sys
-from datasets import digits, mnist, newsgroups
+from datasets import digits, mnist, newsgroups, reuters
 from experiments.newsgroups_end2end import Config
 from lth_keras.identity import digest
 print(json.dumps([
-    {module.__name__: digest(module.load(seed=2)) for module in (digits, mnist, newsgroups)},
+    {module.__name__: digest(module.load(seed=2)) for module in (digits, mnist, newsgroups, reuters)},
     [lengths.tolist() for lengths in newsgroups.lengths()],
     Config().identity(),
     [name for name in sys.modules if name in ("tensorflow", "tensorflow_datasets", "nltk")],
@@ -180,16 +190,17 @@ def test_packed_data_are_loaded_and_name_the_same_runs(packed: Path, tmp_path: P
     loaded, lengths, identity, imported = json.loads(output("-c", LOAD, **nothing))
     from datasets import digits
 
-    assert loaded == {module.__name__: digest(module.load(seed=2)) for module in (digits, mnist, newsgroups)}
+    assert loaded == {module.__name__: digest(module.load(seed=2)) for module in (digits, mnist, newsgroups, reuters)}
     assert lengths == [[3] * 11_314, [3] * 7_532]
     assert identity == json.loads(json.dumps(Config().identity())) and identity["vocabulary"] == "published"
     assert imported == []
     listed = output("-m", "datasets", **nothing)
-    assert [line.split()[:2] for line in listed.splitlines()[1:5]] == [
+    assert [line.split()[:2] for line in listed.splitlines()[1:6]] == [
         ["digits", "yes"],
         ["mnist", "packed"],
         ["cifar10", "no"],
         ["newsgroups", "packed"],
+        ["reuters", "packed"],
     ]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from datasets import cifar10, mnist, newsgroups_texts, newsgroups_vocabulary, text
 from datasets.tfds import ImageSet
-from tests.datasets import newsgroups_small
+from tests.datasets import newsgroups_small, reuters_small
 
 SMALL = {"train": 60, "test": 20}
 FEATURE = "tensorflow_datasets.core.features"
@@ -109,6 +109,25 @@ def small_newsgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setattr(newsgroups_texts, "COUNTS", newsgroups_small.SMALL)
     newsgroups_small.write_postings(tmp_path / "sklearn", newsgroups_small.small_texts())
     newsgroups_small.write_vocabulary(tmp_path / "own", newsgroups_small.vocabulary_words())
+    newsgroups_small.write_punkt(tmp_path / "nltk")
+    newsgroups_small.use_nltk_data(tmp_path / "nltk", monkeypatch)
+    yield tmp_path
+    tokenize._get_punkt_tokenizer.cache_clear()
+
+
+@pytest.fixture
+def small_reuters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Point every variable of Reuters-21578 into `tmp_path`, with 8 / 3 documents of ModApte and punkt_tab.
+
+    Its folders: own (LTH_DATA_DIR), nltk, cache (XDG_CACHE_HOME). No address can be reached.
+    """
+    from nltk import tokenize
+
+    for variable, folder in {"LTH_DATA_DIR": "own", "XDG_CACHE_HOME": "cache"}.items():
+        monkeypatch.setenv(variable, str(tmp_path / folder))
+    monkeypatch.setattr(text, "PUNKT_ADDRESS", "http://127.0.0.1:9/punkt")
+    reuters_small.expect_small(monkeypatch)
+    reuters_small.write_files(tmp_path / "own" / "reuters21578")
     newsgroups_small.write_punkt(tmp_path / "nltk")
     newsgroups_small.use_nltk_data(tmp_path / "nltk", monkeypatch)
     yield tmp_path

@@ -13,12 +13,14 @@ def test_the_list_names_every_data_set_where_it_is_looked_for_and_its_counts(
     small_mnist: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([]) == 0
-    header, digits, mnist_line, cifar10_line, newsgroups_line, last = capsys.readouterr().out.splitlines()
+    header, digits, mnist_line, cifar10_line, newsgroups_line, *others = capsys.readouterr().out.splitlines()
     assert header.split()[:2] == ["name", "here"]
     assert digits.split()[:2] == ["digits", "yes"] and "1,197 / 300 / 300" in digits
     assert mnist_line.split()[:2] == ["mnist", "yes"] and str(small_mnist) in mnist_line
     assert cifar10_line.split()[:2] == ["cifar10", "no"] and "45,000 / 5,000 / 10,000" in cifar10_line
     assert newsgroups_line.split()[0] == "newsgroups" and "10,183 / 1,131 / 7,532" in newsgroups_line
+    reuters_line, last = others
+    assert reuters_line.split()[:2] == ["reuters", "no"] and "6,993 / 777 / 3,019" in reuters_line
     assert "Packed parts come first" in last and "LTH_DATA_DIR" in last
 
 

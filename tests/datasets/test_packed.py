@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets import DataUnavailable, Splits, digits, encoding, mnist, newsgroups, packed
+from datasets import DataUnavailable, Splits, digits, encoding, mnist, newsgroups, packed, reuters
 from datasets.__main__ import main
 from datasets.newsgroups_vocabulary import find_vocabulary
 from datasets.packed import is_packed, packed_folder, read_packed, write_packed
@@ -271,7 +271,9 @@ def test_whole_parts_put_together_wrongly_are_seen(own: Path) -> None:
         read_packed("numbers", CONTENT, ["zeros"])
 
 
-@pytest.mark.parametrize("name, module", [("digits", digits), ("mnist", mnist), ("newsgroups", newsgroups)])
+@pytest.mark.parametrize(
+    "name, module", [("digits", digits), ("mnist", mnist), ("newsgroups", newsgroups), ("reuters", reuters)]
+)
 def test_every_loader_refuses_damaged_parts_rather_than_looking_elsewhere(
     own: Path, name: str, module: ModuleType
 ) -> None:

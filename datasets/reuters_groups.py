@@ -1,0 +1,59 @@
+"""The groups of categories that are usual with Reuters-21578, and labels by category."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+GROUPS = ("R(10)", "R(90)", "R(115)")
+
+
+def check_group(group: str) -> str:
+    """Return the name of a group as it is in `GROUPS`; "R90" is "R(90)".
+
+    Raises:
+        ValueError: if there is no such group.
+    """
+    names = {name.replace("(", "").replace(")", ""): name for name in GROUPS}
+    if group not in GROUPS and group not in names:
+        given = " or ".join(f"{short!r} ({name})" for short, name in names.items())
+        raise ValueError(f"Reuters-21578: Expected the group of categories {given}. Received: {group!r}.")
+    return names.get(group, group)
+
+
+def topics_by_category(topics: Sequence[Sequence[str]], categories: Sequence[str]) -> np.ndarray:
+    """Return which document is of which category.
+
+    Args:
+        topics: the categories of each document.
+        categories: all of them.
+
+    Returns:
+        Shape (documents, categories), uint8: 1 or 0.
+    """
+    place = {category: number for number, category in enumerate(categories)}
+    found = np.zeros((len(topics), len(categories)), np.uint8)
+    for row, document in zip(found, topics, strict=True):
+        row[[place[topic] for topic in document]] = 1
+    return found
+
+
+def group_places(group: str, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Return the places of a group's categories among all, in their order.
+
+    R(10) are the ten with the most training documents (of equals those that come first), R(90) those with a training
+    and a test document, R(115) those with a training document.
+
+    Args:
+        group: of `GROUPS`.
+        train: of all documents of ModApte's training split, as `topics_by_category`.
+        test: of all documents of its test split.
+
+    Source: "An analysis of the relative hardness of Reuters-21578 subsets", Debole & Sebastiani, JASIST 2005.
+    """
+    in_train, in_test = train.sum(axis=0, dtype=np.int64), test.sum(axis=0, dtype=np.int64)
+    if group == "R(10)":
+        most = np.argsort(-in_train, kind="stable")[:10]
+        return np.sort(most[in_train[most] > 0])
+    return np.flatnonzero((in_train > 0) & ((in_test > 0) | (group == "R(115)")))
