@@ -127,3 +127,13 @@ def test_what_is_wrong_is_said_with_its_line(old: str, new: str, message: str) -
     assert old in text
     with pytest.raises(ValueError, match=message):
         parse_documents("a.sgm", text.replace(old, new, 1).encode())
+
+
+@pytest.mark.parametrize("tag", ["TITLE", "BODY", "DATELINE", "TOPICS", "D", "UNKNOWN", "TEXT"])
+def test_an_element_that_is_unknown_there_is_an_error_though_it_is_closed(tag: str) -> None:
+    text = sgml([Made(("earn",), titled("A", "b"))])
+    for other in ("X" + tag, "REUTERS"):
+        changed = text.replace(f"<{tag}>", f"<{other}>").replace(f"</{tag}>", f"</{other}>")
+        assert changed != text
+        with pytest.raises(ValueError, match=rf"Expected .*<.*Received: <{other}>"):
+            parse_documents("a.sgm", changed.encode())
