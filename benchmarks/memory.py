@@ -1,73 +1,108 @@
-"""Process memory per level: a search of 30 levels, and the naive way of a new model for every training."""
+"""Process memory per level: searches of many levels, failed ones, fresh graphs, a new model for every training."""
 
 from __future__ import annotations
 
 import gc
-import multiprocessing
+import importlib.util
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+import keras
+import numpy as np
 import psutil
 import tyro
 
 from benchmarks import report
 from benchmarks.growth import growth
 from benchmarks.lenet import BATCH_SIZE, LOSS, SIZES, optimizer, random_mnist
-from lth_keras.models import lenet_300_100
+from benchmarks.processes import Stage
+from lth_keras import runner
+from lth_keras.models import lenet_300_100, newsgroups_end2end
+from lth_keras.results import RunDirectory
 from lth_keras.search import TicketSearch
-from lth_keras.tasks import Task
+from lth_keras.tasks import LevelError, Task
 
-FIRST_LEVEL = 5
-"""Growth is counted from here: the levels before compile, and fill the caches and memory pools of the libraries."""
 BRANCHES = ("winning_ticket", "random_reinit")
+WORDS = 14_000
+"""Rows of each of the 16 embeddings: 4.2 million weights, so that they train by rows; 67 million in all."""
+
+Sizes = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Config:
-    """Process memory after every level of a search on LeNet-300-100, within about three minutes on two cores.
+    """Process memory after every level, each way in a process of its own, in about ten minutes on two cores.
 
-    The search runs in a process of its own, with two branches, on random data of MNIST's shape. Steps are few, since
-    memory does not depend on them.
+    On random data of MNIST's shape, and random words. Steps are few, since memory does not depend on them.
     """
 
-    levels: int = 30
-    """Number of prunings, at least 8: growth is measured from level 5 on."""
-    steps: int = 100
+    levels: int = 100
+    """Number of prunings of LeNet-300-100, at least 8: growth is measured from level 5 on."""
+    short: int = 12
+    """The same of the other ways, at least 5: there growth is measured from level 2 on."""
+    steps: int = 20
     """Optimiser updates per training."""
-    naive: bool = False
-    """Also measure a new model and optimiser, trained by Keras fit, for every training (two minutes more)."""
+    ways: tuple[Literal["lenet", "embeddings", "failures", "fresh", "naive"], ...] = (
+        "lenet",
+        "embeddings",
+        "failures",
+        "fresh",
+    )
+    """What to measure: a search on LeNet; on a model with 16 embeddings; with every other level's loss not finite; the
+    parent process of --fresh-graphs; and a new model and Keras fit for every training."""
+    backends: tuple[Literal["tensorflow", "jax"], ...] = ("tensorflow", "jax")
+    """Keras backends; those that are not installed are left out."""
     out: Path = report.OUT
     """Directory for memory.json and memory.md."""
 
     def __post_init__(self) -> None:
-        if self.levels < FIRST_LEVEL + 3:
-            raise ValueError(
-                f"Expected at least {FIRST_LEVEL + 3} levels, to see growth from level "
-                f"{FIRST_LEVEL} on. Received: {self.levels}."
-            )
+        for name, first in (("levels", 5), ("short", 2)):
+            if getattr(self, name) < first + 3:
+                raise ValueError(
+                    f"Expected {name} to be at least {first + 3}, to see growth from level {first} on. "
+                    f"Received: {getattr(self, name)}."
+                )
         if self.steps < 1:
             raise ValueError(f"Expected at least 1 step. Received: {self.steps}.")
 
 
-def resident_bytes() -> int:
-    """Resident memory of this process, garbage collected."""
+class Sample(NamedTuple):
+    """Bytes at one time.
+
+    Attributes:
+        resident: of the process.
+        device: in use on the GPU; None on a CPU.
+    """
+
+    resident: int
+    device: int | None
+
+
+def sample() -> Sample:
+    """The memory of this process, garbage collected."""
     gc.collect()
-    return int(psutil.Process().memory_info().rss)
+    device = None
+    if keras.backend.backend() == "jax":
+        import jax
+
+        statistics = jax.devices()[0].memory_stats() or {}
+        device = statistics.get("bytes_in_use")
+    return Sample(int(psutil.Process().memory_info().rss), device)
 
 
 class Sampler:
     """A search's reporter that notes the memory after every level, all its branches done.
 
     Attributes:
-        level: level to bytes.
+        level: level to memory.
     """
 
     def __init__(self) -> None:
-        self.level: dict[int, int] = {}
+        self.level: dict[int, Sample] = {}
 
     def started(self, task: Task, steps: int) -> None:
         """Nothing to note."""
@@ -77,33 +112,129 @@ class Sampler:
 
     def finished(self, task: Task, scalars: Mapping[str, float]) -> None:
         """Notes the memory; a later branch of the level replaces it."""
-        self.level[task.level] = resident_bytes()
+        self.level[task.level] = sample()
+
+    @property
+    def samples(self) -> list[Sample]:
+        """By level."""
+        return [self.level[level] for level in sorted(self.level)]
 
 
-def search(levels: int, steps: int, sizes: tuple[int, int, int] = SIZES) -> list[int]:
-    """Bytes after each of the levels 0 ... `levels` of a TicketSearch in this process."""
-    data = random_mnist(sizes)
+def lenet_search(levels: int, steps: int, sizes: Sizes) -> TicketSearch:
+    """A search on LeNet that keeps 1.7% of the weights after 100 levels."""
+    return TicketSearch(
+        build=lenet_300_100,
+        data=random_mnist(sizes),
+        optimizer=optimizer,
+        loss=LOSS,
+        rates={"dense": 0.04, "output": 0.02},
+        levels=levels,
+        steps=steps,
+        batch_size=BATCH_SIZE,
+        name="memory",
+        config={"benchmark": "memory"},
+        threads=1,
+        vectorize=1,
+    )
+
+
+def lenet(levels: int, steps: int, sizes: Sizes = SIZES) -> list[Sample]:
+    """After each of the levels 0 ... `levels` of a search in this process."""
+    sampler = Sampler()
+    with tempfile.TemporaryDirectory() as out:
+        lenet_search(levels, steps, sizes).run(branches=BRANCHES, out=out, reporter=sampler)
+    return sampler.samples
+
+
+def embeddings(levels: int, steps: int, words: int = WORDS, dimension: int = 300) -> list[Sample]:
+    """The same on a model with 16 embeddings; tables of 4 million weights and more train by rows."""
+    generator = np.random.default_rng(0)
+    data = {
+        name: (generator.integers(words, size=(n, 200), dtype=np.int32), generator.integers(20, size=n))
+        for name, n in {"train": 600, "validation": 60, "test": 60}.items()
+    }
     sampler = Sampler()
     with tempfile.TemporaryDirectory() as out:
         TicketSearch(
-            build=lenet_300_100,
+            build=lambda: newsgroups_end2end(words, dimension=dimension),
             data=data,
-            optimizer=optimizer,
+            optimizer=keras.optimizers.Adam,
             loss=LOSS,
-            rates={"dense": 0.2, "output": 0.1},
+            rates={"embedding": 0.2, "conv": 0.15, "output": 0.2},
             levels=levels,
             steps=steps,
             batch_size=BATCH_SIZE,
+            evaluate_every=steps,
+            test_every=steps,
             name="memory",
             config={"benchmark": "memory"},
-        ).run(branches=BRANCHES, out=out, reporter=sampler)
-    return [sampler.level[level] for level in range(levels + 1)]
+            vectorize=1,
+        ).run(out=out, reporter=sampler)
+    return sampler.samples
 
 
-def naive(levels: int, steps: int, sizes: tuple[int, int, int] = SIZES) -> list[int]:
-    """Bytes after each level, where every training makes a model and an optimiser and calls Keras fit.
+def failures(levels: int, steps: int, sizes: Sizes = SIZES) -> list[Sample]:
+    """After each of `levels` + 1 searches of one level, of which every other one fails: its loss is not finite."""
+    fine = random_mnist(sizes)
+    broken = {
+        name: (getattr(fine, name).x * np.float32(1e38), getattr(fine, name).y) for name in ("validation", "test")
+    }
+    broken["train"] = (fine.train.x * np.float32(1e38), fine.train.y)
+    search = lenet_search(1, steps, sizes)
+    search.data = lambda seed: broken if seed % 2 else fine
+    samples = []
+    for seed in range(levels + 1):
+        search.seed, failed = seed, False
+        with tempfile.TemporaryDirectory() as out:
+            try:
+                search.run(out=out)
+            except LevelError:
+                failed = True
+        if failed != bool(seed % 2):
+            raise RuntimeError(f"Expected every other search to fail. Received: {failed} of search {seed}.")
+        samples.append(sample())
+    return samples
 
-    As many trainings as `search` does: one at level 0, then one per branch.
+
+def fresh(levels: int, steps: int, sizes: Sizes = SIZES) -> list[Sample]:
+    """This process, in which no graph is built, while each level's is built in a process of its own.
+
+    Raises:
+        RuntimeError: where a level differs in a bit from the same search with one graph.
+    """
+    make = partial(lenet_search, levels, steps, sizes)
+    sampler = Sampler()
+    with tempfile.TemporaryDirectory() as out:
+        apart = runner.run(make, out=Path(out) / "fresh", fresh_graphs=True, reporter=sampler)
+        with Stage(keras.backend.backend(), dict) as stage:  # not here, where it would take memory
+            stage.call(run_with_one_graph, make, Path(out) / "one")
+        check_same_bits(apart.directory, RunDirectory.load(next((Path(out) / "one").iterdir())))
+    return sampler.samples
+
+
+def run_with_one_graph(make: Callable[[], TicketSearch], out: Path) -> None:
+    """A search in this process."""
+    make().run(out=out)
+
+
+def check_same_bits(one: RunDirectory, other: RunDirectory) -> None:
+    """Raises RuntimeError where two runs differ in a mask or in what was measured, time and memory aside."""
+    levels = one.finished()
+    if levels != other.finished():
+        raise RuntimeError(f"Expected the same levels. Received: {levels ^ other.finished()}.")
+    for key in sorted(levels):
+        a, b = one.read(*key), other.read(*key)
+        assert a is not None and b is not None
+        same = a.mask == b.mask and a.next_mask == b.next_mask
+        same &= all(np.array_equal(a.curves[name], b.curves[name], equal_nan=True) for name in a.curves)
+        if not same:
+            raise RuntimeError(f"Expected the same bits with fresh graphs and with one. Received: others in {key}.")
+
+
+def naive(levels: int, steps: int, sizes: Sizes = SIZES) -> list[Sample]:
+    """After each level, where every training makes a model and an optimiser and calls Keras fit.
+
+    As many trainings as `lenet` does: one at level 0, then one per branch.
     """
     x, y = (part[: steps * BATCH_SIZE] for part in random_mnist(sizes).train)
     used = []
@@ -113,29 +244,64 @@ def naive(levels: int, steps: int, sizes: tuple[int, int, int] = SIZES) -> list[
             model.compile(optimizer(), LOSS)
             model.fit(x, y, batch_size=BATCH_SIZE, verbose=0)
             del model
-        used.append(resident_bytes())
+        used.append(sample())
     return used
 
 
-def measure(config: Config, sizes: tuple[int, int, int] = SIZES) -> dict[str, Any]:
-    """The result, as JSON values; each way in a new process, so that neither sees memory of the other."""
-    ways: dict[str, Callable[..., list[int]]] = {"TicketSearch": search}
-    if config.naive:
-        ways["new model and fit"] = naive
+class Way(NamedTuple):
+    """One of the ways.
+
+    Attributes:
+        name: for people.
+        function: (levels, steps, **sizes) -> samples.
+        long: whether it has `Config.levels`, else `Config.short`.
+        asked: bytes that a level may cost; None where nothing is asked.
+    """
+
+    name: str
+    function: Callable[..., list[Sample]]
+    long: bool
+    asked: float | None
+
+
+WAYS = {
+    "lenet": Way("search, LeNet-300-100", lenet, True, 1e5),
+    "embeddings": Way("search, 16 embeddings", embeddings, False, 0.0),
+    "failures": Way("searches, every other one fails", failures, False, None),
+    "fresh": Way("parent of fresh graphs", fresh, False, None),
+    "naive": Way("new model and fit", naive, True, None),
+}
+
+
+def measure(config: Config, sizes: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """The result, as JSON values.
+
+    Args:
+        config: the settings.
+        sizes: arguments of the ways that make them smaller, to try the benchmark out.
+    """
+    missing = [name for name in config.backends if importlib.util.find_spec(name) is None]
     measured = {}
-    for name, way in ways.items():
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            used = pool.submit(way, config.levels, config.steps, sizes).result()
-        measured[name] = {"bytes": used, **growth(used, FIRST_LEVEL)}
+    for name in config.ways:
+        way = WAYS[name]
+        for backend in (backend for backend in config.backends if backend not in missing):
+            levels, first = (config.levels, 5) if way.long else (config.short, 2)
+            # A new process for each, so that none sees memory of another.
+            with Stage(backend, dict) as stage:
+                samples = stage.call(partial(way.function, **(sizes or {}).get(name, {})), levels, config.steps)
+            resident, device = zip(*samples, strict=True)
+            entry = {"asked": way.asked, "first": first, "bytes": list(resident), **growth(resident, first)}
+            if None not in device:
+                entry["device"] = {"bytes": list(device), **growth(device, first)}
+            measured[f"{way.name}, {report.NAMES[backend]}"] = entry
+            print(f"{way.name}, {backend}: {entry['slope_bytes'] / 1e3:+.1f} kB a level", flush=True)
     return {
         "settings": {
-            "levels": config.levels,
             "steps": config.steps,
             "branches": list(BRANCHES),
             "batch_size": BATCH_SIZE,
-            "examples": list(sizes),
-            "first_level": FIRST_LEVEL,
+            "examples": list(SIZES),
+            "left_out": missing,
         },
         "ways": measured,
     }
@@ -144,27 +310,30 @@ def measure(config: Config, sizes: tuple[int, int, int] = SIZES) -> dict[str, An
 def markdown(result: dict[str, Any]) -> str:
     """The result as Markdown. MB is 10^6 bytes."""
     settings, ways = result["settings"], result["ways"]
-    first, last = settings["first_level"], settings["levels"]
-    findings = [
-        [
-            name,
-            f"{way['growth_bytes'] / 1e6:+.1f} MB",
-            f"{way['slope_bytes'] / 1e3:+.0f} kB",
-            "{:+.0f} to {:+.0f} kB".format(*(bound / 1e3 for bound in way["interval_bytes"])),
-        ]
-        for name, way in ways.items()
+    findings = []
+    for name, way in ways.items():
+        asked = "" if way["asked"] is None else f"{way['asked'] / 1e3:.0f} kB"
+        findings.append([name, *_growth(way, way["first"], len(way["bytes"]) - 1), asked])
+        if "device" in way:
+            findings.append([f"{name}, GPU", *_growth(way["device"], way["first"], len(way["bytes"]) - 1), ""])
+    longest = max(len(way["bytes"]) for way in ways.values())
+    shown = [level for level in range(longest) if level < 20 or level % 10 == 0]
+    levels = [
+        [level, *(f"{way['bytes'][level] / 1e6:.1f}" if level < len(way["bytes"]) else "" for way in ways.values())]
+        for level in shown
     ]
-    columns = ["", f"level {first} to {last}", "per level (least squares)", "95% interval"]
-    levels = [[level, *(f"{way['bytes'][level] / 1e6:.1f}" for way in ways.values())] for level in range(last + 1)]
     sizes = " / ".join(f"{n:,}" for n in settings["examples"])
+    columns = ["", "levels", "growth", "per level (least squares)", "95% interval", "asked: at most"]
     return "\n".join(
         [
             "# Memory per level",
             "",
-            f"LeNet-300-100 on random data of MNIST's shape ({sizes} examples), batches of "
-            f"{settings['batch_size']}, {settings['steps']} steps a training, branches "
-            f"{' and '.join(settings['branches'])}: resident memory of the process after each level, garbage "
-            f"collected. Asked for: at most 10 MB from level 5 to level 30.",
+            f"Resident memory of the process after each level, garbage collected. LeNet-300-100 on random data of "
+            f"MNIST's shape ({sizes} examples), branches {' and '.join(settings['branches'])}; a model with 16 "
+            f"embeddings of {WORDS:,} x 300, trained by rows, on random words; batches of {settings['batch_size']}, "
+            f"{settings['steps']} steps a training. Where searches fail, a row is a search of two trainings, and the "
+            "losses of every other one are not finite. Where graphs are fresh, every level has been compared with the "
+            "same search with one graph: its masks and curves are the same bits.",
             "",
             report.table(columns, findings),
             "",
@@ -172,13 +341,24 @@ def markdown(result: dict[str, Any]) -> str:
             "",
             report.table(["level", *(f"{name}, MB" for name in ways)], levels),
             "",
+            *[f"{report.NAMES[name]} is not installed and takes no part.\n" for name in settings["left_out"]],
             report.about(result),
             "",
         ]
     )
 
 
-def main(arguments: Sequence[str] | None = None, sizes: tuple[int, int, int] = SIZES) -> None:
+def _growth(found: Mapping[str, Any], first: int, last: int) -> list[str]:
+    low, high = (bound / 1e3 for bound in found["interval_bytes"])
+    return [
+        f"{first} to {last}",
+        f"{found['growth_bytes'] / 1e6:+.1f} MB",
+        f"{found['slope_bytes'] / 1e3:+.0f} kB",
+        f"{low:+.0f} to {high:+.0f} kB",
+    ]
+
+
+def main(arguments: Sequence[str] | None = None, sizes: Mapping[str, Mapping[str, Any]] | None = None) -> None:
     """Measures, prints and writes."""
     config = tyro.cli(Config, prog="python -m benchmarks.memory", args=arguments)
     result = {**report.header("memory"), **measure(config, sizes)}

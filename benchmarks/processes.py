@@ -31,7 +31,7 @@ class Stage:
     def __init__(self, backend: str, load: Callable[[], Any]) -> None:
         self._backend = backend
         self._connection, theirs = _CONTEXT.Pipe()
-        self._process = _CONTEXT.Process(target=_serve, args=(theirs, load), daemon=True)
+        self._process = _CONTEXT.Process(target=_serve, args=(theirs, load))  # may have processes of its own
         with environment({"KERAS_BACKEND": backend}):
             self._process.start()
         theirs.close()

@@ -18,6 +18,8 @@ from benchmarks.lenet import LOSS, optimizer, random_mnist
 from benchmarks.processes import Stage, side_by_side
 from lth_keras import Network
 from lth_keras.models import lenet_300_100
+from lth_keras.results import RunDirectory
+from lth_keras.tasks import LevelError
 
 LENET = [(784, 300), (300, 100), (100, 10)]
 SIZES = (130, 20, 30)
@@ -274,25 +276,64 @@ def test_training_speed_runs_and_writes_what_it_prints(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_memory_runs_and_writes_what_it_prints(tmp_path, capsys):
-    memory.main(["--levels", "8", "--steps", "1", "--out", str(tmp_path)], SIZES)
+    small = {"sizes": SIZES}
+    sizes = {
+        "lenet": small,
+        "failures": small,
+        "fresh": small,
+        "naive": small,
+        "embeddings": {"words": 50, "dimension": 4},
+    }
+    arguments = ["--levels", "8", "--short", "5", "--steps", "1", "--ways", *sizes, "--backends", "tensorflow"]
+    memory.main([*arguments, "--out", str(tmp_path)], sizes)
     result = json.loads((tmp_path / "memory.json").read_text())
     text = (tmp_path / "memory.md").read_text()
     assert text == memory.markdown(result)
     assert text.strip() in capsys.readouterr().out
-    (way,) = result["ways"].values()
-    assert len(way["bytes"]) == 9
-    assert growth(way["bytes"], 5).items() <= way.items()
+    assert [len(way["bytes"]) for way in result["ways"].values()] == [9, 6, 6, 9, 6]
+    for way in result["ways"].values():
+        assert growth(way["bytes"], way["first"]).items() <= way.items()
+
+
+def test_searches_that_fail_are_told_from_those_that_do_not(monkeypatch):
+    samples = memory.failures(2, 1, SIZES)
+    assert len(samples) == 3 and all(one.resident > 1e6 for one in samples)
+    monkeypatch.setattr(memory, "LevelError", KeyError)
+    with pytest.raises(LevelError, match="not finite"):
+        memory.failures(2, 1, SIZES)
+
+
+def test_runs_that_differ_in_a_bit_are_told_apart(tmp_path):
+    runs = []
+    for steps in (1, 2):
+        memory.run_with_one_graph(partial(memory.lenet_search, 1, steps, SIZES), tmp_path / str(steps))
+        runs.append(RunDirectory.load(next((tmp_path / str(steps)).iterdir())))
+    memory.check_same_bits(runs[0], runs[0])
+    with pytest.raises(RuntimeError, match="same bits"):
+        memory.check_same_bits(*runs)
 
 
 def test_the_naive_way_is_sampled_after_every_level():
     used = memory.naive(1, 1, SIZES)
-    assert len(used) == 2 and all(size > 1e6 for size in used)
+    assert len(used) == 2 and all(one.resident > 1e6 for one in used)
+
+
+def test_memory_on_a_gpu_is_a_line_of_its_own():
+    way = {"asked": 1e5, "first": 2, "bytes": [10**9 + level for level in range(9)]}
+    way |= growth(way["bytes"], 2)
+    settings = {"steps": 1, "branches": ["a", "b"], "batch_size": 60, "examples": list(SIZES), "left_out": ["jax"]}
+    result = {**report.header("memory"), "settings": settings, "ways": {"search": {**way, "device": way}}}
+    text = memory.markdown(result)
+    assert "| search | 2 to 8 | +0.0 MB | +0 kB | +0 to +0 kB | 100 kB |" in text
+    assert "| search, GPU | 2 to 8 |" in text
+    assert "JAX is not installed" in text
 
 
 @pytest.mark.parametrize(
     ("config", "arguments"),
     [
         (memory.Config, {"levels": 7}),
+        (memory.Config, {"short": 4}),
         (memory.Config, {"steps": 0}),
         (training_speed.Config, {"rounds": 0}),
         (training_speed.Config, {"steps_per_execution": ()}),
