@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint types bench bench-embedding clean
+.PHONY: demo test test-all lint types bench bench-embedding gpu clean
 .DEFAULT_GOAL := demo
 
 # The stamp is newer than what it was made from, so a second set-up takes no time.
@@ -28,13 +28,17 @@ lint: $(INSTALLED)
 types: $(INSTALLED)
 	$(RUN) -m mypy
 
-bench: $(INSTALLED)  ## speed and memory, as ratios
+bench: $(INSTALLED)  ## speed, evaluations' share, embedding step, tickets together, memory: half an hour, up to 8 GB
 	$(RUN) -m benchmarks.training_speed
+	$(RUN) -m benchmarks.together
+	$(RUN) -m benchmarks.embedding_step
 	$(RUN) -m benchmarks.memory
 
-bench-embedding: $(INSTALLED)  ## a step with 294 million embedding weights: its speed, and its numbers; up to 11 GB
-	$(RUN) -m benchmarks.embedding_step
+bench-embedding: $(INSTALLED)  ## whether a step by rows is the dense optimiser's: up to 11 GB
 	$(RUN) -m benchmarks.embedding_agreement
+
+gpu: $(INSTALLED)  ## everything that waits for a GPU, as far as it is not done; GPU_ARGS="--minutes 25" stops in time
+	$(RUN) -m benchmarks.gpu $(GPU_ARGS)
 
 clean:  ## everything built or cached; .venv and runs stay
 	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
