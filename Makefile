@@ -4,6 +4,19 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
+# All tests run on TensorFlow; these alone: they are the same on every backend, or start a process on each.
+ONCE := benchmarks crash datasets experiments plots report results training/test_skipped.py \
+	$(foreach name,backends branches cli criteria lazy machine masks packaging pruning seeds tasks \
+	without_tensorflow,test_$(name).py)
+ON_JAX := $(ONCE:%=--ignore=tests/%)
+
+# On JAX in two processes, as compiling keeps but one core busy. Tests that PYTEST_ARGS choose run once, on TensorFlow
+# or what KERAS_BACKEND says.
+define tests
+	$(if $(PYTEST_ARGS),,KERAS_BACKEND=jax $(RUN) -m pytest -n 2 --dist loadfile $(1) $(ON_JAX))
+	$(if $(PYTEST_ARGS),,KERAS_BACKEND=tensorflow) $(RUN) -m pytest $(1) $(PYTEST_ARGS)
+endef
+
 .PHONY: demo test test-all lint types bench bench-embedding gpu clean
 .DEFAULT_GOAL := demo
 
@@ -16,11 +29,11 @@ $(INSTALLED): setup.cfg pyproject.toml
 demo: $(INSTALLED)  ## lottery tickets in the digits that come with scikit-learn: a table, run.h5, figures
 	$(RUN) -m experiments.digits_lenet_fcn
 
-test: $(INSTALLED)  ## every test but the slow ones
-	$(RUN) -m pytest -m "not slow" $(PYTEST_ARGS)
+test: $(INSTALLED)  ## every test but the slow ones, on JAX and on TensorFlow
+	$(call tests,-m "not slow")
 
 test-all: $(INSTALLED)  ## every test
-	$(RUN) -m pytest $(PYTEST_ARGS)
+	$(call tests)
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .
