@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from lth_keras.masking.tables import LARGE
 from lth_keras.masks import Mask
 from lth_keras.network import Network
 from lth_keras.pruning import keep_highest
@@ -46,7 +47,13 @@ def embedding() -> list[Any]:
     return [keras.Input((12,), dtype="int32"), layers.Embedding(40, 6), layers.Conv1D(8, 3), layers.Flatten()]
 
 
-BUILDS = {"dense": dense, "convolutional": convolutional, "embedding": embedding}
+def rows() -> list[Any]:
+    """A table that is large enough to be trained by rows."""
+    table = layers.Embedding(LARGE // 1000 + 1, 1000)
+    return [keras.Input((12,), dtype="int32"), table, layers.Conv1D(4, 3), layers.Flatten()]
+
+
+BUILDS = {"dense": dense, "convolutional": convolutional, "embedding": embedding, "rows": rows}
 OPTIMIZERS = {
     "adam": lambda: keras.optimizers.Adam(0.003),
     "momentum": lambda: keras.optimizers.SGD(0.02, momentum=0.9),
@@ -96,6 +103,7 @@ def start(case: str) -> Results:
 def trained(case: str, begin: Mapping[str, np.ndarray]) -> Results:
     """Trains, and prunes by magnitude: curves, the order of the examples, the weights and the next mask."""
     network = network_of(case)
+    assert bool(network.tables) == case.startswith("rows")
     network.load(examples(network.model.input_shape[1:], network.model.inputs[0].dtype == "int32"))
     mask = Mask({key: begin[f"mask {key}"] for key in network.mask})
     network.rewind({key: begin[key] for key in network.weights}, mask)
