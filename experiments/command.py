@@ -116,6 +116,10 @@ class Options:
         """How long a training is, for people: `20,000 steps` or `12 epochs`."""
         return f"{self.steps:,} steps" if self.epochs is None else f"{self.epochs:,} epochs"
 
+    def asked_branches(self) -> tuple[str, ...]:
+        """What to train at every level. For experiments with variants to say more."""
+        return self.branches
+
     def identity(self) -> dict[str, Any]:
         """The parameters that decide the numbers, as JSON. What is not set is left out.
 
@@ -202,7 +206,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     search = make()
     directory, seeds, branches = search.prepare(
         config.trials,
-        config.branches,
+        config.asked_branches(),
         config.out,
         config.keep_weights,
         config.control_levels,
@@ -222,7 +226,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
         result = run(
             make if config.workers > 1 or config.fresh_graphs else lambda: search,
             trials=config.trials,
-            branches=config.branches,
+            branches=config.asked_branches(),
             out=config.out,
             keep_weights=config.keep_weights,
             control_levels=config.control_levels,

@@ -18,6 +18,7 @@ from lth_keras.plots.convergence import Reference, convergence_figure
 from lth_keras.plots.curves import chosen_levels, curves_figure
 from lth_keras.plots.document_lengths import document_lengths_figure
 from lth_keras.plots.early_stop import early_stop_figure
+from lth_keras.plots.early_tickets import early_tickets_figure
 from lth_keras.plots.history import history_figure
 from lth_keras.plots.kinds import density_by_kind_figure
 from lth_keras.plots.style import FIGURE_PARAMETERS, BranchStyle, branch_style, branch_styles
@@ -36,6 +37,7 @@ __all__ = [
     "density_by_kind_figure",
     "document_lengths_figure",
     "early_stop_figure",
+    "early_tickets_figure",
     "history_figure",
     "save_figure",
     "save_figures",

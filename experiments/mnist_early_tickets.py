@@ -1,0 +1,109 @@
+"""Early tickets in LeNet-300-100 on MNIST: masks from the weights after few epochs (Unverzagt, 2020, section 7.2)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from experiments.command import Length, Options, main
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
+
+    from lth_keras.search import TicketSearch
+
+EXAMPLES = 55_000
+"""Of the training split."""
+
+
+@dataclass(frozen=True)
+class Config(Options):
+    """How early can a mask be taken? Tickets whose masks come from the weights after epoch n of each level's training.
+
+    Every ticket is then trained in full, from the same initial weights, so tickets of all n can be compared. One
+    training gives both a ticket's accuracy and its next mask. The branch `epoch_03` has its masks from the weights
+    after three epochs, `epoch_00` from those that the training starts from, `winning_ticket` from those at its end.
+    """
+
+    trials: int = 3
+    """Number of trials: whole searches, each with its own seed. More extend the run."""
+    levels: int = 15
+    """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
+    steps: Length = 20_000
+    """Optimiser updates per training."""
+    mask_epochs: tuple[int, ...] = tuple(range(16))
+    """Epochs after which a mask is taken, each a branch of its own beside the winning ticket. More extend the run."""
+    branches: tuple[str, ...] = ("winning_ticket",)  # type: ignore[assignment]
+    """What to train at every level beside the tickets of --mask-epochs."""
+    learning_rate: float = 1.2e-3
+    """Adam's learning rate."""
+    dense_rate: float = 0.2
+    """Share of the remaining weights of a hidden layer that a level prunes."""
+    output_rate: float = 0.1
+    """The same for the output layer."""
+
+    @property
+    def variants(self) -> dict[str, dict[str, int]]:
+        """The branch of each epoch, and the step whose weights it scores.
+
+        Raises:
+            ValueError: for epochs below 0 or beyond a training.
+        """
+        per_epoch = EXAMPLES // self.batch_size
+        last = self.epochs if self.steps is None else self.steps // per_epoch
+        if any(not 0 <= epoch <= (last or 0) for epoch in self.mask_epochs):
+            raise ValueError(
+                f"Expected --mask-epochs in 0 ... {last}, the whole epochs of a training. "
+                f"Received: {list(self.mask_epochs)}."
+            )
+        return {f"epoch_{epoch:02d}": {"score_at": epoch * per_epoch} for epoch in self.mask_epochs}
+
+    def asked_branches(self) -> tuple[str, ...]:
+        """The branches, and those of all epochs."""
+        return (*self.branches, *self.variants)
+
+    def identity(self) -> dict[str, Any]:
+        """The parameters without the epochs, which extend a run."""
+        return {name: value for name, value in super().identity().items() if name != "mask_epochs"}
+
+    def figures(self, dataset: xarray.Dataset) -> Mapping[str, Callable[[], Figure]]:
+        """Accuracy against the epoch of the masks, at the densities that the question is about."""
+        from lth_keras.plots import early_tickets_figure
+
+        return {"early_tickets": functools.partial(early_tickets_figure, dataset, EXAMPLES // self.batch_size)}
+
+
+def make_search(config: Config, threads: int) -> TicketSearch:
+    """The search with these parameters."""
+    import keras
+
+    from datasets import mnist
+    from lth_keras.models import lenet_300_100
+    from lth_keras.search import TicketSearch
+
+    return TicketSearch(
+        build=lenet_300_100,
+        data=lambda seed: mnist.load(seed=seed),
+        optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
+        loss="sparse_categorical_crossentropy",
+        rates={"dense": config.dense_rate, "output": config.output_rate},
+        criterion=config.criterion,
+        levels=config.levels,
+        steps=config.steps,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        evaluate_every=config.evaluate_every,
+        test_every=config.test_every,
+        variants=config.variants,
+        seed=config.seed,
+        name="mnist_early_tickets",
+        config=config.identity(),
+        threads=threads,
+    )
+
+
+if __name__ == "__main__":
+    main(Config, make_search, "mnist_early_tickets")
