@@ -6,6 +6,7 @@ import numpy as np
 import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lth_keras.plots.density_axis import percent
 from lth_keras.results.statistics import spread
@@ -44,6 +45,7 @@ def early_tickets_figure(dataset: xarray.Dataset, steps_per_epoch: int) -> Figur
         _line(axes, dataset, level, "winning_ticket", "#08357a", "masks of the end")
         _line(axes, dataset, 0, str(early.branch.values[0]), "#666666", "dense")
         axes.set_title(f"{percent(float(np.nanmean(means[:, level])))}% of weights remaining")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch n whose weights the masks are of")
     panels[0].set_ylabel("test accuracy at early stop (%)")
     panels[0].legend(loc="lower right")
