@@ -176,10 +176,11 @@ def embeddings(levels: int, steps: int, words: int = WORDS, dimension: int = 300
 def failures(levels: int, steps: int, sizes: Sizes = SIZES) -> list[Sample]:
     """After each of `levels` + 1 searches of one level, of which every other one fails: its loss is not finite."""
     fine = random_mnist(sizes)
+    # Finite, but a weighted sum of these is not.
     broken = {
-        name: (getattr(fine, name).x * np.float32(1e38), getattr(fine, name).y) for name in ("validation", "test")
+        name: (getattr(fine, name).x * np.float32(3e38), getattr(fine, name).y)
+        for name in ("train", "validation", "test")
     }
-    broken["train"] = (fine.train.x * np.float32(1e38), fine.train.y)
     search = lenet_search(1, steps, sizes)
     search.data = lambda seed: broken if seed % 2 else fine
     samples = []
