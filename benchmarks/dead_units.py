@@ -1,0 +1,250 @@
+"""Would levels be cheaper without units and inputs that pruning has cut off? What it could save, and what it costs."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+from benchmarks import report
+from benchmarks.contenders import Contender, take_turns
+from benchmarks.flop import training_flop
+from benchmarks.lenet import BATCH_SIZE, EVALUATE_EVERY, LOSS, TEST_EVERY, mnist_or_random, optimizer
+from benchmarks.processes import Stage
+from datasets.splits import Split, Splits
+from lth_keras import Network
+from lth_keras.machine import usable_cpus
+from lth_keras.masks import Mask
+from lth_keras.models import lenet_300_100
+from lth_keras.results.levels import read_level
+from lth_keras.training import set_threads
+
+LEVELS = Path("results/mnist_lenet_fcn/levels.tar.xz")
+LENGTHS = (20_000, 50_000)
+"""Steps of a level, for which the time of a whole search is worked out."""
+FEW = (0.85, 0.65, 0.45, 0.25)
+"""Instead of at every level, networks can be built anew where their share of the FLOPs falls below these."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a search on LeNet-300-100 would save if a level left out inputs and units without weights.
+
+    From the masks of a real run: how many inputs and units live at each level. Networks of these sizes are trained with
+    evaluations, as experiments do, and what each takes to build and compile is measured too, since every size needs a
+    network of its own.
+    """
+
+    measured: tuple[int, ...] = (0, 15, 20, 25)
+    """Levels whose sizes are timed; the others lie between them by their FLOPs."""
+    steps: int = 1000
+    """Optimiser updates per turn."""
+    rounds: int = 5
+    """Rounds in which every size takes its turn."""
+    seed: int = 0
+    """Trial whose masks are used."""
+    backend: Literal["tensorflow", "jax"] = "tensorflow"
+    """Keras backend."""
+    levels: Path = LEVELS
+    """Packed level files of the run."""
+    out: Path = report.OUT
+    """Directory for dead_units.json and dead_units.md."""
+
+
+def living(mask: Mask) -> list[int]:
+    """Inputs, units of each layer and outputs that are on a way from an input to an output; all outputs count.
+
+    A unit without weights to it gives nothing, as its bias starts at zero and gets no gradient there; one without
+    weights from it is not heard.
+
+    Args:
+        mask: of dense layers one behind the other, in their order.
+    """
+    kernels: list[Any] = [np.array(kernel) for kernel in mask.values()]
+    while True:
+        alive: list[Any] = [kernels[0].any(1)]
+        alive += [before.any(0) & after.any(1) for before, after in zip(kernels, kernels[1:], strict=False)]
+        before = sum(int(kernel.sum()) for kernel in kernels)
+        for i, kernel in enumerate(kernels):
+            kernel &= alive[i][:, None]
+            if i + 1 < len(kernels):
+                kernel &= alive[i + 1][None, :]
+        if sum(int(kernel.sum()) for kernel in kernels) == before:
+            return [*(int(each.sum()) for each in alive), kernels[-1].shape[1]]
+
+
+def sizes_of(archive: Path, seed: int) -> dict[int, list[int]]:
+    """The living sizes of a trial's winning tickets, by level."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+        for path in sorted(Path(folder).rglob(f"seed_{seed}/*/level_*.h5")):
+            if path.parent.name in ("dense", "winning_ticket"):
+                level = read_level(path)
+                found[level.level] = living(level.mask)
+    return dict(sorted(found.items()))
+
+
+def trained(splits: Splits, sizes: Sequence[int], steps: int) -> Contender:
+    """The loop, evaluations included, on a network of these sizes."""
+    inputs, *hidden, classes = sizes
+    network = Network(
+        lambda: lenet_300_100((inputs,), classes, hidden),
+        optimizer=optimizer,
+        loss=LOSS,
+        batch_size=BATCH_SIZE,
+        evaluate_every=EVALUATE_EVERY,
+        test_every=TEST_EVERY,
+    )
+    parts = {name: getattr(splits, name) for name in ("train", "validation", "test")}
+    network.load({name: Split(np.ascontiguousarray(part.x[:, :inputs]), part.y) for name, part in parts.items()})
+    start = dict(network.draw_weights(0))
+
+    def restore() -> None:
+        network.weights = start
+
+    return Contender(restore, lambda: float(network.train(steps, seed=0).train_loss[-1]))
+
+
+def measure(config: Config, load: Callable[[], Splits] = mnist_or_random) -> dict[str, Any]:
+    """The result, as JSON values."""
+    sizes = sizes_of(config.levels, config.seed)
+    flop = {level: training_flop(list(zip(each, each[1:], strict=False)), BATCH_SIZE) for level, each in sizes.items()}
+    contenders, first = {}, {}
+    with Stage(config.backend, load) as stage:
+        stage.call(set_threads, usable_cpus())
+        for level in config.measured:
+            started = time.perf_counter()
+            contender = stage.contender(trained, sizes[level], config.steps)
+            contender.restore()
+            contender.run()
+            first[level] = time.perf_counter() - started
+            contenders[str(level)] = contender
+        seconds = {int(level): np.array(each) for level, each in take_turns(contenders, config.rounds).items()}
+    return {
+        "settings": {"steps": config.steps, "rounds": config.rounds, "seed": config.seed, "backend": config.backend},
+        "sizes": sizes,
+        **work_out(flop, seconds, first, config.steps),
+    }
+
+
+def work_out(
+    flop: dict[int, int], seconds: dict[int, np.ndarray], first: dict[int, float], steps: int
+) -> dict[str, Any]:
+    """What a search of all levels takes with whole networks and with living ones.
+
+    Args:
+        flop: of a step, by level.
+        seconds: of a turn in each round, by measured level, level 0 among them.
+        first: of the turn before the rounds, building and compiling included.
+        steps: of a turn.
+    """
+    medians = {level: float(np.median(each)) for level, each in seconds.items()}
+    known = sorted(medians, key=lambda level: flop[level])
+    step = {
+        level: float(np.interp(flop[level], [flop[n] for n in known], [medians[n] / steps for n in known]))
+        for level in flop
+    }
+    # The first of a process also starts its backend.
+    build = float(np.median([first[level] - medians[level] for level in list(first)[1:]]))
+    built = {
+        "never": [0],
+        "few times": [0, *few(flop)],
+        "at every level": [n for n in flop if flop[n] < flop[0] or n == 0],
+    }
+    whole = step[0] * len(flop)
+    searches: dict[int, dict[str, Any]] = {length: {} for length in LENGTHS}
+    for way, at in built.items():
+        # At a level trains the network that was last built.
+        ticket = sum(step[max(n for n in at if n <= level)] for level in flop)
+        for length in LENGTHS:
+            # A ticket and its random_reinit share masks and so networks; under random_mask hardly a unit dies.
+            extra = build * (len(at) - 1)
+            searches[length][way] = {
+                "one": length * ticket + extra,
+                "three": length * (2 * ticket + whole) + extra,
+            }
+    return {
+        "flop": flop,
+        "measured": {
+            level: {
+                "steps_per_second": report.summary(steps / each),
+                "times_level_0": report.summary(seconds[0] / each),
+                "flop_share": flop[level] / flop[0],
+            }
+            for level, each in seconds.items()
+        },
+        "seconds_to_build": build,
+        "builds": {way: len(at) - 1 for way, at in built.items()},
+        "searches": searches,
+    }
+
+
+def few(flop: dict[int, int]) -> list[int]:
+    """The first levels whose share of the FLOPs is below each of `FEW`."""
+    found = [next((level for level in flop if flop[level] < share * flop[0]), None) for share in FEW]
+    return sorted({level for level in found if level is not None})
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The result as Markdown."""
+    rows = [
+        [
+            level,
+            " - ".join(map(str, result["sizes"][level])),
+            f"{each['flop_share']:.0%}",
+            *report.spread(each["steps_per_second"], ",.0f"),
+            *report.spread(each["times_level_0"], ".2f"),
+        ]
+        for level, each in result["measured"].items()
+    ]
+    searches = []
+    for length, ways in result["searches"].items():
+        for way, each in ways.items():
+            faster = [f"{ways['never'][name] / each[name]:.2f}" for name in ("one", "three")]
+            seconds = [f"{each[name]:,.0f}" for name in ("one", "three")]
+            searches.append([f"{int(length):,}, built anew {way}", result["builds"][way], *seconds, *faster])
+    settings = result["settings"]
+    share = sum(result["flop"].values()) / (len(result["flop"]) * result["flop"]["0"])
+    return "\n".join(
+        [
+            "# Levels without dead units",
+            "",
+            f"Inputs and units of LeNet-300-100 that are alive in the winning tickets of trial {settings['seed']} of "
+            "results/mnist_lenet_fcn, and the speed of networks of these sizes on "
+            f"{report.NAMES[settings['backend']]}, evaluations included: {settings['rounds']} rounds of turns of "
+            f"{settings['steps']:,} steps.",
+            "",
+            report.table(["level", "alive", "FLOP", "steps/s", "min - max", "as fast as level 0", "min - max"], rows),
+            "",
+            f"Over {len(result['flop'])} levels the living networks have {share:.0%} of the FLOPs. A new one takes "
+            f"{result['seconds_to_build']:.1f} s to build and compile. So a search's training takes, in seconds, for "
+            "the winning ticket alone, and with random_reinit, which shares its networks, and random_mask, where "
+            "hardly a unit dies:",
+            "",
+            report.table(
+                ["steps a level", "builds", "ticket", "three branches", "ticket as fast", "three as fast"], searches
+            ),
+            "",
+            report.about(result),
+            "",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None, load: Callable[[], Splits] = mnist_or_random) -> None:
+    """Measures, prints and writes."""
+    config = tyro.cli(Config, prog="python -m benchmarks.dead_units", args=arguments)
+    result = {**report.header("dead_units"), **measure(config, load)}
+    print(report.write(result, markdown, config.out))
+
+
+if __name__ == "__main__":
+    main()
