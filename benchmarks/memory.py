@@ -133,7 +133,6 @@ def lenet_search(levels: int, steps: int, sizes: Sizes) -> TicketSearch:
         batch_size=BATCH_SIZE,
         name="memory",
         config={"benchmark": "memory"},
-        threads=1,
         vectorize=1,
     )
 
