@@ -75,7 +75,7 @@ class Sample(NamedTuple):
 
     Attributes:
         resident: of the process.
-        device: in use on the GPU; None on a CPU.
+        device: in use on the GPU; on a CPU, of the arrays that JAX holds; None where neither is known.
     """
 
     resident: int
@@ -90,7 +90,7 @@ def sample() -> Sample:
         import jax
 
         statistics = jax.devices()[0].memory_stats() or {}
-        device = statistics.get("bytes_in_use")
+        device = statistics.get("bytes_in_use", sum(array.nbytes for array in jax.live_arrays()))
     return Sample(int(psutil.Process().memory_info().rss), device)
 
 
@@ -311,11 +311,12 @@ def markdown(result: dict[str, Any]) -> str:
     """The result as Markdown. MB is 10^6 bytes."""
     settings, ways = result["settings"], result["ways"]
     findings = []
+    device = "on the GPU" if result["machine"]["accelerators"] else "arrays that JAX holds"
     for name, way in ways.items():
         asked = "" if way["asked"] is None else f"{way['asked'] / 1e3:.0f} kB"
         findings.append([name, *_growth(way, way["first"], len(way["bytes"]) - 1), asked])
         if "device" in way:
-            findings.append([f"{name}, GPU", *_growth(way["device"], way["first"], len(way["bytes"]) - 1), ""])
+            findings.append([f"{name}: {device}", *_growth(way["device"], way["first"], len(way["bytes"]) - 1), ""])
     longest = max(len(way["bytes"]) for way in ways.values())
     shown = [level for level in range(longest) if level < 20 or level % 10 == 0]
     levels = [
@@ -337,7 +338,8 @@ def markdown(result: dict[str, Any]) -> str:
             "",
             report.table(columns, findings),
             "",
-            "The interval takes the errors for independent, which memory in steps is not quite: it is a guide.",
+            "The interval takes the errors for independent, which memory in steps is not quite: it is a guide. With "
+            "large tables the process goes up and down by whole tables: the allocator keeps or returns what is free.",
             "",
             report.table(["level", *(f"{name}, MB" for name in ways)], levels),
             "",
