@@ -29,6 +29,8 @@ from lth_keras.training import set_threads
 LEVELS = Path("results/mnist_lenet_fcn/levels.tar.xz")
 LENGTHS = (20_000, 50_000)
 """Steps of a level, for which the time of a whole search is worked out."""
+BRANCHES = ("winning_ticket", "random_mask")
+"""Branches with masks of their own; random_reinit has the winning ticket's."""
 FEW = (0.85, 0.65, 0.45, 0.25)
 """Instead of at every level, networks can be built anew where their share of the FLOPs falls below these."""
 
@@ -80,16 +82,16 @@ def living(mask: Mask) -> list[int]:
             return [*(int(each.sum()) for each in alive), kernels[-1].shape[1]]
 
 
-def sizes_of(archive: Path, seed: int) -> dict[int, list[int]]:
-    """The living sizes of a trial's winning tickets, by level."""
-    found = {}
+def sizes_of(archive: Path, seed: int) -> dict[str, dict[int, list[int]]]:
+    """The living sizes of a trial's winning tickets and of its random masks, by level."""
+    found: dict[str, dict[int, list[int]]] = {branch: {} for branch in BRANCHES}
     with tempfile.TemporaryDirectory() as folder, tarfile.open(archive) as packed:
         packed.extractall(folder, filter="data")
         for path in sorted(Path(folder).rglob(f"seed_{seed}/*/level_*.h5")):
-            if path.parent.name in ("dense", "winning_ticket"):
+            for branch in BRANCHES if path.parent.name == "dense" else {path.parent.name} & set(BRANCHES):
                 level = read_level(path)
-                found[level.level] = living(level.mask)
-    return dict(sorted(found.items()))
+                found[branch][level.level] = living(level.mask)
+    return {branch: dict(sorted(sizes.items())) for branch, sizes in found.items()}
 
 
 def trained(splits: Splits, sizes: Sequence[int], steps: int) -> Contender:
@@ -116,13 +118,17 @@ def trained(splits: Splits, sizes: Sequence[int], steps: int) -> Contender:
 def measure(config: Config, load: Callable[[], Splits] = mnist_or_random) -> dict[str, Any]:
     """The result, as JSON values."""
     sizes = sizes_of(config.levels, config.seed)
-    flop = {level: training_flop(list(zip(each, each[1:], strict=False)), BATCH_SIZE) for level, each in sizes.items()}
+    flop = {
+        branch: {n: training_flop(list(zip(each, each[1:], strict=False)), BATCH_SIZE) for n, each in levels.items()}
+        for branch, levels in sizes.items()
+    }
+    tickets = sizes["winning_ticket"]
     contenders, first = {}, {}
     with Stage(config.backend, load) as stage:
         stage.call(set_threads, usable_cpus())
         for level in config.measured:
             started = time.perf_counter()
-            contender = stage.contender(trained, sizes[level], config.steps)
+            contender = stage.contender(trained, tickets[level], config.steps)
             contender.restore()
             contender.run()
             first[level] = time.perf_counter() - started
@@ -136,40 +142,40 @@ def measure(config: Config, load: Callable[[], Splits] = mnist_or_random) -> dic
 
 
 def work_out(
-    flop: dict[int, int], seconds: dict[int, np.ndarray], first: dict[int, float], steps: int
+    flop: dict[str, dict[int, int]], seconds: dict[int, np.ndarray], first: dict[int, float], steps: int
 ) -> dict[str, Any]:
     """What a search of all levels takes with whole networks and with living ones.
 
     Args:
-        flop: of a step, by level.
+        flop: of a step, by branch and level.
         seconds: of a turn in each round, by measured level, level 0 among them.
         first: of the turn before the rounds, building and compiling included.
         steps: of a turn.
     """
     medians = {level: float(np.median(each)) for level, each in seconds.items()}
-    known = sorted(medians, key=lambda level: flop[level])
+    ticket = flop["winning_ticket"]
+    known = sorted(medians, key=lambda level: ticket[level])
     step = {
-        level: float(np.interp(flop[level], [flop[n] for n in known], [medians[n] / steps for n in known]))
-        for level in flop
+        branch: {
+            level: float(np.interp(each, [ticket[n] for n in known], [medians[n] / steps for n in known]))
+            for level, each in levels.items()
+        }
+        for branch, levels in flop.items()
     }
     # The first of a process also starts its backend.
     build = float(np.median([first[level] - medians[level] for level in list(first)[1:]]))
-    built = {
-        "never": [0],
-        "few times": [0, *few(flop)],
-        "at every level": [n for n in flop if flop[n] < flop[0] or n == 0],
-    }
-    whole = step[0] * len(flop)
     searches: dict[int, dict[str, Any]] = {length: {} for length in LENGTHS}
-    for way, at in built.items():
+    for way, levels_of in WAYS.items():
+        at = {branch: [0, *levels_of(levels)] for branch, levels in flop.items()}
         # At a level trains the network that was last built.
-        ticket = sum(step[max(n for n in at if n <= level)] for level in flop)
+        sums = {b: sum(step[b][max(n for n in at[b] if n <= level)] for level in flop[b]) for b in flop}
+        builds = {branch: len(levels) - 1 for branch, levels in at.items()}
         for length in LENGTHS:
-            # A ticket and its random_reinit share masks and so networks; under random_mask hardly a unit dies.
-            extra = build * (len(at) - 1)
+            one, other = (length * sums[branch] + build * builds[branch] for branch in BRANCHES)
             searches[length][way] = {
-                "one": length * ticket + extra,
-                "three": length * (2 * ticket + whole) + extra,
+                "one": one,
+                "three": one + length * sums[BRANCHES[0]] + other,
+                "builds": [builds["winning_ticket"], sum(builds.values())],
             }
     return {
         "flop": flop,
@@ -177,12 +183,11 @@ def work_out(
             level: {
                 "steps_per_second": report.summary(steps / each),
                 "times_level_0": report.summary(seconds[0] / each),
-                "flop_share": flop[level] / flop[0],
+                "flop_share": ticket[level] / ticket[0],
             }
             for level, each in seconds.items()
         },
         "seconds_to_build": build,
-        "builds": {way: len(at) - 1 for way, at in built.items()},
         "searches": searches,
     }
 
@@ -193,12 +198,20 @@ def few(flop: dict[int, int]) -> list[int]:
     return sorted({level for level in found if level is not None})
 
 
+WAYS: dict[str, Callable[[dict[int, int]], list[int]]] = {
+    "never": lambda flop: [],
+    "a few times": few,
+    "at every level": lambda flop: [level for level in flop if flop[level] < flop[0]],
+}
+"""Levels at which a network is built anew, from the FLOPs of a step by level."""
+
+
 def markdown(result: dict[str, Any]) -> str:
     """The result as Markdown."""
     rows = [
         [
             level,
-            " - ".join(map(str, result["sizes"][level])),
+            " - ".join(map(str, result["sizes"]["winning_ticket"][level])),
             f"{each['flop_share']:.0%}",
             *report.spread(each["steps_per_second"], ",.0f"),
             *report.spread(each["times_level_0"], ".2f"),
@@ -210,9 +223,11 @@ def markdown(result: dict[str, Any]) -> str:
         for way, each in ways.items():
             faster = [f"{ways['never'][name] / each[name]:.2f}" for name in ("one", "three")]
             seconds = [f"{each[name]:,.0f}" for name in ("one", "three")]
-            searches.append([f"{int(length):,}, built anew {way}", result["builds"][way], *seconds, *faster])
+            searches.append(
+                [f"{int(length):,}, built anew {way}", " and ".join(map(str, each["builds"])), *seconds, *faster]
+            )
     settings = result["settings"]
-    share = sum(result["flop"].values()) / (len(result["flop"]) * result["flop"]["0"])
+    shares = [sum(levels.values()) / (len(levels) * levels["0"]) for levels in result["flop"].values()]
     return "\n".join(
         [
             "# Levels without dead units",
@@ -224,10 +239,10 @@ def markdown(result: dict[str, Any]) -> str:
             "",
             report.table(["level", "alive", "FLOP", "steps/s", "min - max", "as fast as level 0", "min - max"], rows),
             "",
-            f"Over {len(result['flop'])} levels the living networks have {share:.0%} of the FLOPs. A new one takes "
-            f"{result['seconds_to_build']:.1f} s to build and compile. So a search's training takes, in seconds, for "
-            "the winning ticket alone, and with random_reinit, which shares its networks, and random_mask, where "
-            "hardly a unit dies:",
+            f"Over {len(result['sizes']['winning_ticket'])} levels living networks have {shares[0]:.0%} of the FLOPs; "
+            f"those of random masks {shares[1]:.0%}. A new one takes {result['seconds_to_build']:.1f} s to build and "
+            "compile. So a search's training takes, in seconds, for the winning ticket alone, and with random_reinit, "
+            "which shares its networks, and random_mask, which has its own:",
             "",
             report.table(
                 ["steps a level", "builds", "ticket", "three branches", "ticket as fast", "three as fast"], searches

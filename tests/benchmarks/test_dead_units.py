@@ -21,22 +21,29 @@ def test_what_is_on_no_way_from_an_input_to_an_output_is_dead():
 
 
 def test_a_search_is_the_sum_of_its_levels_and_its_builds():
-    flop = {0: 100, 1: 100, 2: 80, 3: 20}
+    flop = {"winning_ticket": {0: 100, 1: 100, 2: 80, 3: 20}, "random_mask": {0: 100, 1: 100, 2: 100, 3: 60}}
     seconds = {0: np.array([10.0, 10.0]), 3: np.array([2.0, 2.0])}
     result = dead_units.work_out(flop, seconds, {0: 19.0, 3: 5.0}, steps=10)
     assert result["seconds_to_build"] == 3
-    assert result["builds"] == {"never": 0, "few times": 2, "at every level": 2}
-    by_way = result["searches"][20_000]
-    step = [1.0, 1.0, 0.8, 0.2]
-    assert by_way["never"] == {"one": 20_000 * 4, "three": 20_000 * 12}
-    assert by_way["at every level"]["one"] == pytest.approx(20_000 * sum(step) + 6)
-    assert by_way["at every level"]["three"] == pytest.approx(20_000 * (2 * sum(step) + 4) + 6)
+    ways = result["searches"][20_000]
+    assert {way: each["builds"] for way, each in ways.items()} == {
+        "never": [0, 0],
+        "a few times": [2, 3],
+        "at every level": [2, 3],
+    }
+    ticket, random = 20_000 * (1.0 + 1.0 + 0.8 + 0.2), 20_000 * (1.0 + 1.0 + 1.0 + 0.6)
+    assert ways["never"]["one"] == 20_000 * 4 and ways["never"]["three"] == 20_000 * 12
+    assert ways["at every level"]["one"] == pytest.approx(ticket + 2 * 3)
+    assert ways["at every level"]["three"] == pytest.approx(2 * ticket + random + 3 * 3)
     assert result["measured"][3]["times_level_0"]["median"] == 5
-    assert dead_units.few(flop) == [2, 3]
+    assert dead_units.few(flop["winning_ticket"]) == [2, 3]
 
 
 def test_sizes_are_read_from_the_committed_run():
     sizes = dead_units.sizes_of(dead_units.LEVELS, 0)
-    assert sizes[0] == [784, 300, 100, 10]
-    assert sizes[20] == [640, 150, 86, 10]
-    assert all(a <= b for level in range(25) for a, b in zip(sizes[level + 1], sizes[level], strict=True))
+    assert sizes["winning_ticket"][20] == [640, 150, 86, 10]
+    assert sizes["random_mask"][20] == [683, 170, 75, 10]
+    for levels in sizes.values():
+        assert levels[0] == [784, 300, 100, 10] and len(levels) == 26
+    tickets = sizes["winning_ticket"]
+    assert all(a <= b for n in range(25) for a, b in zip(tickets[n + 1], tickets[n], strict=True))
