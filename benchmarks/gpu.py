@@ -112,8 +112,8 @@ STEPS = {
     "conv_6": Step(
         "Conv-6 on CIFAR-10, reduced: 2 trials instead of 5, 12 levels, winning ticket and random_reinit",
         _search(
-            "cifar10_conv",
-            "--network conv_6 --trials 2 --levels 12 --branches winning_ticket random_reinit",
+            "cifar10_conv6",
+            "--trials 2 --levels 12 --branches winning_ticket random_reinit",
         ),
         search=True,
     ),
@@ -133,16 +133,16 @@ STEPS = {
     "conv_4": Step(
         "Conv-4 on CIFAR-10, reduced: 1 trial instead of 5, 12 levels, winning ticket and random_reinit",
         _search(
-            "cifar10_conv",
-            "--network conv_4 --trials 1 --levels 12 --branches winning_ticket random_reinit",
+            "cifar10_conv4",
+            "--trials 1 --levels 12 --branches winning_ticket random_reinit",
         ),
         search=True,
     ),
     "conv_2": Step(
         "Conv-2 on CIFAR-10, reduced: 1 trial instead of 5, 12 levels, winning ticket and random_reinit",
         _search(
-            "cifar10_conv",
-            "--network conv_2 --trials 1 --levels 12 --branches winning_ticket random_reinit",
+            "cifar10_conv2",
+            "--trials 1 --levels 12 --branches winning_ticket random_reinit",
         ),
         search=True,
     ),

@@ -1,0 +1,69 @@
+"""What Conv-2, Conv-4 and Conv-6 on CIFAR-10 have in common (Frankle & Carbin, 2019, section 3 and figure 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from experiments.command import Options
+
+if TYPE_CHECKING:
+    from lth_keras.search import TicketSearch
+
+
+@dataclass(frozen=True)
+class Convolutional(Options):
+    """The options of an experiment on one of the networks; its own `Config` names it and gives what differs."""
+
+    network: ClassVar[str]
+    """The function of `lth_keras.models` that builds it."""
+
+    trials: int = 5
+    """Number of trials: whole searches, each with its own seed. More extend the run."""
+    levels: int = 25
+    """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
+    learning_rate: float = 3e-4
+    """Adam's learning rate."""
+    dense_rate: float = 0.2
+    """Share of the remaining weights of a hidden dense layer that a level prunes."""
+    conv_rate: float = 0.1
+    """The same for a convolution."""
+    output_rate: float = 0.1
+    """The same for the output layer."""
+
+    @classmethod
+    def experiment(cls) -> str:
+        """Names the run's directory: `cifar10_conv6`."""
+        return f"cifar10_{cls.network.replace('_', '')}"
+
+    def identity(self) -> dict[str, Any]:
+        """The parameters, and the network."""
+        return {**super().identity(), "network": self.network}
+
+
+def make_search(config: Convolutional, threads: int) -> TicketSearch:
+    """The search with these parameters."""
+    import keras
+
+    from datasets import cifar10
+    from lth_keras import models
+    from lth_keras.search import TicketSearch
+
+    return TicketSearch(
+        build=getattr(models, config.network),
+        data=lambda seed: cifar10.load(seed=seed),
+        optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
+        loss="sparse_categorical_crossentropy",
+        rates={"dense": config.dense_rate, "conv": config.conv_rate, "output": config.output_rate},
+        criterion=config.criterion,
+        levels=config.levels,
+        steps=config.steps,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        evaluate_every=config.evaluate_every,
+        test_every=config.test_every,
+        seed=config.seed,
+        name=config.experiment(),
+        config=config.identity(),
+        threads=threads,
+    )
