@@ -284,13 +284,13 @@ def test_memory_runs_and_writes_what_it_prints(tmp_path, capsys):
         "naive": small,
         "embeddings": {"words": 50, "dimension": 4},
     }
-    arguments = ["--levels", "8", "--short", "11", "--steps", "1", "--ways", *sizes, "--backends", "tensorflow"]
+    arguments = ["--levels", "8", "--short", "5", "--steps", "1", "--ways", *sizes, "--backends", "tensorflow"]
     memory.main([*arguments, "--out", str(tmp_path)], sizes)
     result = json.loads((tmp_path / "memory.json").read_text())
     text = (tmp_path / "memory.md").read_text()
     assert text == memory.markdown(result)
     assert text.strip() in capsys.readouterr().out
-    assert [len(way["bytes"]) for way in result["ways"].values()] == [9, 12, 12, 9, 12]
+    assert [len(way["bytes"]) for way in result["ways"].values()] == [9, 6, 6, 9, 6]
     for way in result["ways"].values():
         assert growth(way["bytes"], way["first"]).items() <= way.items()
 
@@ -335,7 +335,7 @@ def test_memory_of_the_device_is_a_line_of_its_own():
     ("config", "arguments"),
     [
         (memory.Config, {"levels": 7}),
-        (memory.Config, {"short": 10}),
+        (memory.Config, {"short": 4}),
         (memory.Config, {"steps": 0}),
         (training_speed.Config, {"rounds": 0}),
         (training_speed.Config, {"steps_per_execution": ()}),
