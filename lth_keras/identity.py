@@ -30,6 +30,8 @@ def describe(search: Any) -> dict[str, Any]:
     parameters = {name: getattr(search, name) for name in _PARAMETERS if getattr(search, name) is not None}
     if search.embeddings != "exact":
         parameters["embeddings"] = search.embeddings
+    if search.carry_step_count:
+        parameters["carry_step_count"] = True
     rates = search.rates
     optimizer = search.optimizer()
     result: dict[str, Any] = _plain(

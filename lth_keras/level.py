@@ -33,6 +33,7 @@ def train_level(
     next_mask: NextMask,
     confusion: bool,
     scored_at: int | None,
+    updates: int,
     keep_weights: bool,
     started: float,
     reporter: Any = None,
@@ -48,6 +49,7 @@ def train_level(
         next_mask: (task, mask, initial weights, weights to score) -> the mask of the branch's next level.
         confusion: whether to keep a confusion matrix of every test.
         scored_at: the step whose weights are scored for the next mask; None for the last.
+        updates: what the optimiser's count of updates begins at.
         keep_weights: whether to store the final weights.
         started: when this level began, by `time.perf_counter`.
         reporter: see `lth_keras.progress.Reporter`.
@@ -67,6 +69,7 @@ def train_level(
             seed=task.seed,
             names=("level", task.level),
             confusion=confusion,
+            updates=updates,
             after=None if scored_at is None else {scored_at: lambda: scored.update(network.weights)},
             progress=None if reporter is None else lambda done, total: reporter.advanced(task, done, total),
         )
@@ -90,6 +93,7 @@ def train_levels(
     next_mask: NextMask,
     confusion: bool,
     scored_at: Callable[[Task], int | None],
+    updates: Callable[[Task], int],
     keep_weights: Callable[[Task], bool],
     started: float,
     reporter: Any = None,
@@ -107,6 +111,7 @@ def train_levels(
         next_mask: as `train_level`.
         confusion: whether to keep a confusion matrix of every test.
         scored_at: task -> what `train_level` takes.
+        updates: task -> what `train_level` takes.
         keep_weights: whether to store a task's final weights.
         started: when this began, by `time.perf_counter`. A level's `seconds` are its share.
         reporter: see `lth_keras.progress.Reporter`.
@@ -126,7 +131,7 @@ def train_levels(
 
     results = together.train(
         [
-            Member(weights, mask, task.seed, ("level", task.level), trial[task], scored_at(task))
+            Member(weights, mask, task.seed, ("level", task.level), trial[task], scored_at(task), updates(task))
             for task, (mask, weights) in zip(tasks, tickets, strict=True)
         ],
         steps,

@@ -290,6 +290,7 @@ class Network:
         seed: int,
         names: tuple[str | int, ...] = (),
         confusion: bool = False,
+        updates: int = 0,
         after: Mapping[int, Callable[[], None]] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Curves:
@@ -300,11 +301,13 @@ class Network:
             seed: with `names`, decides data order and dropout.
             names: name the stream, e.g. the level.
             confusion: whether to count a confusion matrix at every test; labels must be class indices.
+            updates: what the optimiser's count of updates begins at.
             after: what to call when so many steps are done, e.g. to look at the weights; 0 for before the first.
             progress: called with (steps done, steps in all) about every half second.
 
         Raises:
             NonFiniteLossError: where the loss becomes NaN or infinite.
+            ValueError: for other `updates` than 0 where large embedding tables are trained by rows.
             RuntimeError: where no data is loaded.
         """
         if not self._splits:
@@ -319,6 +322,7 @@ class Network:
             test_every=self.test_every,
             validated=len(self._splits["validation"][0]) > 0,
             classes=self.model.output_shape[-1] if confusion else None,
+            updates=updates,
             after=after,
             progress=progress,
         )

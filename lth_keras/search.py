@@ -54,6 +54,9 @@ class TicketSearch:
         criterion: name or function that scores weights at the end of a level's training.
         score_at: the step of each training whose weights the criterion scores, 0 for those it starts from; by default
             the last. The training goes on to its end either way.
+        carry_step_count: whether the optimiser's count of updates goes on from level to level, as where one optimiser
+            lives through the whole search: Adam's bias correction and schedules of the learning rate go by it. By
+            default every level begins at 0.
         scope: `layer` ranks weights within their layer, `global` across all layers (then one rate).
         rewind: where tickets restart: `init`, the initial weights.
         min_per_layer: weights that every layer keeps at least. 0 lets a layer collapse, with a warning that names it.
@@ -100,6 +103,7 @@ class TicketSearch:
     test_every: int | None = None
     criterion: str | Criterion = "magnitude"
     score_at: int | None = None
+    carry_step_count: bool = False
     scope: str = "layer"
     rewind: str = "init"
     min_per_layer: int = 1
@@ -306,15 +310,17 @@ class TicketSearch:
             return search.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
         started = time.perf_counter()
         network, initial = self._trial(task.seed)
+        steps = self._steps(network.steps_per_epoch * self.batch_size)
         return train_level(
             network,
             directory,
             task,
             initial=initial,
-            steps=self._steps(network.steps_per_epoch * self.batch_size),
+            steps=steps,
             next_mask=partial(self._next_mask, directory),
             confusion=self.confusion,
             scored_at=self.score_at,
+            updates=self._updates_before(task, steps),
             keep_weights=self._keeps_weights(keep_weights, task),
             started=started,
             reporter=reporter,
@@ -380,6 +386,7 @@ class TicketSearch:
                 together.load({key: self.of(task.branch)._checked(task.seed) for key, task in of_all.items()})
             for seed in {task.seed for task in group} - {seed for own, seed in initial if own is network}:
                 initial[network, seed] = network.draw_weights(seed, "initial")
+            steps = search._steps(len(together.datasets[members[group[0]]]["train"][0]))
             train_levels(
                 together,
                 network,
@@ -387,10 +394,11 @@ class TicketSearch:
                 group,
                 trial=members,
                 initial={task: initial[network, task.seed] for task in group},
-                steps=search._steps(len(together.datasets[members[group[0]]]["train"][0])),
+                steps=steps,
                 next_mask=lambda task, *state: self.of(task.branch)._next_mask(directory, task, *state),
                 confusion=search.confusion,
                 scored_at=lambda task: self.of(task.branch).score_at,
+                updates=lambda task: self.of(task.branch)._updates_before(task, steps),
                 keep_weights=partial(self._keeps_weights, keep_weights),
                 started=started,
                 reporter=reporter,
@@ -431,6 +439,10 @@ class TicketSearch:
         if self.score_at is not None and self.score_at > steps:
             raise ValueError(f"Expected score_at in 0 ... {steps}, the steps of a training. Received: {self.score_at}.")
         return steps
+
+    def _updates_before(self, task: Task, steps: int) -> int:
+        """What the optimiser's count of updates begins a level with."""
+        return task.level * steps if self.carry_step_count else 0
 
     def _next_mask(self, directory: RunDirectory, task: Task, mask: Mask, initial: Weights, final: Weights) -> Mask:
         """The mask of the branch's next level; of the winning ticket's after level 0."""

@@ -31,6 +31,7 @@ class Member(NamedTuple):
         names: name the stream, e.g. the level.
         trial: whose data it is trained on, as `load` was told; None for those of the seed.
         scored_at: the step whose weights are kept for scoring, 0 for those of the start; None for the last.
+        updates: what the optimiser's count of updates begins at.
     """
 
     weights: Weights
@@ -39,6 +40,7 @@ class Member(NamedTuple):
     names: tuple[str | int, ...]
     trial: Hashable = None
     scored_at: int | None = None
+    updates: int = 0
 
 
 class Trained(NamedTuple):
@@ -118,7 +120,8 @@ class Together:
         loaded = list(self.datasets)
         places = [loaded.index(member.trial) for member in padded]
         values = [self._values(member) for member in members]
-        self._programs.begin([*values, *[values[0]] * (self.width - len(members))], places)
+        updates = [member.updates for member in padded]
+        self._programs.begin([*values, *[values[0]] * (self.width - len(members))], places, updates)
         splits = [self.datasets[member.trial] for member in padded]
         validated = len(splits[0]["validation"][0]) > 0
         network = self._network

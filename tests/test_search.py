@@ -124,6 +124,26 @@ def test_variants_that_mean_nothing_are_refused(variants):
         tiny.make(variants=VARIANTS).run(branches=("late",))
 
 
+def only_in_the_first_training() -> keras.Optimizer:
+    """Learns for 20 updates, which is a training's length here, and never again."""
+    return keras.optimizers.SGD(keras.optimizers.schedules.PiecewiseConstantDecay([20], [0.1, 0.0]))
+
+
+@pytest.mark.parametrize("vectorize", [1, pytest.param(3, marks=jax_only)])
+def test_the_count_of_updates_goes_on_where_it_is_asked_to(tmp_path, vectorize):
+    """From level to level, in controls too; by default each level begins anew."""
+
+    def learned(carry: bool, branch: str, level: int) -> bool:
+        parameters = {"optimizer": only_in_the_first_training, "vectorize": vectorize, "config": {"carry": carry}}
+        run = make(carry_step_count=carry, levels=1, **parameters).run(1, ALL, tmp_path, keep_weights="all")
+        curve = run.dataset.validation_loss.sel(branch=branch, level=level).isel(trial=0).values
+        return len(set(curve)) > 1
+
+    assert learned(True, "winning_ticket", 0) and learned(False, "winning_ticket", 0)
+    for branch in ALL:
+        assert learned(False, branch, 1) and not learned(True, branch, 1)
+
+
 @pytest.mark.parametrize("vectorize", [1, pytest.param(3, marks=jax_only)])
 def test_scores_are_of_the_weights_at_a_step(tmp_path, vectorize):
     """Of a training that goes on to its end; 0 is before it, and the last step is the default."""

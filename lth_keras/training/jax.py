@@ -22,6 +22,7 @@ from lth_keras.training.program import (
     due_steps,
     loss_function,
     padded_order,
+    update_count,
 )
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -86,7 +87,7 @@ class _Pure:
         self.every, self.evaluation_batch_size = evaluate_every, evaluation_batch_size
         self.trainable, self.others = list(model.trainable_variables), list(model.non_trainable_variables)
         optimizer.build(self.trainable)
-        self.slots = list(optimizer.variables)
+        self.slots, self.count = list(optimizer.variables), update_count(optimizer)
         places = {id(variable): ("trainable", i) for i, variable in enumerate(self.trainable)}
         places |= {id(variable): ("others", i) for i, variable in enumerate(self.others)}
         self.kept = [places[id(variable)] for variable in weights]
@@ -251,10 +252,11 @@ class JaxProgram:
         self._data, self._on_device = (), _OnDevice()  # what was there makes room first
         self._data = (*_on_device(train), *_on_device(validation), jnp.arange(len(validation[0]), dtype=jnp.int32))
 
-    def reset(self) -> None:
+    def reset(self, updates: int = 0) -> None:
         """Puts the optimiser back to its start; see `Program.reset`."""
         for variable, value in zip(self._pure.slots, self._slots_start, strict=True):
             assign(variable, value)
+        assign(self._pure.count, updates)
         for variable in (*self._pure.trainable, *self._pure.others):  # models made of this one may share its buffers
             assign(variable, variable.value)
         self._best = [jnp.array(variable.value, copy=True) for variable in self._weights]
@@ -364,12 +366,15 @@ class JaxPrograms:
         self._splits, self._state = {}, {}  # what was there makes room first
         self._splits = {name: _Shared([data[name] for data in datasets]) for name in ("train", "validation", "test")}
 
-    def begin(self, values: Sequence[Mapping[int, np.ndarray]], datasets: Sequence[int]) -> None:
+    def begin(
+        self, values: Sequence[Mapping[int, np.ndarray]], datasets: Sequence[int], updates: Sequence[int]
+    ) -> None:
         """Gives each member its variables' values, with the optimiser as after build and no best weights.
 
         Args:
             values: for each member, the `id` of a Keras variable of the model to its value; of all variables.
             datasets: for each member, which of the data sets it has.
+            updates: for each member, what its optimiser's count of updates begins at.
         """
         self._offsets = {name: split.offsets[list(datasets)] for name, split in self._splits.items()}
         self._rows = {
@@ -380,7 +385,7 @@ class JaxPrograms:
             "trainable": [self._stacked([part[id(v)] for part in values], v) for v in self._pure.trainable],
             "others": [self._stacked([part[id(v)] for part in values], v) for v in self._pure.others],
             "slots": [
-                self._stacked([start] * self.members, v)
+                self._stacked(updates if v is self._pure.count else [start] * self.members, v)
                 for start, v in zip(self._slots_start, self._pure.slots, strict=True)
             ],
             "best_loss": jnp.full(self.members, jnp.inf, jnp.float32),

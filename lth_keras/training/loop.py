@@ -78,6 +78,7 @@ def train(
     test_every: int,
     validated: bool = True,
     classes: int | None = None,
+    updates: int = 0,
     after: Hooks | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Curves:
@@ -93,13 +94,14 @@ def train(
         validated: whether there is a validation split; without, its loss and accuracy are NaN.
         classes: number of classes to count a confusion matrix of at every test, for class indices as labels; None
             counts none.
+        updates: what the optimiser's count of updates begins at.
         after: what to call when so many steps are done, 0 for before the first; changes no bit.
         progress: called with (steps done, steps in all) after every call of the program.
 
     Raises:
         NonFiniteLossError: where the training or validation loss is NaN or infinite.
     """
-    program.reset()
+    program.reset(updates)
     try:
         return _train(program, order, steps, test, test_every, validated, classes, after or {}, progress)
     except BaseException:  # Ctrl-C too: what is left of a training that does not end must not touch later weights

@@ -41,8 +41,11 @@ class Program(Protocol):
     def load(self, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> None:
         """Puts the data on the device."""
 
-    def reset(self) -> None:
-        """Puts the optimiser back to its state after build and forgets the best weights."""
+    def reset(self, updates: int = 0) -> None:
+        """Puts the optimiser back to its state after build and forgets the best weights.
+
+        Its count of updates begins at `updates`.
+        """
 
     def advance(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
         """Trains on the batches of `order`, `(steps, batch)`, after `start` of `total` steps.
@@ -72,10 +75,12 @@ class Programs(Protocol):
     def load(self, datasets: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> None:
         """Puts the data of members on the device: data sets with the splits `train`, `validation` and `test`."""
 
-    def begin(self, values: Sequence[Mapping[int, np.ndarray]], datasets: Sequence[int]) -> None:
+    def begin(
+        self, values: Sequence[Mapping[int, np.ndarray]], datasets: Sequence[int], updates: Sequence[int]
+    ) -> None:
         """Gives each member values for the model's variables, by their `id`, and one of the data sets.
 
-        The optimiser is as after build, and there are no best weights.
+        The optimiser is as after build but for its count of updates, and there are no best weights.
         """
 
     def advance(self, orders: np.ndarray, start: int, total: int) -> tuple[list[Evaluations], list[int | None]]:
@@ -115,6 +120,11 @@ def accuracy_function(y: Any, output_shape: tuple[int | None, ...]) -> Any:
     if len(y.shape) < len(output_shape) or y.shape[-1] == 1:
         return keras.metrics.sparse_categorical_accuracy
     return keras.metrics.categorical_accuracy
+
+
+def update_count(optimizer: keras.Optimizer) -> Any:
+    """The optimiser's count of updates; of one that scales losses, that of the optimiser in it."""
+    return getattr(optimizer, "inner_optimizer", optimizer).iterations
 
 
 def loss_function(loss: Any) -> Any:

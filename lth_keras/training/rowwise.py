@@ -112,8 +112,17 @@ class RowwiseProgram(ABC):
         """Takes the data, which stay on the host; see `Program.load`."""
         self._train, self._validation = train, validation
 
-    def reset(self) -> None:
-        """Puts the optimiser back to its start; see `Program.reset`."""
+    def reset(self, updates: int = 0) -> None:
+        """Puts the optimiser back to its start; see `Program.reset`.
+
+        Raises:
+            ValueError: for other `updates` than 0: rows that were not used catch up by their count since the start.
+        """
+        if updates:
+            raise ValueError(
+                "Expected a count of updates that starts at 0 in every level where large embedding tables are trained "
+                f"by rows. Received: {updates} updates before the level; use embeddings='dense' with carry_step_count."
+            )
         self._reset()
         self._last[:] = 0
         self._now = 0

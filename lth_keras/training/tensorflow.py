@@ -17,6 +17,7 @@ from lth_keras.training.program import (
     due_steps,
     loss_function,
     padded_order,
+    update_count,
 )
 
 
@@ -87,10 +88,11 @@ class TensorFlowProgram:
         self._train = tuple(tf.constant(part) for part in train)
         self._validation = tuple(tf.constant(part) for part in validation)
 
-    def reset(self) -> None:
+    def reset(self, updates: int = 0) -> None:
         """Puts the optimiser back to its start; see `Program.reset`."""
         for variable, value in zip(self._optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(keras.ops.zeros_like(variable) if value is None else value)
+        update_count(self._optimizer).assign(updates)
         self._best_loss = tf.constant(np.inf, tf.float32)
         self._loss_sum = tf.constant(0.0, tf.float32)
 

@@ -322,6 +322,12 @@ def test_a_loss_that_is_not_finite_names_its_step():
     assert raised.value.step == bad
 
 
+def test_a_count_of_updates_that_goes_on_is_refused(made):
+    _, program = made()
+    with pytest.raises(ValueError, match=r"starts at 0 .* by rows\. Received: 7 updates before the level"):
+        program.reset(7)
+
+
 def test_no_best_weights_are_kept(made):
     _, program = made()
     assert not program.keeps_best

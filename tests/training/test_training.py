@@ -388,6 +388,24 @@ def test_reset_puts_the_optimiser_back(name):
         np.testing.assert_array_equal(getattr(again, field), getattr(first, field))
 
 
+def test_a_count_of_updates_that_goes_on_leaves_adam_uncorrected():
+    """Its first update is then (1 - 0.9) / sqrt(1 - 0.999) times as long: moments of 0 that nothing corrects."""
+
+    model = perceptron()
+    program, start = make(model), weights(model)
+
+    def first_update(updates):
+        assign(model, start)
+        program.reset(updates)
+        program.advance(order().take(1), 0, 1)
+        return np.concatenate([(now - then).ravel() for now, then in zip(weights(model), start, strict=True)])
+
+    fresh, later = first_update(0), first_update(1_000_000)
+    moved = np.abs(fresh) > 0.99 * np.abs(fresh).max()  # where the gradient is far above epsilon
+    assert moved.sum() > 10
+    np.testing.assert_allclose(later[moved] / fresh[moved], 0.1 / np.sqrt(0.001), rtol=1e-2)
+
+
 def test_one_trace_serves_all_levels():
     model = perceptron(layers.Dropout(0.3))
     program = make(model, jit=True)
