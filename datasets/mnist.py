@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from datasets.splits import Splits
@@ -22,7 +24,7 @@ IMAGES = ImageSet(
 )
 
 
-def load(*, seed: int = 0, validation: int = VALIDATION) -> Splits:
+def load(*, seed: int = 0, validation: int = VALIDATION, scaled: bool = True) -> Splits:
     """Return MNIST as 60,000 - `validation` / `validation` / 10,000 examples.
 
     The 10,000 test examples are MNIST's own. The validation split is taken out of its 60,000
@@ -37,10 +39,11 @@ def load(*, seed: int = 0, validation: int = VALIDATION) -> Splits:
     Args:
         seed: draws the validation split; 0 or more.
         validation: how many examples it gets, in [1, 59999].
+        scaled: whether pixels are divided by 255, as the paper has them.
 
     Returns:
         x of shape (n, 784), float32, the 28x28 pixels row by row as ink in [0, 1] (the stored
-        0..255 divided by 255); y of shape (n,), int32, the digit 0..9.
+        0..255 divided by 255), or in 0..255 where not `scaled`; y of shape (n,), int32, the digit 0..9.
 
     Raises:
         DataUnavailable: if there is neither a cache nor a network, or what is there is damaged.
@@ -48,10 +51,10 @@ def load(*, seed: int = 0, validation: int = VALIDATION) -> Splits:
     """
     return load_images(
         IMAGES,
-        _convert,
+        partial(_convert, largest=1 if scaled else 255),
         seed=seed,
         validation=validation,
-        x_meaning="(n, 784) float32: 28x28 pixels row by row, ink in [0, 1]",
+        x_meaning=f"(n, 784) float32: 28x28 pixels row by row, ink in [0, {1 if scaled else 255}]",
         y_meaning="(n,) int32: the digit, 0 to 9",
     )
 
@@ -84,7 +87,7 @@ def originals() -> dict[str, np.ndarray]:
     return read_original(IMAGES)
 
 
-def _convert(pixels: np.ndarray) -> np.ndarray:
+def _convert(pixels: np.ndarray, largest: int) -> np.ndarray:
     x = pixels.reshape(len(pixels), -1).astype(np.float32)
-    x /= np.float32(255)
+    x /= np.float32(255 / largest)
     return x

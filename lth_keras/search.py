@@ -320,7 +320,7 @@ class TicketSearch:
             next_mask=partial(self._next_mask, directory),
             confusion=self.confusion,
             scored_at=self.score_at,
-            updates=self._updates_before(task, steps),
+            updates=self._updates_before(steps, task),
             keep_weights=self._keeps_weights(keep_weights, task),
             started=started,
             reporter=reporter,
@@ -398,7 +398,7 @@ class TicketSearch:
                 next_mask=lambda task, *state: self.of(task.branch)._next_mask(directory, task, *state),
                 confusion=search.confusion,
                 scored_at=lambda task: self.of(task.branch).score_at,
-                updates=lambda task: self.of(task.branch)._updates_before(task, steps),
+                updates=partial(self._updates_before, steps),
                 keep_weights=partial(self._keeps_weights, keep_weights),
                 started=started,
                 reporter=reporter,
@@ -440,9 +440,9 @@ class TicketSearch:
             raise ValueError(f"Expected score_at in 0 ... {steps}, the steps of a training. Received: {self.score_at}.")
         return steps
 
-    def _updates_before(self, task: Task, steps: int) -> int:
+    def _updates_before(self, steps: int, task: Task) -> int:
         """What the optimiser's count of updates begins a level with."""
-        return task.level * steps if self.carry_step_count else 0
+        return task.level * steps if self.of(task.branch).carry_step_count else 0
 
     def _next_mask(self, directory: RunDirectory, task: Task, mask: Mask, initial: Weights, final: Weights) -> Mask:
         """The mask of the branch's next level; of the winning ticket's after level 0."""

@@ -39,6 +39,14 @@ def test_real_sizes_types_and_range(real: Splits) -> None:
 
 
 @needs_mnist
+def test_real_pixels_as_they_are_stored(real: Splits) -> None:
+    stored = mnist.load(scaled=False)
+    assert stored.train.x.max() == 255 and (stored.train.x == stored.train.x.astype(np.uint8)).all()
+    np.testing.assert_array_equal(stored.test.x / np.float32(255), real.test.x)
+    assert "[0, 255]" in stored.x_meaning and "[0, 1]" in real.x_meaning
+
+
+@needs_mnist
 def test_real_labels_are_those_of_the_original_files(real: Splits) -> None:
     # The class counts of the four files at their source; the first test digits are 7, 2, 1, 0, 4.
     both = np.concatenate([real.train.y, real.validation.y])

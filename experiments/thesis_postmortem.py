@@ -1,0 +1,126 @@
+"""Why the thesis did not find winning tickets: its protocol, corrected one cause at a time (Unverzagt, 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from experiments.command import Length, Options, main
+
+if TYPE_CHECKING:
+    from lth_keras.search import TicketSearch
+
+CAUSES = ("initial_masks", "raw_pixels", "one_optimiser", "full_output")
+"""What the thesis' code did otherwise than the paper."""
+
+PROTOCOLS: dict[str, tuple[str, ...]] = {
+    "thesis": CAUSES,
+    "thesis_trained_masks": ("raw_pixels", "one_optimiser", "full_output"),
+    "thesis_scaled_pixels": ("initial_masks", "one_optimiser", "full_output"),
+    "thesis_new_optimiser": ("initial_masks", "raw_pixels", "full_output"),
+    "thesis_half_output": ("initial_masks", "raw_pixels", "one_optimiser"),
+    "thesis_slow": (*CAUSES, "slow"),
+    "only_initial_masks": ("initial_masks",),
+    "only_raw_pixels": ("raw_pixels",),
+    "only_one_optimiser": ("one_optimiser",),
+    "only_full_output": ("full_output",),
+    "only_slow": ("slow",),
+}
+"""The causes that each protocol has; `slow` is the learning rate of the thesis' text, a tenth of its code's."""
+
+Protocol = Literal[
+    "thesis",
+    "thesis_trained_masks",
+    "thesis_scaled_pixels",
+    "thesis_new_optimiser",
+    "thesis_half_output",
+    "thesis_slow",
+    "only_initial_masks",
+    "only_raw_pixels",
+    "only_one_optimiser",
+    "only_full_output",
+    "only_slow",
+]
+
+
+@dataclass(frozen=True)
+class Config(Options):
+    """LeNet-300-100 on MNIST under the protocol of the thesis' code, and corrected one cause at a time.
+
+    Its masks came from the initial weights, never the trained ones; pixels stayed 0 ... 255; one optimiser lived
+    through all levels, so that Adam's count of updates went on; the output layer was pruned at the full rate.
+
+    The branch `thesis` has all four, `winning_ticket` none. `thesis_trained_masks` and so on have all but the one that
+    their name corrects, `only_initial_masks` and so on have none but the one that it says; `slow` is the learning rate
+    of the thesis' text. All start from the same initial weights.
+    """
+
+    trials: int = 3
+    """Number of trials: whole searches, each with its own seed. More extend the run."""
+    levels: int = 16
+    """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
+    steps: Length = 20_000
+    """Optimiser updates per training."""
+    protocols: tuple[Protocol, ...] = get_args(Protocol)
+    """Protocols to train under, each a branch of its own beside the winning ticket. More extend the run."""
+    branches: tuple[str, ...] = ("winning_ticket",)  # type: ignore[assignment]
+    """What to train at every level beside --protocols."""
+    learning_rate: float = 1.2e-3
+    """Adam's learning rate, in the paper and the thesis' code."""
+    slow_learning_rate: float = 1.2e-4
+    """The learning rate that the thesis' text gives."""
+    dense_rate: float = 0.2
+    """Share of the remaining weights of a hidden layer that a level prunes; of the output layer too in the thesis."""
+    output_rate: float = 0.1
+    """The same for the output layer in the paper."""
+
+    def asked_branches(self) -> tuple[str, ...]:
+        """The branches, and the protocols."""
+        return (*self.branches, *self.protocols)
+
+    def identity(self) -> dict[str, Any]:
+        """The parameters without the protocols, which extend a run."""
+        return {name: value for name, value in super().identity().items() if name != "protocols"}
+
+
+def make_search(config: Config, threads: int) -> TicketSearch:
+    """The search with these parameters."""
+    import keras
+
+    from datasets import mnist
+    from lth_keras.models import lenet_300_100
+    from lth_keras.search import TicketSearch
+
+    changes: dict[str, dict[str, Any]] = {
+        "initial_masks": {"criterion": "initial_magnitude"},
+        "raw_pixels": {"data": lambda seed: mnist.load(seed=seed, scaled=False)},
+        "one_optimiser": {"carry_step_count": True},
+        "full_output": {"rates": {"dense": config.dense_rate, "output": config.dense_rate}},
+        "slow": {"optimizer": lambda: keras.optimizers.Adam(config.slow_learning_rate)},
+    }
+    return TicketSearch(
+        build=lenet_300_100,
+        data=lambda seed: mnist.load(seed=seed),
+        optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
+        loss="sparse_categorical_crossentropy",
+        rates={"dense": config.dense_rate, "output": config.output_rate},
+        criterion=config.criterion,
+        levels=config.levels,
+        steps=config.steps,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        evaluate_every=config.evaluate_every,
+        test_every=config.test_every,
+        variants={
+            protocol: {name: value for cause in PROTOCOLS[protocol] for name, value in changes[cause].items()}
+            for protocol in config.protocols
+        },
+        seed=config.seed,
+        name="thesis_postmortem",
+        config=config.identity(),
+        threads=threads,
+    )
+
+
+if __name__ == "__main__":
+    main(Config, make_search, "thesis_postmortem")
