@@ -146,6 +146,10 @@ class Options:
         """Figures besides those of every run, by the name of their files. For experiments to show more."""
         return {}
 
+    def tables(self, dataset: xarray.Dataset) -> Iterable[RenderableType]:
+        """What to print besides the table of every run. For experiments to say more."""
+        return ()
+
 
 def main(config_class: Any, make_search: Callable[[Any, int], TicketSearch], experiment: str) -> None:
     """Reads the command line, runs the experiment, prints its table, draws its figures; exits.
@@ -236,7 +240,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
         )
     dataset = result.dataset
     output = Console()
-    output.print(summary_table(dataset))
+    output.print(summary_table(dataset), *config.tables(dataset))
     figures = save_figures(dataset, directory.path / "figures")
     for name, draw in config.figures(dataset).items():
         figures += save_figure(draw, directory.path / "figures", name)

@@ -21,6 +21,7 @@ from lth_keras.plots.early_stop import early_stop_figure
 from lth_keras.plots.early_tickets import early_tickets_figure
 from lth_keras.plots.history import history_figure
 from lth_keras.plots.kinds import density_by_kind_figure
+from lth_keras.plots.postmortem import postmortem_figure
 from lth_keras.plots.style import FIGURE_PARAMETERS, BranchStyle, branch_style, branch_styles
 from lth_keras.results import atomic
 
@@ -39,6 +40,7 @@ __all__ = [
     "early_stop_figure",
     "early_tickets_figure",
     "history_figure",
+    "postmortem_figure",
     "save_figure",
     "save_figures",
 ]

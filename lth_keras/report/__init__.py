@@ -1,11 +1,13 @@
 """A run in words and tables."""
 
+from lth_keras.report.densities import densities_table
 from lth_keras.report.description import counts_by_kind, layers_table, parameters_table, remaining_table, weights_table
 from lth_keras.report.listing import find_runs, list_table
 from lth_keras.report.table import summary_table
 
 __all__ = [
     "counts_by_kind",
+    "densities_table",
     "find_runs",
     "layers_table",
     "list_table",

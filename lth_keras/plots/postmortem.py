@@ -1,0 +1,86 @@
+"""Why the thesis did not find winning tickets: accuracy against density under its protocol, cause by cause."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import xarray
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lth_keras.plots.convergence import Reference
+from lth_keras.plots.density_axis import draw_over_density, set_density_axis
+from lth_keras.plots.style import DASH_DOT, DASHED, DOTTED, BranchStyle
+
+VARIABLE = "test_accuracy_final"
+ALL = "thesis"
+"""The branch with all causes."""
+
+_MASKS, _PIXELS, _OPTIMISER, _OUTPUT, _SLOW = (
+    ("#d1541b", DASHED, "s"),
+    ("#2f7d4f", DASH_DOT, "P"),
+    ("#7a6bd0", DOTTED, "d"),
+    ("#c98a00", DASHED, "v"),
+    ("#58b6c4", DASH_DOT, "X"),
+)
+_RIGHT = BranchStyle("#08357a", "solid", "o", "everything right")
+_CORRECTED = {
+    "winning_ticket": _RIGHT,
+    "thesis_trained_masks": BranchStyle(*_MASKS, "masks of the trained weights"),
+    "thesis_scaled_pixels": BranchStyle(*_PIXELS, "pixels in [0, 1]"),
+    "thesis_new_optimiser": BranchStyle(*_OPTIMISER, "a new optimiser in every level"),
+    "thesis_half_output": BranchStyle(*_OUTPUT, "output layer at half the rate"),
+    "thesis_slow": BranchStyle(*_SLOW, "learning rate of its text, 1.2e-4"),
+    ALL: BranchStyle("#111111", "solid", "D", "the thesis' protocol"),
+}
+_ALONE = {
+    "winning_ticket": _RIGHT,
+    "only_initial_masks": BranchStyle(*_MASKS, "masks of the initial weights"),
+    "only_raw_pixels": BranchStyle(*_PIXELS, "pixels 0 ... 255"),
+    "only_one_optimiser": BranchStyle(*_OPTIMISER, "one optimiser for all levels"),
+    "only_full_output": BranchStyle(*_OUTPUT, "output layer at the full rate"),
+    "only_slow": BranchStyle(*_SLOW, "learning rate 1.2e-4"),
+    ALL: _CORRECTED[ALL],
+}
+
+
+def postmortem_figure(dataset: xarray.Dataset, reference: Reference | None = None) -> Figure:
+    """Mean test accuracy (percent) after the last step over trials, band from least to greatest, against density.
+
+    On the left the thesis' protocol, and with one cause corrected at a time; on the right one cause at a time in what
+    is right else, where the run has such branches. A cause has one colour in both.
+
+    Args:
+        dataset: A run of `experiments.thesis_postmortem`, as `lth_keras.results.open_run` gives it.
+        reference: Points to draw beside it.
+
+    Raises:
+        ValueError: It has no branch "thesis".
+    """
+    branches = [str(name) for name in dataset.branch.values]
+    if ALL not in branches:
+        raise ValueError(f"Expected: a run with the branch {ALL!r}. Received: {branches}")
+    panels = {"the thesis' protocol, one cause corrected": _CORRECTED}
+    if any(name.startswith("only_") for name in branches):
+        panels["everything right, but one cause"] = _ALONE
+    figure = Figure(figsize=(5.6 * len(panels), 4.6), layout="constrained")
+    percents = dataset.assign({VARIABLE: 100 * dataset[VARIABLE]})
+    drawn = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, styles) in zip(drawn, panels.items(), strict=True):
+        shown = {name: style for name, style in styles.items() if name in branches}
+        _draw(axes, percents, shown, reference)
+        axes.set_title(title)
+    drawn[0].set_ylabel("test accuracy after the last step (%)")
+    return figure
+
+
+def _draw(axes: Axes, dataset: xarray.Dataset, styles: Mapping[str, BranchStyle], reference: Reference | None) -> None:
+    for branch, style in styles.items():
+        draw_over_density(axes, dataset, VARIABLE, branch, style)
+    points = [] if reference is None else reference.points
+    set_density_axis(axes, dataset, [density for density, _ in points])
+    if reference is not None:
+        look = BranchStyle("#111111", "none", "*", reference.label)
+        marker = {"markersize": 10.0, "markeredgecolor": "white", "zorder": 5}
+        axes.plot([d for d, _ in points], [100 * a for _, a in points], **look.curve(**marker))
+    axes.legend(loc="lower left", handlelength=3.4, fontsize="small")

@@ -1,0 +1,37 @@
+"""The post-mortem's figure: every protocol once, a cause in one colour in both panels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lth_keras.plots import Reference, postmortem_figure
+from tests.results.synthetic import dataset
+
+NAMES = ["winning_ticket", "thesis", "thesis_trained_masks"]
+ALONE = [*NAMES[:2], "only_initial_masks"]
+
+
+def test_lines_are_means_after_the_last_step() -> None:
+    run = dataset(trials=2, levels=4).assign_coords(branch=NAMES)
+    figure = postmortem_figure(run, Reference("thesis", ((1.0, 0.972), (0.028, 0.91))))
+    (axes,) = figure.axes
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    assert len(lines) == 4
+    received = lines["masks of the trained weights"].get_ydata()
+    np.testing.assert_allclose(received, 100 * run.test_accuracy_final.sel(branch=NAMES[2]).mean("trial"))
+    np.testing.assert_allclose(lines["thesis"].get_ydata(), [97.2, 91])
+
+
+def test_a_cause_alone_has_the_colour_of_its_correction() -> None:
+    run = dataset(trials=1, levels=2)
+    corrected = postmortem_figure(run.assign_coords(branch=NAMES)).axes[0]
+    _, alone = postmortem_figure(run.assign_coords(branch=ALONE)).axes
+    colours = {line.get_label(): line.get_color() for axes in (corrected, alone) for line in axes.get_lines()}
+    assert colours["masks of the trained weights"] == colours["masks of the initial weights"]
+    assert len(set(colours.values())) == 3
+
+
+def test_another_run_is_refused() -> None:
+    with pytest.raises(ValueError, match="Expected: a run with the branch 'thesis'. Received: "):
+        postmortem_figure(dataset(trials=1, levels=1))
