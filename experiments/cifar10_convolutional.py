@@ -62,6 +62,7 @@ def make_search(config: Convolutional, threads: int) -> TicketSearch:
         batch_size=config.batch_size,
         evaluate_every=config.evaluate_every,
         test_every=config.test_every,
+        patience=config.patience,
         seed=config.seed,
         name=config.experiment(),
         config=config.identity(),

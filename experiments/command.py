@@ -80,6 +80,9 @@ class Options:
     """Steps between evaluations on the validation split, which decide the early-stop step."""
     test_every: int = 1000
     """Steps between evaluations on the test split, a multiple of --evaluate-every. They decide nothing."""
+    patience: int | None = None
+    """End a training after so many evaluations without a lower validation loss. Default: every one has its full length.
+    """
     out: Path = Path("runs")
     """Directory for runs. The run's own directory in it is named by a hash of the parameters."""
     backend: Literal["tensorflow", "jax"] = "tensorflow"

@@ -98,6 +98,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         evaluate_every=config.evaluate_every,
         test_every=config.test_every,
         variants=config.variants,
+        patience=config.patience,
         seed=config.seed,
         name="mnist_early_tickets",
         config=config.identity(),

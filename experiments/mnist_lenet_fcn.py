@@ -55,6 +55,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         batch_size=config.batch_size,
         evaluate_every=config.evaluate_every,
         test_every=config.test_every,
+        patience=config.patience,
         seed=config.seed,
         name="mnist_lenet_fcn",
         config=config.identity(),

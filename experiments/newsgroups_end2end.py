@@ -209,6 +209,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         batch_size=config.batch_size,
         evaluate_every=evaluate_every,
         test_every=evaluate_every if config.test_every is None else config.test_every,
+        patience=config.patience,
         seed=config.seed,
         name="newsgroups_end2end",
         confusion=True,

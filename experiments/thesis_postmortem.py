@@ -136,6 +136,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
             protocol: {name: value for cause in PROTOCOLS[protocol] for name, value in changes[cause].items()}
             for protocol in config.protocols
         },
+        patience=config.patience,
         seed=config.seed,
         name="thesis_postmortem",
         config=config.identity(),

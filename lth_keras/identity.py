@@ -14,7 +14,8 @@ import numpy as np
 from lth_keras.splits import SPLITS, part_of
 
 _PARAMETERS = (
-    "rates steps epochs batch_size evaluate_every test_every score_at scope rewind min_per_layer seed jit_compile"
+    "rates steps epochs batch_size evaluate_every test_every score_at patience scope rewind min_per_layer seed "
+    "jit_compile"
 ).split()
 _PLACES_OF_NAMES = ("name", "keras_history", "input_layers", "output_layers")
 """Where a model's configuration has names of layers. Elsewhere `softmax` is an activation."""

@@ -34,6 +34,7 @@ def train_level(
     confusion: bool,
     scored_at: int | None,
     updates: int,
+    patience: int | None,
     keep_weights: bool,
     started: float,
     reporter: Any = None,
@@ -50,6 +51,7 @@ def train_level(
         confusion: whether to keep a confusion matrix of every test.
         scored_at: the step whose weights are scored for the next mask; None for the last.
         updates: what the optimiser's count of updates begins at.
+        patience: evaluations without a lower validation loss after which the training ends; None for never.
         keep_weights: whether to store the final weights.
         started: when this level began, by `time.perf_counter`.
         reporter: see `lth_keras.progress.Reporter`.
@@ -70,6 +72,7 @@ def train_level(
             names=("level", task.level),
             confusion=confusion,
             updates=updates,
+            patience=patience,
             after=None if scored_at is None else {scored_at: lambda: scored.update(network.weights)},
             progress=None if reporter is None else lambda done, total: reporter.advanced(task, done, total),
         )
@@ -94,6 +97,7 @@ def train_levels(
     confusion: bool,
     scored_at: Callable[[Task], int | None],
     updates: Callable[[Task], int],
+    patience: int | None,
     keep_weights: Callable[[Task], bool],
     started: float,
     reporter: Any = None,
@@ -112,6 +116,7 @@ def train_levels(
         confusion: whether to keep a confusion matrix of every test.
         scored_at: task -> what `train_level` takes.
         updates: task -> what `train_level` takes.
+        patience: as `train_level`.
         keep_weights: whether to store a task's final weights.
         started: when this began, by `time.perf_counter`. A level's `seconds` are its share.
         reporter: see `lth_keras.progress.Reporter`.
@@ -136,6 +141,7 @@ def train_levels(
         ],
         steps,
         confusion=confusion,
+        patience=patience,
         progress=advanced,
     )
     seconds = (time.perf_counter() - started) / len(tasks)

@@ -26,7 +26,7 @@ from lth_keras.masking import (
 )
 from lth_keras.masks import Mask
 from lth_keras.rewinding import draw_weights, own_array
-from lth_keras.splits import SPLITS, Arrays, check_cadence, check_splits
+from lth_keras.splits import SPLITS, Arrays, check_cadence, check_patience, check_splits
 from lth_keras.training import (
     BatchOrder,
     Curves,
@@ -291,6 +291,7 @@ class Network:
         names: tuple[str | int, ...] = (),
         confusion: bool = False,
         updates: int = 0,
+        patience: int | None = None,
         after: Mapping[int, Callable[[], None]] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Curves:
@@ -302,16 +303,20 @@ class Network:
             names: name the stream, e.g. the level.
             confusion: whether to count a confusion matrix at every test; labels must be class indices.
             updates: what the optimiser's count of updates begins at.
+            patience: evaluations without a lower validation loss after which the training ends; None for never.
             after: what to call when so many steps are done, e.g. to look at the weights; 0 for before the first.
             progress: called with (steps done, steps in all) about every half second.
 
         Raises:
             NonFiniteLossError: where the loss becomes NaN or infinite.
-            ValueError: for other `updates` than 0 where large embedding tables are trained by rows.
+            ValueError: for other `updates` than 0 where large embedding tables are trained by rows; for a `patience`
+                below 1 or without a validation split.
             RuntimeError: where no data is loaded.
         """
         if not self._splits:
             raise RuntimeError("Expected data to be loaded before training. Call load(splits) first.")
+        validated = len(self._splits["validation"][0]) > 0
+        check_patience(patience, validated)
         for i, state in enumerate(self.seed_states):
             state.assign(dropout_seed(state, seed, *names, i))
         return train(
@@ -320,9 +325,10 @@ class Network:
             steps=steps,
             test=self._splits["test"],
             test_every=self.test_every,
-            validated=len(self._splits["validation"][0]) > 0,
+            validated=validated,
             classes=self.model.output_shape[-1] if confusion else None,
             updates=updates,
+            patience=patience,
             after=after,
             progress=progress,
         )

@@ -54,6 +54,8 @@ class TicketSearch:
         criterion: name or function that scores weights at the end of a level's training.
         score_at: the step of each training whose weights the criterion scores, 0 for those it starts from; by default
             the last. The training goes on to its end either way.
+        patience: evaluations without a lower validation loss after which a training ends, before its steps are over; by
+            default none, every training has its full length.
         carry_step_count: whether the optimiser's count of updates goes on from level to level, as where one optimiser
             lives through the whole search: Adam's bias correction and schedules of the learning rate go by it. By
             default every level begins at 0.
@@ -103,6 +105,7 @@ class TicketSearch:
     test_every: int | None = None
     criterion: str | Criterion = "magnitude"
     score_at: int | None = None
+    patience: int | None = None
     carry_step_count: bool = False
     scope: str = "layer"
     rewind: str = "init"
@@ -141,7 +144,7 @@ class TicketSearch:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(f"Expected steps or epochs. Received: steps={self.steps}, epochs={self.epochs}.")
         lowest = {"levels": 0, "steps": 1, "epochs": 1, "batch_size": 1, "threads": 1, "seed": 0, "min_per_layer": 0}
-        lowest |= {"score_at": 0}
+        lowest |= {"score_at": 0, "patience": 1}
         for name, least in lowest.items():
             value = getattr(self, name)
             if value is not None and value < least:
@@ -321,6 +324,7 @@ class TicketSearch:
             confusion=self.confusion,
             scored_at=self.score_at,
             updates=self._updates_before(steps, task),
+            patience=self.patience,
             keep_weights=self._keeps_weights(keep_weights, task),
             started=started,
             reporter=reporter,
@@ -399,6 +403,7 @@ class TicketSearch:
                 confusion=search.confusion,
                 scored_at=lambda task: self.of(task.branch).score_at,
                 updates=partial(self._updates_before, steps),
+                patience=search.patience,
                 keep_weights=partial(self._keeps_weights, keep_weights),
                 started=started,
                 reporter=reporter,
@@ -409,7 +414,7 @@ class TicketSearch:
     @property
     def _kin(self) -> tuple[Any, ...]:
         """What tickets must have in common to be trained together."""
-        return self.network, self.steps, self.epochs, self.confusion
+        return self.network, self.steps, self.epochs, self.confusion, self.patience
 
     def _trial_key(self, seed: int) -> tuple[Any, int]:
         """What tells one trial's data from another's."""

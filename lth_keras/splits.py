@@ -30,6 +30,15 @@ def check_cadence(evaluate_every: int, test_every: int | None) -> int:
     return test_every
 
 
+def check_patience(patience: int | None, validated: bool) -> None:
+    """Raises ValueError for a patience below 1 evaluation, or one where no validation split decides."""
+    if patience is not None and (patience < 1 or not validated):
+        raise ValueError(
+            "Expected patience of at least 1 evaluation, and a validation split that decides. "
+            f"Received: patience={patience}, {'with' if validated else 'without'} a validation split."
+        )
+
+
 def check_splits(model: keras.Model, loss: Any, data: Any) -> dict[str, Arrays]:
     """The arrays of the splits, where they fit the model and the loss.
 

@@ -12,7 +12,7 @@ from lth_keras.branches import Weights
 from lth_keras.lazy import LazyArrays
 from lth_keras.masks import Mask
 from lth_keras.network import Network, batch_order, dropout_seed
-from lth_keras.splits import Arrays
+from lth_keras.splits import Arrays, check_patience
 from lth_keras.training import Curves, NonFiniteLossError, device, train_together
 
 SHARE_OF_DEVICE = 0.5
@@ -97,6 +97,7 @@ class Together:
         steps: int,
         *,
         confusion: bool = False,
+        patience: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Trained | NonFiniteLossError]:
         """Trains tickets whose trials' data are loaded.
@@ -105,13 +106,14 @@ class Together:
             members: at most `width`.
             steps: optimiser updates.
             confusion: whether to count a confusion matrix at every test.
+            patience: as `Network.train`.
             progress: called with (steps done, steps in all) about every half second.
 
         Returns:
             For each member what came of it, or the error of one whose loss became NaN or infinite.
 
         Raises:
-            ValueError: for no members, or more than `width`.
+            ValueError: for no members, or more than `width`; for a `patience` below 1 or without a validation split.
         """
         if not 1 <= len(members) <= self.width:
             raise ValueError(f"Expected 1 to {self.width} tickets. Received: {len(members)}.")
@@ -125,10 +127,17 @@ class Together:
         splits = [self.datasets[member.trial] for member in padded]
         validated = len(splits[0]["validation"][0]) > 0
         network = self._network
+        check_patience(patience, validated)
         scored: dict[int, Weights] = {}
+        ends: dict[int, tuple[Weights, float]] = {}
 
         def keep(step: int) -> None:
-            scored.update({i: dict(self._weights(i)) for i, member in enumerate(members) if member.scored_at == step})
+            at = [i for i, member in enumerate(members) if member.scored_at == step and i not in ends]
+            scored.update({i: dict(self._weights(i)) for i in at})
+
+        def end(i: int) -> None:
+            if i < len(members):
+                ends[i] = dict(self._weights(i)), float(self._programs.evaluate("test", best=True)[1][i])
 
         curves = train_together(
             self._programs,
@@ -141,6 +150,8 @@ class Together:
             test_every=network.test_every,
             validated=validated,
             classes=network.model.output_shape[-1] if confusion else None,
+            patience=patience,
+            ended=end,
             after={step: partial(keep, step) for step in {m.scored_at for m in members} if step is not None},
             progress=progress,
         )
@@ -152,6 +163,8 @@ class Together:
                 continue
             accuracy = part.test_accuracy[part.early_stop] if best is None else best[i]
             final = self._weights(i)
+            if i in ends:
+                final, accuracy = ends[i]
             results.append(Trained(part, final, scored.get(i, final), float(accuracy)))
         return results
 

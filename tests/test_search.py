@@ -144,6 +144,46 @@ def test_the_count_of_updates_goes_on_where_it_is_asked_to(tmp_path, vectorize):
         assert learned(False, branch, 1) and not learned(True, branch, 1)
 
 
+@pytest.mark.parametrize("vectorize", [1, pytest.param(2, marks=jax_only)])
+def test_with_patience_a_training_is_one_of_fewer_steps(tmp_path, vectorize):
+    """Each ends where its validation loss has not fallen for so long: as if it had been asked for so many steps."""
+    parameters = {"levels": 1, "optimizer": lambda: keras.optimizers.Adam(0.3), "vectorize": vectorize}
+    kept = {"trials": 2, "keep_weights": "all"}
+    patient = make(patience=3, steps=400, test_every=100, **parameters).run(out=tmp_path, **kept)
+    ends = set()
+    for seed in (0, 1):
+        for branch, level in (("dense", 0), ("winning_ticket", 1)):
+            ended = patient.directory.read(seed, branch, level, weights=True)
+            end = int(ended.step[-1])
+            ends.add(end)
+            losses = ended.curves["validation_loss"]
+            assert end < 400 and len(losses) - 1 - np.argmin(losses) == 3
+            assert ended.scalars["early_stop_step"] == end - 15 and np.isfinite(ended.curves["test_loss"][-1])
+            if level == 0:
+                short = make(steps=end, test_every=100, **parameters).run(out=tmp_path / str(end), **kept)
+                expected = short.directory.read(seed, branch, level, weights=True)
+                for name in ("validation_loss", "test_accuracy"):
+                    np.testing.assert_array_equal(ended.curves[name], expected.curves[name])
+                assert dict(ended.scalars) | {"seconds": 0, "peak_memory_bytes": 0} == dict(expected.scalars) | {
+                    "seconds": 0,
+                    "peak_memory_bytes": 0,
+                }
+                for key, value in expected.weights.items():
+                    np.testing.assert_array_equal(ended.weights[key], value)
+                assert ended.next_mask == expected.next_mask
+    assert len(ends) > 1, "trainings that end at different steps"
+    assert np.isnan(patient.dataset.validation_loss.values).any()
+
+
+def test_patience_that_nothing_decides_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="Expected patience to be at least 1. Received: 0"):
+        make(patience=0)
+    empty = {**tiny.data(), "validation": (np.zeros((0, 8), np.float32), np.zeros(0, np.int32))}
+    search = make(patience=2, data={**empty, "without_validation": True})
+    with pytest.raises(ValueError, match=r"a validation split that decides\. Received: patience=2, without"):
+        search.run(out=tmp_path)
+
+
 @pytest.mark.parametrize("vectorize", [1, pytest.param(3, marks=jax_only)])
 def test_scores_are_of_the_weights_at_a_step(tmp_path, vectorize):
     """Of a training that goes on to its end; 0 is before it, and the last step is the default."""

@@ -233,7 +233,7 @@ class JaxProgram:
             evaluate_every=evaluate_every,
             evaluation_batch_size=evaluation_batch_size,
         )
-        self.capacity = self._pure.capacity
+        self.capacity, self.every = self._pure.capacity, evaluate_every
         self._weights = list(weights)
         self._slots_start = [np.array(variable) for variable in self._pure.slots]
         self._advance = jax.jit(exactly(self._pure.advance), donate_argnums=0)
@@ -275,6 +275,9 @@ class JaxProgram:
             self._best, self._best_loss, self._loss_sum = (state[name] for name in ("best", "best_loss", "loss_sum"))
         step = due_steps(start, stop, total, self._pure.every)
         return Evaluations(step, *np.array(curves)[:, : len(step)]), None if bad == NEVER else int(bad)
+
+    def finish(self) -> None:
+        """Nothing is owed; see `Program.finish`."""
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         """Mean loss and accuracy; see `Program.evaluate`."""
@@ -342,7 +345,7 @@ class JaxPrograms:
             evaluate_every=evaluate_every,
             evaluation_batch_size=evaluation_batch_size,
         )
-        self.capacity = self._pure.capacity
+        self.capacity, self.every = self._pure.capacity, evaluate_every
         self._slots_start = [np.array(variable) for variable in self._pure.slots]
         data = (None, None, None, None, 0)
         self._advance = jax.jit(

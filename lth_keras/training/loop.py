@@ -79,6 +79,7 @@ def train(
     validated: bool = True,
     classes: int | None = None,
     updates: int = 0,
+    patience: int | None = None,
     after: Hooks | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Curves:
@@ -95,6 +96,8 @@ def train(
         classes: number of classes to count a confusion matrix of at every test, for class indices as labels; None
             counts none.
         updates: what the optimiser's count of updates begins at.
+        patience: evaluations without a lower validation loss after which the training ends, at once and tested; None
+            for never.
         after: what to call when so many steps are done, 0 for before the first; changes no bit.
         progress: called with (steps done, steps in all) after every call of the program.
 
@@ -103,7 +106,7 @@ def train(
     """
     program.reset(updates)
     try:
-        return _train(program, order, steps, test, test_every, validated, classes, after or {}, progress)
+        return _train(program, order, steps, test, test_every, validated, classes, patience, after or {}, progress)
     except BaseException:  # Ctrl-C too: what is left of a training that does not end must not touch later weights
         program.reset()
         raise
@@ -117,15 +120,19 @@ def _train(
     test_every: int,
     validated: bool,
     classes: int | None,
+    patience: int | None,
     after: Hooks,
     progress: Callable[[int, int], None] | None,
 ) -> Curves:
-    record = _Record(validated, classes)
-    for done, count in (calls := _Calls(steps, test_every, program.capacity, after)):
+    record = _Record(validated, classes, patience)
+    for done, count in (calls := _Calls(steps, _bounds(test_every, program.every, patience), program.capacity, after)):
         evaluations, bad_step = program.advance(order.take(count), done, steps)
         calls.returned()
         record.add(evaluations, bad_step)
-        if calls.test_is_due:
+        if record.is_over:
+            calls.stop()
+            program.finish()
+        if calls.test_is_due(test_every):
             if classes is None:
                 record.tested(*program.evaluate(*test))
             else:
@@ -144,6 +151,8 @@ def train_together(
     test_every: int,
     validated: bool = True,
     classes: int | None = None,
+    patience: int | None = None,
+    ended: Callable[[int], None] | None = None,
     after: Hooks | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Curves | NonFiniteLossError]:
@@ -157,44 +166,53 @@ def train_together(
         test_every: as `train`, like what follows.
         validated: whether there is a validation split.
         classes: number of classes to count confusion matrices of.
+        patience: as `train`: a member's training ends by itself; those of others go on.
+        ended: called with a member whose training has ended before `steps`, to keep what it is then.
         after: what to call when so many steps are done.
         progress: called with (steps done, steps in all).
 
     Returns:
         For each member what was measured, or the error of one whose loss became NaN or infinite; the others go on.
     """
-    records = [_Record(validated, classes) for _ in orders]
+    records = [_Record(validated, classes, patience) for _ in orders]
     errors: list[NonFiniteLossError | None] = [None] * len(orders)
-    for done, count in (calls := _Calls(steps, test_every, programs.capacity, after or {})):
+    going = set(range(len(orders)))
+    bounds = _bounds(test_every, programs.every, patience)
+    for done, count in (calls := _Calls(steps, bounds, programs.capacity, after or {})):
         batches = np.stack([order.take(count) for order in orders])
         measured, bad_steps = programs.advance(batches, done, steps)
         calls.returned()
-        for i, record in enumerate(records):
+        for i in sorted(going):
             try:
-                record.add(measured[i], bad_steps[i])
+                records[i].add(measured[i], bad_steps[i])
             except NonFiniteLossError as error:
-                errors[i] = errors[i] or error
-        if calls.test_is_due:
+                errors[i] = error
+        going = {i for i in going if errors[i] is None}
+        over = {i for i in going if records[i].is_over}
+        if over == going:
+            calls.stop()
+        if over or calls.test_is_due(test_every):
             losses, accuracies = programs.evaluate("test")
             outputs = [None] * len(orders) if classes is None else programs.outputs("test")
-            for i, record in enumerate(records):
-                if errors[i] is None:
-                    record.tested(float(losses[i]), float(accuracies[i]), outputs[i], labels[i])
+            for i in going if calls.test_is_due(test_every) else over:
+                records[i].tested(float(losses[i]), float(accuracies[i]), outputs[i], labels[i])
+        if ended is not None and done + count < steps:
+            for i in sorted(over):
+                ended(i)
+        going -= over
         if progress is not None:
             progress(done + count, steps)
-        if all(errors):
-            break
     return [error or record.curves() for error, record in zip(errors, records, strict=True)]
 
 
 class _Calls:
     """Cuts a training into calls of about `CALL_SECONDS`: (steps done, steps).
 
-    They end where a test falls due or something is to be called, which is called before the next.
+    They end at every multiple of `bounds`, and where something is to be called, which is called before the next.
     """
 
-    def __init__(self, steps: int, test_every: int, capacity: int, after: Hooks) -> None:
-        self._steps, self._test_every, self._capacity, self._after = steps, test_every, capacity, after
+    def __init__(self, steps: int, bounds: int, capacity: int, after: Hooks) -> None:
+        self._steps, self._bounds, self._capacity, self._after = steps, bounds, capacity, after
         self._done = self._count = 0
         self._started = self._seconds = 0.0
 
@@ -205,7 +223,7 @@ class _Calls:
                 self._after[self._done]()
             if self._done == self._steps:
                 return
-            left = [self._capacity, self._steps - self._done, self._test_every - self._done % self._test_every]
+            left = [self._capacity, self._steps - self._done, self._bounds - self._done % self._bounds]
             left += [step - self._done for step in self._after if step > self._done]
             self._count, self._started = min(size, *left), time.perf_counter()
             yield self._done, self._count
@@ -217,18 +235,26 @@ class _Calls:
         """The call is over; what its steps are timed by."""
         self._seconds = time.perf_counter() - self._started
 
-    @property
-    def test_is_due(self) -> bool:
+    def stop(self) -> None:
+        """No call after this one: its last step is the training's."""
+        self._steps = self._done + self._count
+
+    def test_is_due(self, every: int) -> bool:
         """Whether the call's last step is one to test after."""
         done = self._done + self._count
-        return done % self._test_every == 0 or done == self._steps
+        return done % every == 0 or done == self._steps
+
+
+def _bounds(test_every: int, evaluate_every: int, patience: int | None) -> int:
+    """Steps at whose multiples calls end: tests fall due there, or every evaluation can be the last."""
+    return test_every if patience is None else evaluate_every
 
 
 class _Record:
     """What one training measures."""
 
-    def __init__(self, validated: bool, classes: int | None) -> None:
-        self._validated, self._classes = validated, classes
+    def __init__(self, validated: bool, classes: int | None, patience: int | None) -> None:
+        self._validated, self._classes, self._patience = validated, classes, patience
         self._rows: list[tuple[float, ...]] = []
         self._matrices: dict[int, np.ndarray] = {}
 
@@ -239,6 +265,13 @@ class _Record:
             first = np.argmin(np.isfinite(evaluations.validation_loss))
             raise NonFiniteLossError("validation", int(evaluations.step[first]))
         self._rows += [(*row, np.nan, np.nan) for row in zip(*evaluations, strict=True)]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the validation loss has not become lower for so many evaluations as one has patience for."""
+        if self._patience is None or not self._rows:
+            return False
+        return len(self._rows) - 1 - int(np.argmin([row[2] for row in self._rows])) >= self._patience
 
     def tested(
         self, loss: float, accuracy: float, outputs: np.ndarray | None = None, labels: np.ndarray | None = None

@@ -35,6 +35,8 @@ class Program(Protocol):
 
     capacity: int
     """The most steps one call can take."""
+    every: int
+    """Steps between evaluations on the validation split."""
     keeps_best: bool
     """Whether `best_weights` keeps a copy of them."""
 
@@ -54,6 +56,9 @@ class Program(Protocol):
         whose training loss was not finite, or None.
         """
 
+    def finish(self) -> None:
+        """Ends a training before its `total` steps: rows of large tables get the updates that they are still owed."""
+
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         """Mean loss (without regularisation terms) and accuracy of the weights as they are."""
 
@@ -69,6 +74,8 @@ class Programs(Protocol):
 
     capacity: int
     """The most steps one call can take."""
+    every: int
+    """Steps between evaluations on the validation split."""
     members: int
     """How many trainings."""
 

@@ -62,7 +62,7 @@ class RowwiseProgram(ABC):
         self._tables, self._using_rows = list(tables), using_rows
         self._make_rule = (lambda steps: Lazy(rule(steps))) if lazy else rule
         self._before = self._make_rule(1)  # as long as no training runs, nothing is skipped
-        self._every, self._evaluation_batch_size = evaluate_every, evaluation_batch_size
+        self.every, self._evaluation_batch_size = evaluate_every, evaluation_batch_size
         by_row = {id(table.variable) for table in tables}
         self._trainable = [v for v in model.trainable_variables if id(v) not in by_row]
         optimizer.build(self._trainable)
@@ -139,13 +139,18 @@ class RowwiseProgram(ABC):
             if not np.isfinite(loss):
                 return Evaluations(*np.empty((4, 0))), step
             self._loss_sum += loss
-            if step % self._every == 0 or step == total:
-                mean = self._loss_sum / (step - (step - 1) // self._every * self._every)
+            if step % self.every == 0 or step == total:
+                mean = self._loss_sum / (step - (step - 1) // self.every * self.every)
                 measured.append((step, mean, *self.evaluate(*self._validation)))
                 self._loss_sum = 0.0
         if self._now == total:
             self._bring_up_to_date()
         return Evaluations(*np.array(measured).reshape(-1, 4).T), None
+
+    def finish(self) -> None:
+        """Brings all rows up to date; see `Program.finish`."""
+        if self._rule is not None:
+            self._bring_up_to_date()
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         """Mean loss and accuracy; see `Program.evaluate`."""

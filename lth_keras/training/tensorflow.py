@@ -71,7 +71,7 @@ class TensorFlowProgram:
         self._optimizer = optimizer
         self._loss = loss_function(loss)
         self._weights = list(weights)
-        self._every = evaluate_every
+        self.every = evaluate_every
         self._evaluation_batch_size = evaluation_batch_size
         self._trainable = model.trainable_variables
         optimizer.build(self._trainable)
@@ -104,9 +104,12 @@ class TensorFlowProgram:
         self._loss_sum, self._best_loss, first_bad, curves = self._advance(
             *self._train, *self._validation, padded, *bounds, self._best_loss, self._loss_sum
         )
-        step = due_steps(start, stop, total, self._every)
+        step = due_steps(start, stop, total, self.every)
         bad = int(first_bad)
         return Evaluations(step, *curves.numpy()[:, : len(step)]), None if bad == NEVER else bad
+
+    def finish(self) -> None:
+        """Nothing is owed; see `Program.finish`."""
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         """Mean loss and accuracy; see `Program.evaluate`."""
@@ -138,8 +141,8 @@ class TensorFlowProgram:
     ) -> tuple[tf.Tensor, ...]:
         """Steps `start` + 1 to `stop`, in segments that end where an evaluation falls due."""
         self.traces += 1
-        every = tf.constant(self._every)
-        slots = self.capacity // self._every + 2
+        every = tf.constant(self.every)
+        slots = self.capacity // self.every + 2
 
         def step(i: tf.Tensor, loss_sum: tf.Tensor, bad: tf.Tensor) -> tuple[tf.Tensor, ...]:
             batch = tf.gather(order, i - start)  # not order[...]: XLA would compile anew for every start

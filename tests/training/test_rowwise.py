@@ -322,6 +322,19 @@ def test_a_loss_that_is_not_finite_names_its_step():
     assert raised.value.step == bad
 
 
+def test_a_training_that_ends_early_is_one_of_fewer_steps(made):
+    """All rows are up to date where patience ends it."""
+    model, program = made()
+    curves = run(program, steps=60, patience=1)
+    assert curves.step[-1] < 60
+    after = weights(model)
+    model, program = made()
+    again = run(program, steps=int(curves.step[-1]))
+    np.testing.assert_array_equal(again.validation_loss, curves.validation_loss)
+    for one, other in zip(weights(model), after, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_count_of_updates_that_goes_on_is_refused(made):
     _, program = made()
     with pytest.raises(ValueError, match=r"starts at 0 .* by rows\. Received: 7 updates before the level"):
