@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 from rich.console import Console
@@ -55,6 +55,9 @@ Length = Annotated[
 @dataclass(frozen=True)
 class Options:
     """What every experiment can be asked; an experiment's own `Config` gives the defaults and adds parameters."""
+
+    metric: ClassVar[str] = "accuracy"
+    """What is measured beside the loss; `micro-F1` for multi-label tasks."""
 
     trials: int = 1
     """Number of trials: whole searches, each with its own seed. More extend the run."""
@@ -229,7 +232,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
         + (f"{search.width} together as one program" if search.width > 1 else f"{config.workers} at a time")
         + f" with {threads} thread{'s' if threads > 1 else ''} each; in {directory.path}",
     )
-    with ConsoleReporter(len(pending), console) as reporter:
+    with ConsoleReporter(len(pending), console, config.metric) as reporter:
         result = run(
             make if config.workers > 1 or config.fresh_graphs else lambda: search,
             trials=config.trials,

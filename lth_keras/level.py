@@ -48,7 +48,7 @@ def train_level(
         initial: the trial's initial weights.
         steps: optimiser updates.
         next_mask: (task, mask, initial weights, weights to score) -> the mask of the branch's next level.
-        confusion: whether to keep a confusion matrix of every test.
+        confusion: whether to keep counts of outcomes by class of every test.
         scored_at: the step whose weights are scored for the next mask; None for the last.
         updates: what the optimiser's count of updates begins at.
         patience: evaluations without a lower validation loss after which the training ends; None for never.
@@ -81,7 +81,8 @@ def train_level(
     trained = Trained(curves, network.weights, scored or network.weights, accuracy)
     _check_finite(directory, task, trained)
     pruned = next_mask(task, mask, initial, trained.scored)
-    return _write(directory, task, mask, pruned, trained, time.perf_counter() - started, keep_weights, reporter)
+    seconds = time.perf_counter() - started
+    return _write(directory, task, mask, pruned, trained, network.metric, seconds, keep_weights, reporter)
 
 
 def train_levels(
@@ -113,7 +114,7 @@ def train_levels(
         initial: initial weights by task.
         steps: optimiser updates.
         next_mask: as `train_level`.
-        confusion: whether to keep a confusion matrix of every test.
+        confusion: whether to keep counts of outcomes by class of every test.
         scored_at: task -> what `train_level` takes.
         updates: task -> what `train_level` takes.
         patience: as `train_level`.
@@ -156,7 +157,8 @@ def train_levels(
                 continue
             _check_finite(directory, task, trained)
             pruned = next_mask(task, mask, initial[task], trained.scored)
-            written.append(_write(directory, task, mask, pruned, trained, seconds, keep_weights(task), reporter))
+            keep = keep_weights(task)
+            written.append(_write(directory, task, mask, pruned, trained, network.metric, seconds, keep, reporter))
         except LevelError as error:
             errors.append(error)
             broken.add(task)
@@ -179,6 +181,7 @@ def _write(
     mask: Mask,
     pruned: Mask,
     trained: Trained,
+    metric: str,
     seconds: float,
     keep_weights: bool,
     reporter: Any,
@@ -194,6 +197,8 @@ def _write(
         step=curves.step,
         curves={name: getattr(curves, name) for name in CURVES},
         test_confusion=curves.test_confusion,
+        test_counts=curves.test_counts,
+        metric=metric,
         scalars={
             "density": mask.density,
             "early_stop_step": float(curves.early_stop_step),

@@ -33,6 +33,8 @@ from lth_keras.training import (
     Programs,
     assign,
     compiles_always,
+    make_counter,
+    make_metric,
     make_program,
     make_programs,
     make_rowwise_program,
@@ -173,6 +175,11 @@ class Network:
         """The Keras backend that trains: `tensorflow` or `jax`."""
         return str(keras.backend.backend())
 
+    @property
+    def metric(self) -> str:
+        """What is measured beside the loss: `accuracy`, or for multi-label tasks `micro-F1`."""
+        return make_metric(self.loss, self.model.output_shape).name
+
     def make_programs(self, members: int) -> Programs:
         """A program that trains so many weights of this model at once, with an optimiser of its own.
 
@@ -301,7 +308,8 @@ class Network:
             steps: optimiser updates.
             seed: with `names`, decides data order and dropout.
             names: name the stream, e.g. the level.
-            confusion: whether to count a confusion matrix at every test; labels must be class indices.
+            confusion: whether to count outcomes by class at every test: a confusion matrix, for labels that are class
+                indices; for multi-label tasks true positives, false positives and false negatives.
             updates: what the optimiser's count of updates begins at.
             patience: evaluations without a lower validation loss after which the training ends; None for never.
             after: what to call when so many steps are done, e.g. to look at the weights; 0 for before the first.
@@ -326,7 +334,7 @@ class Network:
             test=self._splits["test"],
             test_every=self.test_every,
             validated=validated,
-            classes=self.model.output_shape[-1] if confusion else None,
+            counter=make_counter(self.loss, self.model.output_shape) if confusion else None,
             updates=updates,
             patience=patience,
             after=after,
@@ -334,13 +342,13 @@ class Network:
         )
 
     def evaluate(self, split: str = "test") -> tuple[float, float]:
-        """Mean loss (without regularisation terms) and accuracy in [0, 1] on `train`, `validation` or `test`."""
+        """Mean loss (without regularisation terms) and `metric` in [0, 1] on `train`, `validation` or `test`."""
         if split not in self._splits:
             raise ValueError(f"Expected a loaded split of {SPLITS}. Received: {split!r}.")
         return self._program.evaluate(*self._splits[split])
 
     def test_accuracy_at_early_stop(self, curves: Curves) -> float:
-        """The accuracy on the test split of the weights of least validation loss in the last training.
+        """The `metric` on the test split of the weights of least validation loss in the last training.
 
         Args:
             curves: of that training.

@@ -30,9 +30,11 @@ class ConsoleReporter:
     Args:
         pending: trainings to do in this call.
         console: where to; standard error by default. Where that is no terminal, only the lines are printed.
+        metric: what is called accuracy in files: `accuracy`, or for multi-label tasks `micro-F1`.
     """
 
-    def __init__(self, pending: int, console: Console | None = None) -> None:
+    def __init__(self, pending: int, console: Console | None = None, metric: str = "accuracy") -> None:
+        self._metric = metric
         self._console = console or Console(stderr=True)
         self._pending = pending
         self._done = 0
@@ -82,7 +84,7 @@ class ConsoleReporter:
         left = (time.monotonic() - self._started) / done * max(0, total - done)
         self._console.print(
             f"{self._done}/{self._pending} {task}: density {scalars['density']:.2%}, early stop at step "
-            f"{scalars['early_stop_step']:,.0f} with {scalars['test_accuracy_at_early_stop']:.2%} test accuracy, "
+            f"{scalars['early_stop_step']:,.0f} with {scalars['test_accuracy_at_early_stop']:.2%} test {self._metric}, "
             f"{scalars['test_accuracy_final']:.2%} at the end; {scalars['seconds']:.1f} s, about {duration(left)} left",
             markup=False,
             highlight=False,

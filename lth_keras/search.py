@@ -65,7 +65,8 @@ class TicketSearch:
         seed: of trial 0; trial i has seed + i.
         jit_compile: whether to compile with XLA; None decides by the model (see `Network`).
         embeddings: how large embedding tables are trained: `exact`, `lazy` or `dense` (see `Network`).
-        confusion: whether to keep a confusion matrix of every test; labels must be class indices.
+        confusion: whether to keep a confusion matrix of every test, for labels that are class indices; for multi-label
+            tasks (binary cross-entropy of several outputs) true and false positives and false negatives by class.
         variants: searches under other parameters in the same run, each a branch with its own masks and its own level 0:
             name to the arguments that it changes, e.g. `{"epoch_3": {"score_at": 2748}}`. Asking for more extends the
             run. Those that share model, optimiser, loss, batch size and cadences share their compiled program too.

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from lth_keras.masking import input_rows
+from lth_keras.training import is_multi_label
 
 Arrays = tuple[np.ndarray, np.ndarray]
 SPLITS = ("train", "validation", "test")
@@ -77,9 +78,22 @@ def _checked(model: keras.Model, loss: Any, name: str, part: Any, may_be_empty: 
             f"Split {name!r}: Expected row numbers in 0 ... {rows - 1}, which the model's embedding has. "
             f"Received: numbers from {x.min()} to {x.max()}."
         )
+    _check_labels(model.output_shape, loss, name, y)
+    return x, y
+
+
+def _check_labels(output_shape: tuple[int | None, ...], loss: Any, name: str, y: np.ndarray) -> None:
+    if is_multi_label(loss, output_shape):
+        if not _fits(y.shape[1:], output_shape[1:]) or y.min() < 0 or y.max() > 1:
+            raise ValueError(
+                f"Split {name!r}: Expected 1 for an example's classes and 0 for the others, labels of shape "
+                f"{(len(y), *output_shape[1:])}. Received: {y.shape} with values from {y.min()} to {y.max()}."
+            )
+        return
     loss_name = getattr(loss, "name", None) or getattr(loss, "__name__", None) or loss
     if "sparse_categorical" in str(loss_name):
-        *places, classes = model.output_shape[1:]
+        *places, classes = output_shape[1:]
+        assert classes is not None
         if not (_fits(y.shape[1:], places) or _fits(y.shape[1:], [*places, 1])):
             raise ValueError(
                 f"Split {name!r}: Expected one class index per output, labels of shape {(len(y), *places)}. "
@@ -90,7 +104,6 @@ def _checked(model: keras.Model, loss: Any, name: str, part: Any, may_be_empty: 
                 f"Split {name!r}: Expected labels in 0 ... {classes - 1} (the model has {classes} outputs). "
                 f"Received: labels from {y.min()} to {y.max()}."
             )
-    return x, y
 
 
 def part_of(data: Any, name: str) -> Any:

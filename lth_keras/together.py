@@ -13,7 +13,7 @@ from lth_keras.lazy import LazyArrays
 from lth_keras.masks import Mask
 from lth_keras.network import Network, batch_order, dropout_seed
 from lth_keras.splits import Arrays, check_patience
-from lth_keras.training import Curves, NonFiniteLossError, device, train_together
+from lth_keras.training import Curves, NonFiniteLossError, device, make_counter, train_together
 
 SHARE_OF_DEVICE = 0.5
 """Of the device's free memory, what tickets trained together may take."""
@@ -105,7 +105,7 @@ class Together:
         Args:
             members: at most `width`.
             steps: optimiser updates.
-            confusion: whether to count a confusion matrix at every test.
+            confusion: whether to count outcomes by class at every test, as `Network.train`.
             patience: as `Network.train`.
             progress: called with (steps done, steps in all) about every half second.
 
@@ -149,7 +149,7 @@ class Together:
             labels=[own["test"][1] for own in splits],
             test_every=network.test_every,
             validated=validated,
-            classes=network.model.output_shape[-1] if confusion else None,
+            counter=make_counter(network.loss, network.model.output_shape) if confusion else None,
             patience=patience,
             ended=end,
             after={step: partial(keep, step) for step in {m.scored_at for m in members} if step is not None},

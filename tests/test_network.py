@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from lth_keras.lazy import LazyArrays
 from lth_keras.masks import Mask
@@ -363,6 +364,31 @@ def test_a_network_with_large_tables_trains_to_the_same_bits_and_tests_its_early
     curves = network.train(7, seed=0)
     assert curves.early_stop_step == 7 and np.isnan(curves.validation_loss).all()
     assert network.test_accuracy_at_early_stop(curves) == curves.test_accuracy[-1]
+
+
+def test_multi_label_metrics_are_micro_f1_at_the_early_stop_too() -> None:
+    def any_classes() -> keras.Model:
+        return keras.Sequential([keras.Input((8,)), keras.layers.Dense(3, "sigmoid", name="output")])
+
+    def multi_label(split: Any) -> Any:
+        x, y = split
+        return x, np.stack([y == 0, y > 0, y > 1], axis=1).astype(np.float32)
+
+    data = {name: multi_label(split) for name, split in tiny.data().items()}
+    network = network_of(any_classes, loss="binary_crossentropy")
+    assert network.metric == "micro-F1" and network_of().metric == "accuracy"
+    network.load(data)
+    network.rewind(network.draw_weights(0, "initial"), Mask.ones(network.mask.shapes))
+    curves = network.train(200, seed=0, confusion=True)
+    x, y = data["test"]
+    received = f1_score(y, np.array(network.model(x)) > 0.5, average="micro")
+    assert 0 < received < 1 and curves.test_accuracy[-1] == pytest.approx(received)
+    best = network.evaluate_best("test")[1]
+    assert network.test_accuracy_at_early_stop(curves) == best
+    places = {"class indices": np.zeros(40, int), "another width": y[:, :2], "counts": 2 * y}
+    for labels in places.values():
+        with pytest.raises(ValueError, match="'test': Expected 1 for an example's classes and 0 for the others"):
+            network.load({**data, "test": (x, labels)})
 
 
 def test_the_accuracy_at_the_early_stop_is_that_of_the_best_weights(network: Network) -> None:

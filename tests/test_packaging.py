@@ -36,7 +36,7 @@ ROOMS: dict[str, set[str]] = {
     "masking": COMMON | {"layers"},
     "oneshot": COMMON | {"masking", "criteria", "pruning"},
     "export": COMMON | {"masking"},
-    "splits": {"masking"},
+    "splits": {"masking", "training"},
     "network": COMMON | {"masking", "rewinding", "training", "splits"},
     "branches": COMMON | {"pruning"},
     "identity": COMMON | {"masking", "splits"},

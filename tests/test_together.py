@@ -37,7 +37,7 @@ def network_of(optimizer=tiny.adam, **changes):
     return Network(
         changes.pop("build", build),
         optimizer=optimizer,
-        loss="sparse_categorical_crossentropy",
+        loss=changes.pop("loss", "sparse_categorical_crossentropy"),
         batch_size=10,
         evaluate_every=5,
         test_every=10,
@@ -58,6 +58,31 @@ def alone(network, ticket, data, steps=23):
     network.rewind(ticket.weights, ticket.mask)
     curves = network.train(steps, seed=ticket.seed, names=ticket.names, confusion=True)
     return curves, dict(network.weights), network.test_accuracy_at_early_stop(curves)
+
+
+@jax_only
+def test_multi_label_tickets_are_measured_as_if_alone():
+    """Micro-F1 of the whole split, at the early stop too, and outcomes by class."""
+
+    def several():
+        return keras.Sequential([keras.Input((8,)), layers.Dense(16, "relu"), layers.Dense(3, "sigmoid")])
+
+    def data(seed):
+        one_hot = np.eye(3, dtype="float32")
+        return {name: (x, np.maximum(one_hot[y], one_hot[y // 2])) for name, (x, y) in tiny.data(seed).items()}
+
+    network = network_of(build=several, loss="binary_crossentropy")
+    members = [member(network, 3), member(network, 4)]
+    together = Together(network, 2)
+    together.load({seed: network.checked(data(seed)) for seed in (3, 4)})
+    results = together.train(members, 23, confusion=True)
+    for ticket, result in zip(members, results, strict=True):
+        curves, _, f1 = alone(network, ticket, data(ticket.seed))
+        assert 0 < f1 < 1 and result.test_accuracy_at_early_stop == pytest.approx(f1)
+        for field in ("validation_accuracy", "test_accuracy"):
+            np.testing.assert_allclose(getattr(result.curves, field), getattr(curves, field), rtol=1e-5)
+        np.testing.assert_array_equal(result.curves.test_counts, curves.test_counts)
+        assert result.curves.test_confusion is None
 
 
 def loaded(network, width, seeds=SEEDS):

@@ -11,18 +11,18 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lth_keras.results import Spread, spread
+from lth_keras.results import Spread, metric_name, spread
 from lth_keras.results.schema import DENSE
 
 _COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("early-stop\nstep", "early_stop_step", lambda value: f"{value:.0f}"),
-    ("test accuracy at\nearly stop, %", "test_accuracy_at_early_stop", lambda v: f"{100 * v:.2f}"),
-    ("test accuracy at\nthe end, %", "test_accuracy_final", lambda v: f"{100 * v:.2f}"),
+    ("test {metric} at\nearly stop, %", "test_accuracy_at_early_stop", lambda v: f"{100 * v:.2f}"),
+    ("test {metric} at\nthe end, %", "test_accuracy_final", lambda v: f"{100 * v:.2f}"),
 )
 
 
 def summary_table(dataset: xarray.Dataset) -> Table:
-    """Density, early-stop step and test accuracy per branch and level; 80 characters wide.
+    """Density, early-stop step and test accuracy (or micro-F1) per branch and level; 80 characters wide.
 
     Each cell is the mean over trials, with least-greatest beside it where trials differ. The dense
     level, which all branches but variants share, stands once. A level that only 2 of 3 trials
@@ -45,7 +45,7 @@ def summary_table(dataset: xarray.Dataset) -> Table:
     table.add_column("level", overflow="fold")
     table.add_column("density\n%", justify="right", no_wrap=True)
     for title, _, _ in _COLUMNS:
-        table.add_column(title, justify="right", no_wrap=True)
+        table.add_column(title.format(metric=metric_name(dataset)), justify="right", no_wrap=True)
     own = json.loads(dataset.attrs.get("own_dense", "[]"))
     levels = dataset.level.values.tolist()
     for branch in [branch for branch in dataset.branch.values if branch not in own][:1]:

@@ -3,7 +3,7 @@
 from lth_keras.results.directory import RunDirectory
 from lth_keras.results.levels import DamagedFile, LevelResult, read_level, write_level
 from lth_keras.results.lock import InUseError
-from lth_keras.results.run import assemble, open_run, write_run
+from lth_keras.results.run import assemble, metric_name, open_run, write_run
 from lth_keras.results.schema import CURVES, SCALARS, SCHEMA_VERSION
 from lth_keras.results.statistics import Spread, spread
 
@@ -17,6 +17,7 @@ __all__ = [
     "RunDirectory",
     "Spread",
     "assemble",
+    "metric_name",
     "open_run",
     "read_level",
     "spread",

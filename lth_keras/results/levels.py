@@ -16,8 +16,8 @@ import numpy as np
 
 from lth_keras.masks import Mask, PackedBits, Shape, check_packed
 from lth_keras.results import atomic
-from lth_keras.results.metrics import MISSING
-from lth_keras.results.schema import CONFUSION, CURVES, SCALARS, SCHEMA_VERSION
+from lth_keras.results.counts import check_counts
+from lth_keras.results.schema import ACCURACY, COUNTS, CURVES, METRICS, SCALARS, SCHEMA_VERSION
 
 __all__ = [
     "CURVES",
@@ -29,6 +29,9 @@ __all__ = [
     "summarise_level",
     "write_level",
 ]
+
+
+_MEASURED = ("step", "curves", "scalars", *COUNTS, "metric")
 
 
 class DamagedFile(OSError):
@@ -45,6 +48,8 @@ class LevelSummary(NamedTuple):
     curves: Mapping[str, np.ndarray]
     scalars: Mapping[str, float]
     test_confusion: np.ndarray | None
+    test_counts: np.ndarray | None
+    metric: str
     densities: Mapping[str, float]
 
 
@@ -66,6 +71,9 @@ class LevelResult:
         weights: All of the model's weights by key at the end of training, or None if not kept.
         test_confusion: (E, C, C) integers, for C classes: test examples of a class (rows) that were given another
             (columns); -1 in every entry where not evaluated. None if not measured.
+        test_counts: (E, C, 3) integers, likewise, for multi-label tasks: true positives, false positives and false
+            negatives of each class.
+        metric: What the accuracies are, of `METRICS`: micro-F1 for multi-label tasks.
 
     Raises:
         ValueError: Names, lengths or counts are not as said above.
@@ -81,9 +89,11 @@ class LevelResult:
     scalars: Mapping[str, float]
     weights: Mapping[str, np.ndarray] | None = None
     test_confusion: np.ndarray | None = None
+    test_counts: np.ndarray | None = None
+    metric: str = ACCURACY
 
     def __post_init__(self) -> None:
-        _check_measured(self.step, self.curves, self.scalars, self.test_confusion)
+        _check_measured(**{name: getattr(self, name) for name in _MEASURED})
         self.next_mask.check_same_weights(self.mask)
 
     def summary(self) -> LevelSummary:
@@ -116,8 +126,11 @@ def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
         _write_array(curves, "step", np.asarray(result.step, np.int64))
         for name in CURVES:
             _write_array(curves, name, np.asarray(result.curves[name], np.float32))
-        if result.test_confusion is not None:
-            _write_array(curves, CONFUSION, np.asarray(result.test_confusion, np.int32), compression="gzip")
+        for name in COUNTS:
+            if (counts := getattr(result, name)) is not None:
+                _write_array(curves, name, np.asarray(counts, np.int32), compression="gzip")
+        if result.metric != ACCURACY:
+            file.attrs["metric"] = result.metric
         if result.weights is not None:
             weights = file.create_group("weights")
             for position, (key, values) in enumerate(result.weights.items()):
@@ -157,7 +170,7 @@ def summarise_level(path: str | os.PathLike[str]) -> LevelSummary:
     """
     with _opened(path) as file:
         measured = _read_measured(file)
-        _check_measured(**{name: measured[name] for name in ("step", "curves", "scalars", "test_confusion")})
+        _check_measured(**{name: measured[name] for name in _MEASURED})
         mask, next_mask = _counted(file["mask"]), _counted(file["next_mask"])
         shapes = [{key: shape for key, (shape, _) in counted.items()} for counted in (mask, next_mask)]
         if not mask or shapes[0] != shapes[1]:
@@ -197,7 +210,8 @@ def _read_measured(file: h5py.File) -> dict[str, Any]:
         "step": group["step"][()],
         "curves": {name: group[name][()] for name in CURVES},
         "scalars": {name: float(file.attrs[name]) for name in SCALARS},
-        "test_confusion": group[CONFUSION][()] if CONFUSION in group else None,
+        **{name: group[name][()] if name in group else None for name in COUNTS},
+        "metric": str(file.attrs.get("metric", ACCURACY)),
     }
 
 
@@ -206,6 +220,8 @@ def _check_measured(
     curves: Mapping[str, np.ndarray],
     scalars: Mapping[str, float],
     test_confusion: np.ndarray | None,
+    test_counts: np.ndarray | None,
+    metric: str,
 ) -> None:
     if np.ndim(step) != 1 or np.any(np.diff(step) <= 0):
         raise ValueError(f"Expected: `step`, one increasing axis. Received: {step!r}")
@@ -217,8 +233,11 @@ def _check_measured(
                 f"Expected: curve {name!r} of shape {np.shape(step)}, that of `step`. "
                 f"Received: shape {np.shape(values)}"
             )
-    if test_confusion is not None:
-        _check_confusion(test_confusion, len(step))
+    for name, counts in zip(COUNTS, (test_confusion, test_counts), strict=True):
+        if counts is not None:
+            check_counts(name, counts, len(step))
+    if metric not in METRICS:
+        raise ValueError(f"Expected: metric of {METRICS}. Received: {metric!r}")
 
 
 def _write_mask(group: h5py.Group, mask: Mask) -> None:
@@ -262,22 +281,6 @@ def _ordered(group: h5py.Group) -> list[tuple[str, h5py.Dataset]]:
 
     group.visititems(collect)
     return sorted(found, key=lambda pair: int(pair[1].attrs["position"]))
-
-
-def _check_confusion(confusion: np.ndarray, evaluations: int) -> None:
-    shape = np.shape(confusion)
-    if len(shape) != 3 or shape[0] != evaluations or shape[1] != shape[2]:
-        raise ValueError(
-            f"Expected: test_confusion of shape ({evaluations}, C, C), as many as `step`. Received: shape {shape}"
-        )
-    if not np.issubdtype(np.asarray(confusion).dtype, np.integer):
-        raise ValueError(f"Expected: test_confusion of integers. Received: dtype {np.asarray(confusion).dtype}")
-    missing = (confusion == MISSING).all((1, 2))
-    if np.any(confusion[~missing] < 0):
-        raise ValueError(
-            f"Expected: counts of 0 or more in test_confusion, or {MISSING} in all of a matrix. "
-            f"Received: counts from {confusion[~missing].min()}"
-        )
 
 
 def _check_names(what: str, received: Mapping[str, Any], expected: tuple[str, ...]) -> None:

@@ -1,40 +1,68 @@
-"""Precision and recall of a classifier, from its confusion matrices."""
+"""Precision, recall and F1 of a classifier, from its confusion matrices or from counts by class."""
 
 from __future__ import annotations
 
 import numpy as np
 
-MISSING = -1  # in every entry of a confusion matrix that was not measured
+MISSING = -1  # in every count of a test that was not measured
 
 
-def precision_recall(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """Precision and recall, averaged over classes (macro) and over examples (micro).
-
-    A class that is never predicted has precision 0, one without an example recall 0, and each counts in the macro
-    averages: as scikit-learn's `precision_score` and `recall_score` with the labels of all classes and
-    `zero_division=0`. With one label per example both micro averages are the accuracy.
+def counts_by_class(confusion: np.ndarray) -> np.ndarray:
+    """True positives, false positives and false negatives of each class.
 
     Args:
         confusion: (..., true, predicted) integers, how many examples of a class were given another; `MISSING` in every
             entry of a matrix that was not measured.
 
     Returns:
-        `precision_macro`, `recall_macro`, `precision_micro`, `recall_micro`: float64 in [0, 1], of the leading shape;
-        NaN where a matrix is missing or counts no example.
+        (..., classes, 3), of the same type; `MISSING` where the matrix is.
     """
-    counts = np.asarray(confusion, np.float64)
-    there = (counts >= 0).all((-2, -1)) & (counts.sum((-2, -1)) > 0)
-    right = np.diagonal(counts, axis1=-2, axis2=-1)
-    of_predicted = _share(right, counts.sum(-2)).mean(-1)
-    of_true = _share(right, counts.sum(-1)).mean(-1)
-    micro = _share(right.sum(-1), counts.sum((-2, -1)))
-    values = {
-        "precision_macro": of_predicted,
-        "recall_macro": of_true,
-        "precision_micro": micro,
-        "recall_micro": micro,
+    confusion = np.asarray(confusion)
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    counts = np.stack([right, confusion.sum(-2) - right, confusion.sum(-1) - right], axis=-1)
+    there = np.all(confusion >= 0, axis=(-2, -1), keepdims=True)
+    return np.where(there, counts, MISSING).astype(confusion.dtype)
+
+
+def averages(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Precision, recall and F1, averaged over classes (macro) and over all decisions (micro).
+
+    As scikit-learn's `precision_recall_fscore_support` with the labels of all classes and `zero_division=0`: a class
+    that is never predicted has precision 0, one without an example recall 0, one with neither F1 0, and each counts in
+    the macro averages. Macro F1 is the mean of the classes' F1. With one label per example, all micro averages are
+    the accuracy.
+
+    Args:
+        counts: (..., classes, 3) integers: true positives, false positives and false negatives; `MISSING` in every
+            one of a test that was not measured.
+
+    Returns:
+        `precision_macro`, `precision_micro`, `recall_macro`, `recall_micro`, `f1_macro`, `f1_micro`: float64 in [0, 1],
+        of the leading shape; NaN where a test is missing or counts nothing.
+    """
+    there = (counts >= 0).all((-2, -1)) & (np.sum(counts, (-2, -1)) > 0)
+    by_class = _ratios(np.asarray(counts, np.float64))
+    over_all = _ratios(np.asarray(counts, np.float64).sum(-2))
+    values = {}
+    for name in by_class:
+        values[f"{name}_macro"] = np.where(there, by_class[name].mean(-1), np.nan)
+        values[f"{name}_micro"] = np.where(there, over_all[name], np.nan)
+    return values
+
+
+def without_example(counts: np.ndarray) -> int:
+    """How many classes have no example in any test that was measured; counts as of `averages`."""
+    examples = (counts[..., 0] + counts[..., 2]).reshape(-1, counts.shape[-2])
+    return int((examples.max(axis=0) <= 0).sum())
+
+
+def _ratios(counts: np.ndarray) -> dict[str, np.ndarray]:
+    right, wrong, missed = np.moveaxis(counts, -1, 0)
+    return {
+        "precision": _share(right, right + wrong),
+        "recall": _share(right, right + missed),
+        "f1": _share(2 * right, 2 * right + wrong + missed),
     }
-    return {name: np.where(there, value, np.nan) for name, value in values.items()}
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -12,17 +12,17 @@ import numpy as np
 import xarray
 
 from lth_keras.results import atomic
+from lth_keras.results.counts import count_coordinates, count_variables, empty_counts
 from lth_keras.results.levels import DamagedFile, LevelResult, LevelSummary
-from lth_keras.results.metrics import MISSING, precision_recall
 from lth_keras.results.schema import (
+    ACCURACY,
     BRANCH_ORDER,
-    CONFUSION,
-    CONFUSION_MEANING,
     COORDINATE_MEANING,
     CURVE_MEANING,
     CURVES,
     DENSE,
-    METRIC_MEANING,
+    MICRO_F1,
+    MICRO_F1_COMMENT,
     NO_VALIDATION,
     SCALAR_MEANING,
     SCALARS,
@@ -58,8 +58,9 @@ def assemble(
     Returns:
         Variables of `SCALARS` (trial, branch, level) float64, of `CURVES` (trial, branch, level,
         step) float32, and `weight_density` (trial, branch, level, weight) float64. Where a level has confusion
-        matrices, `test_confusion` (trial, branch, level, step, true, predicted) int32, -1 where not evaluated, and of
-        each name in `METRIC_MEANING` (trial, branch, level, step) float32.
+        matrices, `test_confusion` (trial, branch, level, step, true, predicted) int32, -1 where not evaluated, or for
+        multi-label tasks `test_counts` (trial, branch, level, step, label, outcome); and of each name in
+        `METRIC_MEANING` (trial, branch, level, step) float32. For multi-label tasks accuracies are micro-F1.
 
     Raises:
         ValueError: No results, or results of different models.
@@ -84,8 +85,7 @@ def assemble(
     scalars = {name: np.full(shape, np.nan) for name in SCALARS}
     curves = {name: np.full((*shape, len(steps)), np.nan, np.float32) for name in CURVES}
     densities = np.full((*shape, len(weights)), np.nan)
-    classes = _classes(rows)
-    confusion = np.full((*shape, len(steps), classes, classes), MISSING, np.int32)
+    counts = empty_counts(rows, (*shape, len(steps)))
     for row in rows:
         targets = [branch for branch in branches if branch not in own] if row.branch == DENSE else [row.branch]
         places = np.searchsorted(steps, row.step)
@@ -96,8 +96,9 @@ def assemble(
             for name in CURVES:
                 curves[name][(*index, places)] = row.curves[name]
             densities[index] = [row.densities[weight] for weight in weights]
-            if row.test_confusion is not None:
-                confusion[(*index, places)] = row.test_confusion
+            for name, of_all in counts.items():
+                if (own_counts := getattr(row, name)) is not None:
+                    of_all[(*index, places)] = own_counts
 
     variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {
         name: (_AXES, scalars[name], _attrs(SCALAR_MEANING[name])) for name in SCALARS
@@ -115,12 +116,14 @@ def assemble(
         "step": steps,
         "weight": np.asarray(weights, object),
     }
-    if classes:
-        variables[CONFUSION] = ((*_AXES, "step", "true", "predicted"), confusion, _attrs(CONFUSION_MEANING))
-        for name, values in precision_recall(confusion).items():
-            meaning = METRIC_MEANING[f"test_{name}"]
-            variables[f"test_{name}"] = ((*_AXES, "step"), values.astype(np.float32), _attrs(meaning))
-        coordinates |= {name: np.arange(classes, dtype=np.int64) for name in ("true", "predicted")}
+    for name, of_all in counts.items():
+        variables |= count_variables(name, of_all, (*_AXES, "step"))
+        coordinates |= count_coordinates(name, of_all)
+    if _metric(rows) != ACCURACY:
+        for name in [name for name in variables if "accuracy" in name]:
+            attributes = variables[name][2]
+            attributes["long_name"] = attributes["long_name"].replace(ACCURACY, _metric(rows))
+            attributes["comment"] = "; ".join([MICRO_F1_COMMENT, *filter(None, [attributes.get("comment")])])
     return xarray.Dataset(
         variables,
         {name: (name, v, _attrs(COORDINATE_MEANING[name])) for name, v in coordinates.items()},
@@ -187,17 +190,22 @@ def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
     return dataset
 
 
+def metric_name(dataset: xarray.Dataset) -> str:
+    """What the accuracies of a run are: `accuracy`, or for multi-label tasks `micro-F1`."""
+    return MICRO_F1 if MICRO_F1 in dataset.test_accuracy.attrs.get("long_name", "") else ACCURACY
+
+
 def _branches(rows: list[LevelSummary]) -> list[str]:
     found = {row.branch for row in rows} - {DENSE} or {BRANCH_ORDER[0]}
     return [b for b in BRANCH_ORDER if b in found] + sorted(found - {*BRANCH_ORDER, DENSE})
 
 
-def _classes(rows: list[LevelSummary]) -> int:
-    """How many classes the confusion matrices have; 0 where there are none."""
-    found = {row.test_confusion.shape[-1] for row in rows if row.test_confusion is not None}
+def _metric(rows: list[LevelSummary]) -> str:
+    """What the accuracies are: one for all levels."""
+    found = {row.metric for row in rows}
     if len(found) > 1:
-        raise ValueError(f"Expected: confusion matrices of one number of classes. Received: {sorted(found)}")
-    return found.pop() if found else 0
+        raise ValueError(f"Expected: levels with one metric. Received: {sorted(found)}")
+    return found.pop()
 
 
 def _attrs(meaning: Meaning) -> dict[str, str]:

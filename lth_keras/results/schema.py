@@ -29,13 +29,29 @@ CURVE_MEANING = {
     "test_loss": Meaning("loss on the test split", "1"),
     "test_accuracy": Meaning("accuracy on the test split", "1"),
 }
+ACCURACY, MICRO_F1 = "accuracy", "micro-F1"
+METRICS = (ACCURACY, MICRO_F1)
+"""What the variables named accuracy hold: micro-F1 for multi-label tasks, which their attributes say."""
+MICRO_F1_COMMENT = (
+    "multi-label: micro-F1, 2 TP / (2 TP + FP + FN) over all examples and classes, outputs above 0.5 being predictions"
+)
+
 CONFUSION = "test_confusion"
-CONFUSION_MEANING = Meaning("test examples of a class that were given another; -1 where not evaluated", "1")
+COUNT_MEANING = {
+    CONFUSION: Meaning("test examples of a class that were given another; -1 where not evaluated", "1"),
+    "test_counts": Meaning("outcomes of a class on the test split; -1 where not evaluated", "1"),
+}
+COUNT_AXES = {CONFUSION: ("true", "predicted"), "test_counts": ("label", "outcome")}
+OUTCOMES = ("true_positive", "false_positive", "false_negative")
+COUNTS = tuple(COUNT_MEANING)
+
 METRIC_MEANING = {
     "test_precision_macro": Meaning("precision on the test split, mean over classes", "1"),
     "test_recall_macro": Meaning("recall on the test split, mean over classes", "1"),
+    "test_f1_macro": Meaning("F1 on the test split, mean over the classes' F1", "1"),
     "test_precision_micro": Meaning("precision on the test split over all examples", "1"),
     "test_recall_micro": Meaning("recall on the test split over all examples", "1"),
+    "test_f1_micro": Meaning("F1 on the test split over all examples", "1"),
 }
 COORDINATE_MEANING = {
     "trial": Meaning("seed of the trial", "1"),
@@ -45,6 +61,8 @@ COORDINATE_MEANING = {
     "weight": Meaning("prunable weight, by its place inside the model", "1"),
     "true": Meaning("class of an example", "1"),
     "predicted": Meaning("class that an example was given", "1"),
+    "label": Meaning("class, of which an example has any number", "1"),
+    "outcome": Meaning("what an example and a prediction are to a class", "1"),
 }
 WEIGHT_DENSITY_MEANING = Meaning("share of the weight's entries kept", "1")
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from lth_keras.training.loop import Curves, NonFiniteLossError, train, train_together
+from lth_keras.training.metrics import is_multi_label, make_counter, make_metric
 from lth_keras.training.order import BatchOrder
 from lth_keras.training.program import Program, Programs
 from lth_keras.training.skipped import skipped
@@ -20,6 +21,9 @@ __all__ = [
     "assign",
     "compiles_always",
     "device",
+    "is_multi_label",
+    "make_counter",
+    "make_metric",
     "make_program",
     "make_programs",
     "make_rowwise_program",

@@ -14,11 +14,11 @@ import numpy as np
 from jax import lax
 
 from lth_keras.training.interrupts import uninterrupted
+from lth_keras.training.metrics import make_metric
 from lth_keras.training.program import (
     NEVER,
     ORDER_BYTES,
     Evaluations,
-    accuracy_function,
     due_steps,
     loss_function,
     padded_order,
@@ -84,6 +84,7 @@ class _Pure:
         evaluation_batch_size: int,
     ) -> None:
         self.model, self.optimizer, self.loss = model, optimizer, loss_function(loss)
+        self.metric = make_metric(loss, model.output_shape)
         self.every, self.evaluation_batch_size = evaluate_every, evaluation_batch_size
         self.trainable, self.others = list(model.trainable_variables), list(model.non_trainable_variables)
         optimizer.build(self.trainable)
@@ -115,9 +116,9 @@ class _Pure:
 
         def evaluate(carry: tuple[Any, ...]) -> tuple[Any, ...]:
             i, slot, state, curves = carry
-            loss, accuracy = self.evaluation(state, *validation)
+            loss, metric = self.evaluation(state, *validation)
             since = i - (i - 1) // self.every * self.every
-            row = jnp.stack([state["loss_sum"] / since.astype(jnp.float32), loss, accuracy])
+            row = jnp.stack([state["loss_sum"] / since.astype(jnp.float32), loss, metric])
             best = lax.cond(loss < state["best_loss"], self._kept_of, lambda state: state["best"], state)
             best_loss = jnp.minimum(state["best_loss"], loss)
             state = {**state, "best": best, "best_loss": best_loss, "loss_sum": jnp.zeros_like(loss)}
@@ -137,32 +138,29 @@ class _Pure:
         return state, bad, curves
 
     def evaluation(self, state: State, x: Any, y: Any, rows: Any) -> tuple[Any, Any]:
-        """Mean loss and accuracy over the examples `rows` of a split, in batches of a fixed size and what remains."""
+        """Mean loss and metric over the examples `rows` of a split, in batches of a fixed size and what remains."""
         examples, size = len(rows), self.evaluation_batch_size
         if not examples:
             return jnp.float32(jnp.nan), jnp.float32(jnp.nan)
-        accuracy = accuracy_function(y, self.model.output_shape)
 
         def sums(rows: Any) -> tuple[Any, Any]:
             part = jnp.take(y, rows, axis=0)
             outputs = self.outputs(state, jnp.take(x, rows, axis=0))
-            correct = accuracy(part, outputs).astype(jnp.float32)
-            if correct.ndim > 1:
-                correct = jnp.mean(correct, axis=range(1, correct.ndim))
-            return self.loss(part, outputs).astype(jnp.float32) * len(rows), jnp.sum(correct)
+            counted = jnp.sum(self.metric.of_examples(part, outputs), axis=0)
+            return self.loss(part, outputs).astype(jnp.float32) * len(rows), counted
 
         def add(i: Any, so_far: tuple[Any, Any]) -> tuple[Any, Any]:
-            loss, correct = sums(lax.dynamic_slice_in_dim(rows, i * size, size))
-            return so_far[0] + loss, so_far[1] + correct
+            loss, counted = sums(lax.dynamic_slice_in_dim(rows, i * size, size))
+            return so_far[0] + loss, so_far[1] + counted
 
         full = examples // size
-        loss = correct = jnp.float32(0)
+        loss, counted = jnp.float32(0), jnp.zeros(self.metric.parts, jnp.float32)
         if full:
-            loss, correct = lax.fori_loop(0, full, add, (loss, correct))
+            loss, counted = lax.fori_loop(0, full, add, (loss, counted))
         if examples % size:
-            rest_loss, rest_correct = sums(rows[full * size :])
-            loss, correct = loss + rest_loss, correct + rest_correct
-        return loss / examples, correct / examples
+            rest_loss, rest = sums(rows[full * size :])
+            loss, counted = loss + rest_loss, counted + rest
+        return loss / examples, self.metric.value(counted, examples)
 
     def outputs(self, state: State, x: Any) -> Any:
         """The model's outputs for `x`."""
@@ -280,14 +278,14 @@ class JaxProgram:
         """Nothing is owed; see `Program.finish`."""
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        """Mean loss and accuracy; see `Program.evaluate`."""
+        """Mean loss and metric; see `Program.evaluate`."""
         rows = np.arange(len(x), dtype=np.int32)
         with uninterrupted():
-            loss, accuracy = self._evaluate(self._state(), *self._on_device(x, y), rows)
-        return float(loss), float(accuracy)
+            loss, metric = self._evaluate(self._state(), *self._on_device(x, y), rows)
+        return float(loss), float(metric)
 
     def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
-        """Mean loss, accuracy and outputs; see `Program.test`."""
+        """Mean loss, metric and outputs; see `Program.test`."""
         size, state, outputs = self._pure.evaluation_batch_size, self._state(), []
         examples, _ = self._on_device(x, y)
         for start in range(0, len(x), size):
@@ -409,10 +407,10 @@ class JaxPrograms:
         return evaluations, [None if first == NEVER else int(first) for first in np.array(bad)]
 
     def evaluate(self, split: str = "test", *, best: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Mean losses and accuracies, `(members,)`, of the weights as they are, or those of least validation loss."""
+        """Mean losses and metrics, `(members,)`, of the weights as they are, or those of least validation loss."""
         with uninterrupted():
-            losses, accuracies = self._evaluate(self._weights(best), *self._splits[split].arrays, self._rows[split])
-        return np.array(losses), np.array(accuracies)
+            losses, metrics = self._evaluate(self._weights(best), *self._splits[split].arrays, self._rows[split])
+        return np.array(losses), np.array(metrics)
 
     def outputs(self, split: str = "test") -> np.ndarray:
         """Every member's outputs, `(members, n, ...)`."""

@@ -46,8 +46,8 @@ class RowwiseJaxProgram(RowwiseProgram):
 
     def _forward(self, *arguments: Any) -> tuple[Any, Any, Any]:
         with uninterrupted():
-            loss, accuracy, outputs = self._compiled_forward(self._state(), self._masks(), *arguments)
-        return loss, accuracy, outputs
+            loss, mean, outputs = self._compiled_forward(self._state(), self._masks(), *arguments)
+        return loss, mean, outputs
 
     def _flush(self, *arguments: Any) -> None:
         tables = {name: self._state()[name] for name in ("tables", "table_slots")}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lth_keras.training.metrics import Counter
 from lth_keras.training.order import BatchOrder
 from lth_keras.training.program import Evaluations, Program, Programs
 
@@ -42,11 +43,13 @@ class Curves:
         step: int64, `(evaluations,)`: optimiser updates done.
         train_loss: float32: mean loss of the batches since the evaluation before.
         validation_loss: float32: without regularisation terms.
-        validation_accuracy: float32: fraction in [0, 1].
+        validation_accuracy: float32: the metric, accuracy or micro-F1 (see `make_metric`), in [0, 1].
         test_loss: float32: NaN where the test split was not evaluated.
-        test_accuracy: float32: fraction in [0, 1]; NaN where not evaluated.
+        test_accuracy: float32: the same on the test split; NaN where not evaluated.
         test_confusion: int32 `(evaluations, classes, classes)`, rows true and columns predicted, -1 where the test
-            split was not evaluated; None where it was not asked for.
+            split was not evaluated; None where it was not asked for, and for multi-label tasks.
+        test_counts: int32 `(evaluations, classes, 3)`: true positives, false positives and false negatives of each
+            class, likewise, for multi-label tasks.
     """
 
     step: np.ndarray
@@ -56,6 +59,7 @@ class Curves:
     test_loss: np.ndarray
     test_accuracy: np.ndarray
     test_confusion: np.ndarray | None = None
+    test_counts: np.ndarray | None = None
 
     @property
     def early_stop(self) -> int:
@@ -77,7 +81,7 @@ def train(
     test: tuple[np.ndarray, np.ndarray],
     test_every: int,
     validated: bool = True,
-    classes: int | None = None,
+    counter: Counter | None = None,
     updates: int = 0,
     patience: int | None = None,
     after: Hooks | None = None,
@@ -92,9 +96,8 @@ def train(
         test: x and y of the test split: measured, and decides nothing.
         test_every: steps between evaluations on the test split; a multiple of the program's evaluation cadence. The
             last step is always tested.
-        validated: whether there is a validation split; without, its loss and accuracy are NaN.
-        classes: number of classes to count a confusion matrix of at every test, for class indices as labels; None
-            counts none.
+        validated: whether there is a validation split; without, its loss and metric are NaN.
+        counter: counts outcomes by class at every test; None for none.
         updates: what the optimiser's count of updates begins at.
         patience: evaluations without a lower validation loss after which the training ends, at once and tested; None
             for never.
@@ -106,7 +109,7 @@ def train(
     """
     program.reset(updates)
     try:
-        return _train(program, order, steps, test, test_every, validated, classes, patience, after or {}, progress)
+        return _train(program, order, steps, test, test_every, validated, counter, patience, after or {}, progress)
     except BaseException:  # Ctrl-C too: what is left of a training that does not end must not touch later weights
         program.reset()
         raise
@@ -119,12 +122,12 @@ def _train(
     test: tuple[np.ndarray, np.ndarray],
     test_every: int,
     validated: bool,
-    classes: int | None,
+    counter: Counter | None,
     patience: int | None,
     after: Hooks,
     progress: Callable[[int, int], None] | None,
 ) -> Curves:
-    record = _Record(validated, classes, patience)
+    record = _Record(validated, counter, patience)
     for done, count in (calls := _Calls(steps, _bounds(test_every, program.every, patience), program.capacity, after)):
         evaluations, bad_step = program.advance(order.take(count), done, steps)
         calls.returned()
@@ -133,7 +136,7 @@ def _train(
             calls.stop()
             program.finish()
         if calls.test_is_due(test_every):
-            if classes is None:
+            if counter is None:
                 record.tested(*program.evaluate(*test))
             else:
                 record.tested(*program.test(*test), test[1])
@@ -150,7 +153,7 @@ def train_together(
     labels: Sequence[np.ndarray],
     test_every: int,
     validated: bool = True,
-    classes: int | None = None,
+    counter: Counter | None = None,
     patience: int | None = None,
     ended: Callable[[int], None] | None = None,
     after: Hooks | None = None,
@@ -165,7 +168,7 @@ def train_together(
         labels: of each member's test split.
         test_every: as `train`, like what follows.
         validated: whether there is a validation split.
-        classes: number of classes to count confusion matrices of.
+        counter: counts outcomes by class.
         patience: as `train`: a member's training ends by itself; those of others go on.
         ended: called with a member whose training has ended before `steps`, to keep what it is then.
         after: what to call when so many steps are done.
@@ -174,7 +177,7 @@ def train_together(
     Returns:
         For each member what was measured, or the error of one whose loss became NaN or infinite; the others go on.
     """
-    records = [_Record(validated, classes, patience) for _ in orders]
+    records = [_Record(validated, counter, patience) for _ in orders]
     errors: list[NonFiniteLossError | None] = [None] * len(orders)
     going = set(range(len(orders)))
     bounds = _bounds(test_every, programs.every, patience)
@@ -192,10 +195,10 @@ def train_together(
         if over == going:
             calls.stop()
         if over or calls.test_is_due(test_every):
-            losses, accuracies = programs.evaluate("test")
-            outputs = [None] * len(orders) if classes is None else programs.outputs("test")
+            losses, metrics = programs.evaluate("test")
+            outputs = [None] * len(orders) if counter is None else programs.outputs("test")
             for i in going if calls.test_is_due(test_every) else over:
-                records[i].tested(float(losses[i]), float(accuracies[i]), outputs[i], labels[i])
+                records[i].tested(float(losses[i]), float(metrics[i]), outputs[i], labels[i])
         if ended is not None and done + count < steps:
             for i in sorted(over):
                 ended(i)
@@ -253,10 +256,10 @@ def _bounds(test_every: int, evaluate_every: int, patience: int | None) -> int:
 class _Record:
     """What one training measures."""
 
-    def __init__(self, validated: bool, classes: int | None, patience: int | None) -> None:
-        self._validated, self._classes, self._patience = validated, classes, patience
+    def __init__(self, validated: bool, counter: Counter | None, patience: int | None) -> None:
+        self._validated, self._counter, self._patience = validated, counter, patience
         self._rows: list[tuple[float, ...]] = []
-        self._matrices: dict[int, np.ndarray] = {}
+        self._counts: dict[int, np.ndarray] = {}
 
     def add(self, evaluations: Evaluations, bad_step: int | None) -> None:
         if bad_step is not None:
@@ -274,20 +277,20 @@ class _Record:
         return len(self._rows) - 1 - int(np.argmin([row[2] for row in self._rows])) >= self._patience
 
     def tested(
-        self, loss: float, accuracy: float, outputs: np.ndarray | None = None, labels: np.ndarray | None = None
+        self, loss: float, metric: float, outputs: np.ndarray | None = None, labels: np.ndarray | None = None
     ) -> None:
-        self._rows[-1] = (*self._rows[-1][:-2], loss, accuracy)
-        if self._classes is not None:
+        self._rows[-1] = (*self._rows[-1][:-2], loss, metric)
+        if self._counter is not None:
             assert outputs is not None and labels is not None
-            self._matrices[len(self._rows) - 1] = confusion_matrix(labels, outputs, self._classes)
+            self._counts[len(self._rows) - 1] = self._counter.count_outcomes(labels, outputs)
 
     def curves(self) -> Curves:
         step, *values = zip(*self._rows, strict=True)
-        confusion = None
-        if self._classes is not None:
-            confusion = np.full((len(self._rows), self._classes, self._classes), -1, np.int32)
-            for evaluation, matrix in self._matrices.items():
-                confusion[evaluation] = matrix
+        counts = {}
+        if self._counter is not None:
+            of_all = counts[self._counter.field] = np.full((len(self._rows), *self._counter.shape), -1, np.int32)
+            for evaluation, of_one in self._counts.items():
+                of_all[evaluation] = of_one
         train_loss, validation_loss, validation_accuracy, test_loss, test_accuracy = (
             np.array(value, np.float32) for value in values
         )
@@ -298,17 +301,5 @@ class _Record:
             validation_accuracy=validation_accuracy,
             test_loss=test_loss,
             test_accuracy=test_accuracy,
-            test_confusion=confusion,
+            **counts,
         )
-
-
-def confusion_matrix(y: np.ndarray, outputs: np.ndarray, classes: int) -> np.ndarray:
-    """How often each class (row) was taken for each class (column): integers `(classes, classes)`.
-
-    Args:
-        y: class indices, `(n,)` or `(n, 1)`.
-        outputs: `(n, classes)`; the highest is the prediction, the first of several.
-        classes: number of classes.
-    """
-    pairs = np.reshape(y, -1).astype(np.int64) * classes + outputs.argmax(axis=-1)
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)

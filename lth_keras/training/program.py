@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol
 import keras
 import numpy as np
 
+from lth_keras.training.metrics import with_axis_of
+
 ORDER_BYTES = 4 << 20
 """What the batch order of one call takes at most."""
 NEVER = int(np.iinfo(np.int32).max)
@@ -21,7 +23,7 @@ class Evaluations(NamedTuple):
         step: int, optimiser updates done.
         train_loss: mean loss of the batches since the evaluation before.
         validation_loss: mean over the validation split, without regularisation terms.
-        validation_accuracy: fraction in [0, 1].
+        validation_accuracy: the metric (accuracy, or micro-F1) on the validation split, in [0, 1].
     """
 
     step: np.ndarray
@@ -60,7 +62,7 @@ class Program(Protocol):
         """Ends a training before its `total` steps: rows of large tables get the updates that they are still owed."""
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        """Mean loss (without regularisation terms) and accuracy of the weights as they are."""
+        """Mean loss (without regularisation terms) and metric (see `make_metric`) of the weights as they are."""
 
     def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
         """As `evaluate`, and the outputs, `(n, ...)`."""
@@ -94,7 +96,7 @@ class Programs(Protocol):
         """As `Program.advance` for every member; `orders` is `(members, steps, batch)`."""
 
     def evaluate(self, split: str = "test", *, best: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Mean losses and accuracies, `(members,)`, of the weights as they are, or those of least validation loss."""
+        """Mean losses and metrics, `(members,)`, of the weights as they are, or those of least validation loss."""
 
     def outputs(self, split: str = "test") -> np.ndarray:
         """Every member's outputs, `(members, n, ...)`."""
@@ -116,19 +118,6 @@ def padded_order(order: np.ndarray, capacity: int) -> np.ndarray:
     return padded
 
 
-def accuracy_function(y: Any, output_shape: tuple[int | None, ...]) -> Any:
-    """The accuracy that Keras' `metrics=["accuracy"]` stands for with these labels and outputs.
-
-    Returns:
-        A function (y, outputs) -> one accuracy per example, and per position where the outputs have positions.
-    """
-    if output_shape[-1] == 1:
-        return lambda y, outputs: keras.metrics.binary_accuracy(_with_axis_of(outputs, y), outputs)
-    if len(y.shape) < len(output_shape) or y.shape[-1] == 1:
-        return keras.metrics.sparse_categorical_accuracy
-    return keras.metrics.categorical_accuracy
-
-
 def update_count(optimizer: keras.Optimizer) -> Any:
     """The optimiser's count of updates; of one that scales losses, that of the optimiser in it."""
     return getattr(optimizer, "inner_optimizer", optimizer).iterations
@@ -137,11 +126,4 @@ def update_count(optimizer: keras.Optimizer) -> Any:
 def loss_function(loss: Any) -> Any:
     """A loss as Keras' `compile` takes it, as a function (y, outputs) -> scalar mean."""
     function = keras.losses.get(loss)
-    return lambda y, outputs: keras.ops.mean(function(_with_axis_of(outputs, y), outputs))
-
-
-def _with_axis_of(outputs: Any, y: Any) -> Any:
-    """Labels of shape (n,) as (n, 1), where the outputs have that shape: as Keras' `fit` takes them."""
-    if len(y.shape) == len(outputs.shape) - 1 and outputs.shape[-1] == 1:
-        return keras.ops.expand_dims(y, -1)
-    return y
+    return lambda y, outputs: keras.ops.mean(function(with_axis_of(outputs, y), outputs))

@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from lth_keras.training.program import Evaluations, accuracy_function, loss_function
+from lth_keras.training.metrics import make_metric
+from lth_keras.training.program import Evaluations, loss_function
 from lth_keras.training.skipped import Lazy, Skipped
 
 ROWS_STEP = 512
@@ -59,6 +60,7 @@ class RowwiseProgram(ABC):
         evaluation_batch_size: int,
     ) -> None:
         self._model, self._optimizer, self._loss = model, optimizer, loss_function(loss)
+        self._metric = make_metric(loss, model.output_shape)
         self._tables, self._using_rows = list(tables), using_rows
         self._make_rule = (lambda steps: Lazy(rule(steps))) if lazy else rule
         self._before = self._make_rule(1)  # as long as no training runs, nothing is skipped
@@ -102,7 +104,7 @@ class RowwiseProgram(ABC):
     def _forward(
         self, rows: np.ndarray, index: np.ndarray, x: np.ndarray, y: np.ndarray, coefficients: np.ndarray
     ) -> tuple[Any, Any, Any]:
-        """Mean loss, accuracy and outputs with the rows brought up to date, which are not written."""
+        """Mean loss, mean of what the metric adds up, and outputs, with rows brought up to date but not written."""
 
     @abstractmethod
     def _flush(self, rows: np.ndarray, count: np.int32, coefficients: np.ndarray) -> None:
@@ -153,23 +155,23 @@ class RowwiseProgram(ABC):
             self._bring_up_to_date()
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        """Mean loss and accuracy; see `Program.evaluate`."""
-        loss, accuracy, _ = self.test(x, y)
-        return loss, accuracy
+        """Mean loss and metric; see `Program.evaluate`."""
+        loss, metric, _ = self.test(x, y)
+        return loss, metric
 
     def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
-        """Mean loss, accuracy and outputs; see `Program.test`."""
+        """Mean loss, metric and outputs; see `Program.test`."""
         if not len(x):
             return np.nan, np.nan, np.empty((0, *self._model.output_shape[1:]), np.float32)
-        losses, correct, outputs = 0.0, 0.0, []
+        losses, counted, outputs = 0.0, np.zeros(self._metric.parts), []
         for start in range(0, len(x), self._evaluation_batch_size):
             part = slice(start, start + self._evaluation_batch_size)
             rows, _, index = self._rows_of(x[part])
-            loss, accuracy, output = self._forward(rows, index, x[part], y[part], self._coefficients(rows, self._now))
+            loss, mean, output = self._forward(rows, index, x[part], y[part], self._coefficients(rows, self._now))
             losses += float(loss) * len(x[part])
-            correct += float(accuracy) * len(x[part])
+            counted += np.array(mean, np.float64) * len(x[part])
             outputs.append(np.array(output))
-        return losses / len(x), correct / len(x), np.concatenate(outputs)
+        return losses / len(x), float(self._metric.value(counted, len(x))), np.concatenate(outputs)
 
     def best_weights(self) -> list[np.ndarray]:
         """Not kept; see `Program.best_weights`."""
@@ -225,6 +227,5 @@ class RowwiseProgram(ABC):
         return [value for value, _ in updated], [new for _, new in updated]
 
     def _measured(self, y: Any, outputs: Any) -> tuple[Any, Any, Any]:
-        accuracy = accuracy_function(y, self._model.output_shape)(y, outputs)
-        ops = keras.ops
-        return ops.cast(self._loss(y, outputs), "float32"), ops.mean(ops.cast(accuracy, "float32")), outputs
+        mean = keras.ops.mean(self._metric.of_examples(y, outputs), axis=0)
+        return keras.ops.cast(self._loss(y, outputs), "float32"), mean, outputs

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from lth_keras.training.metrics import make_metric
 from lth_keras.training.program import (
     NEVER,
     ORDER_BYTES,
     Evaluations,
-    accuracy_function,
     due_steps,
     loss_function,
     padded_order,
@@ -70,6 +70,7 @@ class TensorFlowProgram:
         self._model = model
         self._optimizer = optimizer
         self._loss = loss_function(loss)
+        self._metric = make_metric(loss, model.output_shape)
         self._weights = list(weights)
         self.every = evaluate_every
         self._evaluation_batch_size = evaluation_batch_size
@@ -112,12 +113,12 @@ class TensorFlowProgram:
         """Nothing is owed; see `Program.finish`."""
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        """Mean loss and accuracy; see `Program.evaluate`."""
-        loss, accuracy = self._evaluate(tf.constant(x), tf.constant(y))
-        return float(loss), float(accuracy)
+        """Mean loss and metric; see `Program.evaluate`."""
+        loss, metric = self._evaluate(tf.constant(x), tf.constant(y))
+        return float(loss), float(metric)
 
     def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
-        """Mean loss, accuracy and outputs; see `Program.test`."""
+        """Mean loss, metric and outputs; see `Program.test`."""
         size = self._evaluation_batch_size
         outputs = [self._outputs(tf.constant(x[start : start + size])).numpy() for start in range(0, len(x), size)]
         return *self.evaluate(x, y), np.concatenate(outputs)
@@ -153,10 +154,10 @@ class TensorFlowProgram:
         def evaluate(
             i: tf.Tensor, slot: tf.Tensor, loss_sum: tf.Tensor, best_loss: tf.Tensor, curves: tf.Tensor
         ) -> tuple[tf.Tensor, ...]:
-            loss, accuracy = self._evaluation(x_validation, y_validation)
+            loss, metric = self._evaluation(x_validation, y_validation)
             tf.cond(loss < best_loss, self._keep_best, lambda: tf.constant(0))
             since = i - (i - 1) // every * every
-            row = tf.stack([loss_sum / tf.cast(since, tf.float32), loss, accuracy])
+            row = tf.stack([loss_sum / tf.cast(since, tf.float32), loss, metric])
             curves = tf.tensor_scatter_nd_update(tf.transpose(curves), [[slot]], [row])
             return slot + 1, tf.zeros_like(loss_sum), tf.minimum(best_loss, loss), tf.transpose(curves)
 
@@ -199,33 +200,29 @@ class TensorFlowProgram:
         return tf.constant(0)
 
     def _evaluation(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean loss and accuracy over a split, in batches of a fixed size and one of what remains."""
+        """Mean loss and metric over a split, in batches of a fixed size and one of what remains."""
         examples, size = x.shape[0], self._evaluation_batch_size
-        accuracy = accuracy_function(y, self._model.output_shape)
 
         def sums(start: Any, size: int) -> tuple[tf.Tensor, tf.Tensor]:
             part = tf.slice(y, [start] + [0] * (y.shape.rank - 1), [size, *y.shape[1:]])
             outputs = self._model(tf.slice(x, [start] + [0] * (x.shape.rank - 1), [size, *x.shape[1:]]), training=False)
             loss = tf.cast(self._loss(part, outputs), tf.float32) * size
-            correct = tf.cast(accuracy(part, outputs), tf.float32)
-            if correct.shape.rank > 1:
-                correct = tf.reduce_mean(correct, axis=list(range(1, correct.shape.rank)))
-            return loss, tf.reduce_sum(correct)
+            return loss, tf.reduce_sum(self._metric.of_examples(part, outputs), axis=0)
 
-        def add(i: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            more_loss, more_correct = sums(i * size, size)
-            return i + 1, loss + more_loss, correct + more_correct
+        def add(i: tf.Tensor, loss: tf.Tensor, counted: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            more_loss, more = sums(i * size, size)
+            return i + 1, loss + more_loss, counted + more
 
         full = examples // size
-        loss = correct = tf.constant(0.0)
+        loss, counted = tf.constant(0.0), tf.zeros(self._metric.parts)
         if full:
-            _, loss, correct = tf.while_loop(
-                lambda i, *_: i < full, add, (tf.constant(0), loss, correct), parallel_iterations=1
+            _, loss, counted = tf.while_loop(
+                lambda i, *_: i < full, add, (tf.constant(0), loss, counted), parallel_iterations=1
             )
         if examples % size:
-            rest_loss, rest_correct = sums(full * size, examples % size)
-            loss, correct = loss + rest_loss, correct + rest_correct
-        return loss / examples, correct / examples
+            rest_loss, rest = sums(full * size, examples % size)
+            loss, counted = loss + rest_loss, counted + rest
+        return loss / examples, self._metric.value(counted, examples)
 
 
 def _start(variable: Any) -> np.ndarray | None:

@@ -36,8 +36,8 @@ class RowwiseTensorFlowProgram(RowwiseProgram):
         return float(self._graph_step(*arguments))
 
     def _forward(self, *arguments: Any) -> tuple[Any, Any, Any]:
-        loss, accuracy, outputs = self._graph_forward(*arguments)
-        return loss, accuracy, outputs
+        loss, mean, outputs = self._graph_forward(*arguments)
+        return loss, mean, outputs
 
     def _flush(self, rows: np.ndarray, count: np.int32, coefficients: np.ndarray) -> None:
         self._graph_flush(rows, count, coefficients)

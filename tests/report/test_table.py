@@ -36,6 +36,12 @@ def test_means_and_ranges_are_those_of_the_dataset() -> None:
     assert "3 trials" in text[0]
 
 
+def test_multi_label_runs_have_columns_of_micro_f1() -> None:
+    text = " ".join(lines(dataset(trials=1, levels=1, classes=3, multi_label=True))[:4])
+    assert text.count("test micro-F1 at") == 2 and "accuracy" not in text
+    assert "micro-F1" not in " ".join(lines(dataset(trials=1, levels=1))[:4])
+
+
 def test_every_branch_and_level_has_a_row_and_the_dense_level_one() -> None:
     text = lines(dataset(trials=2, levels=3))
     names = [line for line in text if line and not line.startswith(" ")]

@@ -42,6 +42,7 @@ def level_result(
     evaluations: int = 60,
     weights: dict[str, np.ndarray] | None = None,
     classes: int | None = None,
+    multi_label: bool = False,
     validated: bool = True,
 ) -> LevelResult:
     """One level: curves rise to an accuracy that depends on branch and level, test ones coarser."""
@@ -68,9 +69,10 @@ def level_result(
     stop = int(np.argmin(loss)) if validated else len(step) - 1
     for curve in () if validated else ("validation_loss", "validation_accuracy"):
         curves[curve] = np.full(step.size, np.nan)
-    confusion = None if classes is None else generator.integers(0, 9, (step.size, classes, classes))
-    if confusion is not None:
-        confusion[np.isnan(curves["test_accuracy"])] = -1
+    counts = None
+    if classes is not None:
+        counts = generator.integers(0, 9, (step.size, classes, 3 if multi_label else classes))
+        counts[np.isnan(curves["test_accuracy"])] = -1
     scalars = {
         "density": mask.density,
         "early_stop_step": float(step[stop]),
@@ -89,7 +91,9 @@ def level_result(
         curves={key: curves[key].astype(np.float32) for key in CURVES},
         scalars=scalars,
         weights=weights,
-        test_confusion=confusion,
+        test_confusion=None if multi_label else counts,
+        test_counts=counts if multi_label else None,
+        metric="micro-F1" if multi_label else "accuracy",
     )
 
 

@@ -44,12 +44,15 @@ def test_the_mask_snippet_gives_the_mask(tmp_path: Path) -> None:
 def test_every_variable_dimension_and_attribute_is_described() -> None:
     page = PAGE.read_text(encoding="utf-8")
     run = dataset(trials=1, levels=1, classes=3)
-    assert f"| `curves/{CONFUSION}` | int32 (E, C, C) |" in page
-    for name, variable in run.data_vars.items():
+    multi_label = dataset(trials=1, levels=1, classes=3, multi_label=True)
+    assert (
+        f"| `curves/{CONFUSION}` | int32 (E, C, C) |" in page and "| `curves/test_counts` | int32 (E, C, 3) |" in page
+    )
+    for name, variable in [*run.data_vars.items(), *multi_label.data_vars.items()]:
         dimensions = ", ".join(str(dimension) for dimension in variable.dims)
         row = f"| `{name}` | {dimensions} | {variable.dtype} | {variable.attrs['units']} |"
         assert row in page
-    for name in [*run.dims, *run.attrs]:
+    for name in [*run.dims, *multi_label.dims, *run.attrs]:
         assert f"| `{name}` |" in page
     assert f"version of this layout: {SCHEMA_VERSION}" in page
     for name in SCALAR_MEANING:

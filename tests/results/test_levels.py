@@ -16,6 +16,7 @@ import pytest
 from lth_keras.masks import Mask
 from lth_keras.results import CURVES, SCALARS, DamagedFile, LevelResult, atomic, levels
 from lth_keras.results.levels import read_level, summarise_level, write_level
+from lth_keras.results.schema import COUNTS
 from tests.results.synthetic import level_result
 
 WEIGHTS: dict[str, np.ndarray] = {
@@ -36,9 +37,12 @@ def assert_same(first: LevelResult, second: LevelResult) -> None:
         assert first.curves[name].tobytes() == second.curves[name].tobytes()
         assert second.curves[name].dtype == np.float32
     assert dict(first.scalars) == dict(second.scalars)
-    assert (first.test_confusion is None) == (second.test_confusion is None)
-    if first.test_confusion is not None and second.test_confusion is not None:
-        np.testing.assert_array_equal(first.test_confusion, second.test_confusion)
+    assert first.metric == second.metric
+    for name in COUNTS:
+        one, other = getattr(first, name), getattr(second, name)
+        assert (one is None) == (other is None)
+        if one is not None:
+            np.testing.assert_array_equal(one, other)
 
 
 def test_a_level_comes_back_bit_for_bit(tmp_path: Path) -> None:
@@ -60,6 +64,35 @@ def test_confusion_matrices_come_back_with_those_that_were_not_measured(tmp_path
     assert read.test_confusion is not None and read.test_confusion.dtype == np.int32
     with h5py.File(tmp_path / "level.h5") as file:
         assert file["curves/test_confusion"].shape == (61, 20, 20) and file["curves/test_confusion"].fletcher32
+
+
+def test_counts_by_class_come_back_and_say_that_accuracies_are_micro_f1(tmp_path: Path) -> None:
+    result = level_result(classes=90, multi_label=True)
+    write_level(tmp_path / "level.h5", result)
+    read, summary = read_level(tmp_path / "level.h5"), summarise_level(tmp_path / "level.h5")
+    assert_same(result, read)
+    assert summary.metric == read.metric == "micro-F1" and summary.test_counts is not None
+    with h5py.File(tmp_path / "level.h5") as file:
+        assert file["curves/test_counts"].shape == (61, 90, 3) and file["curves/test_counts"].dtype == np.int32
+    write_level(tmp_path / "single.h5", level_result())
+    with h5py.File(tmp_path / "single.h5") as file:  # as before there were multi-label tasks
+        assert "metric" not in file.attrs and "test_counts" not in file["curves"]
+    with pytest.raises(ValueError, match="metric of .*Received: 'AUC'"):
+        dataclasses.replace(result, metric="AUC")
+
+
+@pytest.mark.parametrize(
+    "counts, message",
+    [
+        (np.zeros((60, 4, 3), int), r"test_counts of shape \(61, C, 3\).*Received: shape \(60, 4, 3\)"),
+        (np.zeros((61, 4, 4), int), r"Received: shape \(61, 4, 4\)"),
+        (np.zeros((61, 4, 3)), "integers. Received: dtype float64"),
+        (np.full((61, 4, 3), -2), "counts of 0 or more in test_counts.*Received: counts from -2"),
+    ],
+)
+def test_counts_of_other_shapes_or_below_0_are_refused(counts: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(level_result(), test_counts=counts)
 
 
 @pytest.mark.parametrize(

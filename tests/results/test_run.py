@@ -13,7 +13,7 @@ import xarray
 from sklearn.metrics import recall_score
 
 from lth_keras.masks import Mask
-from lth_keras.results import CURVES, SCALARS, DamagedFile, assemble, open_run, write_run
+from lth_keras.results import CURVES, SCALARS, DamagedFile, assemble, metric_name, open_run, write_run
 from lth_keras.results.schema import METRIC_MEANING
 from tests.results.synthetic import BRANCHES, CREATED, SHAPES, dataset, level_result, levels_of
 
@@ -171,11 +171,51 @@ def test_confusion_matrices_and_what_follows_from_them_come_back(tmp_path: Path)
         assert file["test_confusion"].compression == "gzip"
 
 
+def test_averages_say_what_they_average_over() -> None:
+    run = dataset(trials=1, levels=1, classes=4)
+    for name in ("test_precision_micro", "test_recall_micro", "test_f1_micro"):
+        assert "equals the accuracy" in run[name].attrs["comment"]
+    for name in ("test_precision_macro", "test_recall_macro", "test_f1_macro"):
+        assert run[name].attrs["comment"] == "mean over all 4 classes"
+    assert all("comment" not in run[name].attrs for name in run.data_vars if "accuracy" in name)
+    assert metric_name(run) == "accuracy"
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_multi_label_runs_count_by_class_and_say_that_accuracies_are_micro_f1(tmp_path: Path, validated: bool) -> None:
+    results = list(levels_of(trials=2, levels=1, evaluations=10, classes=6, multi_label=True, validated=validated))
+    for result in results:
+        assert result.test_counts is not None
+        result.test_counts[:, 5, 0] = result.test_counts[:, 5, 2] = np.minimum(0, result.test_counts[:, 5, 2])
+    write_run(tmp_path / "run.h5", assemble(results, **ATTRIBUTES))
+    run = open_run(tmp_path)
+    assert run.test_counts.dims == ("trial", "branch", "level", "step", "label", "outcome")
+    assert run.test_counts.dtype == np.int32 and "test_confusion" not in run
+    assert run.outcome.values.tolist() == ["true_positive", "false_positive", "false_negative"]
+    for result in results:
+        for branch in run.branch.values if result.level == 0 else [result.branch]:
+            cell = run.sel(trial=result.seed, branch=branch, level=result.level)
+            np.testing.assert_array_equal(cell.test_counts, result.test_counts)
+    right, wrong, missed = (run.test_counts.sel(outcome=name).where(lambda x: x >= 0) for name in run.outcome.values)
+    f1 = (2 * right / (2 * right + wrong + missed)).fillna(0).mean("label").where(np.isfinite(run.test_accuracy))
+    np.testing.assert_allclose(run.test_f1_macro, f1, rtol=1e-6)
+    assert metric_name(run) == "micro-F1"
+    for name in (name for name in run.data_vars if "accuracy" in str(name)):
+        assert "micro-F1" in run[name].attrs["long_name"] and "2 TP / (2 TP + FP + FN)" in run[name].attrs["comment"]
+        assert "accuracy" not in run[name].attrs["long_name"]
+    assert ("last step" in run.test_accuracy_at_early_stop.attrs["comment"]) == (not validated)
+    comment = "mean over all 6 classes; 1 of them have no test example and count as 0"
+    assert run.test_f1_macro.attrs["comment"] == comment
+    assert run.test_f1_micro.attrs["comment"] == "over all classes"
+    with pytest.raises(ValueError, match="one metric. Received: .*'accuracy', 'micro-F1'"):
+        assemble([level_result(0, level=0), results[1]], **ATTRIBUTES)
+
+
 def test_levels_without_confusion_matrices_stand_beside_those_with(tmp_path: Path) -> None:
     run = assemble([level_result(0, level=0), level_result(0, level=1, classes=3)], **ATTRIBUTES)
     assert (run.test_confusion.sel(level=0) == -1).all() and (run.test_confusion.sel(level=1) >= 0).any()
     assert "test_confusion" not in dataset() and "true" not in dataset().dims
-    with pytest.raises(ValueError, match=r"one number of classes. Received: \[3, 4\]"):
+    with pytest.raises(ValueError, match=r"one number of classes. Received: .*\(3, 3\), \(4, 4\)"):
         assemble([level_result(0, level=0, classes=4), level_result(0, level=1, classes=3)], **ATTRIBUTES)
 
 

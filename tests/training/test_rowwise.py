@@ -4,9 +4,18 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from sklearn.metrics import f1_score
 
 from lth_keras.masking import get_mask, large_tables, mask_model, seed_states, set_mask, using_rows, variables
-from lth_keras.training import BatchOrder, NonFiniteLossError, make_program, make_rowwise_program, skipped, train
+from lth_keras.training import (
+    BatchOrder,
+    NonFiniteLossError,
+    make_counter,
+    make_program,
+    make_rowwise_program,
+    skipped,
+    train,
+)
 
 BACKEND = keras.backend.backend()
 HEIGHT, DIMENSION, LENGTH, BATCH, EVERY = 2000, 4, 12, 5, 4
@@ -122,6 +131,32 @@ def test_it_trains_as_the_dense_program(name):
     assert len(unused) > 100 and unused[0] < HEIGHT - 100
     for before, one in zip(start[:2], (table.variable.numpy() for table in large_tables(ours, 1)), strict=True):
         assert np.array_equal(before[unused], one[unused]) == (name == "adam")
+
+
+def test_micro_f1_is_that_of_the_whole_split():
+    """Of 8 documents in batches of 4, one of which has no class at all."""
+    keras.utils.set_random_seed(7)
+    x = keras.Input((LENGTH,), dtype="int32")
+    pooled = layers.GlobalAveragePooling1D()(layers.Embedding(HEIGHT, DIMENSION, "random_normal")(x))
+    model = mask_model(keras.Model(x, layers.Dense(3, "sigmoid")(pooled)))
+
+    def labelled(split):
+        x, y = split
+        return x, np.stack([y == 0, y > 0, y > 1], axis=1).astype("float32")
+
+    data = [labelled(split) for split in (TRAIN, VALIDATION, TEST)]
+    data[2][1][:4] = 0
+    loss = "binary_crossentropy"
+    program = by_rows(model, loss=loss, data=data[:2])
+    order = BatchOrder(len(TRAIN[0]), BATCH, np.random.default_rng(0))
+    counter = make_counter(loss, model.output_shape)
+    curves = train(program, order, steps=15, test=data[2], test_every=EVERY, counter=counter)
+    for (documents, y), received in zip(data[1:], (curves.validation_accuracy, curves.test_accuracy), strict=True):
+        predicted = np.array(model(documents)) > 0.5
+        assert predicted.any()
+        assert received[-1] == pytest.approx(f1_score(y, predicted, average="micro"))
+    right, wrong, missed = curves.test_counts[-1].sum(axis=0)
+    assert curves.test_accuracy[-1] == pytest.approx(2 * right / (2 * right + wrong + missed))
 
 
 def test_dropout_is_that_of_the_dense_program_under_xla(made):

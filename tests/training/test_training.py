@@ -10,7 +10,7 @@ from lth_keras import training
 from lth_keras.masking import get_mask, mask_model, prunable_weights, seed_states, set_mask, variables
 from lth_keras.masks import Mask
 from lth_keras.training import BatchOrder, NonFiniteLossError, train
-from lth_keras.training.loop import confusion_matrix
+from lth_keras.training.metrics import confusion_matrix, make_counter
 
 BACKEND = keras.backend.backend()
 BATCH, EVERY = 4, 5
@@ -224,8 +224,8 @@ def test_pruned_weights_are_out_of_training(name, jit):
 # Evaluation
 
 
-def keras_evaluation(model, loss, x, y):
-    model.compile(loss=loss, metrics=["accuracy"], run_eagerly=True)
+def keras_evaluation(model, loss, x, y, metric="accuracy"):
+    model.compile(loss=loss, metrics=[metric], run_eagerly=True)
     return model.evaluate(x, y, batch_size=7, verbose=0)
 
 
@@ -257,8 +257,9 @@ LABELS = {
 
 
 @pytest.mark.parametrize("name", list(LABELS))
-def test_losses_and_accuracies_are_those_of_keras(name):
+def test_losses_and_metrics_are_those_of_keras(name):
     units, activation, loss, y = LABELS[name]
+    metric = keras.metrics.F1Score("micro", threshold=0.5) if name == "multi-label" else "accuracy"
     keras.utils.set_random_seed(1)
     ours = mask_model(keras.Sequential([keras.Input((5,)), layers.Dense(units, activation=activation)]))
     theirs = mask_model(ours)
@@ -269,7 +270,65 @@ def test_losses_and_accuracies_are_those_of_keras(name):
     for batch in order().take(6):
         theirs.train_on_batch(TRAIN[0][batch], y[batch])
     assert_same(weights(ours), weights(theirs), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(program.evaluate(*data), keras_evaluation(theirs, loss, *data), rtol=1e-4)
+    np.testing.assert_allclose(program.evaluate(*data), keras_evaluation(theirs, loss, *data, metric), rtol=1e-4)
+
+
+MULTI_LABEL = {
+    "probabilities": ("sigmoid", "binary_crossentropy", 0.5),
+    "logits": (None, keras.losses.BinaryCrossentropy(from_logits=True), 0.0),
+    "focal": ("sigmoid", keras.losses.BinaryFocalCrossentropy(), 0.5),
+}
+
+
+def f1(y, predicted):
+    return sklearn.metrics.f1_score(y.reshape(-1, 6), predicted.reshape(-1, 6), average="micro", zero_division=0)
+
+
+@pytest.mark.parametrize("places", [(), (4,)])
+@pytest.mark.parametrize("name", MULTI_LABEL)
+def test_multi_label_metrics_are_micro_f1_of_the_whole_split(name, places):
+    """Not a mean over batches; in the loop and at tests, where outcomes are counted by class too."""
+    activation, loss, threshold = MULTI_LABEL[name]
+    keras.utils.set_random_seed(1)
+    model = mask_model(keras.Sequential([keras.Input((*places, 5)), layers.Dense(6, activation=activation)]))
+    x = np.random.default_rng(0).normal(size=(44, *places, 5)).astype("float32")
+    y = (np.random.default_rng(1).random((44, *places, 6)) < np.linspace(0, 0.6, 6)).astype("float32")
+    y[7:14] = 0  # a batch without any class
+    program = make(model, loss=loss, data=((x, y), (x[:23], y[:23])))
+    counter = make_counter(loss, model.output_shape)
+    curves = train(program, order(), steps=12, test=(x, y), test_every=5, counter=counter)
+    predicted = np.array(model(x)) > threshold
+    assert predicted.any() and not predicted.all()
+    assert curves.validation_accuracy[-1] == pytest.approx(f1(y[:23], predicted[:23]))
+    assert curves.test_accuracy[-1] == pytest.approx(f1(y, predicted))
+    assert curves.test_confusion is None and curves.test_counts.dtype == np.int32
+    matrices = sklearn.metrics.multilabel_confusion_matrix(y.reshape(-1, 6), predicted.reshape(-1, 6))
+    expected = np.stack([matrices[:, 1, 1], matrices[:, 0, 1], matrices[:, 1, 0]], axis=1)
+    np.testing.assert_array_equal(curves.test_counts[-1], expected)
+    assert program.evaluate(x[7:14], np.zeros_like(y[7:14]))[1] == 0
+
+
+def test_f1_is_0_where_no_class_is_true_or_predicted():
+    model = mask_model(keras.Sequential([keras.Input((5,)), layers.Dense(6, "sigmoid", bias_initializer="zeros")]))
+    assign(model, [np.zeros((5, 6)), np.full(6, -9.0)])
+    y = np.zeros((44, 6), "float32")
+    program = make(model, loss="binary_crossentropy", data=((TRAIN[0], y), (TRAIN[0], y)))
+    assert program.evaluate(TRAIN[0], y)[1] == 0 and np.isfinite(program.evaluate(TRAIN[0], y)[0])
+
+
+@pytest.mark.parametrize(
+    ("loss", "units", "multi_label"),
+    [
+        ("binary_crossentropy", 6, True),
+        ("BinaryCrossentropy", 6, True),
+        ("binary_crossentropy", 1, False),
+        ("categorical_crossentropy", 6, False),
+        (lambda y, outputs: keras.losses.binary_crossentropy(y, outputs), 6, False),
+    ],
+)
+def test_several_outputs_with_binary_cross_entropies_are_multi_label(loss, units, multi_label):
+    assert training.is_multi_label(loss, (None, units)) == multi_label
+    assert training.make_metric(loss, (None, units)).name == ("micro-F1" if multi_label else "accuracy")
 
 
 def test_accuracy_of_outputs_per_position_is_their_mean():
@@ -507,7 +566,14 @@ def test_confusion_matrices_are_those_of_scikit_learn(shape):
     model = perceptron()
     program = make(model)
     x, y = TEST
-    curves = train(program, order(), steps=12, test=(x, y.reshape(shape)), test_every=2 * EVERY, classes=3)
+    curves = train(
+        program,
+        order(),
+        steps=12,
+        test=(x, y.reshape(shape)),
+        test_every=2 * EVERY,
+        counter=make_counter(LOSS, (None, 3)),
+    )
     assert list(curves.step) == [5, 10, 12] and curves.test_confusion.dtype == np.int32
     assert (curves.test_confusion[0] == -1).all() and np.isnan(curves.test_accuracy[0])
     expected = sklearn.metrics.confusion_matrix(y, np.array(model(x)).argmax(axis=1), labels=range(3))
