@@ -1,20 +1,20 @@
-"""A training step of Newsgroups-End2End, 294 million embedding weights: this library's beside Keras fit."""
+"""A training step of Newsgroups-End2End, 294 million embedding weights: this library's loops beside Keras fit."""
 
 from __future__ import annotations
 
-import multiprocessing
+import importlib.util
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
 import tyro
 
 from benchmarks import report
+from benchmarks.processes import Stage
 from datasets import newsgroups
 from datasets.splits import Split
 from lth_keras import Network
@@ -23,7 +23,8 @@ from lth_keras.models import newsgroups_end2end
 from lth_keras.splits import Arrays
 
 ROWS, FIT, COMPILED = "this loop", "Keras fit", "Keras fit, compiled"
-RATIOS = {(ROWS, FIT): 2.5, (ROWS, COMPILED): None}
+JAX = "JAX, by rows"
+RATIOS = {(ROWS, FIT): 2.5, (ROWS, COMPILED): None, (JAX, FIT): None, (JAX, COMPILED): None, (JAX, ROWS): None}
 """The ratios that are reported, and what is asked of them."""
 ASKED_SECONDS = 0.35
 """What is asked of a step, at most."""
@@ -33,26 +34,32 @@ LOSS = "sparse_categorical_crossentropy"
 
 @dataclass(frozen=True)
 class Config:
-    """Seconds per step of Newsgroups-End2End with batches of 60 documents: this library's loop, and Keras fit.
+    """Seconds per step of Newsgroups-End2End with batches of 60 documents: this library's loops, and Keras fit.
 
     On 20 Newsgroups where it is there, else on random words of about its frequencies. Every turn has a process of its
-    own, since two such models do not fit beside each other; it takes up to 8 GB, and three rounds about ten minutes on
-    two idle cores.
+    own, since two such models do not fit beside each other; it takes up to 8 GB, and three rounds about a quarter of an
+    hour on two idle cores. JAX takes part where it is installed (extra `jax`).
     """
 
     rounds: int = 3
     """Rounds in which every contender takes its turn."""
     steps: int = 60
-    """Steps of a turn of this loop that count; Keras fit makes a quarter as many."""
+    """Steps of a turn of these loops that count; Keras fit makes a quarter as many."""
     dimension: int = 300
     """Columns of each embedding; fewer than the thesis' 300 are a smaller model, to try the benchmark out."""
     out: Path = report.OUT
     """Directory for embedding_step.json and embedding_step.md."""
+    backends: tuple[Literal["jax"], ...] = ("jax",)
+    """What takes part beside TensorFlow, where it is installed."""
 
     def __post_init__(self) -> None:
         for name in ("rounds", "steps", "dimension"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} to be at least 1. Received: {getattr(self, name)}.")
+
+
+Load = Callable[[], tuple[str, Arrays]]
+"""The data's name and training documents; importable, as every turn has a process of its own."""
 
 
 class Turn(NamedTuple):
@@ -76,9 +83,9 @@ def build(dimension: int) -> keras.Model:
     return newsgroups_end2end(newsgroups.ROWS, dimension=dimension)
 
 
-def rows(steps: int, dimension: int) -> Turn:
-    """This loop: `Network.train`, as a search calls it, timed between its calls of the program."""
-    _, (x, y) = documents()
+def rows(load: Load, steps: int, dimension: int) -> Turn:
+    """This loop: `Network.train`, as a search calls it, timed from step to step."""
+    _, (x, y) = load()
     network = Network(
         lambda: build(dimension),
         optimizer=keras.optimizers.Adam,
@@ -89,16 +96,20 @@ def rows(steps: int, dimension: int) -> Turn:
     )
     one = Split(x[:1], y[:1])
     network.load({"train": (x, y), "validation": one, "test": one})
-    done: list[tuple[int, float]] = []
+    times: list[float] = []
+
+    def note() -> None:
+        times.append(time.perf_counter())
+
     # The first half compiles, a program for each number of rows; the last step also evaluates.
-    network.train(2 * steps + 1, seed=0, progress=lambda n, _: done.append((n, time.perf_counter())))
-    (first, began), (last, ended) = next(entry for entry in done if entry[0] >= steps), done[-2]
-    return Turn([(ended - began) / (last - first)], peak_memory_bytes())
+    network.train(2 * steps + 1, seed=0, after=dict.fromkeys((steps, 2 * steps), note))
+    began, ended = times
+    return Turn([(ended - began) / steps], peak_memory_bytes())
 
 
-def fit(steps: int, dimension: int, jit_compile: bool) -> Turn:
+def fit(load: Load, steps: int, dimension: int, jit_compile: bool) -> Turn:
     """Keras fit as a user writes it, timed from batch to batch."""
-    _, (x, y) = documents()
+    _, (x, y) = load()
     model = build(dimension)
     model.compile(keras.optimizers.Adam(), LOSS, jit_compile=jit_compile)
     ends: list[float] = []
@@ -109,33 +120,46 @@ def fit(steps: int, dimension: int, jit_compile: bool) -> Turn:
     return Turn(np.diff(ends[warming - 1 :]).tolist(), peak_memory_bytes())
 
 
-def measure(config: Config) -> dict[str, Any]:
+def measure(config: Config, load: Load = documents) -> dict[str, Any]:
     """The result, as JSON values."""
-    contenders: dict[str, tuple[Callable[..., Turn], tuple[Any, ...]]] = {
-        ROWS: (rows, (config.steps, config.dimension)),
-        FIT: (fit, (config.steps, config.dimension, False)),
-        COMPILED: (fit, (config.steps, config.dimension, True)),
+    missing = [name for name in config.backends if importlib.util.find_spec(name) is None]
+    size = (config.steps, config.dimension)
+    contenders: dict[str, tuple[str, Callable[..., Turn], tuple[Any, ...]]] = {
+        ROWS: ("tensorflow", rows, size),
+        JAX: ("jax", rows, size),
+        FIT: ("tensorflow", fit, (*size, False)),
+        COMPILED: ("tensorflow", fit, (*size, True)),
     }
-    names = list(contenders)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    peaks: dict[str, list[int]] = {name: [] for name in names}
+    backends = {"tensorflow", *config.backends} - set(missing)
+    names = [name for name, (backend, *_) in contenders.items() if backend in backends]
+    turns: dict[str, list[Turn]] = {name: [] for name in names}
     for number in range(config.rounds):
-        for name in names[number % len(names) :] + names[: number % len(names)]:
-            function, arguments = contenders[name]
-            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-                turn = pool.submit(function, *arguments).result()
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            backend, function, arguments = contenders[name]
+            with Stage(backend, dict) as stage:
+                turn = stage.call(function, load, *arguments)
             print(f"round {number + 1} of {config.rounds}, {name}: {np.median(turn.seconds):.3f} s a step", flush=True)
-            seconds[name].append(float(np.median(turn.seconds)))
-            peaks[name].append(turn.peak_bytes)
+            turns[name].append(turn)
+    seconds = {name: np.array([np.median(turn.seconds) for turn in each]) for name, each in turns.items()}
     return {
-        "data": documents()[0],
+        "data": load()[0],
         "settings": {"rounds": config.rounds, "steps": config.steps, "dimension": config.dimension},
+        "left_out": missing,
         "weights": 16 * newsgroups.ROWS * config.dimension,
+        "peak_bytes": {name: max(turn.peak_bytes for turn in each) for name, each in turns.items()},
+        **compare(seconds),
+    }
+
+
+def compare(seconds: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Seconds of a step of each contender in each round, summed up, and the ratios of those of one round."""
+    return {
         "seconds_per_step": {name: report.summary(each) for name, each in seconds.items()},
-        "peak_bytes": {name: max(each) for name, each in peaks.items()},
         "ratios": [
-            {"of": a, "to": b, "asked": asked, **report.summary(np.divide(seconds[b], seconds[a]))}
+            {"of": a, "to": b, "asked": asked, **report.summary(seconds[b] / seconds[a])}
             for (a, b), asked in RATIOS.items()
+            if a in seconds and b in seconds
         ],
     }
 
@@ -143,8 +167,9 @@ def measure(config: Config) -> dict[str, Any]:
 def markdown(result: dict[str, Any]) -> str:
     """The result as Markdown. GB is 10^9 bytes."""
     how = {
-        ROWS: "`Network.train`, masked layers, only the rows in use",
-        FIT: "`compile(Adam(), loss)`, `fit(x, y, batch_size=60)`",
+        ROWS: "`Network.train`, masked layers, only the rows in use; on TensorFlow",
+        JAX: "the same on JAX",
+        FIT: "`compile(Adam(), loss)`, `fit(x, y, batch_size=60)`; on TensorFlow",
         COMPILED: "the same with `jit_compile=True`",
     }
     times = [
@@ -162,7 +187,7 @@ def markdown(result: dict[str, Any]) -> str:
             "",
             f"Newsgroups-End2End, {result['weights']:,} embedding weights, batches of 60, Adam, on {result['data']}. "
             f"{settings['rounds']} rounds; every turn has a process of its own and, after compilation, "
-            f"{settings['steps']} steps of this loop or a quarter as many of Keras fit.",
+            f"{settings['steps']} steps of this library's loop or a quarter as many of Keras fit.",
             "",
             report.table(["s/step", "how", "median", "min - max", "peak memory, GB"], times),
             "",
@@ -170,6 +195,7 @@ def markdown(result: dict[str, Any]) -> str:
             "",
             report.table(["ratio", "median", "min - max", "asked: at least"], ratios),
             "",
+            *[f"{report.NAMES[name]} is not installed and takes no part.\n" for name in result["left_out"]],
             f"Asked of a step: at most {ASKED_SECONDS} s.",
             "",
             report.about(result),
@@ -178,10 +204,10 @@ def markdown(result: dict[str, Any]) -> str:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, load: Load = documents) -> None:
     """Measures, prints and writes."""
     config = tyro.cli(Config, prog="python -m benchmarks.embedding_step", args=arguments)
-    result = {**report.header("embedding_step"), **measure(config)}
+    result = {**report.header("embedding_step"), **measure(config, load)}
     print(report.write(result, markdown, config.out))
 
 
