@@ -10,11 +10,13 @@ ONCE := benchmarks crash datasets experiments plots report results training/test
 	without_tensorflow,test_$(name).py)
 ON_JAX := $(ONCE:%=--ignore=tests/%)
 
-# On JAX in two processes, as compiling keeps but one core busy. Tests that PYTEST_ARGS choose run once, on TensorFlow
-# or what KERAS_BACKEND says.
+# In two processes, as compiling and starting keep but one core busy; they and what they start take less than 10 GB. A
+# file stays in one of them, for its fixtures; in their order the long ones, benchmarks and crash, come first. Tests
+# that PYTEST_ARGS choose run once, in one process, on TensorFlow or what KERAS_BACKEND says.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 define tests
-	$(if $(PYTEST_ARGS),,KERAS_BACKEND=jax $(RUN) -m pytest -n 2 --dist loadfile $(1) $(ON_JAX))
-	$(if $(PYTEST_ARGS),,KERAS_BACKEND=tensorflow) $(RUN) -m pytest $(1) $(PYTEST_ARGS)
+	$(if $(PYTEST_ARGS),,KERAS_BACKEND=jax $(RUN) -m pytest $(PARALLEL) $(1) $(ON_JAX))
+	$(if $(PYTEST_ARGS),,KERAS_BACKEND=tensorflow) $(RUN) -m pytest $(if $(PYTEST_ARGS),,$(PARALLEL)) $(1) $(PYTEST_ARGS)
 endef
 
 .PHONY: demo test test-all lint types bench bench-embedding gpu clean

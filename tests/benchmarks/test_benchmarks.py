@@ -300,7 +300,7 @@ def test_searches_that_fail_are_told_from_those_that_do_not(monkeypatch):
     assert len(samples) == 3 and all(one.resident > 1e6 for one in samples)
     monkeypatch.setattr(memory, "LevelError", KeyError)
     with pytest.raises(LevelError, match="not finite"):
-        memory.failures(2, 1, SIZES)
+        memory.failures(1, 1, SIZES)
 
 
 def test_runs_that_differ_in_a_bit_are_told_apart(tmp_path):
