@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
-from lth_keras.results import open_run
+from lth_keras.results import compare, open_run, units_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,6 +56,49 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("run", metavar="RUN", type=Path, help=run_help)
     report.set_defaults(command=_report)
 
+    comparison = commands.add_parser(
+        "compare",
+        help="rank the branches of a run, or of several, and test them against one",
+        description="Rank the branches at each density, and test each against a baseline on the seeds that both have. "
+        "docs/statistics.md says what the numbers are.",
+    )
+    comparison.add_argument(
+        "runs", metavar="RUN", nargs="+", type=Path, help=f"{run_help}; several are numbered from 1 on"
+    )
+    comparison.add_argument(
+        "--baseline",
+        metavar="BRANCH",
+        help="what the others are tested against: a branch, 2:BRANCH of the second run, or dense, the network before "
+        "pruning (default: winning_ticket, else the first branch)",
+    )
+    comparison.add_argument(
+        "--density",
+        metavar="D",
+        nargs="+",
+        type=float,
+        help="shares of weights kept, in (0, 1] (default: all of the baseline's)",
+    )
+    comparison.add_argument(
+        "--variable",
+        default="test_accuracy_at_early_stop",
+        metavar="NAME",
+        help="what is compared, by trial, branch and level (default: test_accuracy_at_early_stop)",
+    )
+    comparison.add_argument(
+        "--test",
+        choices=("permutation", "wilcoxon", "welch"),
+        default="permutation",
+        help="what the verdicts go by: the paired permutation test (default), Wilcoxon's signed ranks, Welch's t",
+    )
+    comparison.add_argument(
+        "--difference",
+        metavar="POINTS",
+        type=float,
+        help="say how many trials it takes to find this difference, in percentage points (or the variable's unit)",
+    )
+    comparison.add_argument("--csv", metavar="FILE", type=Path, help="write every number to this file, too")
+    comparison.set_defaults(command=_compare)
+
     listing = commands.add_parser("list", help="list the runs in a directory")
     listing.add_argument("directory", metavar="DIR", type=Path, help="directory that holds runs")
     listing.set_defaults(command=_list)
@@ -74,6 +118,29 @@ def _report(options: argparse.Namespace) -> None:
     from lth_keras.report import summary_table
 
     Console().print(summary_table(open_run(options.run)))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from lth_keras.report import compare_table, scale_of, write_comparison
+
+    runs = {str(number): open_run(path) for number, path in enumerate(options.runs, 1)}
+    scale = scale_of(units_of(runs["1"], options.variable))
+    comparison = compare(
+        runs,
+        baseline=options.baseline,
+        densities=options.density,
+        variable=options.variable,
+        test=options.test,
+        difference=None if options.difference is None else options.difference / scale,
+    )
+    console = Console()
+    if len(runs) > 1:
+        for name, path in zip(runs, options.runs, strict=True):
+            console.print(Text(f"{name}: {path}"))
+    console.print(compare_table(comparison))
+    if options.csv:
+        write_comparison(options.csv, comparison)
+        print(options.csv)
 
 
 def _list(options: argparse.Namespace) -> None:

@@ -49,6 +49,51 @@ def test_list_names_the_run(run: RunDirectory, capsys: pytest.CaptureFixture[str
     assert "synthetic" in printed and "random_reinit" in printed
 
 
+def test_compare_prints_the_ranked_table_and_writes_csv(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "table.csv"
+    options = [
+        "--density",
+        "0.8",
+        "--baseline",
+        "dense",
+        "--test",
+        "welch",
+        "--difference",
+        "0.5",
+        "--csv",
+        str(target),
+    ]
+    assert main(["compare", str(run.path), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "against dense" in printed and "1 winning_ticket" in printed and "Welch's t test" in printed
+    assert "a difference of 0.5 points" in printed and printed.endswith(f"{target}\n")
+    assert ",0.005," in target.read_text()
+
+
+def test_compare_takes_two_runs(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(run.path)
+    options = ["--variable", "early_stop_step", "--difference", "100", "--baseline", "2:random_mask"]
+    assert main(["compare", path, path, *options]) == 0
+    printed = capsys.readouterr().out
+    assert "1:random_mask" in printed and "against 2:random_mask" in " ".join(printed.split())
+    assert "".join(printed.split()).startswith(f"1:{path}2:{path}")
+    assert "a difference of 100 steps" in " ".join(printed.split())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--baseline", "x"], ["--variable", "x"], ["--density", "0.5"], ["--difference", "-1"], ["nowhere"]],
+)
+def test_compare_refuses_what_it_cannot_do(
+    run: RunDirectory, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(run.path), *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("lth-keras: Expected: ")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -1,11 +1,14 @@
 """A run in words and tables."""
 
+from lth_keras.report.comparison import compare_table, scale_of
+from lth_keras.report.comparison_csv import write_comparison
 from lth_keras.report.densities import densities_table
 from lth_keras.report.description import counts_by_kind, layers_table, parameters_table, remaining_table, weights_table
 from lth_keras.report.listing import find_runs, list_table
 from lth_keras.report.table import summary_table
 
 __all__ = [
+    "compare_table",
     "counts_by_kind",
     "densities_table",
     "find_runs",
@@ -13,6 +16,8 @@ __all__ = [
     "list_table",
     "parameters_table",
     "remaining_table",
+    "scale_of",
     "summary_table",
     "weights_table",
+    "write_comparison",
 ]

@@ -80,10 +80,11 @@ def _row(cell: xarray.Dataset, level: int) -> list[str]:
     missing = density.trials < cell.sizes["trial"]
     label = f"{level:>5}" + (f" ({density.trials}/{cell.sizes['trial']})" if missing else "")
     cells = [_cell(spread(cell[name]), shown) for _, name, shown in _COLUMNS]
-    return [label, _percent(float(density.mean)), *cells]
+    return [label, percent(float(density.mean)), *cells]
 
 
-def _percent(density: float) -> str:
+def percent(density: float) -> str:
+    """A density in percent, with two digits where it is small."""
     return f"{100 * density:.1f}" if density >= 0.0095 else f"{100 * density:.2g}"
 
 

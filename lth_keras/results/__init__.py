@@ -1,5 +1,6 @@
 """What a search writes and what reads it back: levels, run directories, run.h5. No keras here."""
 
+from lth_keras.results.comparison import Comparison, compare, units_of
 from lth_keras.results.directory import RunDirectory
 from lth_keras.results.levels import DamagedFile, LevelResult, read_level, write_level
 from lth_keras.results.lock import InUseError
@@ -11,6 +12,7 @@ __all__ = [
     "CURVES",
     "SCALARS",
     "SCHEMA_VERSION",
+    "Comparison",
     "DamagedFile",
     "InUseError",
     "LevelResult",
@@ -18,9 +20,11 @@ __all__ = [
     "Spread",
     "assemble",
     "metric_name",
+    "compare",
     "open_run",
     "read_level",
     "spread",
+    "units_of",
     "write_level",
     "write_run",
 ]

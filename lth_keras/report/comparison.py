@@ -1,0 +1,186 @@
+"""The table of a comparison: branches ranked at each density, and what the numbers can and cannot show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from lth_keras.report.table import percent
+from lth_keras.results import Comparison
+from lth_keras.results.comparison import Row
+from lth_keras.results.paired import EXACT_PAIRS, RESAMPLES, WILCOXON_EXACT, least_p, least_trials
+from lth_keras.results.power import POWER
+from lth_keras.results.statistics import Interval
+
+_TEST_NAMES = {
+    "permutation": "paired permutation test",
+    "wilcoxon": "Wilcoxon's signed-rank test",
+    "welch": "Welch's t test, which ignores the pairs",
+}
+_VERDICTS = {
+    "higher": "higher *",
+    "lower": "lower *",
+    "too few pairs": "below 2 shared seeds",
+}
+
+
+class _Unit(NamedTuple):
+    """How values are written: shares as percents and points, others as they are."""
+
+    scale: float
+    values: str
+    differences: str
+    digits: int
+
+    def value(self, value: float) -> str:
+        return f"{self.scale * value:.{self.digits}f}"
+
+    def signed(self, value: float) -> str:
+        return f"{self.scale * value:+.{self.digits}f}"
+
+
+def compare_table(comparison: Comparison) -> Table:
+    """The branches at each density, best first, each with its difference to the baseline; 80 characters wide.
+
+    The caption says how the numbers were made, and what so many trials cannot show.
+
+    Args:
+        comparison: As `lth_keras.results.compare` gives it.
+    """
+    unit = _unit(comparison)
+    table = Table(
+        title=f"{comparison.long_name}, {unit.values}, against {comparison.baseline}",
+        caption="\n".join(_caption(comparison, unit)),
+        caption_justify="left",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        title_style="bold",
+        caption_style="",
+    )
+    table.add_column("branch\n  verdict", overflow="fold")
+    table.add_column("mean, min-max\n95% CI", justify="right", no_wrap=True)
+    table.add_column("difference\n95% CI", justify="right", no_wrap=True)
+    table.add_column("p\nHolm", justify="right", no_wrap=True)
+    table.add_column("d_z\ng", justify="right", no_wrap=True)
+    if comparison.difference is not None:
+        table.add_column("trials\nneeded", justify="right", no_wrap=True)
+    most = _pairs(comparison)[-1]
+    for row in comparison.rows:
+        if row.rank == 1:
+            table.add_section()
+            table.add_row(Text(f"{percent(row.density)}% density", style="bold"))
+        table.add_row(*_cells(row, comparison, unit, most))
+    return table
+
+
+def scale_of(units: str) -> float:
+    """By what values of a unit are multiplied to be shown: shares as percents."""
+    return 100.0 if units == "1" else 1.0
+
+
+def _unit(comparison: Comparison) -> _Unit:
+    scale = scale_of(comparison.units)
+    if scale == 100:
+        return _Unit(scale, "%", "points", 2)
+    largest = max(abs(row.high) for row in comparison.rows)
+    digits = max(0, 3 - math.floor(math.log10(largest))) if largest > 0 else 0
+    plural = comparison.units + ("s" if len(comparison.units) > 1 else "")
+    return _Unit(scale, comparison.units, plural, digits)
+
+
+def _cells(row: Row, comparison: Comparison, unit: _Unit, most: int) -> list[str | Text]:
+    pairs = row.pairs
+    fewer = f", {len(pairs.seeds)} pairs" if pairs and len(pairs.seeds) < most else ""
+    significant = row.verdict in ("higher", "lower")
+    name = Text(f"{row.rank} {row.cell.branch}\n", style="bold" if significant else "")
+    name.append(f"  {_VERDICTS.get(row.verdict, row.verdict)}{fewer}")
+    mean = f"{unit.value(row.mean)} {unit.value(row.low)}-{unit.value(row.high)}"
+    cells: list[str | Text] = [name, f"{mean}\n{_interval(row.interval, unit.value)}"]
+    if pairs is None:
+        return cells
+    cells += [
+        f"{unit.signed(pairs.difference)}\n{_interval(pairs.interval, unit.signed)}",
+        f"{_p(pairs.p[comparison.test])}\n{_p(row.p_holm)}",
+        f"{_effect(pairs.cohen_dz)}\n{_effect(pairs.hedges_g)}",
+    ]
+    return cells if comparison.difference is None else [*cells, f"{pairs.needed}\n{pairs.needed_in_table}"]
+
+
+def _caption(comparison: Comparison, unit: _Unit) -> list[str]:
+    test, alpha, number = comparison.test, comparison.alpha, comparison.comparisons
+    methods = {row.interval.method for row in comparison.rows} - {"none"}
+    lines = [
+        f"Pairs: {_seeds(comparison)}. Differences: to {comparison.baseline}, in {unit.differences}.",
+        f"p: {_TEST_NAMES[test]}, two-sided{_how(comparison)}. Holm: corrected for the {_count(number)} of this table. "
+        f"higher *, lower *: significant, Holm's p is at most {alpha:g}.",
+        *_cannot(comparison),
+        f"95% CI of a mean: bootstrap ({' and '.join(sorted(methods)) or 'none from one trial'}). "
+        "d_z: Cohen's, of the pairs; g: Hedges'.",
+    ]
+    if comparison.difference is not None:
+        lines.append(
+            f"Trials needed: to find a difference of {unit.scale * comparison.difference:g} {unit.differences} with "
+            f"probability {POWER:g} if trials vary as these do, in a comparison alone and in this table."
+        )
+    return lines + ([f"{comparison.variable}: {comparison.comment}."] if comparison.comment else [])
+
+
+def _cannot(comparison: Comparison) -> list[str]:
+    """What no result of so many trials could have shown, said where it is so."""
+    test, most = comparison.test, _pairs(comparison)[-1]
+    if most >= comparison.least_trials:
+        return []
+    alone = least_trials(test, 1, comparison.alpha)
+    return [
+        f"With {most} trials no p of this test is below {least_p(test, most):.4g}: nothing in this table can be "
+        f"significant, whatever the difference. It takes at least {alone} trials for a comparison alone, and "
+        f"{comparison.least_trials} for {comparison.comparisons} with Holm's correction."
+    ]
+
+
+def _how(comparison: Comparison) -> str:
+    """How p was worked out."""
+    most = _pairs(comparison)[-1]
+    if comparison.test == "permutation":
+        return ", exact" if most <= EXACT_PAIRS else f", {RESAMPLES:,} random sign flips"
+    if comparison.test == "wilcoxon":
+        return ", exact but for ties" if most <= WILCOXON_EXACT else ", by the normal distribution"
+    return ""
+
+
+def _seeds(comparison: Comparison) -> str:
+    seeds = sorted({seed for row in comparison.rows if row.pairs for seed in row.pairs.seeds})
+    named = f"{seeds[0]} to {seeds[-1]}" if seeds[-1] - seeds[0] == len(seeds) - 1 else ", ".join(map(str, seeds))
+    fewest, most = _pairs(comparison)[0], _pairs(comparison)[-1]
+    return f"{most if fewest == most else f'{fewest} to {most}'} shared seeds, {named}"
+
+
+def _pairs(comparison: Comparison) -> list[int]:
+    """How many pairs the rows have that were tested, sorted."""
+    return sorted(len(row.pairs.seeds) for row in comparison.rows if row.pairs)
+
+
+def _count(comparisons: int) -> str:
+    return "1 comparison" if comparisons == 1 else f"{comparisons} comparisons"
+
+
+def _interval(interval: Interval, written: Callable[[float], str]) -> str:
+    return f"{written(interval.low)}, {written(interval.high)}" if math.isfinite(interval.low) else "-"
+
+
+def _p(p: float) -> str:
+    if math.isnan(p):
+        return "-"
+    return f"{p:.4f}" if p >= 0.0001 else "<.0001"
+
+
+def _effect(effect: float) -> str:
+    return f"{effect:+.2f}" if math.isfinite(effect) else "-"
