@@ -82,7 +82,8 @@ def train_level(
     _check_finite(directory, task, trained)
     pruned = next_mask(task, mask, initial, trained.scored)
     seconds = time.perf_counter() - started
-    return _write(directory, task, mask, pruned, trained, network.metric, seconds, keep_weights, reporter)
+    epoch = network.steps_per_epoch
+    return _write(network, directory, task, mask, pruned, trained, epoch, seconds, keep_weights, reporter)
 
 
 def train_levels(
@@ -157,8 +158,9 @@ def train_levels(
                 continue
             _check_finite(directory, task, trained)
             pruned = next_mask(task, mask, initial[task], trained.scored)
-            keep = keep_weights(task)
-            written.append(_write(directory, task, mask, pruned, trained, network.metric, seconds, keep, reporter))
+            epoch = len(together.datasets[trial[task]]["train"][0]) // network.batch_size
+            kept = keep_weights(task)
+            written.append(_write(network, directory, task, mask, pruned, trained, epoch, seconds, kept, reporter))
         except LevelError as error:
             errors.append(error)
             broken.add(task)
@@ -176,12 +178,13 @@ def _ticket(network: Network, directory: RunDirectory, task: Task, initial: Weig
 
 
 def _write(
+    network: Network,
     directory: RunDirectory,
     task: Task,
     mask: Mask,
     pruned: Mask,
     trained: Trained,
-    metric: str,
+    steps_per_epoch: int,
     seconds: float,
     keep_weights: bool,
     reporter: Any,
@@ -198,7 +201,7 @@ def _write(
         curves={name: getattr(curves, name) for name in CURVES},
         test_confusion=curves.test_confusion,
         test_counts=curves.test_counts,
-        metric=metric,
+        metric=network.metric,
         scalars={
             "density": mask.density,
             "early_stop_step": float(curves.early_stop_step),
@@ -208,6 +211,8 @@ def _write(
             "peak_memory_bytes": float(peak_memory_bytes()),
         },
         weights=dict(trained.weights) if keep_weights else None,
+        steps_per_epoch=steps_per_epoch,
+        kinds=network.kinds,
     )
     directory.write(result)
     if reporter is not None:

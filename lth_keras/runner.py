@@ -78,8 +78,7 @@ def run(
             pool.run(pending, reporter)
         finally:
             pool.close()
-            if directory.finished():
-                directory.write_run(search.coordinates)
+            search.write_run(directory, pending_tasks((), seeds, branches, search.levels, control_levels))
     return Run(search, directory)
 
 

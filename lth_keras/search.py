@@ -20,7 +20,7 @@ from lth_keras.masks import Mask
 from lth_keras.memory import checked_build, clear_memory_errors
 from lth_keras.network import Network
 from lth_keras.pruning import global_count, keep_highest, layer_counts, resolve_rates
-from lth_keras.results import LevelResult, RunDirectory
+from lth_keras.results import Facts, LevelResult, RunDirectory
 from lth_keras.rewinding import check_rewind
 from lth_keras.run import Run
 from lth_keras.splits import Arrays, check_cadence
@@ -70,6 +70,7 @@ class TicketSearch:
         variants: searches under other parameters in the same run, each a branch with its own masks and its own level 0:
             name to the arguments that it changes, e.g. `{"epoch_3": {"score_at": 2748}}`. Asking for more extends the
             run. Those that share model, optimiser, loss, batch size and cadences share their compiled program too.
+        facts: () -> what run.h5 is to say beside its levels, for figures; called when it is written. Changes no number.
         name: names the run's directory.
         config: JSON values that identify the run; by default the parameters above, the model's and the optimiser's
             configuration and a digest of the data.
@@ -116,6 +117,7 @@ class TicketSearch:
     embeddings: str = "exact"
     confusion: bool = False
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    facts: Callable[[], Facts] | None = None
     name: str = "search"
     config: Mapping[str, Any] | None = None
     threads: int | None = None
@@ -193,9 +195,19 @@ class TicketSearch:
                     for task in pending:
                         self.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
             finally:
-                if directory.finished():
-                    directory.write_run(self.coordinates)
+                self.write_run(directory, pending_tasks((), seeds_of_trials, branches, self.levels, control_levels))
         return Run(self, directory)
+
+    def write_run(self, directory: RunDirectory, asked: Sequence[Task]) -> None:
+        """Writes run.h5 with what is finished, if anything is.
+
+        Args:
+            directory: the run's.
+            asked: every training that was asked for, finished or not.
+        """
+        if directory.finished():
+            facts = Facts() if self.facts is None else self.facts()
+            directory.write_run(self.coordinates, facts=facts, asked=asked)
 
     def prepare(
         self,
@@ -274,7 +286,7 @@ class TicketSearch:
 
     def _check_variants(self) -> None:
         """Raises ValueError for names that branches have, and arguments that a variant cannot change."""
-        fixed = {"levels", "seed", "variants", "name", "config", "threads", "vectorize"}
+        fixed = {"levels", "seed", "variants", "facts", "name", "config", "threads", "vectorize"}
         known = {item.name for item in fields(self)} - fixed
         for name, changes in self.variants.items():
             if not is_variant(name) or not known >= set(changes):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -10,11 +9,10 @@ from rich import box
 from rich.table import Table
 
 from lth_keras.results import RunDirectory, open_run
+from lth_keras.results.contents import Level, finished_levels
 from lth_keras.results.directory import CONFIG_FILE
 from lth_keras.results.run import RUN_FILE
 from lth_keras.results.schema import BRANCH_ORDER, DENSE
-
-Level = tuple[int, str, int]
 
 
 def find_runs(directory: str | os.PathLike[str]) -> list[Path]:
@@ -67,11 +65,7 @@ def _contents(path: Path) -> tuple[str, set[Level]]:
         run = RunDirectory.load(path)
         return run.experiment, run.finished()
     dataset = open_run(path)
-    finished = dataset.density.notnull().stack(at=("trial", "branch", "level"))
-    at = finished.at.values[finished.values]
-    own = json.loads(dataset.attrs.get("own_dense", "[]"))
-    levels = {(int(s), DENSE if level == 0 and b not in own else str(b), int(level)) for s, b, level in at}
-    return str(dataset.attrs["experiment"]), levels
+    return str(dataset.attrs["experiment"]), finished_levels(dataset)
 
 
 def _branches(levels: set[Level]) -> list[str]:

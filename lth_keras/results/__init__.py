@@ -2,6 +2,7 @@
 
 from lth_keras.results.comparison import Comparison, compare, units_of
 from lth_keras.results.directory import RunDirectory
+from lth_keras.results.facts import DocumentLengths, Facts
 from lth_keras.results.levels import DamagedFile, LevelResult, read_level, write_level
 from lth_keras.results.lock import InUseError
 from lth_keras.results.run import assemble, metric_name, open_run, write_run
@@ -14,6 +15,8 @@ __all__ = [
     "SCHEMA_VERSION",
     "Comparison",
     "DamagedFile",
+    "DocumentLengths",
+    "Facts",
     "InUseError",
     "LevelResult",
     "RunDirectory",

@@ -8,15 +8,17 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from lth_keras.results import atomic, lock, record
+from lth_keras.results.facts import Facts
 from lth_keras.results.levels import DamagedFile, LevelResult, LevelSummary, read_level, summarise_level, write_level
-from lth_keras.results.run import RUN_FILE, assemble, write_run
+from lth_keras.results.overlap import mask_overlaps
+from lth_keras.results.run import NO_FACTS, RUN_FILE, assemble, write_run
 from lth_keras.results.schema import BRANCH_ORDER, DENSE
 
 CONFIG_FILE = "config.json"
@@ -218,27 +220,39 @@ class RunDirectory:
         """(seed, branch, level) of every level file, by name only: a damaged one still counts."""
         return set(self._levels())
 
-    def write_run(self, coordinates: Mapping[str, Mapping[str, float]] | None = None) -> Path:
+    def write_run(
+        self,
+        coordinates: Mapping[str, Mapping[str, float]] | None = None,
+        *,
+        facts: Facts = NO_FACTS,
+        asked: Iterable[tuple[int, str, int]] = (),
+    ) -> Path:
         """Assemble run.h5 from all level files; returns its path.
 
         Args:
             coordinates: What branches differ in: name to a number for each branch.
+            facts: What the run is to say beside its levels.
+            asked: (seed, branch, level) of every training that was asked for, finished or not.
 
         Raises:
             ValueError: No level is finished.
             OSError: It could not be written; an earlier run.h5 is intact.
         """
-        results = (self.summary(*key) for key in sorted(self._levels()))
+        found = {key: summary for key in sorted(self._levels()) if (summary := self.summary(*key)) is not None}
         dataset = assemble(
-            (result for result in results if result is not None),
+            found.values(),
             experiment=self.experiment,
             config=self.config,
             versions=self.versions,
             created=self.created,
+            facts=facts,
         )
         for name, values in (coordinates or {}).items():
             along = np.array([values.get(str(branch), np.nan) for branch in dataset.branch.values])
             dataset = dataset.assign_coords({name: ("branch", along)})
+        dataset = dataset.assign(mask_overlap=mask_overlaps(dataset, self.level_path, found))
+        if asked := set(asked):
+            dataset.attrs["trainings"] = len(asked | set(found))
         write_run(self.path / RUN_FILE, dataset)
         return self.path / RUN_FILE
 

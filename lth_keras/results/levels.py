@@ -7,15 +7,16 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
-from lth_keras.masks import Mask, PackedBits, Shape, check_packed
+from lth_keras.masks import Mask, PackedBits
 from lth_keras.results import atomic
+from lth_keras.results.arrays import counted, ordered, packed_weights, read_kinds, read_mask, write_array, write_mask
 from lth_keras.results.counts import check_counts
 from lth_keras.results.schema import ACCURACY, COUNTS, CURVES, METRICS, SCALARS, SCHEMA_VERSION
 
@@ -39,7 +40,7 @@ class DamagedFile(OSError):
 
 
 class LevelSummary(NamedTuple):
-    """What a level measured: a `LevelResult` without masks and weights, with the share kept of every weight."""
+    """What a level measured: a `LevelResult` without masks and weights, with size and share kept of every weight."""
 
     seed: int
     branch: str
@@ -50,6 +51,9 @@ class LevelSummary(NamedTuple):
     test_confusion: np.ndarray | None
     test_counts: np.ndarray | None
     metric: str
+    steps_per_epoch: int | None
+    kinds: Mapping[str, str]
+    sizes: Mapping[str, int]
     densities: Mapping[str, float]
 
 
@@ -74,6 +78,8 @@ class LevelResult:
         test_counts: (E, C, 3) integers, likewise, for multi-label tasks: true positives, false positives and false
             negatives of each class.
         metric: What the accuracies are, of `METRICS`: micro-F1 for multi-label tasks.
+        steps_per_epoch: Optimiser updates of a pass over the training examples; None if not recorded.
+        kinds: Weight key to the kind of its layer (`dense`, `conv`, `embedding`, `output`); empty if not recorded.
 
     Raises:
         ValueError: Names, lengths or counts are not as said above.
@@ -91,6 +97,8 @@ class LevelResult:
     test_confusion: np.ndarray | None = None
     test_counts: np.ndarray | None = None
     metric: str = ACCURACY
+    steps_per_epoch: int | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_measured(**{name: getattr(self, name) for name in _MEASURED})
@@ -98,8 +106,9 @@ class LevelResult:
 
     def summary(self) -> LevelSummary:
         """What the level measured."""
-        named = {name: getattr(self, name) for name in LevelSummary._fields if name != "densities"}
-        return LevelSummary(**named, densities=self.mask.densities())
+        of_masks: dict[str, Any] = {"sizes": self.mask.sizes, "densities": self.mask.densities()}
+        named = {name: getattr(self, name) for name in LevelSummary._fields if name not in of_masks}
+        return LevelSummary(**named, **of_masks)
 
 
 def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
@@ -120,21 +129,23 @@ def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
         }
         scalars = {name: np.float64(result.scalars[name]) for name in SCALARS}
         file.attrs.update({**attributes, **scalars})
-        _write_mask(file.create_group("mask"), result.mask)
-        _write_mask(file.create_group("next_mask"), result.next_mask)
+        if result.steps_per_epoch is not None:
+            file.attrs["steps_per_epoch"] = result.steps_per_epoch
+        write_mask(file.create_group("mask"), result.mask, result.kinds)
+        write_mask(file.create_group("next_mask"), result.next_mask, result.kinds)
         curves = file.create_group("curves")
-        _write_array(curves, "step", np.asarray(result.step, np.int64))
+        write_array(curves, "step", np.asarray(result.step, np.int64))
         for name in CURVES:
-            _write_array(curves, name, np.asarray(result.curves[name], np.float32))
+            write_array(curves, name, np.asarray(result.curves[name], np.float32))
         for name in COUNTS:
             if (counts := getattr(result, name)) is not None:
-                _write_array(curves, name, np.asarray(counts, np.int32), compression="gzip")
+                write_array(curves, name, np.asarray(counts, np.int32), compression="gzip")
         if result.metric != ACCURACY:
             file.attrs["metric"] = result.metric
         if result.weights is not None:
             weights = file.create_group("weights")
             for position, (key, values) in enumerate(result.weights.items()):
-                _write_array(weights, key, np.asarray(values)).attrs["position"] = position
+                write_array(weights, key, np.asarray(values)).attrs["position"] = position
     atomic.write_bytes(Path(path), image.getbuffer())
 
 
@@ -153,11 +164,11 @@ def read_level(path: str | os.PathLike[str], *, weights: bool = False) -> LevelR
     with _opened(path) as file:
         kept = None
         if weights and "weights" in file:
-            kept = {key: dataset[()] for key, dataset in _ordered(file["weights"])}
+            kept = {key: dataset[()] for key, dataset in ordered(file["weights"])}
         return LevelResult(
             **_read_measured(file),
-            mask=_read_mask(file["mask"]),
-            next_mask=_read_mask(file["next_mask"]),
+            mask=read_mask(file["mask"]),
+            next_mask=read_mask(file["next_mask"]),
             weights=kept,
         )
 
@@ -171,12 +182,23 @@ def summarise_level(path: str | os.PathLike[str]) -> LevelSummary:
     with _opened(path) as file:
         measured = _read_measured(file)
         _check_measured(**{name: measured[name] for name in _MEASURED})
-        mask, next_mask = _counted(file["mask"]), _counted(file["next_mask"])
-        shapes = [{key: shape for key, (shape, _) in counted.items()} for counted in (mask, next_mask)]
+        mask, next_mask = counted(file["mask"]), counted(file["next_mask"])
+        shapes = [{key: shape for key, (shape, _) in of_mask.items()} for of_mask in (mask, next_mask)]
         if not mask or shapes[0] != shapes[1]:
             raise ValueError(f"masks of {shapes[0]} and {shapes[1]}")
-        densities = {key: kept / math.prod(shape) for key, (shape, kept) in mask.items()}
-        return LevelSummary(**measured, densities=densities)
+        sizes = {key: math.prod(shape) for key, shape in shapes[0].items()}
+        densities = {key: kept / sizes[key] for key, (_, kept) in mask.items()}
+        return LevelSummary(**measured, sizes=sizes, densities=densities)
+
+
+def packed_mask(path: str | os.PathLike[str]) -> Iterator[tuple[str, PackedBits]]:
+    """The mask that a level trained, packed, by weight in their order; one is in memory at a time.
+
+    Raises:
+        As `read_level`.
+    """
+    with _opened(path) as file:
+        yield from packed_weights(file["mask"])
 
 
 @contextmanager
@@ -212,6 +234,8 @@ def _read_measured(file: h5py.File) -> dict[str, Any]:
         "scalars": {name: float(file.attrs[name]) for name in SCALARS},
         **{name: group[name][()] if name in group else None for name in COUNTS},
         "metric": str(file.attrs.get("metric", ACCURACY)),
+        "steps_per_epoch": int(file.attrs["steps_per_epoch"]) if "steps_per_epoch" in file.attrs else None,
+        "kinds": read_kinds(file["mask"]),
     }
 
 
@@ -238,49 +262,6 @@ def _check_measured(
             check_counts(name, counts, len(step))
     if metric not in METRICS:
         raise ValueError(f"Expected: metric of {METRICS}. Received: {metric!r}")
-
-
-def _write_mask(group: h5py.Group, mask: Mask) -> None:
-    for position, (key, packed) in enumerate(mask.pack().items()):
-        dataset = _write_array(group, key, packed.bits)
-        dataset.attrs["shape"] = np.asarray(packed.shape, np.int64)
-        dataset.attrs["position"] = position
-
-
-def _read_mask(group: h5py.Group) -> Mask:
-    return Mask.unpack({key: PackedBits(dataset[()], _shape(dataset)) for key, dataset in _ordered(group)})
-
-
-def _counted(group: h5py.Group) -> dict[str, tuple[Shape, int]]:
-    """Weight key to the shape of a packed mask, and how many weights it keeps; one weight's is in memory at a time."""
-    counted = {}
-    for key, dataset in _ordered(group):
-        bits, shape = dataset[()], _shape(dataset)
-        check_packed(key, bits, shape)
-        counted[key] = shape, int(np.bitwise_count(bits).sum(dtype=np.int64))
-    return counted
-
-
-def _shape(dataset: h5py.Dataset) -> Shape:
-    return tuple(int(n) for n in dataset.attrs["shape"])
-
-
-def _write_array(group: h5py.Group, name: str, values: np.ndarray, compression: str | None = None) -> h5py.Dataset:
-    # A checksum makes a changed byte an error instead of another number. HDF5 has none for scalars.
-    checked = values.size > 0 and values.ndim > 0
-    return group.create_dataset(name, data=values, fletcher32=checked, compression=compression if checked else None)
-
-
-def _ordered(group: h5py.Group) -> list[tuple[str, h5py.Dataset]]:
-    """Datasets below `group` by key ("dense/kernel" is nested), in the order they were written."""
-    found: list[tuple[str, h5py.Dataset]] = []
-
-    def collect(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            found.append((name, item))
-
-    group.visititems(collect)
-    return sorted(found, key=lambda pair: int(pair[1].attrs["position"]))
 
 
 def _check_names(what: str, received: Mapping[str, Any], expected: tuple[str, ...]) -> None:

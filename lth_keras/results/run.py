@@ -13,6 +13,7 @@ import xarray
 
 from lth_keras.results import atomic
 from lth_keras.results.counts import count_coordinates, count_variables, empty_counts
+from lth_keras.results.facts import Facts, document_variables
 from lth_keras.results.levels import DamagedFile, LevelResult, LevelSummary
 from lth_keras.results.schema import (
     ACCURACY,
@@ -21,17 +22,20 @@ from lth_keras.results.schema import (
     CURVE_MEANING,
     CURVES,
     DENSE,
+    KIND_MEANING,
     MICRO_F1,
     MICRO_F1_COMMENT,
     NO_VALIDATION,
     SCALAR_MEANING,
     SCALARS,
     SCHEMA_VERSION,
+    SIZE_MEANING,
     WEIGHT_DENSITY_MEANING,
     Meaning,
 )
 
 RUN_FILE = "run.h5"
+NO_FACTS = Facts()
 _AXES = ("trial", "branch", "level")
 
 
@@ -42,6 +46,7 @@ def assemble(
     config: Mapping[str, Any],
     versions: Mapping[str, str],
     created: str,
+    facts: Facts = NO_FACTS,
 ) -> xarray.Dataset:
     """One Dataset from finished levels, in any order; variables and units are in docs/results.md.
 
@@ -54,6 +59,7 @@ def assemble(
         config: Its parameters, JSON values.
         versions: Version of each package.
         created: ISO 8601 time.
+        facts: What the run is to say beside its levels.
 
     Returns:
         Variables of `SCALARS` (trial, branch, level) float64, of `CURVES` (trial, branch, level,
@@ -124,7 +130,7 @@ def assemble(
             attributes = variables[name][2]
             attributes["long_name"] = attributes["long_name"].replace(ACCURACY, _metric(rows))
             attributes["comment"] = "; ".join([MICRO_F1_COMMENT, *filter(None, [attributes.get("comment")])])
-    return xarray.Dataset(
+    dataset = xarray.Dataset(
         variables,
         {name: (name, v, _attrs(COORDINATE_MEANING[name])) for name, v in coordinates.items()},
         {
@@ -136,6 +142,24 @@ def assemble(
             "own_dense": json.dumps(sorted(own)),
         },
     )
+    return _with_facts(dataset, rows, facts)
+
+
+def _with_facts(dataset: xarray.Dataset, rows: list[LevelSummary], facts: Facts) -> xarray.Dataset:
+    """With what figures need of the model and the data: what levels recorded, else what `facts` say."""
+    weights = [str(weight) for weight in dataset.weight.values]
+    sizes = np.array([rows[0].sizes[weight] for weight in weights], np.int64)
+    dataset = dataset.assign_coords(size=("weight", sizes, _attrs(SIZE_MEANING)))
+    kinds = {**facts.kinds, **{key: kind for row in rows for key, kind in row.kinds.items()}}
+    if set(weights) <= set(kinds):
+        along = np.asarray([kinds[weight] for weight in weights], object)
+        dataset = dataset.assign_coords(kind=("weight", along, _attrs(KIND_MEANING)))
+    recorded = {row.steps_per_epoch for row in rows} - {None} or {facts.steps_per_epoch}
+    if recorded != {None} and len(recorded) == 1:  # variants may differ in it
+        dataset.attrs["steps_per_epoch"] = recorded.pop()
+    if facts.documents is not None:
+        dataset = dataset.merge(document_variables(facts.documents), combine_attrs="override")
+    return dataset
 
 
 def write_run(path: str | os.PathLike[str], dataset: xarray.Dataset) -> None:

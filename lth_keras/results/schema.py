@@ -63,7 +63,13 @@ COORDINATE_MEANING = {
     "predicted": Meaning("class that an example was given", "1"),
     "label": Meaning("class, of which an example has any number", "1"),
     "outcome": Meaning("what an example and a prediction are to a class", "1"),
+    "split": Meaning("part of the data", "1"),
+    "length": Meaning("length of a document before any cut", "token"),
 }
+SIZE_MEANING = Meaning("entries of the weight, kept or not", "1")
+KIND_MEANING = Meaning("kind of the weight's layer, which pruning rates go by", "1")
+DOCUMENTS_MEANING = Meaning("documents of a length", "1")
+OVERLAP_MEANING = Meaning("Jaccard index of the mask with that of the winning ticket of the same trial and level", "1")
 WEIGHT_DENSITY_MEANING = Meaning("share of the weight's entries kept", "1")
 
 NO_VALIDATION = "no validation split: the last step is taken for it"  # comment of what early stop decides

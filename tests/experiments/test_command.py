@@ -283,9 +283,11 @@ def test_what_decides_no_number_does_not_name_the_run(module: Any) -> None:
     assert set(config.identity()) == {field.name for field in dataclasses.fields(config)} - {
         *command.NOT_HASHED,
         "epochs",
+        "patience",
     }
     for changes in (
         {"steps": 1},
+        {"patience": 1},
         {"epochs": 1},
         {"seed": 1},
         {"criterion": "random"},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from lth_keras.results import CURVES, LevelResult, assemble
 
 BRANCHES = ("winning_ticket", "random_reinit", "random_mask")
 SHAPES = {"hidden_1/kernel": (80, 60), "hidden_2/kernel": (60, 10), "output/kernel": (10, 5)}
+KINDS = {"hidden_1/kernel": "dense", "hidden_2/kernel": "dense", "output/kernel": "output"}
 RATES = {"hidden_1/kernel": 0.2, "hidden_2/kernel": 0.2, "output/kernel": 0.1}
 CREATED = "2026-01-02T03:04:05+00:00"
 
@@ -44,6 +46,8 @@ def level_result(
     classes: int | None = None,
     multi_label: bool = False,
     validated: bool = True,
+    steps_per_epoch: int | None = None,
+    kinds: Mapping[str, str] = MappingProxyType({}),
 ) -> LevelResult:
     """One level: curves rise to an accuracy that depends on branch and level, test ones coarser."""
     name = "dense" if level == 0 else branch
@@ -94,6 +98,8 @@ def level_result(
         test_confusion=None if multi_label else counts,
         test_counts=counts if multi_label else None,
         metric="micro-F1" if multi_label else "accuracy",
+        steps_per_epoch=steps_per_epoch,
+        kinds=kinds,
     )
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import xarray
 
-from lth_keras.results import LevelResult, RunDirectory, open_run, read_level
+from lth_keras.results import Facts, LevelResult, RunDirectory, open_run, read_level
+from lth_keras.results.contents import progress
 from tests.results.synthetic import level_result, levels_of
 
 CONFIG = {"steps": 2000, "rates": {"dense": 0.2, "output": 0.1}, "rewind": "init"}
@@ -180,6 +181,17 @@ def test_a_run_file_has_every_good_level(tmp_path: Path) -> None:
     assert bool(missing.sel(trial=1, branch="random_mask", level=2))
     assert json.loads(dataset.attrs["config"]) == CONFIG
     assert dataset.attrs["created"] == run.created
+
+
+def test_a_run_file_says_how_many_trainings_were_asked_for(tmp_path: Path) -> None:
+    """Those that are there count, whether they were asked for the last time or not."""
+    run = opened(tmp_path)
+    for result in levels_of(trials=1, levels=2):
+        run.write(result)
+    asked = [(0, "dense", 0), (1, "dense", 0), (1, "winning_ticket", 1)]
+    dataset = open_run(run.write_run(asked=asked, facts=Facts(steps_per_epoch=7)))
+    assert progress(dataset) == (7, 9, True) and int(dataset.attrs["steps_per_epoch"]) == 7
+    assert "trainings" not in open_run(run.write_run()).attrs
 
 
 def test_the_order_of_writing_changes_no_number_of_the_run_file(tmp_path: Path) -> None:

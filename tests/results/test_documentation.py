@@ -11,9 +11,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from lth_keras.results import SCHEMA_VERSION, write_level, write_run
+from lth_keras.results import SCHEMA_VERSION, DocumentLengths, write_level, write_run
+from lth_keras.results.facts import document_variables
 from lth_keras.results.schema import CONFUSION, SCALAR_MEANING
-from tests.results.synthetic import dataset, level_result
+from tests.results.synthetic import KINDS, dataset, level_result
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
@@ -43,7 +44,9 @@ def test_the_mask_snippet_gives_the_mask(tmp_path: Path) -> None:
 
 def test_every_variable_dimension_and_attribute_is_described() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    run = dataset(trials=1, levels=1, classes=3)
+    run = dataset(trials=1, levels=1, classes=3, kinds=KINDS, steps_per_epoch=7).assign_attrs(trainings=4)
+    run = run.merge(document_variables(DocumentLengths({"train": np.ones(2, int)}, 1)), combine_attrs="override")
+    run = run.assign(mask_overlap=run.density)
     multi_label = dataset(trials=1, levels=1, classes=3, multi_label=True)
     assert (
         f"| `curves/{CONFUSION}` | int32 (E, C, C) |" in page and "| `curves/test_counts` | int32 (E, C, 3) |" in page
@@ -52,7 +55,7 @@ def test_every_variable_dimension_and_attribute_is_described() -> None:
         dimensions = ", ".join(str(dimension) for dimension in variable.dims)
         row = f"| `{name}` | {dimensions} | {variable.dtype} | {variable.attrs['units']} |"
         assert row in page
-    for name in [*run.dims, *multi_label.dims, *run.attrs]:
+    for name in [*run.dims, *run.coords, *multi_label.dims, *run.attrs]:
         assert f"| `{name}` |" in page
     assert f"version of this layout: {SCHEMA_VERSION}" in page
     for name in SCALAR_MEANING:

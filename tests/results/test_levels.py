@@ -17,7 +17,7 @@ from lth_keras.masks import Mask
 from lth_keras.results import CURVES, SCALARS, DamagedFile, LevelResult, atomic, levels
 from lth_keras.results.levels import read_level, summarise_level, write_level
 from lth_keras.results.schema import COUNTS
-from tests.results.synthetic import level_result
+from tests.results.synthetic import KINDS, level_result
 
 WEIGHTS: dict[str, np.ndarray] = {
     "output/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -54,6 +54,18 @@ def test_a_level_comes_back_bit_for_bit(tmp_path: Path) -> None:
     for key, values in WEIGHTS.items():
         assert read.weights[key].dtype == values.dtype and read.weights[key].shape == values.shape
         assert read.weights[key].tobytes() == values.tobytes()
+
+
+def test_what_figures_need_comes_back_and_files_without_it_are_read(tmp_path: Path) -> None:
+    result = level_result(steps_per_epoch=916, kinds=KINDS)
+    write_level(tmp_path / "level.h5", result)
+    for read in (read_level(tmp_path / "level.h5"), summarise_level(tmp_path / "level.h5")):
+        assert read.steps_per_epoch == 916 and dict(read.kinds) == KINDS
+    assert dict(summarise_level(tmp_path / "level.h5").sizes) == result.mask.sizes
+    write_level(tmp_path / "before.h5", level_result())
+    read = read_level(tmp_path / "before.h5")
+    assert read.steps_per_epoch is None and read.kinds == {}
+    assert_same(result, read)
 
 
 def test_confusion_matrices_come_back_with_those_that_were_not_measured(tmp_path: Path) -> None:

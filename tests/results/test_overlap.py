@@ -1,0 +1,60 @@
+"""Overlap of masks, from packed bits, is that of the masks."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lth_keras.masks import Mask
+from lth_keras.results import RunDirectory, open_run, write_level
+from lth_keras.results.overlap import mask_overlap
+from tests.results.synthetic import level_result, levels_of, masks
+
+
+def random_mask(seed: int, share: float) -> Mask:
+    """Of sizes that fill no whole number of bytes."""
+    generator = np.random.default_rng(seed)
+    return Mask({"a/kernel": generator.random((7, 9)) < share, "b/kernel": generator.random((3, 1, 5)) < share})
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.1, 0.9), (0.0, 0.4), (0.0, 0.0), (1.0, 1.0)])
+def test_it_is_the_jaccard_index_of_the_masks(tmp_path: Path, shares: tuple[float, float]) -> None:
+    pair = [random_mask(seed, share) for seed, share in enumerate(shares)]
+    paths = [tmp_path / "ours.h5", tmp_path / "theirs.h5"]
+    for path, mask in zip(paths, pair, strict=True):
+        write_level(path, dataclasses.replace(level_result(), mask=mask, next_mask=mask))
+    assert mask_overlap(*paths) == pair[0].jaccard(pair[1])
+
+
+def test_masks_of_different_models_are_refused(tmp_path: Path) -> None:
+    for name, mask in (("ours", random_mask(0, 0.5)), ("theirs", Mask({"a/kernel": np.ones((7, 8), bool)}))):
+        write_level(tmp_path / name, dataclasses.replace(level_result(), mask=mask, next_mask=mask))
+    with pytest.raises(ValueError, match=r"masks of one model. Received: a/kernel \(7, 9\).*\(7, 8\)"):
+        mask_overlap(tmp_path / "ours", tmp_path / "theirs")
+
+
+def test_a_run_has_that_of_every_level_with_the_winning_tickets(tmp_path: Path) -> None:
+    run = RunDirectory.open(tmp_path, "x", {})
+    for result in levels_of(trials=2, levels=2, branches=("winning_ticket", "random_reinit")):
+        run.write(result)
+    other = masks(9, 2)
+    for level in (0, 2):
+        result = level_result(0, "early", level, mask=other[level], next_mask=other[level + 1])
+        run.write(dataclasses.replace(result, branch="early"))
+    overlap = open_run(run.write_run()).mask_overlap
+    assert overlap.dims == ("trial", "branch", "level") and overlap.attrs["long_name"].startswith("Jaccard index")
+    assert (overlap.sel(branch=["winning_ticket", "random_reinit"]) == 1).all()
+    expected = other[2].jaccard(masks(0, 2)[2])
+    assert float(overlap.sel(trial=0, branch="early", level=2)) == expected < 1
+    assert np.isnan(overlap.sel(trial=1, branch="early")).all()
+    assert np.isnan(overlap.sel(trial=0, branch="early", level=1))
+    assert float(overlap.sel(trial=0, branch="early", level=0)) == 1
+
+
+def test_without_a_winning_ticket_there_is_none(tmp_path: Path) -> None:
+    run = RunDirectory.open(tmp_path, "x", {})
+    run.write(level_result(0, "early", 1))
+    assert np.isnan(open_run(run.write_run()).mask_overlap).all()
