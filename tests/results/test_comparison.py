@@ -78,7 +78,16 @@ def test_five_trials_are_too_few_whatever_they_differ_by() -> None:
     assert comparison.least_trials == 8
     assert {row.verdict for row in comparison.rows if row.pairs} == {"too few trials"}
     assert at(compare(run, test="welch"), "random_mask", 1).verdict == "lower"
-    assert at(compare(dataset(trials=8, levels=2)), "random_mask", 2).verdict == "lower"
+
+
+@pytest.mark.parametrize(
+    ("trials", "verdict"), [(5, "too few trials"), (6, "too few trials"), (7, "too few trials"), (8, "lower")]
+)
+def test_how_many_are_enough_depends_on_the_comparisons(trials: int, verdict: str) -> None:
+    run = dataset(trials=trials, levels=2)
+    assert at(compare(run), "random_mask", 2).verdict == verdict  # one of four
+    alone = compare(run.sel(branch=["winning_ticket", "random_mask"]), densities=[0.64])
+    assert at(alone, "random_mask", 2).verdict == ("lower" if trials > 5 else "too few trials")
 
 
 def test_too_few_is_said_of_the_rows_that_are() -> None:

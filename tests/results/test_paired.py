@@ -74,6 +74,7 @@ def test_ties_that_float32_has_broken_are_ties_again(examples: int) -> None:
     right = beside + [3, -2, 1, 6, 3]
     values, baseline = measured(right, examples), measured(beside, examples)
     assert len(set(np.abs(values - baseline))) > len(set(np.abs(right - beside)))
+    assert len(set(np.abs(differences(values, baseline)))) == 4
     whole = right.astype(float), beside.astype(float)
     assert permutation_p(values, baseline) == permutation_p(*whole)
     assert wilcoxon_p(values, baseline) == wilcoxon_p(*whole)

@@ -54,6 +54,14 @@ def test_no_fewer_than_can_be_significant() -> None:
     assert trials_for(1.0, np.ones(4), baseline, "wilcoxon", 0.05, 1) == 6
 
 
+def test_what_pairs_share_counts_in_welchs_test_alone() -> None:
+    values = np.array([0.80, 0.85, 0.90, 0.95])
+    baseline = values + [0.001, -0.001, 0.001, -0.001]
+    assert trials_for(0.02, values, baseline, "permutation", 0.05, 1) == 6
+    deviation = math.hypot(values.std(ddof=1), baseline.std(ddof=1))
+    assert trials_for(0.02, values, baseline, "welch", 0.05, 1) == trials_needed(0.02, deviation) > 100
+
+
 @pytest.mark.parametrize(
     ("difference", "deviation", "changes"),
     [(0, 1, {}), (1, -1, {}), (math.nan, 1, {}), (1, math.inf, {}), (1, 1, {"alpha": 0}), (1, 1, {"power": 1})],
