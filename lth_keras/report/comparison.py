@@ -116,14 +116,12 @@ def _cells(row: Row, comparison: Comparison, unit: _Unit, most: int) -> list[str
 
 def _caption(comparison: Comparison, unit: _Unit) -> list[str]:
     test, alpha, number = comparison.test, comparison.alpha, comparison.comparisons
-    methods = {row.interval.method for row in comparison.rows} - {"none"}
     lines = [
         f"Pairs: {_seeds(comparison)}. Differences: to {comparison.baseline}, in {unit.differences}.",
         f"p: {_TEST_NAMES[test]}, two-sided{_how(comparison)}. Holm: corrected for the {_count(number)} of this table. "
         f"higher *, lower *: significant, Holm's p is at most {alpha:g}.",
         *_cannot(comparison),
-        f"95% CI of a mean: bootstrap ({' and '.join(sorted(methods)) or 'none from one trial'}). "
-        "d_z: Cohen's, of the pairs; g: Hedges'.",
+        "95% CI of a mean: bootstrap, expanded percentiles. d_z: Cohen's, of the pairs; g: Hedges'.",
     ]
     if comparison.difference is not None:
         lines.append(

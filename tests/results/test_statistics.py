@@ -11,7 +11,7 @@ import xarray
 from scipy import stats
 
 from lth_keras.results import spread
-from lth_keras.results.statistics import BCA_TRIALS, bootstrap_interval
+from lth_keras.results.statistics import bootstrap_interval
 
 
 def test_mean_and_range_over_the_trials_that_have_a_value() -> None:
@@ -36,44 +36,35 @@ def test_a_variable_without_trials_is_refused() -> None:
         spread(xarray.DataArray([1.0], dims="level"))
 
 
-@pytest.mark.parametrize(
-    ("trials", "method", "least"), [(5, "expanded percentile", 0.90), (12, "expanded percentile", 0.93)]
-)
-def test_the_interval_holds_the_mean_about_as_often_as_it_says(trials: int, method: str, least: float) -> None:
-    samples = np.random.default_rng(0).normal(3, 1, (500, trials))
-    intervals = [bootstrap_interval(sample) for sample in samples]
-    assert {interval.method for interval in intervals} == {method}
-    assert np.mean([low <= 3 <= high for low, high, _ in intervals]) >= least - 3 * math.sqrt(0.1 * 0.9 / 500)
+@pytest.mark.parametrize(("trials", "least"), [(5, 0.90), (12, 0.93), (30, 0.93)])
+def test_the_interval_holds_the_mean_about_as_often_as_it_says(trials: int, least: float) -> None:
+    samples = np.random.default_rng(0).normal(3, 1, (400, trials))
+    held = np.mean([low <= 3 <= high for low, high in map(bootstrap_interval, samples)])
+    assert least - 3 * math.sqrt(0.1 * 0.9 / 400) <= held <= 0.99
 
 
 def test_few_values_have_the_quantiles_that_students_t_asks_for() -> None:
     values = np.random.default_rng(1).normal(0, 1, 8)
     share = stats.norm.cdf(-math.sqrt(8 / 7) * stats.t.ppf(0.975, 7))
     means = values[np.random.default_rng(2).integers(0, 8, (200_000, 8))].mean(1)
-    low, high, _ = bootstrap_interval(values)
+    low, high = bootstrap_interval(values)
     np.testing.assert_allclose([low, high], np.quantile(means, [share, 1 - share]), atol=0.05)
-
-
-def test_many_values_have_the_bca_interval_of_scipy() -> None:
-    values = np.random.default_rng(1).exponential(1, BCA_TRIALS)
-    expected = stats.bootstrap((values,), np.mean, n_resamples=9_999, method="BCa", rng=np.random.default_rng(0))
-    assert bootstrap_interval(values) == (*expected.confidence_interval, "BCa")
 
 
 def test_the_interval_is_the_same_each_time_and_moves_and_grows_with_the_values() -> None:
     values = np.array([1.0, 2.0, 4.0, 4.5, 6.0])
-    low, high, _ = bootstrap_interval(values)
-    assert bootstrap_interval(values)[:2] == (low, high)
-    np.testing.assert_allclose(bootstrap_interval(10 * values + 3)[:2], [10 * low + 3, 10 * high + 3])
-    assert bootstrap_interval(np.array([1.0, 2.0]))[:2] == (1.0, 2.0)
+    low, high = bootstrap_interval(values)
+    assert bootstrap_interval(values) == (low, high)
+    np.testing.assert_allclose(bootstrap_interval(10 * values + 3), [10 * low + 3, 10 * high + 3])
+    assert bootstrap_interval(np.array([1.0, 2.0])) == (1.0, 2.0)
 
 
-@pytest.mark.parametrize("trials", [2, 5, BCA_TRIALS])
+@pytest.mark.parametrize("trials", [2, 5, 30])
 def test_values_that_are_all_the_same_have_an_interval_of_one_point(trials: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert bootstrap_interval(np.full(trials, 0.5))[:2] == (0.5, 0.5)
+        assert bootstrap_interval(np.full(trials, 0.5)) == (0.5, 0.5)
 
 
 def test_one_value_has_no_interval() -> None:
-    assert np.isnan(bootstrap_interval(np.array([1.0]))[:2]).all()
+    assert np.isnan(bootstrap_interval(np.array([1.0]))).all()
