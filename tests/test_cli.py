@@ -1,4 +1,4 @@
-"""The console script: figures, table, list; exit code 2 and one line for bad input."""
+"""The console script: figures, tables, comparison, list; exit code 2 and one line for bad input."""
 
 from __future__ import annotations
 
