@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 
 # All tests run on TensorFlow; these alone: they are the same on every backend, or start a process on each.
 ONCE := benchmarks crash datasets experiments plots report results training/test_skipped.py training/test_threads.py \
-	$(foreach name,backends branches cli criteria lazy machine masks packaging pruning seeds tasks \
+	$(foreach name,backends branches cli criteria documented_comparison lazy machine masks packaging pruning seeds tasks \
 	without_tensorflow,test_$(name).py)
 ON_JAX := $(ONCE:%=--ignore=tests/%)
 
