@@ -104,9 +104,7 @@ def compare(
     fewest = least_trials(test, tested, alpha)
     meaning = next(iter(named.values()))[variable].attrs
     units = units_of(next(iter(named.values())), variable)
-    rising = (
-        units != "1" or "loss" in variable
-    )  # the best first: accuracies fall, and steps, seconds, bytes, losses rise
+    rising = units != "1" or "loss" in variable  # the best first: least steps, seconds, bytes, loss
     rows = []
     for density, beside, near in groups:
         for rank, cell in enumerate(sorted(near, key=lambda cell: _order(cell, rising)), 1):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import scipy  # its parts load when they are used
@@ -26,12 +27,7 @@ def permutation_p(values: np.ndarray, baseline: np.ndarray) -> float:
     """
     difference = differences(values, baseline)
     pairs = len(difference)
-    if pairs <= EXACT_PAIRS:
-        flips = np.arange(2**pairs)[:, None] >> np.arange(pairs) & 1
-    else:
-        random = np.random.default_rng(0).integers(0, 2, (RESAMPLES, pairs), np.int8)
-        flips = np.concatenate([np.zeros((1, pairs), np.int8), random])
-    sums = np.abs((1.0 - 2.0 * flips) @ difference)
+    sums = np.abs(_signs(pairs, EXACT_PAIRS) @ difference)
     return float(np.mean(sums >= abs(difference.sum()) - 2 * pairs * _resolution(values, baseline)))
 
 
@@ -120,6 +116,17 @@ def differences(values: np.ndarray, baseline: np.ndarray) -> np.ndarray:
     means = np.bincount(group, sizes) / np.maximum(np.bincount(group), 1)
     means[0] = 0.0  # nothing is in group 0 but what is near 0
     return np.sign(raw) * means[group]
+
+
+@lru_cache(maxsize=1)  # most rows of a table have as many pairs
+def _signs(pairs: int, exact: int) -> np.ndarray:
+    """Sign flips as float64 (flips, pairs) of 1 and -1: all of up to `exact` pairs, else none and random ones."""
+    if pairs <= exact:
+        flips = np.arange(2**pairs)[:, None] >> np.arange(pairs) & 1
+    else:
+        random = np.random.default_rng(0).integers(0, 2, (RESAMPLES, pairs), np.int8)
+        flips = np.concatenate([np.zeros((1, pairs), np.int8), random])
+    return 1.0 - 2.0 * flips
 
 
 def _resolution(values: np.ndarray, baseline: np.ndarray) -> float:
