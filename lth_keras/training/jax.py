@@ -248,7 +248,9 @@ class JaxProgram:
     def load(self, train: Arrays, validation: Arrays) -> None:
         """Puts the data on the device; see `Program.load`."""
         self._data, self._on_device = (), _OnDevice()  # what was there makes room first
-        self._data = (*_on_device(train), *_on_device(validation), jnp.arange(len(validation[0]), dtype=jnp.int32))
+        self._on_device = _OnDevice(train, validation)
+        rows = jnp.arange(len(validation[0]), dtype=jnp.int32)
+        self._data = (*self._on_device(*train), *self._on_device(*validation), rows)
 
     def reset(self, updates: int = 0) -> None:
         """Puts the optimiser back to its start; see `Program.reset`."""
@@ -471,15 +473,19 @@ class _Shared:
 
 
 class _OnDevice:
-    """Keeps the arrays that were last evaluated on the device, so that they are not copied at every evaluation."""
+    """Arrays on the device: `loaded` for good, of others those that were last asked for. None is there twice."""
 
-    def __init__(self) -> None:
-        self._arrays: Arrays | None = None
+    def __init__(self, *loaded: Arrays) -> None:
+        self._loaded = [(arrays, _on_device(arrays)) for arrays in loaded]
+        self._last: list[tuple[Arrays, tuple[Any, ...]]] = []
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
-        if self._arrays is None or self._arrays[0] is not x or self._arrays[1] is not y:
-            self._arrays, self._copies = (x, y), _on_device((x, y))
-        return self._copies
+        for (own_x, own_y), copies in (*self._loaded, *self._last):
+            if own_x is x and own_y is y:
+                return copies
+        self._last.clear()  # what was there makes room first
+        self._last.append(((x, y), _on_device((x, y))))
+        return self._last[0][1]
 
 
 def _on_device(arrays: Arrays) -> tuple[Any, ...]:

@@ -483,6 +483,18 @@ def test_one_trace_serves_all_levels():
 # The loop
 
 
+def test_no_split_is_on_the_device_twice():
+    if BACKEND != "jax":
+        pytest.skip("TensorFlow copies a split for as long as it is evaluated")
+    import jax
+
+    program = make(perceptron())
+    for split in (TEST, TRAIN, VALIDATION):
+        program.test(*split)
+        for x, _ in (TRAIN, VALIDATION, TEST):
+            assert sum(np.array_equal(array, x) for array in jax.live_arrays()) == 1
+
+
 def test_progress_is_told_and_calls_fit_the_capacity():
     model = perceptron()
     program = make(model)
