@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lth_keras.memory import (
     checked_build,
     clear_memory_errors,
     needed_bytes,
+    process_bytes,
     slots_of,
     training_bytes,
 )
@@ -43,6 +45,21 @@ def test_what_fits_passes_and_what_does_not_is_an_error_with_both_numbers(free: 
         check_memory(3_500_000_000, what="training")
     with pytest.raises(NotEnoughMemoryError, match=r"3\.20 GB more for training in 2 processes\. Received: 3\.00 GB"):
         check_memory(1_600_000_000, what="training", workers=2)
+
+
+@pytest.mark.parametrize(
+    ("backend", "installed", "gigabytes"),
+    [("tensorflow", True, 1.05), ("jax", True, 1.08), ("jax", False, 0.63)],
+)
+def test_a_process_takes_what_its_backend_takes(
+    monkeypatch: pytest.MonkeyPatch, backend: str, installed: bool, gigabytes: float
+) -> None:
+    """Keras imports TensorFlow beside JAX, where it is installed."""
+    monkeypatch.setattr(memory.keras.backend, "backend", lambda: backend)
+    monkeypatch.setattr(memory.importlib.util, "find_spec", lambda name: name if installed else None)
+    assert process_bytes() == round(gigabytes * 1e9)
+    tables, other = training_bytes(TABLES, masks=MASKS, slots=2), sum(TABLES) + MASKS
+    assert needed_bytes(TABLES, masks=MASKS, slots=2) == tables + other + process_bytes()
 
 
 def test_the_large_model_needs_what_its_parts_take() -> None:
@@ -76,7 +93,8 @@ def test_a_model_is_checked_once_with_all_that_training_takes(free: Any) -> None
         build()
     free(2 * least)
     assert isinstance(build(), keras.Model)
-    with pytest.raises(NotEnoughMemoryError, match=r"1\.00 GB more for training.* with Adam in 2 processes"):
+    more = re.escape(f"{process_bytes() / 1e9:.2f} GB more for training")
+    with pytest.raises(NotEnoughMemoryError, match=f"{more}.* with Adam in 2 processes"):
         checked_build(tiny.build, tiny.adam, 2)()
     free(0)
     assert isinstance(build(), keras.Model)  # checked already: to draw weights
