@@ -276,23 +276,30 @@ def test_training_speed_runs_and_writes_what_it_prints(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_memory_runs_and_writes_what_it_prints(tmp_path, capsys):
-    small = {"sizes": SIZES}
-    sizes = {
-        "lenet": small,
-        "failures": small,
-        "fresh": small,
-        "naive": small,
-        "embeddings": {"words": 50, "dimension": 4},
-    }
+    sizes = {name: {"sizes": SIZES} for name in ("lenet", "failures", "fresh", "naive")}
     arguments = ["--levels", "8", "--short", "5", "--steps", "1", "--ways", *sizes, "--backends", "tensorflow"]
     memory.main([*arguments, "--out", str(tmp_path)], sizes)
     result = json.loads((tmp_path / "memory.json").read_text())
     text = (tmp_path / "memory.md").read_text()
     assert text == memory.markdown(result)
     assert text.strip() in capsys.readouterr().out
-    assert [len(way["bytes"]) for way in result["ways"].values()] == [9, 6, 6, 9, 6]
+    assert [len(way["bytes"]) for way in result["ways"].values()] == [9, 6, 6, 9]
+    assert [way["first"] for way in result["ways"].values()] == [5, 2, 2, 5]
     for way in result["ways"].values():
         assert growth(way["bytes"], way["first"]).items() <= way.items()
+
+
+@pytest.mark.slow
+def test_a_search_with_embeddings_is_sampled_after_every_level():
+    samples = memory.embeddings(1, 1, words=50, dimension=4)
+    assert len(samples) == 2 and all(one.resident > 1e6 for one in samples)
+
+
+@pytest.mark.parametrize(("ways", "short"), [(("embeddings",), 11), (("fresh",), 5), (("lenet",), 0)])
+def test_levels_must_be_enough_for_the_ways_that_are_measured(ways, short):
+    assert memory.Config(ways=ways, short=short).short == short
+    with pytest.raises(ValueError, match="Expected (levels|short) to be at least (11|8|5)"):
+        memory.Config(ways=ways, short=short - 1, levels=7 if ways == ("lenet",) else 100)
 
 
 def test_searches_that_fail_are_told_from_those_that_do_not(monkeypatch):
@@ -335,7 +342,7 @@ def test_memory_of_the_device_is_a_line_of_its_own():
     ("config", "arguments"),
     [
         (memory.Config, {"levels": 7}),
-        (memory.Config, {"short": 4}),
+        (memory.Config, {"short": 10}),
         (memory.Config, {"steps": 0}),
         (training_speed.Config, {"rounds": 0}),
         (training_speed.Config, {"steps_per_execution": ()}),
