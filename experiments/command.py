@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -22,9 +22,9 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     import xarray
-    from matplotlib.figure import Figure
     from rich.console import RenderableType
 
+    from lth_keras.results import Facts
     from lth_keras.search import TicketSearch
 
 BranchName = Literal["winning_ticket", "random_reinit", "random_mask"]
@@ -148,9 +148,11 @@ class Options:
         """Lines that a run starts with. For experiments to say more."""
         return ()
 
-    def figures(self, dataset: xarray.Dataset) -> Mapping[str, Callable[[], Figure]]:
-        """Figures besides those of every run, by the name of their files. For experiments to show more."""
-        return {}
+    def facts(self) -> Facts:
+        """What run.h5 is to say of the data beside its levels, for figures. For experiments that know more."""
+        from lth_keras.results import Facts
+
+        return Facts()
 
     def tables(self, dataset: xarray.Dataset) -> Iterable[RenderableType]:
         """What to print besides the table of every run. For experiments to say more."""
@@ -196,7 +198,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
         Console().print(*described)
         return
     from lth_keras.machine import usable_cpus
-    from lth_keras.plots import save_figure, save_figures
+    from lth_keras.plots import save_figures
     from lth_keras.progress import ConsoleReporter, duration
     from lth_keras.report import summary_table
     from lth_keras.results import RunDirectory
@@ -247,10 +249,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     dataset = result.dataset
     output = Console()
     output.print(summary_table(dataset), *config.tables(dataset))
-    figures = save_figures(dataset, directory.path / "figures")
-    for name, draw in config.figures(dataset).items():
-        figures += save_figure(draw, directory.path / "figures", name)
-    for path in [directory.path / "run.h5", *figures]:
+    for path in [directory.path / "run.h5", *save_figures(dataset, directory.path / "figures")]:
         _say(output, f"wrote {path}")
     _say(output, f"in {duration(time.monotonic() - started)}")
 
@@ -259,6 +258,7 @@ def _make(make_search: Callable[[Any, int], TicketSearch], config: Any, threads:
     """The experiment's search, with the parameters that all experiments have in common."""
     search = make_search(config, threads)
     search.vectorize = 1 if config.vectorize == "off" else config.vectorize
+    search.facts = config.facts
     return search
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from experiments.command import Length, Options, main
 
 if TYPE_CHECKING:
-    import xarray
-    from matplotlib.figure import Figure
-
+    from lth_keras.results import Facts
     from lth_keras.search import TicketSearch
 
 EXAMPLES = 55_000
@@ -69,11 +65,11 @@ class Config(Options):
         """The parameters without the epochs, which extend a run."""
         return {name: value for name, value in super().identity().items() if name != "mask_epochs"}
 
-    def figures(self, dataset: xarray.Dataset) -> Mapping[str, Callable[[], Figure]]:
-        """Accuracy against the epoch of the masks, at the densities that the question is about."""
-        from lth_keras.plots import early_tickets_figure
+    def facts(self) -> Facts:
+        """How many steps an epoch has."""
+        from lth_keras.results import Facts
 
-        return {"early_tickets": functools.partial(early_tickets_figure, dataset, EXAMPLES // self.batch_size)}
+        return Facts(steps_per_epoch=EXAMPLES // self.batch_size)
 
 
 def make_search(config: Config, threads: int) -> TicketSearch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,21 +12,14 @@ import tyro
 from experiments.command import Length, Options, main
 
 if TYPE_CHECKING:
-    import xarray
-    from matplotlib.figure import Figure
     from rich.console import RenderableType
 
     from lth_keras.models import LayerSize
+    from lth_keras.results import Facts
     from lth_keras.search import TicketSearch
 
 DOCUMENTS = 11_314
 """Documents of the data's own training split, validation documents included."""
-
-THESIS = (
-    "thesis, 2020: trained on all 11,314",
-    ((1.0, 0.749), (0.328, 0.766), (0.107, 0.750)),
-)
-"""Accuracy after convergence by density, read off figure 7.10 by eye."""
 
 THESIS_SIZES = {"tokens": 200, "dimension": 300}
 
@@ -151,32 +144,19 @@ class Config(Options):
                 "the last step"
             )
 
-    def figures(self, dataset: xarray.Dataset) -> Mapping[str, Callable[[], Figure]]:
-        """The thesis' figures 4.1 and 4.2, 7.9 and 7.10, and the density of each kind of layer."""
+    def facts(self) -> Facts:
+        """Steps of an epoch, the kind of each weight, and how long the documents are."""
         from datasets import newsgroups
-        from lth_keras.plots import (
-            Reference,
-            convergence_figure,
-            density_by_kind_figure,
-            document_lengths_figure,
-            history_figure,
-        )
+        from lth_keras.results import DocumentLengths, Facts
 
-        kinds: dict[str, dict[str, int]] = {}
-        for layer in self.sizes():
-            if layer.kind:
-                kinds.setdefault(layer.kind, {})[layer.name] = layer.prunable
+        places = {"embedding": "embeddings", "conv": "kernel", "output": "kernel"}
+        kinds = {f"{layer.name}/{places[layer.kind]}": layer.kind for layer in self.sizes() if layer.kind}
         lengths = newsgroups.lengths(
             remove_footers=self.remove_footers,
             remove_quotes=self.remove_quotes,
             vocabulary=self._vocabulary["vocabulary"],
         )
-        return {
-            "history": lambda: history_figure(dataset, self.steps_per_epoch),
-            "convergence": lambda: convergence_figure(dataset, Reference(*THESIS)),
-            "density_by_kind": lambda: density_by_kind_figure(dataset, kinds),
-            "document_lengths": lambda: document_lengths_figure(lengths._asdict(), cut_off=self.tokens),
-        }
+        return Facts(self.steps_per_epoch, kinds, DocumentLengths(lengths._asdict(), cut_off=self.tokens))
 
 
 def make_search(config: Config, threads: int) -> TicketSearch:

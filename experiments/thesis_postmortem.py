@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -10,7 +10,6 @@ from experiments.command import Length, Options, main
 
 if TYPE_CHECKING:
     import xarray
-    from matplotlib.figure import Figure
     from rich.console import RenderableType
 
     from lth_keras.search import TicketSearch
@@ -48,7 +47,6 @@ Protocol = Literal[
 ]
 
 
-THESIS = ("the thesis' figure, read off by eye", ((1.0, 0.972), (0.069, 0.957), (0.028, 0.91)))
 DENSITIES = (1.0, 0.51, 0.21, 0.108, 0.055, 0.028)
 
 
@@ -90,12 +88,6 @@ class Config(Options):
     def identity(self) -> dict[str, Any]:
         """The parameters without the protocols, which extend a run."""
         return {name: value for name, value in super().identity().items() if name != "protocols"}
-
-    def figures(self, dataset: xarray.Dataset) -> Mapping[str, Callable[[], Figure]]:
-        """Accuracy against density, cause by cause."""
-        from lth_keras.plots import Reference, postmortem_figure
-
-        return {"postmortem": lambda: postmortem_figure(dataset, Reference(*THESIS))}
 
     def tables(self, dataset: xarray.Dataset) -> Iterable[RenderableType]:
         """Which cause costs how much."""

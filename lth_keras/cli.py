@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run_help = "run directory, or a run.h5"
 
-    plot = commands.add_parser("plot", help="draw the figures of a run")
+    plot = commands.add_parser("plot", help="draw every figure that a run.h5 has the numbers of")
     plot.add_argument("run", metavar="RUN", type=Path, help=run_help)
     plot.add_argument(
         "--out",
@@ -46,9 +46,14 @@ def _parser() -> argparse.ArgumentParser:
         "--formats",
         nargs="+",
         choices=("png", "svg", "pdf"),
-        default=("png", "svg"),
         metavar="FORMAT",
-        help="png, svg, pdf (default: png svg)",
+        help="png, svg, pdf (default: png svg; with --style paper pdf)",
+    )
+    plot.add_argument(
+        "--style",
+        choices=("screen", "paper"),
+        default="screen",
+        help="screen, or paper: for two columns on A4, in serif (default: screen)",
     )
     plot.set_defaults(command=_plot)
 
@@ -110,7 +115,7 @@ def _plot(options: argparse.Namespace) -> None:
 
     dataset = open_run(options.run)
     beside = options.run if options.run.is_dir() else options.run.parent
-    for path in save_figures(dataset, options.out or beside / "figures", options.formats):
+    for path in save_figures(dataset, options.out or beside / "figures", options.formats, options.style):
         print(path)
 
 

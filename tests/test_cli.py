@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lth_keras.cli import main
-from lth_keras.results import RunDirectory
+from lth_keras.results import RunDirectory, open_run, write_run
 from tests.results.synthetic import levels_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,10 +31,12 @@ def test_plot_writes_beside_the_run_or_where_told(
     assert main(["plot", str(run.path)]) == 0
     printed = capsys.readouterr().out.split()
     assert sorted(printed) == sorted(str(p) for p in (run.path / "figures").iterdir())
-    assert len(printed) == 6
+    assert len(printed) == 10
     target = tmp_path / "elsewhere"
     assert main(["plot", f"{run.path}/run.h5", "--out", str(target), "--formats", "svg"]) == 0
     assert {path.suffix for path in target.iterdir()} == {".svg"}
+    assert main(["plot", str(run.path), "--out", str(tmp_path / "paper"), "--style", "paper"]) == 0
+    assert {path.suffix for path in (tmp_path / "paper").iterdir()} == {".pdf"}
 
 
 def test_report_prints_the_table(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +121,28 @@ def test_bad_input_is_one_clear_line_and_exit_code_two(
     assert "Traceback" not in captured.err
 
 
-@pytest.mark.parametrize("arguments", [[], ["unknown"], ["plot"], ["plot", ".", "--formats", "bmp"], ["report", "--x"]])
+def test_a_run_that_cannot_be_plotted_says_why_and_what_to_do(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of another version, cut short, without a level; nothing is drawn."""
+    copies = [tmp_path / name for name in ("newer.h5", "cut.h5", "unbegun")]
+    write_run(copies[0], open_run(run.path).assign_attrs(schema_version=2))
+    content = (run.path / "run.h5").read_bytes()
+    copies[1].write_bytes(content[: len(content) // 2])
+    copies[2] = RunDirectory.open(copies[2], "synthetic", {}).path
+    reasons = ("schema_version 1. Received: 2", "truncated", "run.h5 or a run directory that holds one")
+    for path, reason in zip(copies, reasons, strict=True):
+        target = tmp_path / "none"
+        assert main(["plot", str(path), "--out", str(target)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("lth-keras: Expected: ") and reason in error and "; " in error
+        assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["unknown"], ["plot"], ["plot", ".", "--formats", "bmp"], ["plot", ".", "--style", "x"], ["report", "--x"]],
+)
 def test_a_wrong_command_line_is_exit_code_two(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(arguments)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lth_keras.plots.dense import draw_dense_line
 from lth_keras.plots.density_axis import draw_over_density, set_density_axis
+from lth_keras.plots.early import EXPLAINED, early_branches, run_styles
+from lth_keras.plots.labels import axis_label
 from lth_keras.plots.legend import add_legend
-from lth_keras.plots.style import branch_style, branch_styles
+from lth_keras.plots.references import Reference, add_reference_legend, densities_of, draw_references
+from lth_keras.plots.style import branch_style, new_figure
 from lth_keras.results.statistics import spread
 
 VARIABLE = "test_accuracy_at_early_stop"
 _CLOSE = 4.0  # the close-up has this times the spread of the best branch
 
 
-def accuracy_figure(dataset: xarray.Dataset) -> Figure:
+def accuracy_figure(dataset: xarray.Dataset, references: Sequence[Reference] = ()) -> Figure:
     """Mean test accuracy (percent) at early stop over trials, band from least to greatest.
 
     Where a branch falls so far that the differences near the dense network vanish, a second panel
@@ -24,51 +30,51 @@ def accuracy_figure(dataset: xarray.Dataset) -> Figure:
 
     Args:
         dataset: A run, as `lth_keras.results.open_run` gives it.
+        references: Points of publications to draw beside it, of the accuracy at early stop.
+
+    Raises:
+        ValueError: A reference point that is none.
     """
-    percents = dataset.assign({VARIABLE: 100 * dataset[VARIABLE]})
-    close = _close_limits(percents)
-    figure = Figure(figsize=(10.4 if close else 6.4, 4.1), layout="constrained")
+    return over_density(dataset, VARIABLE, references)
+
+
+def over_density(dataset: xarray.Dataset, variable: str, references: Sequence[Reference]) -> Figure:
+    """As `accuracy_figure`, for any variable (trial, branch, level) of fractions in [0, 1]."""
+    close = _close_limits(100 * dataset[variable])
+    early = bool(early_branches(dataset))
+    figure = new_figure(wide=bool(close or early), height=1.3 if early else 1)
     panels = figure.subplots(1, 2 if close else 1, squeeze=False)[0]
     for axes in panels:
-        _draw(axes, percents)
-    panels[0].set_ylabel("test accuracy at early stop (%)")
+        _draw(axes, dataset, variable, references)
+    panels[0].set_ylabel(axis_label(dataset[variable], percent=True))
     if close:
-        panels[0].set_title("all accuracies")
+        panels[0].set_title("all")
         panels[1].set_title("near the dense network")
         panels[1].set_ylim(*close)
-    add_legend(figure, branch_styles(dataset.branch.values.tolist()).values(), branch_style("dense"))
+    add_reference_legend(figure, references)
+    add_legend(figure, run_styles(dataset).values(), branch_style("dense"), EXPLAINED if early else None)
     return figure
 
 
-def _draw(axes: Axes, dataset: xarray.Dataset) -> None:
-    draw_dense_line(axes, dataset, VARIABLE)
-    styles = branch_styles(dataset.branch.values.tolist())
-    for branch, style in reversed(styles.items()):  # the first branch lies on top
-        draw_over_density(axes, dataset, VARIABLE, branch, style)
-    set_density_axis(axes, dataset)
+def _draw(axes: Axes, dataset: xarray.Dataset, variable: str, references: Sequence[Reference]) -> None:
+    draw_dense_line(axes, dataset, variable, 100)
+    for branch, style in reversed(run_styles(dataset).items()):  # the first branch lies on top
+        draw_over_density(axes, dataset, variable, branch, style, 100)
+    set_density_axis(axes, dataset, densities_of(references))
+    draw_references(axes, dataset, references, 100)
 
 
-def draw_dense_line(axes: Axes, dataset: xarray.Dataset, variable: str) -> None:
-    """A thin level line at the dense network's mean, to read differences from."""
-    dense = spread(dataset[variable].sel(level=0)).mean
-    if np.isfinite(dense).any():
-        style = branch_style("dense")
-        axes.axhline(
-            float(np.nanmean(dense)),
-            color=style.colour,
-            linestyle=style.line,
-            linewidth=1.0,
-        )
-
-
-def _close_limits(dataset: xarray.Dataset) -> tuple[float, float] | None:
+def _close_limits(percents: xarray.DataArray) -> tuple[float, float] | None:
     """Limits around the best branch, or None where one panel shows everything well."""
-    values = spread(dataset[VARIABLE])
-    if not np.isfinite(values.mean).any():
+    values = spread(percents)
+    finished = np.isfinite(values.mean)
+    if not finished.any():
         return None
-    best = int(np.nanargmax(np.nanmean(values.mean, axis=1)))
+    totals = np.where(finished, values.mean, 0).sum(1)
+    means = np.divide(totals, finished.sum(1), out=np.full(len(totals), -np.inf), where=finished.any(1))
+    best = int(np.argmax(means))
     low, high = np.nanmin(values.low[best]), np.nanmax(values.high)
-    span = max(high - low, 1e-3)
+    span = max(high - low, 0.1)
     if high - np.nanmin(values.low) <= _CLOSE * span:
         return None
     return float(low - 0.35 * span), float(high + 0.1 * span)

@@ -9,15 +9,15 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lth_keras.plots.density_axis import percent
+from lth_keras.plots.density_axis import has_band, percent
+from lth_keras.plots.early import EXPLAINED, early_branches, run_styles
 from lth_keras.plots.early_stop import THOUSANDS
+from lth_keras.plots.labels import measure
 from lth_keras.plots.legend import add_legend
-from lth_keras.plots.style import BranchStyle, branch_style, branch_styles
+from lth_keras.plots.style import BranchStyle, branch_style, line_width, marker_size, new_figure
 from lth_keras.results.statistics import spread
 
 CHOSEN = (1.0, 0.51, 0.21, 0.036)  # densities whose curves the paper's figures 3 and 5 show
-ROWS = {"test_accuracy": "test accuracy (%)", "validation_loss": "validation loss"}
-WITHOUT_VALIDATION = {"test_accuracy": "test accuracy (%)", "train_loss": "training loss"}
 _START = 0.1  # share of the steps that the y axis leaves out, so that the rest can be told apart
 
 
@@ -61,8 +61,13 @@ def curves_figure(dataset: xarray.Dataset, levels: Sequence[int] | None = None) 
     if unknown or not levels:
         raise ValueError(f"Expected: levels among {dataset.level.values.tolist()}. Received: {unknown or levels}")
     percents = dataset.assign(test_accuracy=100 * dataset.test_accuracy)
-    figure = Figure(figsize=(2.0 + 2.6 * len(levels), 5.2), layout="constrained")
-    rows = ROWS if np.isfinite(dataset.validation_loss.values).any() else WITHOUT_VALIDATION
+    early = bool(early_branches(dataset))
+    figure = new_figure(wide=len(levels) > 1, height=1.5 if early else 1.3)
+    validated = np.isfinite(dataset.validation_loss.values).any()
+    rows = {
+        "test_accuracy": f"test {measure(dataset.test_accuracy)} (%)",
+        **({"validation_loss": "validation loss"} if validated else {"train_loss": "training loss"}),
+    }
     panels = figure.subplots(len(rows), len(levels), sharex=True, sharey="row", squeeze=False)
     for row, (variable, label) in zip(panels, rows.items(), strict=True):
         for axes, level in zip(row, levels, strict=True):
@@ -76,7 +81,7 @@ def curves_figure(dataset: xarray.Dataset, levels: Sequence[int] | None = None) 
         axes.set_xlabel("step")
         axes.xaxis.set_major_formatter(THOUSANDS)
         axes.locator_params(axis="x", nbins=4)
-    add_legend(figure, branch_styles(dataset.branch.values.tolist()).values(), branch_style("dense"))
+    add_legend(figure, run_styles(dataset).values(), branch_style("dense"), EXPLAINED if early else None)
     return figure
 
 
@@ -86,26 +91,29 @@ def _draw(axes: Axes, dataset: xarray.Dataset, variable: str, level: int) -> Non
     if 0 in dataset.level.values:
         _curve(axes, dataset.sel(branch=first, level=0), variable, dense, mark=level == 0)
     if level > 0:
-        styles = branch_styles(dataset.branch.values.tolist())
-        for branch, style in reversed(styles.items()):
-            _curve(axes, dataset.sel(branch=branch, level=level), variable, style, mark=True)
+        for branch, style in reversed(run_styles(dataset).items()):
+            band = has_band(dataset, branch)
+            _curve(axes, dataset.sel(branch=branch, level=level), variable, style, mark=True, band=band)
 
 
-def _curve(axes: Axes, cell: xarray.Dataset, variable: str, style: BranchStyle, *, mark: bool) -> None:
+def _curve(
+    axes: Axes, cell: xarray.Dataset, variable: str, style: BranchStyle, *, mark: bool, band: bool = True
+) -> None:
     values = spread(cell[variable])
     there = np.isfinite(values.mean)
     if not there.any():
         return
     step = cell.step.values[there]
     low, mean, high = values.low[there], values.mean[there], values.high[there]
-    axes.fill_between(step, low, high, color=style.colour, alpha=0.15, linewidth=0)
-    axes.plot(step, mean, **style.curve(marker="", linewidth=1.4))
+    if band:
+        axes.fill_between(step, low, high, color=style.colour, alpha=0.15, linewidth=0)
+    axes.plot(step, mean, **style.curve(marker="", linewidth=line_width(0.8)))
     stop = float(spread(cell.early_stop_step).mean)
     if mark and np.isfinite(stop):
         axes.plot(
             [stop],
             [float(np.interp(stop, step, mean))],
-            **style.curve(linestyle="none", markersize=7.5, markeredgewidth=1.0),
+            **style.curve(linestyle="none", markersize=marker_size(1.5)),
             zorder=4,
         )
 

@@ -15,6 +15,7 @@ from lth_keras.results.statistics import spread
 
 LABEL = "percent of weights remaining"
 _LABELS = 9  # as many as fit under a figure of the usual width
+_FEW = 6
 
 
 def percent(density: float) -> str:
@@ -45,15 +46,23 @@ def set_density_axis(axes: Axes, dataset: xarray.Dataset, others: Sequence[float
     axes.set_xlabel(LABEL)
 
 
-def draw_over_density(axes: Axes, dataset: xarray.Dataset, variable: str, branch: str, style: BranchStyle) -> None:
-    """A line of the mean over trials and a band from least to greatest, against mean density."""
+def has_band(dataset: xarray.Dataset, branch: str) -> bool:
+    """Whether to draw a branch's band: of more than six branches, whose bands would hide each other, the first has."""
+    return dataset.sizes["branch"] <= _FEW or branch == dataset.branch.values[0]
+
+
+def draw_over_density(
+    axes: Axes, dataset: xarray.Dataset, variable: str, branch: str, style: BranchStyle, factor: float = 1
+) -> None:
+    """A line of the mean over trials and a band from least to greatest, times `factor`, against mean density."""
     selected = dataset.sel(branch=branch)
     density = spread(selected.density).mean
-    values = spread(selected[variable])
+    values = spread(factor * selected[variable])
     there = np.isfinite(values.mean) & (density > 0)
     x = density[there]
     band = (values.low[there], values.high[there])
-    axes.fill_between(x, *band, color=style.colour, alpha=0.17, linewidth=0)
+    if has_band(dataset, branch):
+        axes.fill_between(x, *band, color=style.colour, alpha=0.17, linewidth=0)
     axes.plot(x, values.mean[there], **style.curve())
 
 

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from lth_keras.plots.style import line_width, new_figure
+
 BINS_BELOW_CUT_OFF = 10
 SHOWN = 5  # the axis ends at so many times the cut-off
 _LOOKS = (("#08357a", "solid"), ("#d1541b", "dashed"), ("#58b6c4", "dotted"))
@@ -32,7 +34,7 @@ def document_lengths_figure(lengths: Mapping[str, np.ndarray], cut_off: int, uni
         raise ValueError(f"Expected: 1 to {len(_LOOKS)} splits, each with documents. Received: {sizes}")
     if cut_off < 1:
         raise ValueError(f"Expected: a cut-off of 1 or more. Received: {cut_off}")
-    figure = Figure(figsize=(6.4, 4.1), layout="constrained")
+    figure = new_figure()
     axes = figure.subplots()
     # A length equal to the cut-off belongs to the left of it, so bins are (a, b]; the first holds 0 too.
     edges = np.linspace(0, SHOWN * cut_off, SHOWN * BINS_BELOW_CUT_OFF + 1)
@@ -42,8 +44,9 @@ def document_lengths_figure(lengths: Mapping[str, np.ndarray], cut_off: int, uni
             f"{name} ({len(split):,}): {100 * np.mean(split <= cut_off):.1f}% untruncated, "
             f"{100 * np.mean(split > edges[-1]):.1f}% over {edges[-1]:,.0f}"
         )
-        axes.stairs(100 * counts / len(split), edges, color=colour, linestyle=line, linewidth=1.7, label=label)
-    axes.axvline(cut_off, color="#666666", linewidth=1.0, label=f"cut-off: {cut_off:,} {unit}")
+        width = line_width(1)
+        axes.stairs(100 * counts / len(split), edges, color=colour, linestyle=line, linewidth=width, label=label)
+    axes.axvline(cut_off, color="#666666", linewidth=line_width(0.6), label=f"cut-off: {cut_off:,} {unit}")
     axes.set_xlim(0, edges[-1])
     axes.set_ylim(bottom=0)
     axes.set_xlabel(f"length of the document ({unit})")

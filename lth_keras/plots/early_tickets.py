@@ -1,4 +1,4 @@
-"""How early a mask can be taken: accuracy against the epoch whose weights the masks are of."""
+"""How early a mask can be taken: accuracy and overlap with the trained mask against the epoch of the masks' weights."""
 
 from __future__ import annotations
 
@@ -9,52 +9,112 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lth_keras.plots.density_axis import percent
+from lth_keras.plots.early import COORDINATE, early_branches, epochs_of
+from lth_keras.plots.labels import axis_label
+from lth_keras.plots.style import DASHED, BranchStyle, branch_style, line_width, new_figure
 from lth_keras.results.statistics import spread
 
 DENSITIES = (0.1, 0.036)
 """The thesis of Unverzagt, 2020, asks at about 10%, and its search ends at 3.6%."""
-COLOURS = ("#08357a", "#d1541b")
-VARIABLE = "test_accuracy_at_early_stop"
+LOOKS = (BranchStyle("#08357a", "solid", "o", ""), BranchStyle("#d1541b", DASHED, "s", ""))
+_NEAR = 1.2  # as a factor: a level further away does not answer for a density
+VARIABLE, OVERLAP = "test_accuracy_at_early_stop", "mask_overlap"
 
 
-def early_tickets_figure(dataset: xarray.Dataset, steps_per_epoch: int) -> Figure:
-    """Mean test accuracy (percent) at early stop over trials against the epoch, band from least to greatest.
+def early_tickets_figure(dataset: xarray.Dataset) -> Figure:
+    """Mean test accuracy (percent) at early stop, and overlap of masks, over trials against the epoch; min-max bands.
 
-    One panel for each of `DENSITIES`, at the level that is nearest, with the winning ticket, whose masks are of the
-    trained weights, and the dense network as level lines.
+    One panel of accuracy for each of `DENSITIES`, at the level that is nearest, with the winning ticket, whose masks
+    are of the trained weights, and the dense network as level lines; then one of the overlap with the winning ticket's
+    mask, where the run has it, with what masks of random weights would have. A density that no level is near says so.
 
     Args:
         dataset: A run with the coordinate `score_at`, as `lth_keras.results.open_run` gives it.
-        steps_per_epoch: Optimiser updates of an epoch.
 
     Raises:
         ValueError: No branch says at which step its masks are taken.
     """
-    if "score_at" not in dataset.coords or not np.isfinite(dataset.score_at).any():
-        raise ValueError("Expected: a run whose branches have a number `score_at`. Received: none")
-    early = dataset.isel(branch=np.flatnonzero(np.isfinite(dataset.score_at.values))).sortby("score_at")
-    epochs = early.score_at.values / steps_per_epoch
-    figure = Figure(figsize=(9.4, 3.9), layout="constrained")
-    panels = figure.subplots(1, len(DENSITIES), sharey=True)
-    for axes, wanted, colour in zip(panels, DENSITIES, COLOURS, strict=True):
-        means = spread(early.density).mean
-        level = int(np.nanargmin(np.abs(np.log(np.nanmean(means, axis=0) / wanted))))
-        values = spread(100 * early[VARIABLE].isel(level=level))
-        axes.fill_between(epochs, values.low, values.high, color=colour, alpha=0.17, linewidth=0)
-        axes.plot(epochs, values.mean, color=colour, marker="o", markeredgecolor="white", label="masks of epoch n")
-        _line(axes, dataset, level, "winning_ticket", "#08357a", "masks of the end")
-        _line(axes, dataset, 0, str(early.branch.values[0]), "#666666", "dense")
-        axes.set_title(f"{percent(float(np.nanmean(means[:, level])))}% of weights remaining")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("epoch n whose weights the masks are of")
-    panels[0].set_ylabel("test accuracy at early stop (%)")
-    panels[0].legend(loc="lower right")
+    branches = early_branches(dataset)
+    if not branches:
+        raise ValueError(f"Expected: a run whose branches have a number `{COORDINATE}`. Received: none")
+    early = dataset.sel(branch=branches)
+    epochs = np.array(list(epochs_of(dataset).values()))
+    levels = [_nearest_level(early, density) for density in DENSITIES]
+    reached = [level for level in levels if level is not None]
+    overlaps = OVERLAP in dataset and np.isfinite(early[OVERLAP].sel(level=reached).values).any()
+    figure = new_figure(wide=True)
+    panels = figure.subplots(1, len(DENSITIES) + overlaps, squeeze=False)[0]
+    for axes, wanted, level, look in zip(panels, DENSITIES, levels, LOOKS, strict=False):
+        axes.sharey(panels[0])
+        if level is None:
+            _say_none(axes, wanted)
+            continue
+        _draw(axes, epochs, 100 * early[VARIABLE].sel(level=level), look._replace(label="masks of epoch n"))
+        _line(axes, dataset, level, "winning_ticket", branch_style("winning_ticket")._replace(label="masks of the end"))
+        _line(axes, dataset, 0, branches[0], branch_style("dense"))
+        axes.set_title(f"{_density(early, level)}% of weights remaining")
+        axes.legend(loc="best")
+    panels[0].set_ylabel(axis_label(dataset[VARIABLE], percent=True))
+    if overlaps:
+        _draw_overlaps(panels[-1], epochs, early, levels)
+    unit = "epoch" if "steps_per_epoch" in dataset.attrs else "step"
+    for axes in panels:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        axes.set_xlabel(f"{unit} n of the masks")
     return figure
 
 
-def _line(axes: Axes, dataset: xarray.Dataset, level: int, branch: str, colour: str, label: str) -> None:
-    if branch not in dataset.branch.values:
+def chance_overlap(density: float) -> float:
+    """Jaccard index that two random masks of a density have in the mean, for many weights: d^2 / (2 d - d^2)."""
+    return density / (2 - density)
+
+
+def _draw_overlaps(axes: Axes, epochs: np.ndarray, early: xarray.Dataset, levels: list[int | None]) -> None:
+    for level, look in zip(levels, LOOKS, strict=True):
+        if level is None:
+            continue
+        name = f"{_density(early, level)}%"
+        _draw(axes, epochs, early[OVERLAP].sel(level=level), look._replace(label=f"at {name}"))
+        density = float(spread(early.density.sel(level=level)).mean[0])
+        width, label = line_width(0.7), f"by chance at {name}"
+        axes.axhline(chance_overlap(density), color=look.colour, linestyle=":", linewidth=width, label=label)
+    axes.set_ylim(0, min(1.8 * max(axes.get_ylim()[1], 0.1), 1.05))  # the legend has room above the curves
+    axes.set_title("overlap of masks")
+    axes.set_ylabel("Jaccard index with the mask of the end")
+    axes.legend(loc="upper right")
+
+
+def _draw(axes: Axes, epochs: np.ndarray, values: xarray.DataArray, look: BranchStyle) -> None:
+    over_trials = spread(values)
+    there = np.isfinite(over_trials.mean)
+    low, high = over_trials.low[there], over_trials.high[there]
+    axes.fill_between(epochs[there], low, high, color=look.colour, alpha=0.17, linewidth=0)
+    axes.plot(epochs[there], over_trials.mean[there], **look.curve())
+
+
+def _line(axes: Axes, dataset: xarray.Dataset, level: int, branch: str, look: BranchStyle) -> None:
+    if branch not in dataset.branch.values or level not in dataset.level.values:
         return
-    values = spread(100 * dataset[VARIABLE].sel(branch=branch).isel(level=level))
+    values = spread(100 * dataset[VARIABLE].sel(branch=branch, level=level))
     if values.trials:
-        axes.axhline(float(values.mean), color=colour, linestyle="--", linewidth=1.0, label=label)
+        width = line_width(0.6)
+        line = DASHED if look.line == "solid" else look.line
+        axes.axhline(float(values.mean), color=look.colour, linestyle=line, linewidth=width, label=look.label)
+
+
+def _say_none(axes: Axes, density: float) -> None:
+    axes.set_title(f"{percent(density)}% of weights remaining")
+    axes.text(0.5, 0.5, "no level there yet", transform=axes.transAxes, ha="center", va="center")
+
+
+def _nearest_level(early: xarray.Dataset, wanted: float) -> int | None:
+    """The level whose density is nearest, None where none is near."""
+    density = early.density.values
+    away = np.abs(np.log(np.where(np.isfinite(density) & (density > 0), density, np.inf) / wanted)).min((0, 1))
+    nearest = int(np.argmin(away))
+    return int(early.level.values[nearest]) if away[nearest] < np.log(_NEAR) else None
+
+
+def _density(early: xarray.Dataset, level: int) -> str:
+    means = spread(early.density.sel(level=level)).mean
+    return percent(float(means[np.isfinite(means)].mean()))

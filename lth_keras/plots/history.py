@@ -12,8 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from lth_keras.plots.density_axis import percent
 from lth_keras.plots.early_stop import THOUSANDS
+from lth_keras.plots.labels import measure
 from lth_keras.plots.legend import add_legend
-from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, branch_style
+from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, branch_style, line_width, new_figure
 from lth_keras.results.statistics import spread
 
 SPLITS = {
@@ -26,12 +27,13 @@ _MARKED = 30  # more evaluations than these are drawn without markers
 
 def history_figure(
     dataset: xarray.Dataset,
-    steps_per_epoch: int | None = None,
     *,
     level: int = 0,
     branch: str | None = None,
 ) -> Figure:
     """Mean loss and accuracy (percent) over trials by epoch, bands from least to greatest.
+
+    By step, where the run does not say how many an epoch has.
 
     Training loss is the mean over the batches since the evaluation before, with dropout; training accuracy is not
     measured. A thin line shows the mean early-stop step, where a validation split decided it. Splits that were not
@@ -39,38 +41,35 @@ def history_figure(
 
     Args:
         dataset: A run, as `lth_keras.results.open_run` gives it.
-        steps_per_epoch: Steps in a pass over the training examples; None has steps on the x axis.
         level: Which level; 0 is the dense network.
         branch: Which branch; by default the run's first. Level 0 is the same in all.
 
     Raises:
-        ValueError: A level or branch that the run does not have, or fewer than 1 step per epoch.
+        ValueError: A level or branch that the run does not have.
     """
     branch = str(dataset.branch.values[0]) if branch is None else branch
     for name, value in (("level", level), ("branch", branch)):
         if value not in dataset[name].values:
             raise ValueError(f"Expected: a {name} among {dataset[name].values.tolist()}. Received: {value!r}")
-    if steps_per_epoch is not None and steps_per_epoch < 1:
-        raise ValueError(f"Expected: steps_per_epoch of 1 or more. Received: {steps_per_epoch}")
     cell = dataset.sel(level=level, branch=branch)
-    scale = steps_per_epoch or 1
-    figure = Figure(figsize=(9.6, 4.1), layout="constrained")
+    scale = int(dataset.attrs.get("steps_per_epoch", 1))
+    figure = new_figure(wide=True)
     loss, accuracy = figure.subplots(1, 2)
     shown = _draw(loss, cell, "loss", 1, scale) | _draw(accuracy, cell, "accuracy", 100, scale)
     loss.set_ylabel("loss")
-    accuracy.set_ylabel("accuracy (%)")
+    accuracy.set_ylabel(f"{measure(dataset.test_accuracy)} (%)")
     stop = float(spread(cell.early_stop_step).mean) / scale
     decided = np.isfinite(cell.validation_loss.values).any()
     reference = branch_style("dense")._replace(label="early stop")
     density = float(spread(cell.density).mean)
     for axes in (loss, accuracy):
         axes.set_title("dense network" if level == 0 else f"{branch_style(branch).label}, {percent(density)}%")
-        axes.set_xlabel("step" if steps_per_epoch is None else "epoch")
+        axes.set_xlabel("epoch" if "steps_per_epoch" in dataset.attrs else "step")
         axes.xaxis.set_major_formatter(THOUSANDS)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         if decided and np.isfinite(stop):
-            axes.axvline(stop, color=reference.colour, linestyle=reference.line, linewidth=1.0)
+            axes.axvline(stop, color=reference.colour, linestyle=reference.line, linewidth=line_width(0.6))
     styles = [style for split, style in SPLITS.items() if split in shown]
     add_legend(figure, styles, reference if decided else None)
     return figure

@@ -2,55 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from lth_keras.plots.style import DASHED, DOTTED, BranchStyle
+from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, line_width, marker_size, new_figure
 from lth_keras.results.statistics import spread
 
 # Wide and solid first: kinds of one rate lie on each other, and each has to be seen.
 _LOOKS = (
-    (BranchStyle("#58b6c4", "solid", "o", ""), 5.0, 9.0),
-    (BranchStyle("#d1541b", DASHED, "s", ""), 2.4, 6.0),
-    (BranchStyle("#08357a", DOTTED, "^", ""), 1.7, 4.5),
-    (BranchStyle("#5b1a5e", "solid", "v", ""), 1.0, 4.0),
+    (BranchStyle("#58b6c4", "solid", "o", ""), 2.9, 1.8),
+    (BranchStyle("#d1541b", DASHED, "s", ""), 1.4, 1.2),
+    (BranchStyle("#08357a", DOTTED, "^", ""), 1.0, 0.9),
+    (BranchStyle("#5b1a5e", "solid", "v", ""), 0.6, 0.8),
 )
 
 _TICKS = (100, 80, 60, 40, 30, 20, 15, 10, 7, 5, 3, 2, 1, 0.5, 0.2, 0.1)
 
 
-def density_by_kind_figure(dataset: xarray.Dataset, kinds: Mapping[str, Mapping[str, int]]) -> Figure:
+def density_by_kind_figure(dataset: xarray.Dataset) -> Figure:
     """Share of each kind's weights that is left (percent, logarithmic), mean over trials, band from least to greatest.
 
     Drawn for the run's first branch; branches are pruned to the same counts.
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
-        kinds: For each kind the prunable weights of its layers, by layer: `{"conv": {"conv_1": 1728}}`.
+        dataset: A run that says the kind of each weight, as `lth_keras.results.open_run` gives it.
 
     Raises:
-        ValueError: No kinds or more than four, or layers other than those of the run.
+        ValueError: A run that does not, or with more than four kinds.
     """
-    layers = [str(weight).rpartition("/")[0] for weight in dataset.weight.values]
-    named = [name for sizes in kinds.values() for name in sizes]
-    if not 1 <= len(kinds) <= len(_LOOKS) or sorted(named) != sorted(layers):
-        raise ValueError(f"Expected: 1 to {len(_LOOKS)} kinds with the layers {layers}. Received: {kinds}")
-    figure = Figure(figsize=(6.4, 4.1), layout="constrained")
+    if not {"kind", "size"} <= set(dataset.coords):
+        raise ValueError("Expected: a run with the coordinates `kind` and `size` along `weight`. Received: none")
+    kinds = list(dict.fromkeys(str(kind) for kind in dataset.kind.values))
+    if len(kinds) > len(_LOOKS):
+        raise ValueError(f"Expected: at most {len(_LOOKS)} kinds of layers. Received: {kinds}")
+    figure = new_figure()
     axes = figure.subplots()
     first = dataset.weight_density.isel(branch=0)
-    for (kind, sizes), (style, width, size) in zip(kinds.items(), _LOOKS, strict=False):
-        places = [layers.index(name) for name in sizes]
-        counts = xarray.DataArray(np.array(list(sizes.values()), float), dims="weight")
-        values = spread(
-            (first.isel(weight=places).drop_vars("weight") * (100 * counts / counts.sum())).sum("weight", skipna=False)
-        )
+    for kind, (style, width, size) in zip(kinds, _LOOKS, strict=False):
+        of_kind = first.isel(weight=np.flatnonzero(dataset.kind.values == kind))
+        weights = of_kind.drop_vars("weight")["size"]
+        values = spread((of_kind.drop_vars("weight") * (100 * weights / weights.sum())).sum("weight", skipna=False))
         level = dataset.level.values
         axes.fill_between(level, values.low, values.high, color=style.colour, alpha=0.17, linewidth=0)
-        look = style.curve(linewidth=width, markersize=size, label=f"{kind}: {sum(sizes.values()):,} weights")
+        label = f"{kind}: {int(weights.sum()):,} weights"
+        look = style.curve(linewidth=line_width(width), markersize=marker_size(size), label=label)
         axes.plot(level, values.mean, **look)
     axes.set_yscale("log")
     low, high = axes.get_ylim()

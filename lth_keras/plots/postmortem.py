@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import xarray
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lth_keras.plots.convergence import Reference
 from lth_keras.plots.density_axis import draw_over_density, set_density_axis
-from lth_keras.plots.style import DASH_DOT, DASHED, DOTTED, BranchStyle
+from lth_keras.plots.labels import axis_label
+from lth_keras.plots.references import Reference, add_reference_legend, densities_of, draw_references
+from lth_keras.plots.style import DASH_DOT, DASHED, DOTTED, BranchStyle, new_figure
 
 VARIABLE = "test_accuracy_final"
 ALL = "thesis"
@@ -44,7 +44,7 @@ _ALONE = {
 }
 
 
-def postmortem_figure(dataset: xarray.Dataset, reference: Reference | None = None) -> Figure:
+def postmortem_figure(dataset: xarray.Dataset, references: Sequence[Reference] = ()) -> Figure:
     """Mean test accuracy (percent) after the last step over trials, band from least to greatest, against density.
 
     On the left the thesis' protocol, and with one cause corrected at a time; on the right one cause at a time in what
@@ -52,10 +52,10 @@ def postmortem_figure(dataset: xarray.Dataset, reference: Reference | None = Non
 
     Args:
         dataset: A run of `experiments.thesis_postmortem`, as `lth_keras.results.open_run` gives it.
-        reference: Points to draw beside it.
+        references: Points of publications to draw beside it, of the accuracy after the last step.
 
     Raises:
-        ValueError: It has no branch "thesis".
+        ValueError: It has no branch "thesis", or a reference point is none.
     """
     branches = [str(name) for name in dataset.branch.values]
     if ALL not in branches:
@@ -63,24 +63,16 @@ def postmortem_figure(dataset: xarray.Dataset, reference: Reference | None = Non
     panels = {"the thesis' protocol, one cause corrected": _CORRECTED}
     if any(name.startswith("only_") for name in branches):
         panels["everything right, but one cause"] = _ALONE
-    figure = Figure(figsize=(5.6 * len(panels), 4.6), layout="constrained")
-    percents = dataset.assign({VARIABLE: 100 * dataset[VARIABLE]})
+    figure = new_figure(wide=len(panels) > 1, height=1.3)
     drawn = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (title, styles) in zip(drawn, panels.items(), strict=True):
-        shown = {name: style for name, style in styles.items() if name in branches}
-        _draw(axes, percents, shown, reference)
+        for branch, style in styles.items():
+            if branch in branches:
+                draw_over_density(axes, dataset, VARIABLE, branch, style, 100)
+        set_density_axis(axes, dataset, densities_of(references))
+        draw_references(axes, dataset, references, 100)
+        axes.legend(handles=[line for line in axes.get_lines() if line.get_marker() != "*"], loc="lower left")
         axes.set_title(title)
-    drawn[0].set_ylabel("test accuracy after the last step (%)")
+    drawn[0].set_ylabel(axis_label(dataset[VARIABLE], percent=True))
+    add_reference_legend(figure, references)
     return figure
-
-
-def _draw(axes: Axes, dataset: xarray.Dataset, styles: Mapping[str, BranchStyle], reference: Reference | None) -> None:
-    for branch, style in styles.items():
-        draw_over_density(axes, dataset, VARIABLE, branch, style)
-    points = [] if reference is None else reference.points
-    set_density_axis(axes, dataset, [density for density, _ in points])
-    if reference is not None:
-        look = BranchStyle("#111111", "none", "*", reference.label)
-        marker = {"markersize": 10.0, "markeredgecolor": "white", "zorder": 5}
-        axes.plot([d for d, _ in points], [100 * a for _, a in points], **look.curve(**marker))
-    axes.legend(loc="lower left", handlelength=3.4, fontsize="small")

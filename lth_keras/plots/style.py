@@ -1,4 +1,4 @@
-"""How a branch looks in every figure: colour, line and marker, told apart in grey too."""
+"""How figures look: sizes and letters by the place they are for, and colour, line and marker of each branch."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from matplotlib import rcParams
+from matplotlib.figure import Figure
+
 DASHED = (0, (5, 1.6))
 DOTTED = (0, (1.2, 1.4))
 DASH_DOT = (0, (6, 1.5, 1.2, 1.5))
 
-FIGURE_PARAMETERS: Any = {  # of matplotlib.rc_context
-    "font.family": "sans-serif",
-    "font.size": 9.5,
-    "axes.labelsize": 10,
-    "axes.titlesize": 10.5,
-    "axes.linewidth": 0.8,
+_COMMON = {
     "axes.edgecolor": "#444444",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.7,
     "xtick.color": "#444444",
     "ytick.color": "#444444",
     "xtick.labelcolor": "#111111",
@@ -31,7 +28,86 @@ FIGURE_PARAMETERS: Any = {  # of matplotlib.rc_context
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "svg.hashsalt": "lth_keras",  # the same figure gives the same SVG
+    "pdf.fonttype": 42,  # letters stay letters, which publishers ask for
 }
+
+
+class Style(NamedTuple):
+    """How figures are drawn for a place: parameters of `matplotlib.rc_context`, and formats to write by default.
+
+    `figure.figsize` is the size in inches of a figure of one panel.
+    """
+
+    parameters: Any
+    formats: tuple[str, ...]
+
+
+SCREEN = Style(
+    {
+        **_COMMON,
+        "figure.figsize": (6.0, 4.0),
+        "font.family": "sans-serif",
+        "font.size": 9.5,
+        "axes.labelsize": 10,
+        "axes.titlesize": 10.5,
+        "axes.linewidth": 0.8,
+        "grid.linewidth": 0.7,
+        "lines.linewidth": 1.7,
+        "lines.markersize": 5,
+        "lines.markeredgewidth": 0.6,
+        "legend.fontsize": 9,
+    },
+    ("png", "svg"),
+)
+PAPER = Style(
+    {
+        **_COMMON,
+        "figure.figsize": (3.35, 2.5),  # one of two columns of A4
+        "font.family": "serif",
+        "font.serif": ["STIXGeneral", "DejaVu Serif"],  # come with matplotlib; the first looks like Times
+        "mathtext.fontset": "stix",
+        "font.size": 7.5,
+        "axes.labelsize": 8,
+        "axes.titlesize": 8,
+        "axes.titlepad": 4,
+        "axes.labelpad": 2.5,
+        "axes.linewidth": 0.6,
+        "grid.linewidth": 0.5,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.major.size": 2.5,
+        "ytick.major.size": 2.5,
+        "xtick.minor.size": 1.5,
+        "lines.linewidth": 1.1,
+        "lines.markersize": 3.2,
+        "lines.markeredgewidth": 0.4,
+        "legend.fontsize": 7,
+    },
+    ("pdf",),
+)
+STYLES = {"screen": SCREEN, "paper": PAPER}
+_WIDE = 1.95  # panels beside each other: with PAPER the width of the text
+
+
+def new_figure(*, wide: bool = False, height: float = 1.0) -> Figure:
+    """An empty figure in the style of the surrounding `rc_context`.
+
+    Args:
+        wide: For panels beside each other.
+        height: In those of a figure of one panel.
+    """
+    width, one = rcParams["figure.figsize"]
+    return Figure(figsize=(width * (_WIDE if wide else 1), one * height), layout="constrained")
+
+
+def line_width(share: float) -> float:
+    """A width in points: a share of that of curves."""
+    return share * float(rcParams["lines.linewidth"])
+
+
+def marker_size(share: float) -> float:
+    """A size in points: a share of that of curves' markers."""
+    return share * float(rcParams["lines.markersize"])
 
 
 class BranchStyle(NamedTuple):
@@ -48,10 +124,7 @@ class BranchStyle(NamedTuple):
             "color": self.colour,
             "linestyle": self.line,
             "marker": self.marker,
-            "linewidth": 1.7,
-            "markersize": 5,
             "markeredgecolor": "white",
-            "markeredgewidth": 0.6,
             "label": self.label,
         }
         return {**style, **changes}

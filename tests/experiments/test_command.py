@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tyro
-import xarray
 
 from experiments import command, digits_lenet_fcn, mnist_lenet_fcn, newsgroups_end2end
 from lth_keras.network import Network
-from lth_keras.plots import accuracy_figure
-from lth_keras.results import RunDirectory, open_run
+from lth_keras.results import DocumentLengths, Facts, RunDirectory, open_run
 from lth_keras.results.record import path_of
 from lth_keras.search import TicketSearch
 from tests import tiny
@@ -388,24 +387,23 @@ class Talkative(Config):
     def notes(self) -> list[str]:
         return ["first [this]", "then that"]
 
-    def figures(self, dataset: xarray.Dataset) -> dict[str, Any]:
-        return {"extra": lambda: accuracy_figure(dataset)}
+    def facts(self) -> Facts:
+        return Facts(documents=DocumentLengths({"train": np.arange(30)}, cut_off=10))
 
 
 @pytest.mark.usefixtures("here")
-def test_an_experiment_adds_notes_and_figures_or_describes_itself(
+def test_an_experiment_adds_notes_and_facts_or_describes_itself(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     arguments = "--evaluate-every 5 --test-every 10 --batch-size 10 --trials 1 --levels 0 --out".split()
-    monkeypatch.setattr("lth_keras.plots.save_figures", lambda dataset, path: [])
     make = functools.partial(make_search, network)
     run(monkeypatch, make, *arguments, str(tmp_path), config=Talkative)
     output, errors = capfd.readouterr()
     assert errors.splitlines()[:2] == ["first [this]", "then that"]
     (directory,) = tmp_path.iterdir()
     for kind in ("png", "svg"):
-        assert (directory / "figures" / f"extra.{kind}").stat().st_size > 0
-        assert f"wrote {directory / 'figures' / f'extra.{kind}'}" in output.splitlines()
+        assert (directory / "figures" / f"document_lengths.{kind}").stat().st_size > 0
+        assert f"wrote {directory / 'figures' / f'document_lengths.{kind}'}" in output.splitlines()
     run(monkeypatch, None, "--describe", "--out", str(tmp_path / "none"), config=Talkative)
     assert capfd.readouterr().out.split() == ["all", "about", "it"]
     assert not (tmp_path / "none").exists()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.mnist_early_tickets import Config, make_search
-from lth_keras.plots import early_tickets_figure, save_figure
+from lth_keras.plots import figures_of, save_figures
 from tests import tiny
 
 
@@ -47,7 +47,8 @@ def test_the_search_runs_and_the_figure_is_drawn(tmp_path: Path) -> None:
     )
     dataset = search.run(2, config.asked_branches(), tmp_path).dataset
     np.testing.assert_array_equal(dataset.score_at, [np.nan, 0, 10, 20])
-    paths = save_figure(lambda: early_tickets_figure(dataset, 10), tmp_path, "early", ("svg",))
-    assert paths[0].stat().st_size > 10_000
-    with pytest.raises(ValueError, match="a number `score_at`"):
-        early_tickets_figure(dataset.drop_vars("score_at"), 10)
+    assert {"early_tickets_accuracy", "early_tickets"} <= set(figures_of(dataset))
+    for path in save_figures(dataset, tmp_path / "figures", ("svg",)):
+        assert path.stat().st_size > 10_000
+    overlap = dataset.mask_overlap.sel(level=2)  # two steps after epoch 2 a training ends
+    assert (overlap.sel(branch="epoch_00") < overlap.sel(branch="epoch_02")).all()

@@ -14,7 +14,7 @@ import tyro
 from datasets.newsgroups import Lengths
 from experiments import command, newsgroups_end2end
 from experiments.newsgroups_end2end import Config, make_search
-from lth_keras.plots import save_figure
+from lth_keras.plots import figures_of, save_figures
 from tests import tiny
 
 
@@ -205,7 +205,9 @@ def test_a_search_and_its_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr("datasets.newsgroups.lengths", lambda **_: Lengths(np.arange(50), np.arange(30)))
     monkeypatch.setattr("lth_keras.search.set_threads", lambda threads: None)  # TensorFlow has run: too late for it
     config = training(tokens=28, dimension=1, epochs=None, steps=2, levels=1, validation=validation, remove_quotes=True)
-    run = make_search(config, 1).run(branches=config.branches, out=tmp_path)
+    search = make_search(config, 1)
+    search.facts = config.facts
+    run = search.run(branches=config.branches, out=tmp_path)
     assert asked == [
         {
             "seed": 0,
@@ -226,7 +228,6 @@ def test_a_search_and_its_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert (run.dataset.test_confusion.sum(("true", "predicted")) == 60).all()
     np.testing.assert_allclose(run.dataset.test_recall_micro, run.dataset.test_accuracy, rtol=1e-6)
     assert ("comment" in run.dataset.early_stop_step.attrs) == (validation == 0)
-    figures = config.figures(run.dataset)
-    assert list(figures) == ["history", "convergence", "density_by_kind", "document_lengths"]
-    for name, draw in figures.items():
-        assert len(save_figure(draw, tmp_path, name)) == 2
+    expected = ["convergence", "curves", "history", "density_by_kind", "document_lengths"]
+    assert list(figures_of(run.dataset)) == (["accuracy", "early_stop"] if validation else []) + expected
+    assert len(save_figures(run.dataset, tmp_path / "figures", ["svg"])) == len(figures_of(run.dataset))

@@ -15,12 +15,14 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 
 from lth_keras.plots import (
-    FIGURES,
     accuracy_figure,
     branch_style,
     chosen_levels,
+    convergence_figure,
     curves_figure,
     early_stop_figure,
+    figures_of,
+    history_figure,
     save_figures,
 )
 from lth_keras.plots.density_axis import percent
@@ -120,14 +122,27 @@ def test_curves_leave_out_what_was_not_evaluated() -> None:
     np.testing.assert_allclose(y, cell.values[::5], rtol=1e-6)
 
 
+def test_labels_are_in_the_words_of_the_run() -> None:
+    run = dataset(trials=1, levels=1)
+    assert accuracy_figure(run).axes[0].get_ylabel() == "test accuracy at early stop (%)"
+    run.test_accuracy.attrs["long_name"] = "micro-F1 on the test split"
+    run.test_accuracy_at_early_stop.attrs["long_name"] = "test micro-F1 at the step of least validation loss"
+    assert accuracy_figure(run).axes[0].get_ylabel() == "test micro-F1 at early stop (%)"
+    assert curves_figure(run).axes[0].get_ylabel() == "test micro-F1 (%)"
+    assert history_figure(run).axes[1].get_ylabel() == "micro-F1 (%)"
+    run.test_accuracy_final.attrs.clear()
+    assert convergence_figure(run).axes[0].get_ylabel() == "test accuracy final (%)"
+
+
 def test_a_level_the_run_does_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Expected: levels among \[0, 1\]. Received: \[7\]"):
         curves_figure(dataset(levels=1), levels=[0, 7])
 
 
 def test_figures_are_written_in_every_format(tmp_path: Path) -> None:
-    written = save_figures(dataset(trials=2, levels=2), tmp_path / "new", ("png", "svg"))
-    assert [p.name for p in written] == [f"{n}.{kind}" for n in FIGURES for kind in ("png", "svg")]
+    run = dataset(trials=2, levels=2)
+    written = save_figures(run, tmp_path / "new", ("png", "svg"))
+    assert [p.name for p in written] == [f"{n}.{kind}" for n in figures_of(run) for kind in ("png", "svg")]
     assert sorted(written) == sorted((tmp_path / "new").iterdir())
     for path in written:
         start = path.read_bytes()[:8]
@@ -172,7 +187,7 @@ def partial() -> xarray.Dataset:
 def test_small_and_unfinished_runs_are_drawn_without_a_warning(run: xarray.Dataset, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(save_figures(run, tmp_path, ["png"])) == len(FIGURES)
+        assert len(save_figures(run, tmp_path, ["png"])) == len(figures_of(run))
 
 
 def test_without_a_validation_split_curves_show_the_training_loss() -> None:

@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 
 from lth_keras.plots import density_by_kind_figure
-from tests.results.synthetic import dataset, masks
-
-KINDS = {"dense": {"hidden_1": 4800, "hidden_2": 600}, "output": {"output": 50}}
+from tests.results.synthetic import KINDS, dataset, masks
 
 
 def test_lines_are_the_share_of_the_kinds_weights_by_level() -> None:
-    axes = density_by_kind_figure(dataset(trials=2, levels=8), KINDS).axes[0]
+    axes = density_by_kind_figure(dataset(trials=2, levels=8, kinds=KINDS)).axes[0]
     dense, output = axes.get_lines()
     assert [dense.get_label(), output.get_label()] == ["dense: 5,400 weights", "output: 50 weights"]
     kept = [{key.split("/")[0]: n for key, n in mask.counts().items()} for mask in masks(0, 8)[:9]]
@@ -22,9 +20,13 @@ def test_lines_are_the_share_of_the_kinds_weights_by_level() -> None:
     assert axes.get_yscale() == "log"
 
 
-@pytest.mark.parametrize(
-    "kinds", [{}, {"dense": {"hidden_1": 4800}}, {**KINDS, "conv": {"lost": 1}}, {n: {n: 1} for n in "abcde"}]
-)
-def test_other_layers_than_those_of_the_run_are_refused(kinds: dict[str, dict[str, int]]) -> None:
-    with pytest.raises(ValueError, match="Expected: 1 to 4 kinds with the layers"):
-        density_by_kind_figure(dataset(trials=1, levels=1), kinds)
+def test_a_run_that_does_not_say_the_kinds_is_refused() -> None:
+    with pytest.raises(ValueError, match="coordinates `kind` and `size`"):
+        density_by_kind_figure(dataset(trials=1, levels=1))
+
+
+def test_more_kinds_than_can_be_told_apart_are_refused() -> None:
+    run = dataset(trials=1, levels=1, kinds=KINDS).isel(weight=[0, 0, 0, 0, 0])
+    run = run.assign_coords(kind=("weight", list("abcde")))
+    with pytest.raises(ValueError, match="at most 4 kinds"):
+        density_by_kind_figure(run)

@@ -14,7 +14,7 @@ ALONE = [*NAMES[:2], "only_initial_masks"]
 
 def test_lines_are_means_after_the_last_step() -> None:
     run = dataset(trials=2, levels=4).assign_coords(branch=NAMES)
-    figure = postmortem_figure(run, Reference("thesis", ((1.0, 0.972), (0.028, 0.91))))
+    figure = postmortem_figure(run, [Reference("thesis", "test_accuracy_final", ((1.0, 0.972), (0.028, 0.91)))])
     (axes,) = figure.axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert len(lines) == 4

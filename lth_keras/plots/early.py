@@ -1,0 +1,42 @@
+"""Branches whose masks are taken early: which, from which epoch's weights, and how they look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray
+
+from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, branch_styles
+
+COORDINATE = "score_at"
+EXPLAINED = "n: the masks are of the weights after epoch n"
+_LOOKS: tuple[tuple[Any, str], ...] = (("solid", "o"), (DASHED, "s"), (DOTTED, "^"), ("solid", "D"), (DASHED, "v"))
+_LIGHTEST = np.array([0xF2, 0xB1, 0x34])
+_DARKEST = np.array([0x8C, 0x12, 0x12])
+
+
+def early_branches(dataset: xarray.Dataset) -> list[str]:
+    """Branches whose masks are of the weights at a known step, the earliest first."""
+    if COORDINATE not in dataset.coords:
+        return []
+    steps = dataset[COORDINATE].values
+    return [str(dataset.branch.values[i]) for i in np.argsort(steps, kind="stable") if np.isfinite(steps[i])]
+
+
+def epochs_of(dataset: xarray.Dataset) -> dict[str, float]:
+    """Branch to the epoch whose weights its masks are of; to the step, where the run does not say how long one is."""
+    per_epoch = int(dataset.attrs.get("steps_per_epoch", 1))
+    return {branch: float(dataset[COORDINATE].sel(branch=branch)) / per_epoch for branch in early_branches(dataset)}
+
+
+def run_styles(dataset: xarray.Dataset) -> dict[str, BranchStyle]:
+    """The look of each branch of a run: that of `branch_styles`, but early tickets go from light to dark by epoch."""
+    epochs = epochs_of(dataset)
+    styles = branch_styles(str(branch) for branch in dataset.branch.values if str(branch) not in epochs)
+    for place, (branch, epoch) in enumerate(epochs.items()):
+        shade = _LIGHTEST + (_DARKEST - _LIGHTEST) * place / max(len(epochs) - 1, 1)
+        colour = "#" + "".join(f"{round(float(channel)):02x}" for channel in shade)
+        label = f"n = {epoch:g}" if "steps_per_epoch" in dataset.attrs else f"step {epoch:,.0f}"
+        styles[branch] = BranchStyle(colour, *_LOOKS[place % len(_LOOKS)], label)
+    return styles

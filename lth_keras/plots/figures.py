@@ -1,0 +1,85 @@
+"""Which figures a run has: chosen by what is in it, so that they need nothing but its run.h5."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import xarray
+from matplotlib import rcParams
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+
+from lth_keras.plots import accuracy, convergence, early_stop
+from lth_keras.plots.curves import curves_figure
+from lth_keras.plots.document_lengths import document_lengths_figure
+from lth_keras.plots.early import early_branches
+from lth_keras.plots.early_tickets import early_tickets_figure
+from lth_keras.plots.history import history_figure
+from lth_keras.plots.kinds import density_by_kind_figure
+from lth_keras.plots.legend import leave_room_above
+from lth_keras.plots.postmortem import ALL, postmortem_figure
+from lth_keras.plots.references import references_of
+from lth_keras.results.contents import progress
+from lth_keras.results.facts import document_lengths
+
+Draw = Callable[[], Figure]
+
+
+def figures_of(dataset: xarray.Dataset) -> dict[str, Draw]:
+    """Every figure that a run has, by the name of its files; each is drawn when called.
+
+    What is known of publications stands beside the run of an experiment that repeats theirs. The figures of a run that
+    is not finished say so, but for those of its data alone.
+
+    | name | of which runs |
+    | --- | --- |
+    | `accuracy`, `early_stop` | with a validation split |
+    | `early_tickets_accuracy` in place of `accuracy`, `early_tickets` | whose branches have a number `score_at` |
+    | `postmortem` | with a branch `thesis`: of `experiments.thesis_postmortem` |
+    | `convergence`, `curves`, `history` | all |
+    | `density_by_kind` | that say the kind of each weight |
+    | `document_lengths` | of texts |
+
+    Args:
+        dataset: A run, as `lth_keras.results.open_run` gives it.
+    """
+    early = bool(early_branches(dataset))
+    figures: dict[str, Draw] = {}
+    if np.isfinite(dataset.validation_loss.values).any():
+        name = "early_tickets_accuracy" if early else "accuracy"
+        figures[name] = partial(accuracy.accuracy_figure, dataset, references_of(dataset, accuracy.VARIABLE))
+        known = references_of(dataset, early_stop.VARIABLE)
+        figures["early_stop"] = partial(early_stop.early_stop_figure, dataset, known)
+    if early:
+        figures["early_tickets"] = partial(early_tickets_figure, dataset)
+    known = references_of(dataset, convergence.VARIABLE)
+    if ALL in dataset.branch.values:
+        figures["postmortem"] = partial(postmortem_figure, dataset, known)
+    figures["convergence"] = partial(convergence.convergence_figure, dataset, known)
+    figures["curves"] = partial(curves_figure, dataset)
+    figures["history"] = partial(history_figure, dataset)
+    if {"kind", "size"} <= set(dataset.coords):
+        figures["density_by_kind"] = partial(density_by_kind_figure, dataset)
+    marked: dict[str, Draw] = {name: partial(_marked, draw, unfinished(dataset)) for name, draw in figures.items()}
+    if documents := document_lengths(dataset):
+        marked["document_lengths"] = partial(document_lengths_figure, documents.lengths, documents.cut_off)
+    return marked
+
+
+def unfinished(dataset: xarray.Dataset) -> str | None:
+    """What the figures of a run say where trainings are missing; None where none is."""
+    finished, asked, known = progress(dataset)
+    if finished >= asked:
+        return None
+    return f"unfinished: {finished:,} of {'' if known else 'at least '}{asked:,} trainings"
+
+
+def _marked(draw: Draw, mark: str | None) -> Figure:
+    figure = draw()
+    if mark is not None:
+        size = FontProperties(size=rcParams["axes.titlesize"]).get_size_in_points()
+        leave_room_above(figure, 1.6 * size)
+        figure.text(0.01, 0.99, mark, ha="left", va="top", fontsize=size, fontstyle="italic", color="#a01515")
+    return figure

@@ -1,0 +1,99 @@
+"""Figures as files."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import xarray
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lth_keras.plots.figures import figures_of
+from lth_keras.plots.style import STYLES, Style
+from lth_keras.results import atomic
+
+FORMATS = ("png", "svg", "pdf")
+
+
+def save_figures(
+    dataset: xarray.Dataset,
+    directory: str | os.PathLike[str],
+    formats: Sequence[str] | None = None,
+    style: str = "screen",
+) -> list[Path]:
+    """Draw every figure that `figures_of` finds and write it as `<directory>/<name>.<format>`.
+
+    Args:
+        dataset: A run, as `lth_keras.results.open_run` gives it.
+        directory: Made if absent; figures of the same name are replaced.
+        formats: Among "png", "svg", "pdf"; None for those of the style.
+        style: "screen" (png and svg by default), or "paper": for two columns on A4, in serif (pdf by default).
+
+    Returns:
+        The paths written.
+
+    Raises:
+        ValueError: An unknown format or style.
+        OSError: `directory` cannot be written.
+    """
+    _choose(formats, style)
+    figures = figures_of(dataset)
+    return [path for name, draw in figures.items() for path in save_figure(draw, directory, name, formats, style)]
+
+
+def save_figure(
+    draw: Callable[[], Figure],
+    directory: str | os.PathLike[str],
+    name: str,
+    formats: Sequence[str] | None = None,
+    style: str = "screen",
+) -> list[Path]:
+    """Draw one figure in the house's style and write it as `<directory>/<name>.<format>`.
+
+    Args:
+        draw: Makes the figure; called once.
+        directory: Made if absent; figures of the same name are replaced.
+        name: The files' name without the ending.
+        formats: As `save_figures`.
+        style: As `save_figures`.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        ValueError: An unknown format or style.
+        OSError: `directory` cannot be written.
+    """
+    parameters, formats = _choose(formats, style)
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    with rc_context(parameters):
+        figure = draw()
+        FigureCanvasAgg(figure)
+        for kind in formats:
+            path = directory / f"{name}.{kind}"
+            atomic.write_bytes(path, _render(figure, kind))
+            written.append(path)
+    return written
+
+
+def _choose(formats: Sequence[str] | None, style: str) -> Style:
+    """The style, with the formats that are asked for."""
+    if style not in STYLES:
+        raise ValueError(f"Expected: a style among {tuple(STYLES)}. Received: {style!r}")
+    chosen = STYLES[style] if formats is None else STYLES[style]._replace(formats=tuple(formats))
+    if not chosen.formats or set(chosen.formats) - set(FORMATS):
+        raise ValueError(f"Expected: formats among {FORMATS}. Received: {list(chosen.formats)}")
+    return chosen
+
+
+def _render(figure: Figure, kind: str) -> bytes:
+    image = io.BytesIO()
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    figure.savefig(image, format=kind, dpi=160, metadata=undated.get(kind))
+    return image.getvalue()
