@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from experiments.command import Length, Options, main
+from experiments.described import tables, weight_notes, weights_by_kind
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -108,11 +109,7 @@ class Config(Options):
 
     def identity(self) -> dict[str, Any]:
         """The parameters, which vocabulary there is, and the weights by kind."""
-        from lth_keras.report import counts_by_kind
-
-        counts = counts_by_kind(self.sizes())
-        weights = {kind: {"prunable": n, "with_biases": in_all} for kind, (n, in_all) in counts.items()}
-        return {**super().identity(), **self._vocabulary, "weights": weights}
+        return {**super().identity(), **self._vocabulary, "weights": weights_by_kind(self.sizes())}
 
     @cached_property
     def _vocabulary(self) -> dict[str, Any]:
@@ -126,14 +123,25 @@ class Config(Options):
 
     def described(self) -> Iterable[RenderableType]:
         """The thesis' tables, for --describe."""
-        return _tables(self) if self.describe else ()
+        return tables(self.sizes(), self.training(), self.rates, self.levels) if self.describe else ()
+
+    def training(self) -> dict[str, str]:
+        """How it is trained, for people."""
+        validation = f"{self.validation:,}" if self.validation else "none (the last step is reported as early stop)"
+        return {
+            "length of a training": self.length,
+            "steps per epoch": f"{self.steps_per_epoch:,}",
+            "batch size": str(self.batch_size),
+            "training documents": f"{DOCUMENTS - self.validation:,}",
+            "validation documents": validation,
+            "loss": "sparse categorical cross-entropy",
+            "optimiser": f"Adam, learning rate {self.learning_rate:g}",
+            "criterion": self.criterion,
+        }
 
     def notes(self) -> Iterable[str]:
         """Weights by kind, the vocabulary, and where this is not what the thesis did, or cannot be what others do."""
-        from lth_keras.report import counts_by_kind
-
-        for kind, (prunable, in_all) in counts_by_kind(self.sizes()).items():
-            yield f"{kind}: {prunable:,} prunable weights, {in_all:,} with biases"
+        yield from weight_notes(self.sizes())
         yield f"vocabulary: {self._vocabulary['provenance']['vocabulary']}"
         other = {name: getattr(self, name) for name in THESIS_SIZES if getattr(self, name) != THESIS_SIZES[name]}
         if other:
@@ -196,38 +204,6 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         config=identity,
         threads=threads,
     )
-
-
-def _tables(config: Config) -> Iterable[RenderableType]:
-    from lth_keras.pruning import layer_counts
-    from lth_keras.report import layers_table, parameters_table, remaining_table, weights_table
-
-    layers = config.sizes()
-    validation = f"{config.validation:,}" if config.validation else "none (the last step is reported as early stop)"
-    parameters = {
-        "length of a training": config.length,
-        "steps per epoch": f"{config.steps_per_epoch:,}",
-        "batch size": str(config.batch_size),
-        "training documents": f"{DOCUMENTS - config.validation:,}",
-        "validation documents": validation,
-        "loss": "sparse categorical cross-entropy",
-        "optimiser": f"Adam, learning rate {config.learning_rate:g}",
-        **{f"pruning rate, {kind}": f"{100 * rate:g}% per level" for kind, rate in config.rates.items()},
-        "scope": "within each layer",
-        "criterion": config.criterion,
-    }
-    kinds = {layer.name: layer.kind for layer in layers if layer.kind}
-    dense = {layer.name: layer.prunable for layer in layers if layer.kind}
-    levels: list[dict[str, int]] = []
-    if config.levels < 0:
-        raise ValueError(f"Expected levels to be at least 0. Received: {config.levels}.")
-    for level in range(config.levels + 1):
-        left = layer_counts(dense, {name: config.rates[kind] for name, kind in kinds.items()}, level)
-        levels.append({kind: sum(n for name, n in left.items() if kinds[name] == kind) for kind in config.rates})
-    yield layers_table("Layers", layers)
-    yield weights_table("Weights", layers)
-    yield parameters_table("Training", parameters)
-    yield remaining_table("Prunable weights that remain", levels)
 
 
 if __name__ == "__main__":

@@ -121,14 +121,5 @@ def small_reuters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
 
     Its folders: own (LTH_DATA_DIR), nltk, cache (XDG_CACHE_HOME). No address can be reached.
     """
-    from nltk import tokenize
-
-    for variable, folder in {"LTH_DATA_DIR": "own", "XDG_CACHE_HOME": "cache"}.items():
-        monkeypatch.setenv(variable, str(tmp_path / folder))
-    monkeypatch.setattr(text, "PUNKT_ADDRESS", "http://127.0.0.1:9/punkt")
-    reuters_small.expect_small(monkeypatch)
-    reuters_small.write_files(tmp_path / "own" / "reuters21578")
-    newsgroups_small.write_punkt(tmp_path / "nltk")
-    newsgroups_small.use_nltk_data(tmp_path / "nltk", monkeypatch)
-    yield tmp_path
-    tokenize._get_punkt_tokenizer.cache_clear()
+    with reuters_small.installed(tmp_path, monkeypatch):
+        yield tmp_path

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from datasets import reuters_files
+from datasets import reuters_files, text
 from datasets.reuters_sgml import DOCTYPE
+from tests.datasets import newsgroups_small
 
 COUNTS = {"train": 8, "test": 3}
 FILES = ("reut2-000.sgm", "reut2-001.sgm")
@@ -83,3 +85,22 @@ def expect_small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(reuters_files, name, value)
     # Port 9 of this machine: refused at once, and no name to resolve.
     monkeypatch.setattr(reuters_files, "ADDRESSES", ("http://127.0.0.1:9/first", "http://127.0.0.1:9/second"))
+
+
+@contextmanager
+def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Point every variable of Reuters-21578 into `folder`, with the small files and punkt_tab.
+
+    Its folders: own (LTH_DATA_DIR), nltk, cache (XDG_CACHE_HOME). No address can be reached.
+    """
+    from nltk import tokenize
+
+    for variable, place in {"LTH_DATA_DIR": "own", "XDG_CACHE_HOME": "cache"}.items():
+        monkeypatch.setenv(variable, str(folder / place))
+    monkeypatch.setattr(text, "PUNKT_ADDRESS", "http://127.0.0.1:9/punkt")
+    expect_small(monkeypatch)
+    write_files(folder / "own" / "reuters21578")
+    newsgroups_small.write_punkt(folder / "nltk")
+    newsgroups_small.use_nltk_data(folder / "nltk", monkeypatch)
+    yield
+    tokenize._get_punkt_tokenizer.cache_clear()

@@ -1,0 +1,69 @@
+"""What experiments say of their model before anything is trained: tables for `--describe`, notes, weights by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from lth_keras.models import LayerSize
+
+
+def weights_by_kind(layers: Iterable[LayerSize]) -> dict[str, dict[str, int]]:
+    """Weights of each kind of layer, for a run's parameters: `prunable`, and `with_biases`."""
+    from lth_keras.report import counts_by_kind
+
+    counts = counts_by_kind(layers)
+    return {kind: {"prunable": prunable, "with_biases": in_all} for kind, (prunable, in_all) in counts.items()}
+
+
+def weight_notes(layers: Iterable[LayerSize]) -> Iterator[str]:
+    """A line for each kind of layer."""
+    from lth_keras.report import counts_by_kind
+
+    for kind, (prunable, in_all) in counts_by_kind(layers).items():
+        yield f"{kind}: {prunable:,} prunable weights, {in_all:,} with biases"
+
+
+def layers_by_kind(layers: Iterable[LayerSize]) -> dict[str, dict[str, int]]:
+    """Prunable weights of each layer by its kind: `{"conv": {"conv_3": 90000}}`."""
+    found: dict[str, dict[str, int]] = {}
+    for layer in layers:
+        if layer.kind:
+            found.setdefault(layer.kind, {})[layer.name] = layer.prunable
+    return found
+
+
+def tables(
+    layers: Sequence[LayerSize], training: Mapping[str, str], rates: Mapping[str, float], levels: int
+) -> Iterator[RenderableType]:
+    """The model, its weights by kind, the training, and the weights that remain at each level.
+
+    Args:
+        layers: of the model.
+        training: names and values of its parameters, those of pruning left out.
+        rates: share pruned per level, by kind, within each layer.
+        levels: number of prunings.
+
+    Raises:
+        ValueError: for fewer than 0.
+    """
+    from lth_keras.pruning import layer_counts
+    from lth_keras.report import layers_table, parameters_table, remaining_table, weights_table
+
+    if levels < 0:
+        raise ValueError(f"Expected levels to be at least 0. Received: {levels}.")
+    kinds = layers_by_kind(layers)
+    rate_of = {name: rates[kind] for kind, names in kinds.items() for name in names}
+    dense = {name: count for names in kinds.values() for name, count in names.items()}
+    remaining = []
+    for level in range(levels + 1):
+        left = layer_counts(dense, rate_of, level)
+        remaining.append({kind: sum(left[name] for name in kinds.get(kind, ())) for kind in rates})
+    pruning = {f"pruning rate, {kind}": f"{100 * rate:g}% per level" for kind, rate in rates.items()}
+    yield layers_table("Layers", layers)
+    yield weights_table("Weights", layers)
+    yield parameters_table("Training", {**training, **pruning, "scope": "within each layer"})
+    yield remaining_table("Prunable weights that remain", remaining)
