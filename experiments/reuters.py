@@ -59,8 +59,9 @@ class Config(Options):
     """Number of prunings; level 0 is the dense network, so one training more. More extend the run. 11 leave 9%."""
     steps: Length = None
     """Optimiser updates per training."""
-    epochs: Length = 20
-    """Passes over the training examples per training, in full batches. Instead of --steps."""
+    epochs: Length = 15
+    """Passes over the training examples per training, in full batches. Instead of --steps. The dense network has its
+    least validation loss after 6 or so."""
     batch_size: int = 50
     """Examples per step."""
     evaluate_every: Cadence = None  # type: ignore[assignment]  # wider than in other experiments
@@ -86,8 +87,8 @@ class Config(Options):
     """Features of each convolution."""
     dropout: float = 0.5
     """Share of the maxima dropped in training."""
-    learning_rate: float = 1e-3
-    """Adam's learning rate."""
+    learning_rate: float = 2e-3
+    """Adam's learning rate: of 1, 2 and 3e-3 that with the least validation loss and the most validation micro-F1."""
     embedding_rate: float = 0.2
     """Share of the remaining weights of the embedding that a level prunes."""
     conv_rate: float = 0.15
