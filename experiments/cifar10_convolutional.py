@@ -65,6 +65,7 @@ def make_search(config: Convolutional, threads: int) -> TicketSearch:
         patience=config.patience,
         seed=config.seed,
         name=config.experiment(),
+        confusion=True,
         config=config.identity(),
         threads=threads,
     )

@@ -60,6 +60,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         patience=config.patience,
         seed=config.seed,
         name="digits_lenet_fcn",
+        confusion=True,
         config=config.identity(),
         threads=threads,
     )

@@ -97,6 +97,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         patience=config.patience,
         seed=config.seed,
         name="mnist_early_tickets",
+        confusion=True,
         config=config.identity(),
         threads=threads,
     )

@@ -58,6 +58,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         patience=config.patience,
         seed=config.seed,
         name="mnist_lenet_fcn",
+        confusion=True,
         config=config.identity(),
         threads=threads,
     )

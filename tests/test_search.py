@@ -357,6 +357,22 @@ def test_more_trials_branches_and_levels_change_no_other_numbers(run: Run, netwo
         seen = files
 
 
+def test_a_run_made_without_confusion_matrices_goes_on_with_them(run: Run, network: Network, tmp_path: Path) -> None:
+    """Which change no other number; levels made before have none."""
+    make(network, levels=1, config={"name": "older"}).run(len(SEEDS), ALL, tmp_path)
+    search = make(network, levels=LEVELS, config={"name": "older"}, confusion=True)
+    resumed = search.run(len(SEEDS), ALL, tmp_path).dataset
+    added = [name for name in resumed.data_vars if name not in run.dataset]
+    assert "test_confusion" in added and all(name == "test_confusion" or "_m" in str(name) for name in added)
+    assert_same_numbers(resumed.drop_vars([*added, "true", "predicted"]), run.dataset)
+    assert (resumed.test_confusion.sel(level=[0, 1]) == -1).all()
+    assert np.isnan(resumed.test_f1_macro.sel(level=[0, 1])).all()
+    tested = resumed.sel(level=slice(2, None)).dropna("step", subset=["test_accuracy"])
+    assert (tested.test_confusion.sum(("true", "predicted")) == 40).all()
+    for name in ("precision", "recall", "f1"):
+        np.testing.assert_allclose(tested[f"test_{name}_micro"], tested.test_accuracy, rtol=1e-6)
+
+
 def test_a_search_of_one_trial_is_the_same_as_that_trial_of_many(run: Run, network: Network, tmp_path: Path) -> None:
     alone = make(network, levels=LEVELS, seed=1).run(1, ALL, tmp_path)
     assert_same_numbers(alone, run.dataset.isel(trial=[1]))

@@ -18,7 +18,15 @@ import numpy as np
 import pytest
 import tyro
 
-from experiments import command, digits_lenet_fcn, mnist_lenet_fcn, newsgroups_end2end
+from experiments import (
+    cifar10_conv6,
+    command,
+    digits_lenet_fcn,
+    mnist_early_tickets,
+    mnist_lenet_fcn,
+    newsgroups_end2end,
+    reuters,
+)
 from lth_keras.network import Network
 from lth_keras.results import DocumentLengths, Facts, RunDirectory, open_run
 from lth_keras.results.record import path_of
@@ -407,3 +415,10 @@ def test_an_experiment_adds_notes_and_facts_or_describes_itself(
     run(monkeypatch, None, "--describe", "--out", str(tmp_path / "none"), config=Talkative)
     assert capfd.readouterr().out.split() == ["all", "about", "it"]
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("experiment", [cifar10_conv6, digits_lenet_fcn, mnist_early_tickets, mnist_lenet_fcn, reuters])
+def test_every_experiment_counts_outcomes_by_class_under_the_name_it_had(experiment: Any) -> None:
+    config = experiment.Config()
+    search = experiment.make_search(config, 1)
+    assert search.confusion and "confusion" not in search.identity and search.identity == config.identity()
