@@ -202,6 +202,8 @@ class TensorFlowProgram:
     def _evaluation(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean loss and metric over a split, in batches of a fixed size and one of what remains."""
         examples, size = x.shape[0], self._evaluation_batch_size
+        if not examples:
+            return tf.constant(np.nan), tf.constant(np.nan)
 
         def sums(start: Any, size: int) -> tuple[tf.Tensor, tf.Tensor]:
             part = tf.slice(y, [start] + [0] * (y.shape.rank - 1), [size, *y.shape[1:]])

@@ -316,6 +316,16 @@ def test_f1_is_0_where_no_class_is_true_or_predicted():
     assert program.evaluate(TRAIN[0], y)[1] == 0 and np.isfinite(program.evaluate(TRAIN[0], y)[0])
 
 
+def test_f1_of_no_validation_split_is_nan():
+    """Though that of a split without any class is 0."""
+    model = mask_model(keras.Sequential([keras.Input((5,)), layers.Dense(6, "sigmoid")]))
+    y = np.zeros((44, 6), "float32")
+    program = make(model, loss="binary_crossentropy", data=((TRAIN[0], y), (TRAIN[0][:0], y[:0])))
+    curves = train(program, order(), steps=5, test=(TRAIN[0], y), test_every=5, validated=False)
+    assert np.isnan(curves.validation_accuracy).all() and np.isnan(curves.validation_loss).all()
+    assert np.isfinite(curves.test_accuracy).all()
+
+
 @pytest.mark.parametrize(
     ("loss", "units", "multi_label"),
     [
