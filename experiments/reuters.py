@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import tyro
 
 from experiments.command import Length, Options, main
-from experiments.described import layers_by_kind, tables, weight_notes, weights_by_kind
+from experiments.described import tables, weight_notes, weights_by_kind
 
 if TYPE_CHECKING:
-    import xarray
-    from matplotlib.figure import Figure
     from rich.console import RenderableType
 
     from datasets import Splits
@@ -217,16 +215,6 @@ class Config(Options):
         if not held_out:
             yield "no validation split: what is reported as early stop is the last step"
 
-    def figures(self, dataset: xarray.Dataset) -> Mapping[str, Callable[[], Figure]]:
-        """Loss and micro-F1 by epoch, micro-F1 after the last step, and the density of each kind of layer."""
-        from lth_keras.plots import convergence_figure, density_by_kind_figure, history_figure
-
-        return {
-            "history": lambda: history_figure(dataset, self.steps_per_epoch),
-            "convergence": lambda: convergence_figure(dataset),
-            "density_by_kind": lambda: density_by_kind_figure(dataset, layers_by_kind(self.sizes())),
-        }
-
 
 def make_search(config: Config, threads: int) -> TicketSearch:
     """The search with these parameters."""
@@ -249,6 +237,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         batch_size=config.batch_size,
         evaluate_every=evaluate_every,
         test_every=evaluate_every if config.test_every is None else config.test_every,
+        patience=config.patience,
         seed=config.seed,
         name="reuters",
         confusion=True,
