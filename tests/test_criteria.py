@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +20,32 @@ def weights(seed: int) -> dict[str, np.ndarray]:
     return {key: generator.normal(size=shape).astype("float32") for key, shape in SHAPES.items()}
 
 
-def state(*, final: int = 1, initial: int | None = 2, draws: int = 3) -> State:
+class Made:
+    """Derivatives that are made up, and counted."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed, self.asked = seed, 0
+
+    def gradients(self, final: object, mask: Mask) -> dict[str, np.ndarray]:
+        self.asked += 1
+        return weights(self.seed)
+
+    def hessian_gradients(self, final: object, mask: Mask, temperature: float = 1.0) -> dict[str, np.ndarray]:
+        self.asked += 1
+        return {key: value / np.float32(temperature) for key, value in weights(self.seed + 1).items()}
+
+    def synaptic_flow(self, final: object, mask: Mask) -> dict[str, np.ndarray]:
+        self.asked += 1
+        return {key: np.abs(value) for key, value in weights(self.seed + 2).items()}
+
+
+def state(*, final: int = 1, initial: int | None = 2, draws: int = 3, derivatives: int = 4) -> State:
     return State(
         final=weights(final) | {"b/bias": np.zeros(5, "float32")},
         mask=Mask.ones(SHAPES),
         generator=np.random.default_rng(draws),
         initial=None if initial is None else weights(initial),
+        derivatives=Made(derivatives),
     )
 
 
@@ -56,20 +77,64 @@ def test_criteria_are_pure(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "with_final", "with_initial", "with_draws"),
+    ("name", "decides"),
     [
-        ("magnitude", True, False, False),
-        ("initial_magnitude", False, True, False),
-        ("random", False, False, True),
+        ("magnitude", {"final"}),
+        ("initial_magnitude", {"initial"}),
+        ("magnitude_change", {"final", "initial"}),
+        ("movement", {"final", "initial"}),
+        ("random", {"draws"}),
+        ("snip", {"final", "derivatives"}),
+        ("grasp", {"final", "derivatives"}),
+        ("grasp_magnitude", {"final", "derivatives"}),
+        ("synflow", {"final", "derivatives"}),
     ],
 )
-def test_the_mask_changes_with_what_the_criterion_scores_and_with_nothing_else(
-    name: str, with_final: bool, with_initial: bool, with_draws: bool
-) -> None:
+def test_the_mask_changes_with_what_the_criterion_scores_and_with_nothing_else(name: str, decides: set[str]) -> None:
     mask = next_mask(name, state())
-    assert (next_mask(name, state(final=11)) != mask) == with_final
-    assert (next_mask(name, state(initial=12)) != mask) == with_initial
-    assert (next_mask(name, state(draws=13)) != mask) == with_draws
+    changed: list[dict[str, Any]] = [{"final": 11}, {"initial": 12}, {"draws": 13}, {"derivatives": 14}]
+    for change in changed:
+        assert (next_mask(name, state(**change)) != mask) == (change.keys() <= decides)
+
+
+def test_every_criterion_is_among_those_that_are_looked_at_here() -> None:
+    mark = test_the_mask_changes_with_what_the_criterion_scores_and_with_nothing_else.pytestmark[0]  # type: ignore[attr-defined]
+    assert [name for name, _ in mark.args[1]] == list(CRITERIA)
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+def test_only_criteria_that_need_derivatives_have_them_computed_and_once(name: str) -> None:
+    seen = state()
+    scores = criterion(name)(seen)
+    for _ in range(2):
+        assert all(np.isfinite(scores[key]).all() for key in scores)
+    assert isinstance(seen.derivatives, Made)
+    assert seen.derivatives.asked == (name in ("snip", "grasp", "grasp_magnitude", "synflow"))
+    if seen.derivatives.asked:
+        with pytest.raises(ValueError, match=f"Expected a network to differentiate for the criterion '{name}'"):
+            criterion(name)(dataclasses.replace(seen, derivatives=None, criterion=name))
+
+
+def test_a_state_computes_derivatives_of_its_own_weights_when_it_is_replaced() -> None:
+    seen = state()
+    assert np.array_equal(seen.gradients["b/kernel"], weights(4)["b/kernel"])
+    other = dataclasses.replace(seen, derivatives=Made(20))
+    assert np.array_equal(other.gradients["b/kernel"], weights(20)["b/kernel"])
+
+
+def test_change_and_movement_go_by_which_way_a_weight_went() -> None:
+    values = {"final": [2.0, -2.0, 0.5, -0.5, 1.0], "initial": [1.0, -1.0, 1.0, -1.0, -1.0]}
+    final, initial = ({"a": np.array(values[name])} for name in ("final", "initial"))
+    seen = State(final, Mask.ones({"a": (5,)}), np.random.default_rng(0), initial)
+    assert criterion("magnitude_change")(seen)["a"].tolist() == [1, 1, -0.5, -0.5, 0]
+    assert criterion("movement")(seen)["a"].tolist() == [2, 2, -0.25, -0.25, 2]
+
+
+def test_grasp_and_its_magnitude_differ_in_the_sign_alone() -> None:
+    signed, plain = criterion("grasp")(state()), criterion("grasp_magnitude")(state())
+    assert any((signed[key] < 0).any() for key in signed)
+    for key in signed:
+        np.testing.assert_array_equal(np.abs(signed[key]), plain[key])
 
 
 @pytest.mark.parametrize(("name", "seed"), [("magnitude", 1), ("initial_magnitude", 2)])
@@ -90,9 +155,10 @@ def test_random_scores_are_uniform_and_independent_between_weights() -> None:
     assert abs(np.corrcoef(scores["a"].ravel(), scores["b"].ravel())[0, 1]) < 0.05
 
 
-def test_initial_magnitude_needs_initial_weights() -> None:
-    with pytest.raises(ValueError, match="Expected the initial weights"):
-        criterion("initial_magnitude")(state(initial=None))
+@pytest.mark.parametrize("name", ["initial_magnitude", "magnitude_change", "movement"])
+def test_what_compares_with_initial_weights_needs_them(name: str) -> None:
+    with pytest.raises(ValueError, match=f"Expected the initial weights for the criterion '{name}'"):
+        criterion(name)(dataclasses.replace(state(initial=None), criterion=name))
 
 
 def test_a_function_is_a_criterion() -> None:

@@ -31,13 +31,16 @@ ROOMS: dict[str, set[str]] = {
     "ranking": {"masks"},
     "pruning": COMMON | {"ranking"},
     "criteria": COMMON,
+    "densities": COMMON,
+    "sampling": set(),
     "rewinding": COMMON,
     "results": COMMON,
     "masking": COMMON | {"layers"},
-    "oneshot": COMMON | {"masking", "criteria", "pruning"},
+    "derivatives": COMMON | {"masking", "training"},
+    "oneshot": COMMON | {"masking", "criteria", "pruning", "densities", "derivatives", "sampling", "splits"},
     "export": COMMON | {"masking"},
     "splits": {"masking", "training"},
-    "network": COMMON | {"masking", "rewinding", "training", "splits"},
+    "network": COMMON | {"masking", "rewinding", "training", "splits", "derivatives"},
     "branches": COMMON | {"pruning"},
     "identity": COMMON | {"masking", "splits"},
     "machine": set(),
@@ -50,7 +53,7 @@ ROOMS: dict[str, set[str]] = {
     | {"branches", "tasks", "tickets", "together", "results", "network", "masking", "training", "machine"},
     "search": COMMON
     | {"branches", "tasks", "tickets", "together", "level", "run"}
-    | {"identity", "results", "criteria", "pruning"}
+    | {"identity", "results", "criteria", "pruning", "densities", "sampling"}
     | {"network", "training", "rewinding", "masking", "splits", "memory"},
     "runner": COMMON | {"search", "run", "tasks", "results", "branches"},
     "plots": COMMON | {"results"},
@@ -58,7 +61,9 @@ ROOMS: dict[str, set[str]] = {
     "cli": COMMON | {"results", "plots", "report"},
 }
 NUMPY_ONLY = {"lazy", "masks", "seeds", "ranking", "pruning", "branches", "criteria", "results", "tasks", "tickets"} | {
-    "machine"
+    "machine",
+    "densities",
+    "sampling",
 }
 EXPERIMENTS = {"runner", "search", "pruning", "tasks", "machine", "progress", "plots", "report", "results", "models"}
 

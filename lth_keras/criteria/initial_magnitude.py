@@ -19,10 +19,5 @@ def initial_magnitude(state: State) -> LazyArrays:
     Raises:
         ValueError: the state has no initial weights.
     """
-    initial = state.initial
-    if initial is None:
-        raise ValueError(
-            "Expected the initial weights for the criterion 'initial_magnitude'. Received: "
-            "State(initial=None); pass them, or use 'magnitude'."
-        )
+    initial = state.initial_weights()
     return LazyArrays(state.mask.shapes, lambda key: np.abs(initial[key]))

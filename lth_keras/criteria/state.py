@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,36 @@ from lth_keras.lazy import LazyArrays
 from lth_keras.masks import Mask
 
 Array = npt.NDArray[Any]
+Weights = Mapping[str, Array]
+
+
+class Derivatives(Protocol):
+    """Differentiates a network on a sample of its data, at weights and under a mask that it is given.
+
+    Each takes all weights by key (what is not there is as the network has it) and gives one array per prunable weight:
+    zero where the weight is pruned, finite, and not all zero.
+
+    Raises:
+        ValueError: without the data, labels or loss that it takes, or where it is not finite or all zero.
+    """
+
+    def gradients(self, weights: Weights, mask: Mask) -> Weights:
+        """The gradient of the mean loss."""
+
+    def hessian_gradients(self, weights: Weights, mask: Mask, temperature: float = 1.0) -> Weights:
+        """The product Hg of the mean loss' Hessian and its gradient, with the softmax' logits over a temperature."""
+
+    def synaptic_flow(self, weights: Weights, mask: Mask) -> Weights:
+        """The gradient, by the magnitude of each weight, of the linearised network's output for inputs of ones."""
 
 
 @dataclass(frozen=True)
 class State:
     """A network at the end of a level's training, as its criterion sees it.
 
-    Weights may be lazy: each access makes the array anew, so look a weight up when it is its turn.
+    Weights may be lazy: each access makes the array anew, so look a weight up when it is its turn. What takes a pass
+    through the network (`gradients`, `hessian_gradients`, `synaptic_flow`) is computed when a criterion first asks for
+    it, at the weights `final` under `mask`, and kept as long as the state.
 
     Attributes:
         final: weight key to its values at the end of training. May hold weights that the mask
@@ -27,21 +51,78 @@ class State:
         mask: the mask of this level. Its keys are the prunable weights.
         generator: the level's own stream, for criteria that draw.
         initial: weight key to its values before any training, or None where not known.
+        derivatives: what differentiates the network, or None where there is none.
+        criterion: name of the criterion that is to score it, for messages.
 
     Raises:
         ValueError: a prunable weight without values, or with values of another shape.
     """
 
-    final: Mapping[str, Array]
+    final: Weights
     mask: Mask
     generator: np.random.Generator
-    initial: Mapping[str, Array] | None = None
+    initial: Weights | None = None
+    derivatives: Derivatives | None = None
+    criterion: str = "own"
 
     def __post_init__(self) -> None:
         for weights in (self.final, self.initial):
             if weights is not None:
                 known = weights.shapes if isinstance(weights, LazyArrays) else weights
                 self.mask.check_same_weights({key: known[key] for key in self.mask if key in known})
+
+    @cached_property
+    def gradients(self) -> Weights:
+        """The gradient of the mean loss by each prunable weight, zero where it is pruned.
+
+        Raises:
+            ValueError: without data, labels or a loss, or where a gradient is not finite or all are zero.
+        """
+        return self._derived(lambda derivatives: derivatives.gradients(self.final, self.mask))
+
+    @cached_property
+    def hessian_gradients(self) -> Weights:
+        """The product Hg of the mean loss' Hessian and its gradient, zero where pruned; raises as `gradients`."""
+        return self.hessian_gradients_at(1.0)
+
+    def hessian_gradients_at(self, temperature: float) -> Weights:
+        """As `hessian_gradients`, with the softmax' logits divided by a temperature; computed at each call."""
+        return self._derived(lambda derivatives: derivatives.hessian_gradients(self.final, self.mask, temperature))
+
+    @cached_property
+    def synaptic_flow(self) -> Weights:
+        """The gradient, by each |w|, of the linearised network's output for inputs of ones; takes no data.
+
+        All of it has one positive factor, so that no network overflows.
+
+        Raises:
+            ValueError: where it is not finite or all zero.
+        """
+        return self._derived(lambda derivatives: derivatives.synaptic_flow(self.final, self.mask))
+
+    def initial_weights(self) -> Weights:
+        """The initial weights.
+
+        Raises:
+            ValueError: the state has none.
+        """
+        if self.initial is None:
+            raise ValueError(
+                f"Expected the initial weights for the criterion {self.criterion!r}. Received: State(initial=None); "
+                "pass them, or use 'magnitude'."
+            )
+        return self.initial
+
+    def _derived(self, derive: Callable[[Derivatives], Weights]) -> Weights:
+        if self.derivatives is None:
+            raise ValueError(
+                f"Expected a network to differentiate for the criterion {self.criterion!r}. Received: "
+                "State(derivatives=None)."
+            )
+        try:
+            return derive(self.derivatives)
+        except ValueError as error:
+            raise ValueError(f"Criterion {self.criterion!r}: {error}") from error
 
 
 Criterion = Callable[[State], Mapping[str, Array]]

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from lth_keras.training.derivatives import Differentiator
 from lth_keras.training.loop import Curves, NonFiniteLossError, train, train_together
 from lth_keras.training.metrics import is_multi_label, make_counter, make_metric
 from lth_keras.training.order import BatchOrder
@@ -15,6 +16,7 @@ from lth_keras.training.skipped import skipped
 __all__ = [
     "BatchOrder",
     "Curves",
+    "Differentiator",
     "NonFiniteLossError",
     "Program",
     "Programs",
@@ -24,6 +26,7 @@ __all__ = [
     "is_multi_label",
     "make_counter",
     "make_metric",
+    "make_differentiator",
     "make_program",
     "make_programs",
     "make_rowwise_program",
@@ -70,6 +73,11 @@ def make_programs(*args: Any, **kwargs: Any) -> Programs:
     """
     programs: Programs = _backend().programs(*args, **kwargs)
     return programs
+
+
+def make_differentiator(*args: Any, **kwargs: Any) -> Differentiator:
+    """Derivatives of a model on Keras' active backend; arguments as `Differentiator` but for the backend."""
+    return Differentiator(_backend().derivatives(), *args, **kwargs)
 
 
 def device() -> tuple[str, int | None]:

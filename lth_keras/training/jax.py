@@ -518,3 +518,10 @@ def rowwise_program() -> type[Any]:
     from lth_keras.training.jax_rowwise import RowwiseJaxProgram
 
     return RowwiseJaxProgram
+
+
+def derivatives() -> Any:
+    """The module that differentiates functions."""
+    from lth_keras.training import jax_derivatives
+
+    return jax_derivatives

@@ -256,3 +256,10 @@ def rowwise_program() -> type[Any]:
     from lth_keras.training.tensorflow_rowwise import RowwiseTensorFlowProgram
 
     return RowwiseTensorFlowProgram
+
+
+def derivatives() -> Any:
+    """The module that differentiates functions."""
+    from lth_keras.training import tensorflow_derivatives
+
+    return tensorflow_derivatives

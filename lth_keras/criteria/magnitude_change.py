@@ -1,0 +1,23 @@
+"""How much training has grown a weight."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lth_keras.criteria.state import State
+from lth_keras.lazy import LazyArrays
+
+
+def magnitude_change(state: State) -> LazyArrays:
+    """|w_final| - |w_initial|: negative where training has shrunk the weight.
+
+    Source: the mask criterion "magnitude increase" of Zhou et al. (2019), arXiv:1905.01067.
+
+    Returns:
+        Weight key to scores of the weight's shape and dtype, made on access.
+
+    Raises:
+        ValueError: the state has no initial weights.
+    """
+    initial = state.initial_weights()
+    return LazyArrays(state.mask.shapes, lambda key: np.abs(state.final[key]) - np.abs(initial[key]))

@@ -1,0 +1,26 @@
+"""Synaptic flow: how much of the linearised network's output passes through a weight."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lth_keras.criteria.state import State
+from lth_keras.lazy import LazyArrays
+
+
+def synflow(state: State) -> LazyArrays:
+    """|w| * dR/d|w| with R = 1^T (|W_L| ... |W_1|) 1: the sum, over all paths through the weight, of their products.
+
+    Takes no data. Within a chain each layer's scores add up to R, and so do, at a hidden unit, those of its incoming
+    and of its outgoing weights to the same. All scores of a network have one positive factor, so that none overflows.
+
+    Source: Tanaka et al. (2020), arXiv:2006.05467: the loss R_SF, and theorems 1 and 2; it prunes in 100 shots.
+
+    Returns:
+        Weight key to scores of the weight's shape and dtype, made on access.
+
+    Raises:
+        ValueError: where the flow is not finite, or all zero as the network is cut through.
+    """
+    flow = state.synaptic_flow
+    return LazyArrays(state.mask.shapes, lambda key: np.abs(state.final[key]) * flow[key])

@@ -1,0 +1,151 @@
+"""A model as a linear function of its input, for synaptic flow: only while its forward pass is traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+ACTIVATIONS = (
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ELU,
+    keras.layers.Softmax,
+)
+NORMALISATIONS = (
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.RMSNormalization,
+    keras.layers.UnitNormalization,
+    keras.layers.Normalization,
+    keras.layers.Rescaling,
+)
+"""By what they are given, or by constants with an offset: neither is linear."""
+OPERATIONS = frozenset(
+    "Relu Relu6 LeakyRelu Elu Selu Celu Gelu Silu Sigmoid LogSigmoid HardSigmoid HardSilu Tanh HardTanh Softplus "
+    "Softsign Softmax LogSoftmax".split()
+)
+"""Activations as operations of a graph, as `keras.ops.relu(x)` makes them, by the names of Keras' classes."""
+
+
+@contextmanager
+def linearised(model: keras.Model, prunable: Sequence[Any]) -> Iterator[None]:
+    """Within it, a model that is called computes the linearised network of Tanaka et al. (2020), arXiv:2006.05467.
+
+    Activations (of layers, as layers, as operations) and normalisations by what they are given are left out. Pooling
+    stays, which keeps a positive factor, and so does batch normalisation, which is linear in inference mode. An
+    embedding is given a one for every word at every position, so that it is a sum over its rows. Any other layer stays
+    as it is. Values of variables are the caller's to replace: magnitudes, and zero for what is added.
+
+    Every output that all paths from inputs to outputs lead through is divided by its largest value, as a constant:
+    that multiplies the output of the whole network, and so all derivatives by weights, by one factor, whatever the
+    graph, and keeps deep networks within float32.
+
+    Args:
+        model: a built model.
+        prunable: its prunable weights, with the attributes `layer`, `variable` and `mask`.
+    """
+    masks = {id(weight.layer): weight.mask for weight in prunable}
+    changed: list[tuple[Any, str, Any]] = []
+
+    def change(item: Any, name: str, value: Any) -> None:
+        # Into the instance's dict: Keras tracks what is assigned, and refuses layers after build.
+        changed.append((item, name, vars(item).get(name)))
+        vars(item)[name] = value
+
+    try:
+        for operation in _operations(model):
+            if isinstance(operation, ACTIVATIONS + NORMALISATIONS) or _is_activation(operation):
+                change(operation, "call", _identity)
+            elif isinstance(operation, keras.layers.Embedding):
+                change(operation, "call", _sum_of_rows(operation, masks.get(id(operation))))
+            elif callable(getattr(operation, "activation", None)) and not isinstance(operation, keras.layers.RNN):
+                change(operation, "activation", _identity)
+        for operation in _on_every_path(model):
+            change(operation, "call", _scaled(operation.call))
+        yield
+    finally:
+        for item, name, value in reversed(changed):
+            if value is None:
+                del vars(item)[name]
+            else:
+                vars(item)[name] = value
+
+
+def ones_for(model: keras.Model, shapes: Sequence[tuple[int, ...]]) -> Any:
+    """A batch of one example of ones, as the model takes it."""
+    ones = [keras.ops.ones((1, *shape), tensor.dtype) for shape, tensor in zip(shapes, model.inputs, strict=True)]
+    return ones if len(ones) > 1 else ones[0]
+
+
+def _operations(model: Any) -> list[Any]:
+    """All layers and operations inside a model, and inside models, wrappers and layers within it."""
+    found = [layer for layer in model._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
+    for inner in model._flatten_layers():
+        if isinstance(inner, keras.Model):
+            graph_only = (op for op in getattr(inner, "operations", ()) if not isinstance(op, keras.layers.Layer))
+            found += graph_only
+    return list({id(operation): operation for operation in found}.values())
+
+
+def _is_activation(operation: Any) -> bool:
+    kind = type(operation)
+    return not isinstance(operation, keras.layers.Layer) and kind.__name__ in OPERATIONS
+
+
+def _identity(inputs: Any, *_: Any, **__: Any) -> Any:
+    return inputs
+
+
+def _sum_of_rows(layer: keras.layers.Embedding, mask: Any) -> Callable[..., Any]:
+    def call(inputs: Any, **_: Any) -> Any:
+        table = layer._embeddings.value
+        if mask is not None:
+            table = table * keras.ops.cast(mask.value, table.dtype)
+        return keras.ops.broadcast_to(keras.ops.sum(table, axis=0), (*inputs.shape, table.shape[-1]))
+
+    return call
+
+
+def _scaled(call: Callable[..., Any]) -> Callable[..., Any]:
+    def scaled(*args: Any, **kwargs: Any) -> Any:
+        outputs = call(*args, **kwargs)
+        largest = keras.ops.stop_gradient(keras.ops.max(outputs))
+        return outputs / keras.ops.where(largest > 0, largest, keras.ops.ones_like(largest))
+
+    return scaled
+
+
+def _on_every_path(model: Any) -> list[Any]:
+    """The operations of a model's graph, and of models among them, whose output all paths through it lead through.
+
+    Of a graph with P paths from its inputs to its outputs, those are where paths to it times paths from it are P.
+    """
+    graph = getattr(model, "_functional", None) or model
+    if not hasattr(graph, "_nodes_by_depth"):  # a subclassed model: its graph is not known
+        return []
+    nodes = [node for depth in sorted(graph._nodes_by_depth, reverse=True) for node in graph._nodes_by_depth[depth]]
+    before: dict[int, int] = {}
+    after = {id(tensor): 0 for node in nodes for tensor in node.outputs}
+    for node in nodes:
+        paths = 1 if node.is_input else sum(before[id(tensor)] for tensor in node.input_tensors)
+        before |= {id(tensor): paths for tensor in node.outputs}
+    for tensor in graph.outputs:
+        after[id(tensor)] += 1
+    for node in reversed(nodes):
+        if not node.is_input:
+            paths = sum(after[id(tensor)] for tensor in node.outputs)
+            for tensor in node.input_tensors:
+                after[id(tensor)] += paths
+    total = sum(before[id(tensor)] for tensor in graph.outputs)
+    every: dict[int, tuple[Any, bool]] = {}
+    for node in nodes:
+        lies = len(node.outputs) == 1 and before[id(node.outputs[0])] * after[id(node.outputs[0])] == total
+        operation, so_far = node.operation, every.get(id(node.operation), (None, True))[1]
+        every[id(operation)] = operation, so_far and lies and not node.is_input
+    found = [operation for operation, lies in every.values() if lies]
+    inside = [inner for operation in found if isinstance(operation, keras.Model) for inner in _on_every_path(operation)]
+    return inside + [operation for operation in found if not isinstance(operation, keras.Model)]
