@@ -1,0 +1,159 @@
+"""How a number of weights to keep is shared out: over the layers of a network, and over shots."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from lth_keras.masks import Mask
+
+SCOPES = ("layer", "global", "uniform", "erk")
+"""How weights compete: within their layer at one rate, all together, or within layers of prescribed densities."""
+SCHEDULES = ("exponential", "linear")
+
+
+def check_scope(scope: str) -> str:
+    """Returns `scope` where it is one of `SCOPES`.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if scope not in SCOPES:
+        raise ValueError(f"Expected scope to be one of {', '.join(map(repr, SCOPES))}. Received: {scope!r}.")
+    return scope
+
+
+def counts_in_scope(scope: str, mask: Mask, kept: int, min_per_layer: int = 1) -> int | dict[str, int]:
+    """How many weights `keep_highest` is to keep, of `kept` in all, as it takes them.
+
+    Args:
+        scope: `global`, `uniform` or `erk`.
+        mask: the mask so far.
+        kept: weights to keep in all, no more than the mask has.
+        min_per_layer: least number to leave in a layer, or all of it where it has fewer.
+
+    Returns:
+        `kept` itself in global scope; otherwise weight key to a number, which add up to it.
+
+    Raises:
+        ValueError: as `uniform_counts` and `erk_counts`.
+    """
+    if scope == "global":
+        return kept
+    return {"uniform": uniform_counts, "erk": erk_counts}[scope](mask, kept, min_per_layer)
+
+
+def erk_counts(mask: Mask, kept: int, min_per_layer: int = 1) -> dict[str, int]:
+    """How many weights each layer keeps, with Erdős-Rényi-kernel densities.
+
+    A layer's density is proportional to the sum of its kernel's sizes over their product, so its number of weights is
+    proportional to the sum: `inputs + outputs` of a dense layer, `width + height + inputs + outputs` of a convolution.
+    A layer that would keep more than it has keeps them all, and the others get the rest in proportion.
+
+    Source: Mocanu et al. (2018), arXiv:1707.04780; with kernels Evci et al. (2020), arXiv:1911.11134, section 3.
+
+    Args:
+        mask: the mask so far; a layer keeps no more than it has left there.
+        kept: weights to keep in all.
+        min_per_layer: least number to leave in a layer, or all of it where it has fewer.
+
+    Returns:
+        Weight key to a number; they add up to `kept` exactly.
+
+    Raises:
+        ValueError: for fewer than `min_per_layer` needs, or more than are left.
+    """
+    return _shared_out({key: sum(shape) for key, shape in mask.shapes.items()}, mask, kept, min_per_layer)
+
+
+def uniform_counts(mask: Mask, kept: int, min_per_layer: int = 1) -> dict[str, int]:
+    """How many weights each layer keeps, at one density but for the first, which is kept as it is.
+
+    Source: Evci et al. (2020), arXiv:1911.11134, section 3: sparsifying the first layer matters much and saves nearly
+    nothing. There the other layers have the density that is asked for; here all layers together do, exactly.
+
+    Args:
+        mask: the mask so far; a layer keeps no more than it has left there.
+        kept: weights to keep in all.
+        min_per_layer: as `erk_counts`.
+
+    Returns:
+        Weight key to a number; they add up to `kept` exactly.
+
+    Raises:
+        ValueError: as `erk_counts`, or where the first layer leaves too few for the others.
+    """
+    first, *_ = mask
+    left = mask.counts()
+    floors = sum(min(count, min_per_layer) for key, count in left.items() if key != first)
+    if kept < left[first] + floors:
+        raise ValueError(
+            f"Expected at least {left[first] + floors} weights to keep in uniform scope, as the first layer, "
+            f"{first!r}, keeps all of its {left[first]}. Received: {kept}; use scope='layer', which prunes it too."
+        )
+    if len(mask) == 1:
+        _check_kept(kept, kept, left[first])
+        return {first: kept}
+    others = {key: size for key, size in mask.sizes.items() if key != first}
+    rest = Mask({key: mask[key] for key in others}, copy=False)
+    return {first: left[first], **_shared_out(others, rest, kept - left[first], min_per_layer)}
+
+
+def shot_densities(density: float, shots: int, schedule: str = "exponential") -> list[float]:
+    """The density after each of several shots, which ends at `density`.
+
+    Exponential: `density ** (s / shots)`, so each shot prunes the same share of what is left. Linear: equal numbers.
+    Source: Tanaka et al. (2020), arXiv:2006.05467, algorithm 1 (exponential).
+
+    Args:
+        density: of the last shot, in (0, 1].
+        shots: at least 1.
+        schedule: `exponential` or `linear`.
+
+    Raises:
+        ValueError: for arguments out of range.
+
+    Example:
+        >>> shot_densities(0.25, 2), shot_densities(0.25, 3, "linear")
+        ([0.5, 0.25], [0.75, 0.5, 0.25])
+    """
+    if not 0 < density <= 1:
+        raise ValueError(f"Expected a density in (0, 1], the share of weights to keep. Received: {density}.")
+    if shots < 1:
+        raise ValueError(f"Expected at least 1 shot. Received: {shots}.")
+    if schedule not in SCHEDULES:
+        raise ValueError(f"Expected schedule to be one of {', '.join(map(repr, SCHEDULES))}. Received: {schedule!r}.")
+    if schedule == "linear":
+        before = [1 - (1 - density) * shot / shots for shot in range(1, shots)]
+    else:
+        before = [density ** (shot / shots) for shot in range(1, shots)]
+    return [*before, density]
+
+
+def _shared_out(shares: Mapping[str, float], mask: Mask, kept: int, min_per_layer: int) -> dict[str, int]:
+    """Whole numbers in proportion to `shares`, within what each layer may keep, that add up to `kept`."""
+    left = mask.counts()
+    floors = {key: min(count, min_per_layer) for key, count in left.items()}
+    _check_kept(kept, sum(floors.values()), sum(left.values()))
+
+    def targets(factor: float) -> dict[str, float]:
+        return {key: min(max(factor * share, floors[key]), left[key]) for key, share in shares.items()}
+
+    low, high = 0.0, max(left[key] / share for key, share in shares.items())
+    while low < (middle := (low + high) / 2) < high:  # until they are neighbours among floats
+        low, high = (middle, high) if sum(targets(middle).values()) <= kept else (low, middle)
+    found = targets(low)
+    counts = {key: math.floor(target) for key, target in found.items()}
+    by_rest = sorted((key for key in counts if counts[key] < left[key]), key=lambda key: counts[key] - found[key])
+    missing = kept - sum(counts.values())
+    for key in by_rest[:missing]:
+        counts[key] += 1
+    return counts
+
+
+def _check_kept(kept: int, least: int, most: int) -> None:
+    if not least <= kept <= most:
+        raise ValueError(
+            f"Expected to keep {least} to {most} weights: min_per_layer in each layer, and no more than are left. "
+            f"Received: {kept}."
+        )
