@@ -1,4 +1,4 @@
-"""Prunes any Keras model once, by any criterion."""
+"""Prunes any Keras model without training it, by any criterion: at once, or in several shots."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from typing import Any
 import keras
 
 from lth_keras import seeds
-from lth_keras.criteria import Criterion, State
+from lth_keras.criteria import Criterion, State, name_of
 from lth_keras.criteria import criterion as find_criterion
+from lth_keras.densities import check_scope, counts_in_scope, shot_densities
+from lth_keras.derivatives import ModelDerivatives
 from lth_keras.lazy import LazyArrays
-from lth_keras.masking import check_connected, get_mask, mask_model, prunable_weights, set_mask
+from lth_keras.masking import check_connected, get_mask, mask_model, set_mask, variables
+from lth_keras.masks import Mask
 from lth_keras.pruning import keep_highest
+from lth_keras.sampling import draw_samples
+from lth_keras.splits import check_examples
 
 
 def prune(
@@ -19,8 +24,13 @@ def prune(
     density: float,
     criterion: str | Criterion = "magnitude",
     scope: str = "global",
-    *,
+    data: Any = None,
+    loss: Any = None,
     seed: int = 0,
+    *,
+    samples_per_class: int | None = None,
+    shots: int = 1,
+    schedule: str = "exponential",
     min_per_layer: int = 1,
 ) -> keras.Model:
     """Returns the model with masked layers and the weights of lowest score pruned; its weights are the model's own.
@@ -31,38 +41,73 @@ def prune(
         density: share of all prunable weights to keep, in (0, 1]: exactly round(N * density) survive, counted from
             the dense network.
         criterion: name or function that scores the weights.
-        scope: `global` ranks across layers; `layer` keeps the same share in each.
-        seed: decides random scores and ties.
+        scope: `global` ranks across layers; `layer` keeps the same share in each; `uniform` too, but for the first
+            layer, which stays as it is; `erk` keeps more of small layers (see `densities.erk_counts`).
+        data: `(x, y)` for criteria that take gradients, scored as one batch of all of it; or of some of it.
+        loss: as Keras' `compile` takes it, for the same criteria.
+        seed: decides random scores, samples and ties.
+        samples_per_class: examples of each class to draw from `data`; None takes all of it.
+        shots: prune step by step, and score what is left after each: 100 for SynFlow as in its paper.
+        schedule: the densities of the shots: `exponential` (each prunes the same share of what is left) or `linear`.
         min_per_layer: weights that every layer keeps at least. 0 lets a layer collapse.
 
     Raises:
-        ValueError: for a density out of range or above what is left, an unknown criterion or scope, a model with
-            nothing to prune, or where layers without any weight left cut the network through.
+        ValueError: for a density out of range or above what is left, an unknown criterion, scope or schedule, a model
+            with nothing to prune, data or a loss that a criterion misses or that do not fit, more samples than there
+            are, scores that are not finite, gradients that are all zero, or where layers without any weight left cut
+            the network through.
 
     Warns:
-        UserWarning: naming the layers that collapse, if `min_per_layer=0` lets them.
+        UserWarning: naming the layers that collapse, if `min_per_layer=0` lets them, or that no gradient reaches.
 
     Example:
         >>> pruned = prune(model, density=0.1)
         >>> get_mask(pruned).density
         0.1
+        >>> pruned = prune(model, 0.1, "snip", data=(x, y), loss="sparse_categorical_crossentropy")
+        >>> pruned = prune(model, 0.01, "synflow", shots=100)
     """
-    if not 0 < density <= 1:
-        raise ValueError(f"Expected a density in (0, 1], the share of weights to keep. Received: {density}.")
-    if scope not in ("layer", "global"):
-        raise ValueError(f"Expected scope to be 'layer' or 'global'. Received: {scope!r}.")
-    score = find_criterion(criterion)
+    densities = shot_densities(density, shots, schedule)
+    check_scope(scope)
+    score, name = find_criterion(criterion), name_of(criterion)
     pruned = mask_model(model)
     mask = get_mask(pruned)
-    variables = {weight.key: weight.variable for weight in prunable_weights(pruned)}
-    weights = LazyArrays(mask.shapes, lambda key: keras.ops.convert_to_numpy(variables[key]))
-    scores = score(State(weights, mask, seeds.stream(seed, "prune", "criterion")))
-    keep: Any = round(mask.size * density)
-    if scope == "layer":
-        least = {key: min(count, min_per_layer) for key, count in mask.counts().items()}
-        keep = {key: max(least[key], round(size * density)) for key, size in mask.sizes.items()}
-    ties = seeds.stream(seed, "prune", "ties")
-    smaller = keep_highest(scores, mask, keep, generator=ties, min_per_layer=min_per_layer)
-    check_connected(pruned, smaller)
-    set_mask(pruned, smaller)
+    values = variables(pruned)
+    shapes = {key: tuple(variable.shape) for key, variable in values.items()}
+    weights = LazyArrays(shapes, lambda key: keras.ops.convert_to_numpy(values[key]))
+    derivatives = _derivatives(pruned, data, loss, samples_per_class, seed)
+    draws, ties = seeds.stream(seed, "prune", "criterion"), seeds.stream(seed, "prune", "ties")
+    for shot, share in enumerate(densities, start=1):
+        keep = _counts(mask, share, scope, min_per_layer, last=shot == shots)
+        if shot < shots and keep in (mask.kept, mask.counts()):
+            continue
+        state = State(weights, mask, draws, derivatives=derivatives, criterion=name)
+        mask = keep_highest(score(state), mask, keep, generator=ties, min_per_layer=min_per_layer, criterion=name)
+        check_connected(pruned, mask)
+    set_mask(pruned, mask)
     return pruned
+
+
+def _derivatives(
+    model: keras.Model, data: Any, loss: Any, samples_per_class: int | None, seed: int
+) -> ModelDerivatives:
+    derivatives = ModelDerivatives(model, loss)
+    if data is None:
+        return derivatives
+    x, y = check_examples(model, loss, data)
+    if samples_per_class is not None:
+        outputs = int(model.output_shape[-1] or 1)
+        chosen = draw_samples(y, samples_per_class, outputs, seeds.stream(seed, "prune", "samples"))
+        x, y = x[chosen], y[chosen]
+    return derivatives.on(lambda: (x, y))
+
+
+def _counts(mask: Mask, density: float, scope: str, min_per_layer: int, last: bool) -> int | dict[str, int]:
+    """How many weights a shot keeps; before the last one, no more than are left."""
+    if scope == "layer":
+        left = mask.counts()
+        least = {key: min(count, min_per_layer) for key, count in left.items()}
+        keep = {key: max(least[key], round(size * density)) for key, size in mask.sizes.items()}
+        return keep if last else {key: min(left[key], count) for key, count in keep.items()}
+    kept = round(mask.size * density)
+    return counts_in_scope(scope, mask, kept if last else min(kept, mask.kept), min_per_layer)

@@ -100,6 +100,7 @@ def keep_highest(
     *,
     generator: np.random.Generator,
     min_per_layer: int = 1,
+    criterion: str | None = None,
 ) -> Mask:
     """The mask of the `keep` highest-scored weights among those that `mask` keeps.
 
@@ -120,6 +121,7 @@ def keep_highest(
             are left). In global scope a layer that would fall below it keeps that many of its
             highest, and the others give up as many; layer scope takes `keep` as it is, and
             refuses one below. 0 lets a layer collapse: to lose its last weight.
+        criterion: what scored the weights, for messages.
 
     Returns:
         A subset of `mask`.
@@ -147,10 +149,10 @@ def keep_highest(
     if isinstance(keep, Mapping):
         _check_layer_scope(keep, left, floors)
         for key in mask:
-            kept |= highest({key: _checked_scores(key, scores[key], mask[key])}, mask, keep[key], generator)
+            kept |= highest({key: _checked_scores(key, scores[key], mask[key], criterion)}, mask, keep[key], generator)
     else:
         _check_global_scope(keep, left, floors)
-        tables = {key: _checked_scores(key, scores[key], mask[key]) for key in mask}
+        tables = {key: _checked_scores(key, scores[key], mask[key], criterion) for key in mask}
         kept = highest_with_floors(tables, mask, keep, floors, generator)
     result = Mask({key: kept[key] for key in mask}, copy=False)
     collapsed = [key for key, count in result.counts().items() if left[key] > 0 and count == 0]
@@ -163,7 +165,7 @@ def keep_highest(
     return result
 
 
-def _checked_scores(key: str, scores: Array, kept: BoolArray) -> Array:
+def _checked_scores(key: str, scores: Array, kept: BoolArray, criterion: str | None) -> Array:
     scores = np.asarray(scores)
     if scores.dtype.kind == "c":
         raise ValueError(f"Expected real scores. Received: {scores.dtype} for {key!r}.")
@@ -174,9 +176,10 @@ def _checked_scores(key: str, scores: Array, kept: BoolArray) -> Array:
     if not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
         wrong = int(np.count_nonzero(~np.isfinite(scores) & kept))
         if wrong:
+            by = f" by the criterion {criterion!r}" if criterion else ""
             raise ValueError(
                 f"Expected finite scores for the weights that are kept. Received: {wrong} NaN or "
-                f"infinite scores in {key!r}; has the training diverged?"
+                f"infinite scores in {key!r}{by}; has the training diverged?"
             )
     return scores
 

@@ -59,6 +59,27 @@ def check_splits(model: keras.Model, loss: Any, data: Any) -> dict[str, Arrays]:
     }
 
 
+def check_examples(model: keras.Model, loss: Any, data: Any) -> Arrays:
+    """The arrays of one pair (x, y) of examples and labels, where they fit the model and the loss.
+
+    Args:
+        model: built.
+        loss: as Keras' `compile` takes it.
+        data: the pair; see `Network.load`.
+
+    Raises:
+        ValueError: where it is no pair, has no labels, or does not fit, and for a model of several inputs or outputs.
+    """
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            f"Expected a model with one input and one output, to score it on data. Received: {len(model.inputs)} and "
+            f"{len(model.outputs)}."
+        )
+    if not isinstance(data, Sequence) or len(data) != 2 or any(part is None for part in data):
+        raise ValueError(f"Expected data as a pair (x, y): examples and their labels. Received: {type(data).__name__}.")
+    return _checked(model, loss, "data", data, False, input_rows(model))
+
+
 def _checked(model: keras.Model, loss: Any, name: str, part: Any, may_be_empty: bool, rows: int | None) -> Arrays:
     x, y = (np.asarray(array) for array in part)
     expected = model.input_shape[1:]

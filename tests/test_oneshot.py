@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+from lth_keras.criteria import DATA_AWARE, State
+from lth_keras.densities import erk_counts
 from lth_keras.masking import get_mask, mask_model, set_mask, variables
+from lth_keras.masks import Mask
+from lth_keras.models import conv_6
 from lth_keras.oneshot import prune
 
 
@@ -105,3 +109,129 @@ def test_what_is_refused(scope: str) -> None:
         prune(chain(), 0.001, scope=scope, min_per_layer=0)
     with pytest.raises(ValueError, match="Expected scope"):
         prune(chain(), 0.5, scope="model")
+
+
+LOSS = "sparse_categorical_crossentropy"
+X = np.random.default_rng(0).normal(size=(90, 8)).astype("float32")
+Y = np.arange(90) % 3
+
+
+def classifier() -> keras.Model:
+    """8-16-16-3 with weights that are the same on both backends."""
+    names = {"first": 16, "second": 16, "last": 3}
+    activations = {"first": "relu", "second": "tanh", "last": "softmax"}
+    model = keras.Sequential(
+        [keras.Input((8,)), *(layers.Dense(n, activation=activations[name], name=name) for name, n in names.items())]
+    )
+    generator = np.random.default_rng(1)
+    for weight in model.weights:
+        weight.assign(generator.normal(scale=0.3, size=weight.shape))
+    return model
+
+
+def masks_in_shots(criterion: str, scope: str) -> list[Mask]:
+    """The same twice, of half of 432 weights in three shots."""
+    model = classifier()
+    found = []
+    for _ in range(2):
+        pruned = prune(model, 0.5, criterion, scope, (X, Y), LOSS, shots=3, schedule="linear")
+        for key, value in variables(model).items():
+            np.testing.assert_array_equal(variables(pruned)[key], value)
+        found.append(get_mask(pruned))
+    return found
+
+
+@pytest.mark.parametrize("scope", ["layer", "global", "uniform", "erk"])
+@pytest.mark.parametrize("criterion", ["magnitude", "synflow", "random"])
+def test_exactly_that_share_survives_in_every_scope_and_the_same_each_time(criterion: str, scope: str) -> None:
+    mask, again = masks_in_shots(criterion, scope)
+    assert mask == again and mask.kept == 216
+    if scope == "erk":
+        assert mask.counts() == erk_counts(Mask.ones(mask.shapes), 216)
+    if scope == "uniform":
+        assert mask.counts()["first/kernel"] == 128
+
+
+@pytest.mark.parametrize(("criterion", "scope"), [("snip", "erk"), ("grasp", "layer"), ("grasp_magnitude", "global")])
+def test_so_it_does_with_criteria_that_take_data(criterion: str, scope: str) -> None:
+    mask, again = masks_in_shots(criterion, scope)
+    assert mask == again and mask.kept == 216
+
+
+def test_each_shot_scores_what_the_one_before_left() -> None:
+    seen: list[Mask] = []
+
+    def snip(state: State) -> dict[str, np.ndarray]:
+        seen.append(state.mask)
+        traces.append(state.derivatives.traces)  # type: ignore[union-attr]
+        return {key: abs(state.final[key] * state.gradients[key]) for key in state.mask}
+
+    traces: list[int] = []
+    pruned = prune(classifier(), 0.1, snip, data=(X, Y), loss=LOSS, shots=5)
+    assert [mask.kept for mask in seen] == [432, 273, 172, 109, 68] and get_mask(pruned).kept == 43
+    assert all(smaller.is_subset(mask) for mask, smaller in zip(seen, [*seen[1:], get_mask(pruned)], strict=True))
+    assert traces[0] == 0 and len(set(traces[1:])) == 1
+    at_once = prune(classifier(), 0.1, snip, data=(X, Y), loss=LOSS)
+    assert get_mask(at_once) != get_mask(pruned)
+
+
+def test_shots_go_on_from_what_a_masked_model_has_left() -> None:
+    smaller = prune(classifier(), 0.3, "synflow", shots=3)
+    mask = get_mask(prune(smaller, 0.1, "synflow", shots=10))
+    assert mask.kept == 43 and mask.is_subset(get_mask(smaller))
+    for scope in ("layer", "erk"):
+        assert get_mask(prune(smaller, 0.05, "synflow", scope, shots=10)).is_subset(get_mask(smaller))
+
+
+def test_samples_are_drawn_by_seed_and_all_of_the_data_without() -> None:
+    def mask(data: tuple[np.ndarray, np.ndarray] = (X, Y), seed: int = 0, **changes: int) -> Mask:
+        return get_mask(prune(classifier(), 0.2, "snip", "global", data, LOSS, seed, **changes))
+
+    some = mask(samples_per_class=4)
+    assert some == mask(samples_per_class=4) != mask(samples_per_class=4, seed=1)
+    assert mask() == mask(seed=1) == mask((X[::-1], Y[::-1]), samples_per_class=30)
+    assert mask() == mask((np.tile(X, (3, 1)), np.tile(Y, 3)))  # 270 examples, in two parts
+    with pytest.raises(ValueError, match="no more samples than there are: 30 of class 0. Received: 31"):
+        mask(samples_per_class=31)
+
+
+@pytest.mark.parametrize("name", sorted(criterion.__name__ for criterion in DATA_AWARE))
+def test_a_criterion_without_data_labels_or_a_loss_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"Criterion '{name}': Expected data=\(x, y\).*Received: no data and loss"):
+        prune(classifier(), 0.5, name)
+    with pytest.raises(ValueError, match=f"Criterion '{name}'.*Received: no loss"):
+        prune(classifier(), 0.5, name, data=(X, Y))
+    for data in (X, (X,), (X, None)):
+        with pytest.raises(ValueError, match=r"Expected data as a pair \(x, y\): examples and their labels"):
+            prune(classifier(), 0.5, name, data=data, loss=LOSS)
+    with pytest.raises(ValueError, match="Split 'data': Expected labels in 0 ... 2"):
+        prune(classifier(), 0.5, name, data=(X, Y + 1), loss=LOSS)
+
+
+def test_scores_that_are_not_finite_are_refused_by_criterion_and_layer() -> None:
+    def broken(state: State) -> dict[str, np.ndarray]:
+        return {key: state.final[key] / (0 if "second" in key else 1) for key in state.mask}
+
+    with np.errstate(divide="ignore"), pytest.raises(ValueError, match="in 'second/kernel' by the criterion 'broken'"):
+        prune(classifier(), 0.5, broken)
+
+
+def test_gradients_that_are_all_zero_are_refused_by_criterion() -> None:
+    model = classifier()
+    model.get_layer("last").bias.assign([1e4, 0, 0])
+    for name in ("snip", "grasp"):
+        with pytest.raises(ValueError, match=f"Criterion '{name}': .*zero for all weights of first/kernel, second/ker"):
+            prune(model, 0.5, name, data=(X, np.zeros(90, int)), loss=LOSS)
+
+
+@pytest.mark.filterwarnings("ignore:Layer collapse")
+def test_synflow_in_a_hundred_shots_keeps_a_network_whole_that_magnitude_and_snip_cut_through() -> None:
+    # Figure 1 of Tanaka et al. (2020), arXiv:2006.05467, in miniature: Conv-6 without training.
+    keras.utils.set_random_seed(0)
+    model, generator = conv_6(), np.random.default_rng(0)
+    data = generator.normal(size=(100, 32, 32, 3)).astype("float32"), np.arange(100) % 10
+    for name in ("magnitude", "snip", "synflow"):
+        with pytest.raises(ValueError, match="cut through"):
+            prune(model, 1e-4, name, data=data, loss=LOSS, min_per_layer=0)
+    counts = get_mask(prune(model, 1e-4, "synflow", shots=100, min_per_layer=0)).counts()
+    assert sum(counts.values()) == 226 and min(counts.values()) > 10

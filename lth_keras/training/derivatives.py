@@ -13,8 +13,8 @@ from lth_keras.training.program import loss_function
 
 EXAMPLES = 250
 """Examples in one forward and backward pass: larger batches are summed up in parts."""
-LEAST_PROBABILITY = 1e-30
-"""What probabilities are raised to before their logarithm is taken."""
+LEAST_PROBABILITY = 1e-18
+"""What probabilities are raised to before their logarithm is taken: its second derivative is within float32."""
 
 Arrays = list[np.ndarray]
 
