@@ -129,6 +129,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
             for protocol in config.protocols
         },
         patience=config.patience,
+        confusion=True,
         seed=config.seed,
         name="thesis_postmortem",
         config=config.identity(),
