@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.command import Options
+from experiments.described import layers_of
 
 if TYPE_CHECKING:
+    import keras
+
+    from lth_keras.models import LayerSize
     from lth_keras.search import TicketSearch
 
 
@@ -17,6 +21,7 @@ class Convolutional(Options):
 
     network: ClassVar[str]
     """The function of `lth_keras.models` that builds it."""
+    examples: ClassVar[tuple[int, int, int]] = (45_000, 5_000, 10_000)
 
     trials: int = 5
     """Number of trials: whole searches, each with its own seed. More extend the run."""
@@ -36,6 +41,26 @@ class Convolutional(Options):
         """Names the run's directory: `cifar10_conv6`."""
         return f"cifar10_{cls.network.replace('_', '')}"
 
+    @property
+    def rates(self) -> dict[str, float]:
+        """Share pruned per level, by kind of layer."""
+        return {"dense": self.dense_rate, "conv": self.conv_rate, "output": self.output_rate}
+
+    def model(self) -> keras.Model:
+        """The network, with weights drawn anew."""
+        from lth_keras import models
+
+        model: keras.Model = getattr(models, self.network)()
+        return model
+
+    def sizes(self) -> list[LayerSize]:
+        """The layers of the model."""
+        return layers_of(self.model())
+
+    def training(self) -> dict[str, str]:
+        """How it is trained, for people."""
+        return {**super().training(), "optimiser": f"Adam, learning rate {self.learning_rate:g}"}
+
     def identity(self) -> dict[str, Any]:
         """The parameters, and the network."""
         return {**super().identity(), "network": self.network}
@@ -46,15 +71,14 @@ def make_search(config: Convolutional, threads: int) -> TicketSearch:
     import keras
 
     from datasets import cifar10
-    from lth_keras import models
     from lth_keras.search import TicketSearch
 
     return TicketSearch(
-        build=getattr(models, config.network),
+        build=config.model,
         data=lambda seed: cifar10.load(seed=seed),
         optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
         loss="sparse_categorical_crossentropy",
-        rates={"dense": config.dense_rate, "conv": config.conv_rate, "output": config.output_rate},
+        rates=config.rates,
         criterion=config.criterion,
         levels=config.levels,
         steps=config.steps,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import xarray
     from rich.console import RenderableType
 
+    from lth_keras.models import LayerSize
     from lth_keras.results import Facts
     from lth_keras.search import TicketSearch
 
@@ -55,6 +56,9 @@ Length = Annotated[
 @dataclass(frozen=True)
 class Options:
     """What every experiment can be asked; an experiment's own `Config` gives the defaults and adds parameters."""
+
+    examples: ClassVar[tuple[int, int, int] | None] = None
+    """To train on, for validation, to test on; None where parameters decide."""
 
     metric: ClassVar[str] = "accuracy"
     """What is measured beside the loss; `micro-F1` for multi-label tasks."""
@@ -103,6 +107,8 @@ class Options:
     """Every training in a process of its own that builds its own graph and ends. The same bits, slower."""
     keep_weights: Literal["none", "last", "all"] = "none"
     """Final weights to store in the level files: of no level, of the last, or of all."""
+    describe: bool = False
+    """Print the model, the training and the weights that remain at each level, and exit. Needs no data."""
 
     def __post_init__(self) -> None:
         """Keeps one length of a training: one that is given replaces a default of the other.
@@ -140,9 +146,34 @@ class Options:
                 raise ValueError(f"Expected a finite number for --{name.replace('_', '-')}. Received: {value}.")
         return {name: value for name, value in fields.items() if name not in NOT_HASHED and value is not None}
 
+    @property
+    def rates(self) -> dict[str, float]:
+        """Share pruned per level, by kind of layer. For experiments to say."""
+        raise NotImplementedError
+
+    def sizes(self) -> list[LayerSize]:
+        """The layers of the model. For experiments to say."""
+        raise NotImplementedError
+
+    def training(self) -> dict[str, str]:
+        """How it is trained, for people. For experiments to say more."""
+        examples: dict[str, str] = {}
+        if self.examples is not None:
+            names = ("training examples", "validation examples", "test examples")
+            examples = {name: f"{count:,}" for name, count in zip(names, self.examples, strict=True)}
+        return {
+            "length of a training": self.length,
+            "batch size": str(self.batch_size),
+            **examples,
+            "loss": "sparse categorical cross-entropy",
+            "criterion": self.criterion,
+        }
+
     def described(self) -> Iterable[RenderableType]:
-        """What to print instead of running; nothing to run. For experiments to say more."""
-        return ()
+        """What to print instead of running: with --describe the model, its training and what pruning leaves."""
+        from experiments.described import tables
+
+        return tables(self.sizes(), self.training(), self.rates, self.levels) if self.describe else ()
 
     def notes(self) -> Iterable[str]:
         """Lines that a run starts with. For experiments to say more."""

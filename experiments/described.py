@@ -5,10 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
+    import keras
     from rich.console import RenderableType
 
     from lth_keras.models import LayerSize
+
+
+def layers_of(model: keras.Model) -> list[LayerSize]:
+    """The layers of a model, with what each gives and how many weights it has."""
+    from lth_keras.masking import mask_model, prunable_weights
+    from lth_keras.models import LayerSize
+
+    masked = mask_model(model)
+    prunable = {id(weight.layer): weight for weight in prunable_weights(masked)}
+    sizes = []
+    for layer, counterpart in zip(model.layers, masked.layers, strict=True):
+        weight = prunable.get(id(counterpart))
+        count = 0 if weight is None else int(np.prod(weight.variable.shape))
+        output = tuple(int(size) for size in layer.output.shape[1:])
+        kind = "" if weight is None else weight.kind
+        sizes.append(LayerSize(layer.name, kind, output, count, layer.count_params() - count))
+    return sizes
 
 
 def weights_by_kind(layers: Iterable[LayerSize]) -> dict[str, dict[str, int]]:

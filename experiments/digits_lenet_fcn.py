@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from experiments.command import Length, Options, main
+from experiments.command import Length, main
+from experiments.lenet import LeNet
 
 if TYPE_CHECKING:
     from lth_keras.search import TicketSearch
 
 
 @dataclass(frozen=True)
-class Config(Options):
+class Config(LeNet):
     """Winning tickets in LeNet-300-100 on scikit-learn's bundled 8x8 digits: no download, about a minute.
 
     The protocol of experiments.mnist_lenet_fcn on 1,797 small images.
     """
+
+    examples: ClassVar[tuple[int, int, int]] = (1_197, 300, 300)
+    inputs: ClassVar[int] = 64
 
     trials: int = 3
     """Number of trials: whole searches, each with its own seed. More extend the run."""
@@ -28,8 +32,6 @@ class Config(Options):
     """Steps between evaluations on the validation split, which decide the early-stop step."""
     test_every: int = 100
     """Steps between evaluations on the test split, a multiple of --evaluate-every. They decide nothing."""
-    learning_rate: float = 1.2e-3
-    """Adam's learning rate."""
     dense_rate: float = 0.3
     """Share of the remaining weights of a hidden layer that a level prunes."""
     output_rate: float = 0.15
@@ -41,15 +43,14 @@ def make_search(config: Config, threads: int) -> TicketSearch:
     import keras
 
     from datasets import digits
-    from lth_keras.models import lenet_300_100
     from lth_keras.search import TicketSearch
 
     return TicketSearch(
-        build=lambda: lenet_300_100(input_shape=(64,)),
+        build=config.model,
         data=lambda seed: digits.load(seed=seed),
         optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
         loss="sparse_categorical_crossentropy",
-        rates={"dense": config.dense_rate, "output": config.output_rate},
+        rates=config.rates,
         criterion=config.criterion,
         levels=config.levels,
         steps=config.steps,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from experiments.command import Length, Options, main
+from experiments.command import Length, main
+from experiments.lenet import LeNet
 
 if TYPE_CHECKING:
     from lth_keras.results import Facts
@@ -16,7 +17,7 @@ EXAMPLES = 55_000
 
 
 @dataclass(frozen=True)
-class Config(Options):
+class Config(LeNet):
     """How early can a mask be taken? Tickets whose masks come from the weights after epoch n of each level's training.
 
     Every ticket is then trained in full, from the same initial weights, so tickets of all n can be compared. One
@@ -34,12 +35,6 @@ class Config(Options):
     """Epochs after which a mask is taken, each a branch of its own beside the winning ticket. More extend the run."""
     branches: tuple[str, ...] = ("winning_ticket",)  # type: ignore[assignment]
     """What to train at every level beside the tickets of --mask-epochs."""
-    learning_rate: float = 1.2e-3
-    """Adam's learning rate."""
-    dense_rate: float = 0.2
-    """Share of the remaining weights of a hidden layer that a level prunes."""
-    output_rate: float = 0.1
-    """The same for the output layer."""
 
     @property
     def variants(self) -> dict[str, dict[str, int]]:
@@ -56,6 +51,11 @@ class Config(Options):
                 f"Received: {list(self.mask_epochs)}."
             )
         return {f"epoch_{epoch:02d}": {"score_at": epoch * per_epoch} for epoch in self.mask_epochs}
+
+    def training(self) -> dict[str, str]:
+        """How it is trained, for people."""
+        epochs = ", ".join(map(str, self.mask_epochs))
+        return {**super().training(), "masks of the weights after epochs": f"{epochs}; and of the end"}
 
     def asked_branches(self) -> tuple[str, ...]:
         """The branches, and those of all epochs."""
@@ -77,15 +77,14 @@ def make_search(config: Config, threads: int) -> TicketSearch:
     import keras
 
     from datasets import mnist
-    from lth_keras.models import lenet_300_100
     from lth_keras.search import TicketSearch
 
     return TicketSearch(
-        build=lenet_300_100,
+        build=config.model,
         data=lambda seed: mnist.load(seed=seed),
         optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
         loss="sparse_categorical_crossentropy",
-        rates={"dense": config.dense_rate, "output": config.output_rate},
+        rates=config.rates,
         criterion=config.criterion,
         levels=config.levels,
         steps=config.steps,

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.command import Length, Options, main
+from experiments.command import Length, main
+from experiments.lenet import LeNet
 
 if TYPE_CHECKING:
     from lth_keras.search import TicketSearch
 
 
 @dataclass(frozen=True)
-class Config(Options):
+class Config(LeNet):
     """Winning tickets in LeNet-300-100 on MNIST, as in section 2 of "The Lottery Ticket Hypothesis" (2019).
 
     55,000 / 5,000 / 10,000 images with pixels in [0, 1], Glorot normal weights, Adam, batches of 60; every level prunes
@@ -26,12 +27,6 @@ class Config(Options):
     """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
     steps: Length = 50_000
     """Optimiser updates per training."""
-    learning_rate: float = 1.2e-3
-    """Adam's learning rate."""
-    dense_rate: float = 0.2
-    """Share of the remaining weights of a hidden layer that a level prunes."""
-    output_rate: float = 0.1
-    """The same for the output layer."""
 
 
 def make_search(config: Config, threads: int) -> TicketSearch:
@@ -39,15 +34,14 @@ def make_search(config: Config, threads: int) -> TicketSearch:
     import keras
 
     from datasets import mnist
-    from lth_keras.models import lenet_300_100
     from lth_keras.search import TicketSearch
 
     return TicketSearch(
-        build=lenet_300_100,
+        build=config.model,
         data=lambda seed: mnist.load(seed=seed),
         optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
         loss="sparse_categorical_crossentropy",
-        rates={"dense": config.dense_rate, "output": config.output_rate},
+        rates=config.rates,
         criterion=config.criterion,
         levels=config.levels,
         steps=config.steps,

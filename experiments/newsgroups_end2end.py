@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from experiments.command import Length, Options, main
-from experiments.described import tables, weight_notes, weights_by_kind
+from experiments.described import weight_notes, weights_by_kind
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from lth_keras.models import LayerSize
     from lth_keras.results import Facts
     from lth_keras.search import TicketSearch
@@ -78,8 +76,6 @@ class Config(Options):
     vocabulary: Literal["published", "training"] | None = None
     """Which words are numbered: the 61,188 published ones without the last, or the most frequent ones of the training
     documents. Default: the published ones where they can be had."""
-    describe: bool = False
-    """Print the model, the training and the weights that remain at each level, and exit. Needs no data."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -120,10 +116,6 @@ class Config(Options):
         found = find_vocabulary(self.vocabulary, WORDS)
         provenance = {"vocabulary_source": found.source, "vocabulary": found.description}
         return {"vocabulary": found.source, "provenance": provenance}
-
-    def described(self) -> Iterable[RenderableType]:
-        """The thesis' tables, for --describe."""
-        return tables(self.sizes(), self.training(), self.rates, self.levels) if self.describe else ()
 
     def training(self) -> dict[str, str]:
         """How it is trained, for people."""

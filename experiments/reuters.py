@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 import tyro
 
 from experiments.command import Length, Options, main
-from experiments.described import tables, weight_notes, weights_by_kind
+from experiments.described import weight_notes, weights_by_kind
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from datasets import Splits
     from lth_keras.models import LayerSize
     from lth_keras.search import TicketSearch
@@ -94,8 +92,6 @@ class Config(Options):
     output_rate: float = 0.1
     """The same for the output layer. Half of the embedding's, as in the lottery ticket paper: rare categories have few
     documents to learn their 300 weights from."""
-    describe: bool = False
-    """Print the model, the training and the weights that remain at each level, and exit. Needs no data."""
 
     def __post_init__(self) -> None:
         """Gives the group its full name.
@@ -179,10 +175,6 @@ class Config(Options):
                 f"{splits.provenance['read_from']}, which is another Reuters than Distribution 1.0."
             )
         return splits
-
-    def described(self) -> Iterable[RenderableType]:
-        """The model's tables, for --describe."""
-        return tables(self.sizes(), self.training(), self.rates, self.levels) if self.describe else ()
 
     def training(self) -> dict[str, str]:
         """How it is trained, for people."""

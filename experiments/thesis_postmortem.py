@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from experiments.command import Length, Options, main
+from experiments.command import Length, main
+from experiments.lenet import LeNet
 
 if TYPE_CHECKING:
     import xarray
@@ -51,7 +52,7 @@ DENSITIES = (1.0, 0.51, 0.21, 0.108, 0.055, 0.028)
 
 
 @dataclass(frozen=True)
-class Config(Options):
+class Config(LeNet):
     """LeNet-300-100 on MNIST under the protocol of the thesis' code, and corrected one cause at a time.
 
     Its masks came from the initial weights, never the trained ones; pixels stayed 0 ... 255; one optimiser lived
@@ -72,14 +73,8 @@ class Config(Options):
     """Protocols to train under, each a branch of its own beside the winning ticket. More extend the run."""
     branches: tuple[str, ...] = ("winning_ticket",)  # type: ignore[assignment]
     """What to train at every level beside --protocols."""
-    learning_rate: float = 1.2e-3
-    """Adam's learning rate, in the paper and the thesis' code."""
     slow_learning_rate: float = 1.2e-4
     """The learning rate that the thesis' text gives."""
-    dense_rate: float = 0.2
-    """Share of the remaining weights of a hidden layer that a level prunes; of the output layer too in the thesis."""
-    output_rate: float = 0.1
-    """The same for the output layer in the paper."""
 
     def asked_branches(self) -> tuple[str, ...]:
         """The branches, and the protocols."""
@@ -88,6 +83,16 @@ class Config(Options):
     def identity(self) -> dict[str, Any]:
         """The parameters without the protocols, which extend a run."""
         return {name: value for name, value in super().identity().items() if name != "protocols"}
+
+    def described(self) -> Iterable[RenderableType]:
+        """The tables of every experiment, and what each protocol does otherwise."""
+        if not self.describe:
+            return
+        from lth_keras.report import parameters_table
+
+        yield from super().described()
+        causes: dict[str, str] = {name: ", ".join(PROTOCOLS[name]).replace("_", " ") for name in self.protocols}
+        yield parameters_table("Protocols, and what each does otherwise", {"winning_ticket": "nothing", **causes})
 
     def tables(self, dataset: xarray.Dataset) -> Iterable[RenderableType]:
         """Which cause costs how much."""
@@ -101,7 +106,6 @@ def make_search(config: Config, threads: int) -> TicketSearch:
     import keras
 
     from datasets import mnist
-    from lth_keras.models import lenet_300_100
     from lth_keras.search import TicketSearch
 
     changes: dict[str, dict[str, Any]] = {
@@ -112,11 +116,11 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         "slow": {"optimizer": lambda: keras.optimizers.Adam(config.slow_learning_rate)},
     }
     return TicketSearch(
-        build=lenet_300_100,
+        build=config.model,
         data=lambda seed: mnist.load(seed=seed),
         optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
         loss="sparse_categorical_crossentropy",
-        rates={"dense": config.dense_rate, "output": config.output_rate},
+        rates=config.rates,
         criterion=config.criterion,
         levels=config.levels,
         steps=config.steps,

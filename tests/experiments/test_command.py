@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import os
 import re
 import signal
@@ -17,8 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tyro
+from rich.console import Console
 
 from experiments import (
+    cifar10_conv2,
+    cifar10_conv4,
     cifar10_conv6,
     command,
     digits_lenet_fcn,
@@ -26,6 +30,7 @@ from experiments import (
     mnist_lenet_fcn,
     newsgroups_end2end,
     reuters,
+    thesis_postmortem,
 )
 from lth_keras.network import Network
 from lth_keras.results import DocumentLengths, Facts, RunDirectory, open_run
@@ -383,11 +388,39 @@ def test_a_run_by_epochs(
     assert open_run(directory).step.values.tolist() == [5, 10, 15, 20, 24]
 
 
+DESCRIBED = {
+    cifar10_conv2: (("conv", 38_592, 38_720), ("dense", 4_259_840, 4_260_352), ("output", 2_560, 2_570)),
+    cifar10_conv4: (("conv", 259_776, 260_160), ("dense", 2_162_688, 2_163_200), ("output", 2_560, 2_570)),
+    cifar10_conv6: (("conv", 1_144_512, 1_145_408), ("dense", 1_114_112, 1_114_624), ("output", 2_560, 2_570)),
+    digits_lenet_fcn: (("dense", 49_200, 49_600), ("output", 1_000, 1_010)),
+    mnist_early_tickets: (("dense", 265_200, 265_600), ("output", 1_000, 1_010)),
+    mnist_lenet_fcn: (("dense", 265_200, 265_600), ("output", 1_000, 1_010)),
+    newsgroups_end2end: (
+        ("embedding", 293_702_400, 293_702_400),
+        ("conv", 165_600, 165_648),
+        ("output", 960, 980),
+    ),
+    reuters: (("embedding", 6_000_300, 6_000_300), ("conv", 360_000, 360_300), ("output", 27_000, 27_090)),
+    thesis_postmortem: (("dense", 265_200, 265_600), ("output", 1_000, 1_010)),
+}
+
+
+@pytest.mark.parametrize("experiment", DESCRIBED, ids=lambda module: module.__name__)
+def test_every_experiment_describes_its_weights_and_training(experiment: Any) -> None:
+    console = Console(width=100, record=True, file=io.StringIO())
+    assert not list(experiment.Config().described())
+    console.print(*experiment.Config(levels=2, describe=True).described())
+    rows = [line.split() for line in console.export_text().splitlines()]
+    for kind, prunable, in_all in DESCRIBED[experiment]:
+        assert [kind, f"{prunable:,}", f"{in_all:,}"] in rows
+    for word in ("length", "batch", "loss", "optimiser", "criterion"):
+        assert any(word in row for row in rows), word
+    assert any(row[:1] == ["2"] for row in rows) and not any(row[:1] == ["3"] for row in rows)
+
+
 @dataclasses.dataclass(frozen=True)
 class Talkative(Config):
     """An experiment with something to say."""
-
-    describe: bool = False
 
     def described(self) -> list[str]:
         return ["all about", "it"] if self.describe else []
@@ -417,7 +450,17 @@ def test_an_experiment_adds_notes_and_facts_or_describes_itself(
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("experiment", [cifar10_conv6, digits_lenet_fcn, mnist_early_tickets, mnist_lenet_fcn, reuters])
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        cifar10_conv6,
+        digits_lenet_fcn,
+        mnist_early_tickets,
+        mnist_lenet_fcn,
+        reuters,
+        thesis_postmortem,
+    ],
+)
 def test_every_experiment_counts_outcomes_by_class_under_the_name_it_had(experiment: Any) -> None:
     config = experiment.Config()
     search = experiment.make_search(config, 1)
