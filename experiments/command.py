@@ -30,6 +30,18 @@ if TYPE_CHECKING:
 
 BranchName = Literal["winning_ticket", "random_reinit", "random_mask"]
 
+CriterionName = Literal[
+    "magnitude",
+    "initial_magnitude",
+    "magnitude_change",
+    "movement",
+    "random",
+    "snip",
+    "grasp",
+    "grasp_magnitude",
+    "synflow",
+]
+
 NOT_HASHED = (
     "trials",
     "levels",
@@ -78,9 +90,11 @@ class Options:
     (random_reinit) or with as many weights at random positions (random_mask)."""
     control_levels: tuple[int, ...] | None = None
     """Levels at which to train the controls. Default: all. More extend the run."""
-    criterion: Literal["magnitude", "initial_magnitude", "random"] = "magnitude"
+    criterion: CriterionName = "magnitude"
     """What decides which weights are pruned: the size of the trained weight (magnitude), of the initial weight
-    (initial_magnitude, what the thesis' code did), or chance (random)."""
+    (initial_magnitude, what the thesis' code did), how training changed it (magnitude_change, movement), chance
+    (random), what it does to the loss (snip) or to the gradient (grasp, grasp_magnitude) of 10 training examples of
+    each class, or what passes through it (synflow). See docs/criteria.md."""
     batch_size: int = 60
     """Examples per step."""
     evaluate_every: int = 100

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from lth_keras.sampling import SAMPLES_PER_CLASS
 from lth_keras.splits import SPLITS, part_of
 
 _PARAMETERS = (
@@ -33,6 +34,8 @@ def describe(search: Any) -> dict[str, Any]:
         parameters["embeddings"] = search.embeddings
     if search.carry_step_count:
         parameters["carry_step_count"] = True
+    if search.samples_per_class != SAMPLES_PER_CLASS:
+        parameters["samples_per_class"] = search.samples_per_class
     rates = search.rates
     optimizer = search.optimizer()
     result: dict[str, Any] = _plain(

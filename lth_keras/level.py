@@ -57,8 +57,8 @@ def train_level(
         reporter: see `lth_keras.progress.Reporter`.
 
     Raises:
-        LevelError: where the mask cuts the network through, or the loss or a weight becomes NaN or infinite; nothing
-            is written then.
+        LevelError: where the mask cuts the network through, the loss or a weight becomes NaN or infinite, or the
+            criterion finds nothing that it can rank weights by; nothing is written then.
     """
     mask, weights = _ticket(network, directory, task, initial)
     network.rewind(weights, mask)
@@ -80,7 +80,8 @@ def train_level(
     accuracy = network.test_accuracy_at_early_stop(curves)
     trained = Trained(curves, network.weights, scored or network.weights, accuracy)
     _check_finite(directory, task, trained)
-    pruned = next_mask(task, mask, initial, trained.scored)
+    with _named(directory, task, ValueError):
+        pruned = next_mask(task, mask, initial, trained.scored)
     seconds = time.perf_counter() - started
     epoch = network.steps_per_epoch
     return _write(network, directory, task, mask, pruned, trained, epoch, seconds, keep_weights, reporter)
@@ -157,7 +158,8 @@ def train_levels(
             if broken & set(builds_on(task)):
                 continue
             _check_finite(directory, task, trained)
-            pruned = next_mask(task, mask, initial[task], trained.scored)
+            with _named(directory, task, ValueError):
+                pruned = next_mask(task, mask, initial[task], trained.scored)
             epoch = len(together.datasets[trial[task]]["train"][0]) // network.batch_size
             kept = keep_weights(task)
             written.append(_write(network, directory, task, mask, pruned, trained, epoch, seconds, kept, reporter))

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from lth_keras import seeds
+from lth_keras.derivatives import ModelDerivatives
 from lth_keras.lazy import LazyArrays
 from lth_keras.masking import (
     get_mask,
@@ -215,6 +216,21 @@ class Network:
             )
         return splits
 
+    def split(self, name: str) -> Arrays:
+        """The examples and labels of a loaded split: `train`, `validation` or `test`.
+
+        Raises:
+            ValueError: where it is not loaded.
+        """
+        if name not in self._splits:
+            raise ValueError(f"Expected a loaded split of {SPLITS}. Received: {name!r}.")
+        return self._splits[name]
+
+    @cached_property
+    def derivatives(self) -> ModelDerivatives:
+        """Gradients, Hessian products and synaptic flow of the model, for criteria; compiled when asked for."""
+        return ModelDerivatives(self.model, self.loss)
+
     @property
     def steps_per_epoch(self) -> int:
         """Full batches in one pass over the training split."""
@@ -343,9 +359,7 @@ class Network:
 
     def evaluate(self, split: str = "test") -> tuple[float, float]:
         """Mean loss (without regularisation terms) and `metric` in [0, 1] on `train`, `validation` or `test`."""
-        if split not in self._splits:
-            raise ValueError(f"Expected a loaded split of {SPLITS}. Received: {split!r}.")
-        return self._program.evaluate(*self._splits[split])
+        return self._program.evaluate(*self.split(split))
 
     def test_accuracy_at_early_stop(self, curves: Curves) -> float:
         """The `metric` on the test split of the weights of least validation loss in the last training.

@@ -13,7 +13,8 @@ import keras
 
 from lth_keras import seeds
 from lth_keras.branches import DENSE, WINNING_TICKET, Weights, check_branches, is_control, is_variant
-from lth_keras.criteria import Criterion, State, criterion
+from lth_keras.criteria import DATA_AWARE, Criterion, State, criterion, name_of
+from lth_keras.densities import check_scope, counts_in_scope
 from lth_keras.identity import describe
 from lth_keras.level import train_level, train_levels
 from lth_keras.masks import Mask
@@ -23,6 +24,7 @@ from lth_keras.pruning import global_count, keep_highest, layer_counts, resolve_
 from lth_keras.results import Facts, LevelResult, RunDirectory
 from lth_keras.rewinding import check_rewind
 from lth_keras.run import Run
+from lth_keras.sampling import SAMPLES_PER_CLASS, draw_samples
 from lth_keras.splits import Arrays, check_cadence
 from lth_keras.tasks import Task, pending_tasks, ready_together
 from lth_keras.tickets import control_mask
@@ -30,7 +32,6 @@ from lth_keras.together import Together, best_width, check_together, check_width
 from lth_keras.training import set_threads
 
 KEEP_WEIGHTS = ("none", "last", "all")
-SCOPES = ("layer", "global")
 
 
 @dataclass
@@ -52,6 +53,8 @@ class TicketSearch:
         evaluate_every: steps between evaluations on the validation split.
         test_every: steps between evaluations on the test split, a multiple of `evaluate_every`; by default 10 times.
         criterion: name or function that scores weights at the end of a level's training.
+        samples_per_class: training examples of each class that criteria which take gradients look at, drawn once for
+            each trial.
         score_at: the step of each training whose weights the criterion scores, 0 for those it starts from; by default
             the last. The training goes on to its end either way.
         patience: evaluations without a lower validation loss after which a training ends, before its steps are over; by
@@ -59,7 +62,8 @@ class TicketSearch:
         carry_step_count: whether the optimiser's count of updates goes on from level to level, as where one optimiser
             lives through the whole search: Adam's bias correction and schedules of the learning rate go by it. By
             default every level begins at 0.
-        scope: `layer` ranks weights within their layer, `global` across all layers (then one rate).
+        scope: `layer` ranks weights within their layer, `global` across all layers; `uniform` and `erk` within layers
+            whose densities they prescribe (see `densities`). All but `layer` take one rate.
         rewind: where tickets restart: `init`, the initial weights.
         min_per_layer: weights that every layer keeps at least. 0 lets a layer collapse, with a warning that names it.
         seed: of trial 0; trial i has seed + i.
@@ -106,6 +110,7 @@ class TicketSearch:
     evaluate_every: int = 100
     test_every: int | None = None
     criterion: str | Criterion = "magnitude"
+    samples_per_class: int = SAMPLES_PER_CLASS
     score_at: int | None = None
     patience: int | None = None
     carry_step_count: bool = False
@@ -132,22 +137,22 @@ class TicketSearch:
         self._networks: dict[tuple[Any, ...], Network] = {}
         self._variants: dict[str, TicketSearch] = {}
         self._programs: dict[Network, Together] = {}
+        self._samples: dict[int, Arrays] = {}
         self._check_variants()
         check_width(self.vectorize)
         check_rewind(self.rewind)
         self._asked_test_every = self.test_every
         self.test_every = check_cadence(self.evaluate_every, self.test_every)
-        if self.scope not in SCOPES:
-            raise ValueError(f"Expected scope to be one of {SCOPES}. Received: {self.scope!r}.")
-        if self.scope == "global" and not isinstance(self.rates, int | float):
-            raise ValueError(f"Expected one rate for global scope. Received: {self.rates!r}.")
+        check_scope(self.scope)
+        if self.scope != "layer" and not isinstance(self.rates, int | float):
+            raise ValueError(f"Expected one rate for {self.scope} scope. Received: {self.rates!r}.")
         for rate in self.rates.values() if isinstance(self.rates, Mapping) else [self.rates]:
             if not 0 <= rate < 1:
                 raise ValueError(f"Expected rates in [0, 1), the share pruned per level. Received: {self.rates!r}.")
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(f"Expected steps or epochs. Received: steps={self.steps}, epochs={self.epochs}.")
         lowest = {"levels": 0, "steps": 1, "epochs": 1, "batch_size": 1, "threads": 1, "seed": 0, "min_per_layer": 0}
-        lowest |= {"score_at": 0, "patience": 1}
+        lowest |= {"score_at": 0, "patience": 1, "samples_per_class": 1}
         for name, least in lowest.items():
             value = getattr(self, name)
             if value is not None and value < least:
@@ -267,6 +272,8 @@ class TicketSearch:
             self._networks[key] = self._make_network()
         network = self._networks[key]
         resolve_rates(self.rates, network.kinds)  # a kind without a rate shows here, not after the first training
+        if self.scope == "uniform":  # and so does a first layer that is too large
+            self._kept(Mask.ones(network.mask.shapes), self.levels)
         return network
 
     def _make_network(self) -> Network:
@@ -314,6 +321,7 @@ class TicketSearch:
             unchanged = {"test_every": self._asked_test_every, "variants": {}, "config": self.config or {}}
             made = replace(self, **{**unchanged, **self.variants[branch]})
             made._networks = self._networks
+            made._programs = self._programs
             made.processes = self.processes
             self._variants[branch] = made
         return self._variants[branch]
@@ -401,6 +409,8 @@ class TicketSearch:
                 together.datasets = {}
                 of_all = {self.of(t.branch)._trial_key(t.seed): t for t in pending if self.of(t.branch)._kin == kin}
                 together.load({key: self.of(task.branch)._checked(task.seed) for key, task in of_all.items()})
+            for task in group:
+                self.of(task.branch)._check_samples(task.seed)
             for seed in {task.seed for task in group} - {seed for own, seed in initial if own is network}:
                 initial[network, seed] = network.draw_weights(seed, "initial")
             steps = search._steps(len(together.datasets[members[group[0]]]["train"][0]))
@@ -447,6 +457,7 @@ class TicketSearch:
             network.holds = None  # until all of it is there: an interruption may come in between
             network.load(self.data(seed) if callable(self.data) else self.data)
             network.holds = key
+        self._check_samples(seed)
         if self.__dict__.get("_initial_of") != seed:
             self._initial_of, self._initial = seed, network.draw_weights(seed, "initial")
         return network, self._initial
@@ -466,21 +477,48 @@ class TicketSearch:
         """The mask of the branch's next level; of the winning ticket's after level 0."""
         if is_control(task.branch):
             return control_mask(directory, task, mask)
-        level = task.level + 1
-        scores = self._score(State(final, mask, seeds.stream(task.seed, "criterion", level), initial))
-        keep: int | dict[str, int]
+        level, name = task.level + 1, name_of(self.criterion)
+        derivatives = self.network.derivatives.on(partial(self._sample, task.seed))
+        draws = seeds.stream(task.seed, "criterion", level)
+        scores = self._score(State(final, mask, draws, initial, derivatives, name))
+        keep = self._kept(mask, level)
+        if not keep:  # where min_per_layer is 0: this level is whole, it is the next that cannot be trained
+            return Mask.zeros(mask.shapes)
+        ties = seeds.stream(task.seed, "ties", level)
+        return keep_highest(scores, mask, keep, generator=ties, min_per_layer=self.min_per_layer, criterion=name)
+
+    def _kept(self, mask: Mask, level: int) -> int | dict[str, int]:
+        """How many weights a level keeps, as `keep_highest` takes it; 0 for none at all."""
         if isinstance(self.rates, Mapping) or self.scope == "layer":
             rates = resolve_rates(self.rates, self.network.kinds)
             keep = layer_counts(mask.sizes, rates, level, self.min_per_layer)
-            nothing = not any(keep.values())
-        else:
-            least = sum(min(count, self.min_per_layer) for count in mask.counts().values())
-            keep = max(global_count(mask.size, self.rates, level), least)
-            nothing = keep == 0
-        if nothing:  # where min_per_layer is 0: this level is whole, it is the next that cannot be trained
-            return Mask.zeros(mask.shapes)
-        ties = seeds.stream(task.seed, "ties", level)
-        return keep_highest(scores, mask, keep, generator=ties, min_per_layer=self.min_per_layer)
+            return keep if any(keep.values()) else 0
+        least = sum(min(count, self.min_per_layer) for count in mask.counts().values())
+        kept = max(global_count(mask.size, self.rates, level), least)
+        return counts_in_scope(self.scope, mask, kept, self.min_per_layer) if kept else 0
+
+    def _check_samples(self, seed: int) -> None:
+        """Draws what a data-aware criterion takes before anything is trained: what is missing shows there."""
+        if self._score in DATA_AWARE:
+            self._sample(seed)
+
+    def _sample(self, seed: int) -> Arrays:
+        """The training examples of a trial that a criterion looks at, with their labels."""
+        if seed not in self._samples:
+            x, y = self._training_split(seed)
+            outputs = int(self.network.model.output_shape[-1] or 1)
+            chosen = draw_samples(y, self.samples_per_class, outputs, seeds.stream(seed, "samples"))
+            self._samples[seed] = x[chosen], y[chosen]
+        return self._samples[seed]
+
+    def _training_split(self, seed: int) -> Arrays:
+        """A trial's training examples and labels, loaded where they are not there."""
+        key, together = self._trial_key(seed), self._programs.get(self.network)
+        if self.network.holds == key:
+            return self.network.split("train")
+        if together is not None and key in together.datasets:
+            return together.datasets[key]["train"]
+        return self._checked(seed)["train"]
 
 
 def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:

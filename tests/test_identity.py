@@ -60,6 +60,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "test_every": {"test_every": 20},
     "criterion": {"criterion": "random"},
     "own criterion": {"criterion": own_criterion},
+    "samples_per_class": {"samples_per_class": 9},
     "scope": {"scope": "global", "rates": 0.3},
     "min_per_layer": {"min_per_layer": 2},
     "seed": {"seed": 1},

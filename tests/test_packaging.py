@@ -42,7 +42,7 @@ ROOMS: dict[str, set[str]] = {
     "splits": {"masking", "training"},
     "network": COMMON | {"masking", "rewinding", "training", "splits", "derivatives"},
     "branches": COMMON | {"pruning"},
-    "identity": COMMON | {"masking", "splits"},
+    "identity": COMMON | {"masking", "sampling", "splits"},
     "machine": set(),
     "memory": {"machine"},
     "tasks": {"branches"},

@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -32,6 +32,7 @@ from experiments import (
     reuters,
     thesis_postmortem,
 )
+from lth_keras.criteria import CRITERIA
 from lth_keras.network import Network
 from lth_keras.results import DocumentLengths, Facts, RunDirectory, open_run
 from lth_keras.results.record import path_of
@@ -465,3 +466,7 @@ def test_every_experiment_counts_outcomes_by_class_under_the_name_it_had(experim
     config = experiment.Config()
     search = experiment.make_search(config, 1)
     assert search.confusion and "confusion" not in search.identity and search.identity == config.identity()
+
+
+def test_every_criterion_can_be_asked_for() -> None:
+    assert list(get_args(command.CriterionName)) == list(CRITERIA)
