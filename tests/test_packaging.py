@@ -65,7 +65,9 @@ NUMPY_ONLY = {"lazy", "masks", "seeds", "ranking", "pruning", "branches", "crite
     "densities",
     "sampling",
 }
-EXPERIMENTS = {"runner", "search", "pruning", "tasks", "machine", "progress", "plots", "report", "results", "models"}
+EXPERIMENTS = {
+    *("runner", "search", "pruning", "tasks", "machine", "progress", "plots", "report", "results", "models", "masking"),
+}
 
 
 def sources(folder: str) -> list[Path]:
