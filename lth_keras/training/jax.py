@@ -18,14 +18,15 @@ from lth_keras.training.metrics import make_metric
 from lth_keras.training.program import (
     NEVER,
     ORDER_BYTES,
+    Arrays,
     Evaluations,
+    OnDevice,
     due_steps,
     loss_function,
     padded_order,
     update_count,
 )
 
-Arrays = tuple[np.ndarray, np.ndarray]
 State = dict[str, Any]
 """What a call reads and gives back: the variables' values, the best weights, and what they are measured by."""
 
@@ -238,7 +239,7 @@ class JaxProgram:
         self._evaluate = jax.jit(exactly(self._pure.evaluation))
         self._outputs = jax.jit(exactly(self._pure.outputs))
         self._data: tuple[Any, ...] = ()
-        self._on_device = _OnDevice()
+        self._on_device = OnDevice(_on_device)
 
     @property
     def traces(self) -> int:
@@ -247,8 +248,8 @@ class JaxProgram:
 
     def load(self, train: Arrays, validation: Arrays) -> None:
         """Puts the data on the device; see `Program.load`."""
-        self._data, self._on_device = (), _OnDevice()  # what was there makes room first
-        self._on_device = _OnDevice(train, validation)
+        self._data, self._on_device = (), OnDevice(_on_device)  # what was there makes room first
+        self._on_device = OnDevice(_on_device, train, validation)
         rows = jnp.arange(len(validation[0]), dtype=jnp.int32)
         self._data = (*self._on_device(*train), *self._on_device(*validation), rows)
 
@@ -470,22 +471,6 @@ class _Shared:
         self.examples = len(parts[0][0])
         self.arrays = tuple(jnp.array(np.concatenate(columns)) for columns in zip(*different, strict=True))
         self.offsets = np.array(places, np.int32) * self.examples
-
-
-class _OnDevice:
-    """Arrays on the device: `loaded` for good, of others those that were last asked for. None is there twice."""
-
-    def __init__(self, *loaded: Arrays) -> None:
-        self._loaded = [(arrays, _on_device(arrays)) for arrays in loaded]
-        self._last: list[tuple[Arrays, tuple[Any, ...]]] = []
-
-    def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
-        for (own_x, own_y), copies in (*self._loaded, *self._last):
-            if own_x is x and own_y is y:
-                return copies
-        self._last.clear()  # what was there makes room first
-        self._last.append(((x, y), _on_device((x, y))))
-        return self._last[0][1]
 
 
 def _on_device(arrays: Arrays) -> tuple[Any, ...]:

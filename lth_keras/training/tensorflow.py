@@ -13,7 +13,9 @@ from lth_keras.training.metrics import make_metric
 from lth_keras.training.program import (
     NEVER,
     ORDER_BYTES,
+    Arrays,
     Evaluations,
+    OnDevice,
     due_steps,
     loss_function,
     padded_order,
@@ -83,11 +85,16 @@ class TensorFlowProgram:
         self._advance = tf.function(self._steps, autograph=False, jit_compile=jit_compile)
         self._evaluate = tf.function(self._evaluation, autograph=False, jit_compile=jit_compile)
         self._outputs = tf.function(lambda x: self._model(x, training=False), autograph=False)
+        self._on_device = OnDevice(_on_device)
+        self._train: tuple[Any, ...] = ()
+        self._validation: tuple[Any, ...] = ()
 
     def load(self, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> None:
         """Puts the data on the device; see `Program.load`."""
-        self._train = tuple(tf.constant(part) for part in train)
-        self._validation = tuple(tf.constant(part) for part in validation)
+        self._on_device = OnDevice(_on_device)  # what was there makes room first
+        self._train = self._validation = ()
+        self._on_device = OnDevice(_on_device, train, validation)
+        self._train, self._validation = self._on_device(*train), self._on_device(*validation)
 
     def reset(self, updates: int = 0) -> None:
         """Puts the optimiser back to its start; see `Program.reset`."""
@@ -114,13 +121,14 @@ class TensorFlowProgram:
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         """Mean loss and metric; see `Program.evaluate`."""
-        loss, metric = self._evaluate(tf.constant(x), tf.constant(y))
+        loss, metric = self._evaluate(*self._on_device(x, y))
         return float(loss), float(metric)
 
     def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
         """Mean loss, metric and outputs; see `Program.test`."""
         size = self._evaluation_batch_size
-        outputs = [self._outputs(tf.constant(x[start : start + size])).numpy() for start in range(0, len(x), size)]
+        examples, _ = self._on_device(x, y)
+        outputs = [self._outputs(examples[start : start + size]).numpy() for start in range(0, len(x), size)]
         return *self.evaluate(x, y), np.concatenate(outputs)
 
     def best_weights(self) -> list[np.ndarray]:
@@ -225,6 +233,10 @@ class TensorFlowProgram:
             rest_loss, rest = sums(full * size, examples % size)
             loss, counted = loss + rest_loss, counted + rest
         return loss / examples, self._metric.value(counted, examples)
+
+
+def _on_device(arrays: Arrays) -> tuple[tf.Tensor, ...]:
+    return tuple(tf.constant(array) for array in arrays)
 
 
 def _start(variable: Any) -> np.ndarray | None:
