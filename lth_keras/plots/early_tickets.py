@@ -52,7 +52,7 @@ def early_tickets_figure(dataset: xarray.Dataset) -> Figure:
         _draw(axes, epochs, 100 * early[VARIABLE].sel(level=level), look._replace(label="masks of epoch n"))
         _line(axes, dataset, level, "winning_ticket", branch_style("winning_ticket")._replace(label="masks of the end"))
         _line(axes, dataset, 0, branches[0], branch_style("dense"))
-        axes.set_title(f"{_density(early, level)}% of weights remaining")
+        axes.set_title(f"{percent(_density(early, level))}% of weights remaining")
         axes.legend(loc="best")
     panels[0].set_ylabel(axis_label(dataset[VARIABLE], percent=True))
     if overlaps:
@@ -73,9 +73,9 @@ def _draw_overlaps(axes: Axes, epochs: np.ndarray, early: xarray.Dataset, levels
     for level, look in zip(levels, LOOKS, strict=True):
         if level is None:
             continue
-        name = f"{_density(early, level)}%"
+        density = _density(early, level)
+        name = f"{percent(density)}%"
         _draw(axes, epochs, early[OVERLAP].sel(level=level), look._replace(label=f"at {name}"))
-        density = float(spread(early.density.sel(level=level)).mean[0])
         width, label = line_width(0.7), f"by chance at {name}"
         axes.axhline(chance_overlap(density), color=look.colour, linestyle=":", linewidth=width, label=label)
     axes.set_ylim(0, min(1.8 * max(axes.get_ylim()[1], 0.1), 1.05))  # the legend has room above the curves
@@ -115,6 +115,6 @@ def _nearest_level(early: xarray.Dataset, wanted: float) -> int | None:
     return int(early.level.values[nearest]) if away[nearest] < np.log(_NEAR) else None
 
 
-def _density(early: xarray.Dataset, level: int) -> str:
+def _density(early: xarray.Dataset, level: int) -> float:
     means = spread(early.density.sel(level=level)).mean
-    return percent(float(means[np.isfinite(means)].mean()))
+    return float(means[np.isfinite(means)].mean())

@@ -101,9 +101,11 @@ def test_of_many_branches_the_winning_ticket_alone_has_a_band() -> None:
 
 def test_unfinished_early_tickets_are_drawn() -> None:
     run = early_run()
-    there = (run.branch != "epoch_15") & ((run.trial == 0) | (run.level < 12))
+    there = (run.branch != "epoch_00") & ((run.trial == 0) | (run.level < 12))
     run = run.map(lambda variable: variable.where(there) if "trial" in variable.dims else variable, keep_attrs=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure = early_tickets_figure(run)
-    np.testing.assert_array_equal(line_of(figure.axes[1], "masks of epoch n")[0], EPOCHS[:2])
+    np.testing.assert_array_equal(line_of(figure.axes[1], "masks of epoch n")[0], EPOCHS[1:])
+    by_chance = [line for line in figure.axes[2].get_lines() if str(line.get_label()).startswith("by chance")]
+    assert len(by_chance) == 2 and all(np.isfinite(line.get_ydata()).all() for line in by_chance)
