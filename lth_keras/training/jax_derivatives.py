@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from lth_keras.training.interrupts import uninterrupted
-from lth_keras.training.jax import exactly
+from lth_keras.training.jax_pure import exactly
 
 
 def gradients(function: Callable[..., Any]) -> Callable[..., list[np.ndarray]]:

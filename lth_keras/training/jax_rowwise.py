@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lth_keras.training.interrupts import uninterrupted
-from lth_keras.training.jax import assign, exactly
+from lth_keras.training.jax_pure import assign, exactly
 from lth_keras.training.rowwise import RowwiseProgram
 
 State = dict[str, Any]

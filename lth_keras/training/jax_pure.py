@@ -1,0 +1,151 @@
+"""Training and evaluation on JAX as pure functions of a state, which programs compile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+from jax import lax
+
+from lth_keras.training.metrics import make_metric
+from lth_keras.training.program import NEVER, ORDER_BYTES, loss_function, update_count
+
+State = dict[str, Any]
+"""What a call reads and gives back: the variables' values, the best weights, and what they are measured by."""
+
+
+def assign(variable: Any, value: Any) -> None:
+    """Assigns by value: on CPUs JAX may go on looking at a numpy array that it was given."""
+    variable.assign(jnp.array(value, copy=True))
+
+
+def exactly(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with products in float32, where a GPU would round their factors to 10 bits (TF32) otherwise."""
+
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        with jax.default_matmul_precision("float32"):
+            return function(*args)
+
+    return call
+
+
+class Pure:
+    """Training and evaluation of one model as pure functions of a state."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        loss: Any,
+        weights: Sequence[Any],
+        *,
+        batch_size: int,
+        evaluate_every: int,
+        evaluation_batch_size: int,
+    ) -> None:
+        self.model, self.optimizer, self.loss = model, optimizer, loss_function(loss)
+        self.metric = make_metric(loss, model.output_shape)
+        self.every, self.evaluation_batch_size = evaluate_every, evaluation_batch_size
+        self.trainable, self.others = list(model.trainable_variables), list(model.non_trainable_variables)
+        optimizer.build(self.trainable)
+        self.slots, self.count = list(optimizer.variables), update_count(optimizer)
+        places = {id(variable): ("trainable", i) for i, variable in enumerate(self.trainable)}
+        places |= {id(variable): ("others", i) for i, variable in enumerate(self.others)}
+        self.kept = [places[id(variable)] for variable in weights]
+        self.capacity = max(1, min(4096, ORDER_BYTES // (4 * batch_size)))
+        self.traces = 0
+
+    def advance(
+        self, state: State, data: Sequence[Any], order: Any, start: Any, stop: Any, total: Any
+    ) -> tuple[State, Any, Any]:
+        """Steps `start` + 1 to `stop`, in segments that end where an evaluation falls due.
+
+        Returns:
+            The state after; the first step whose loss was not finite, or `NEVER`; and the curves, `(3, evaluations)`.
+        """
+        self.traces += 1
+        x_train, y_train, *validation = data
+
+        def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+            i, state, bad = carry
+            batch = order[i - start]
+            x, y = jnp.take(x_train, batch, axis=0), jnp.take(y_train, batch, axis=0)
+            state, loss = self._train_step(state, x, y)
+            bad = jnp.where(jnp.isfinite(loss), bad, jnp.minimum(bad, i + 1))
+            return i + 1, {**state, "loss_sum": state["loss_sum"] + loss}, bad
+
+        def evaluate(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+            i, slot, state, curves = carry
+            loss, metric = self.evaluation(state, *validation)
+            since = i - (i - 1) // self.every * self.every
+            row = jnp.stack([state["loss_sum"] / since.astype(jnp.float32), loss, metric])
+            best = lax.cond(loss < state["best_loss"], self._kept_of, lambda state: state["best"], state)
+            best_loss = jnp.minimum(state["best_loss"], loss)
+            state = {**state, "best": best, "best_loss": best_loss, "loss_sum": jnp.zeros_like(loss)}
+            return i, slot + 1, state, lax.dynamic_update_slice(curves, row[:, None], (0, slot))
+
+        def segment(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+            i, slot, state, bad, curves = carry
+            end = jnp.minimum(stop, (i // self.every + 1) * self.every)
+            i, state, bad = lax.while_loop(lambda carry: carry[0] < end, step, (i, state, bad))
+            due = (i % self.every == 0) | (i == total)
+            i, slot, state, curves = lax.cond(due, evaluate, lambda carry: carry, (i, slot, state, curves))
+            return i, slot, state, bad, curves
+
+        curves = jnp.zeros((3, self.capacity // self.every + 2))
+        carry = (start, jnp.int32(0), state, jnp.int32(NEVER), curves)
+        _, _, state, bad, curves = lax.while_loop(lambda carry: carry[0] < stop, segment, carry)
+        return state, bad, curves
+
+    def evaluation(self, state: State, x: Any, y: Any, rows: Any) -> tuple[Any, Any]:
+        """Mean loss and metric over the examples `rows` of a split, in batches of a fixed size and what remains."""
+        examples, size = len(rows), self.evaluation_batch_size
+        if not examples:
+            return jnp.float32(jnp.nan), jnp.float32(jnp.nan)
+
+        def sums(rows: Any) -> tuple[Any, Any]:
+            part = jnp.take(y, rows, axis=0)
+            outputs = self.outputs(state, jnp.take(x, rows, axis=0))
+            counted = jnp.sum(self.metric.of_examples(part, outputs), axis=0)
+            return self.loss(part, outputs).astype(jnp.float32) * len(rows), counted
+
+        def add(i: Any, so_far: tuple[Any, Any]) -> tuple[Any, Any]:
+            loss, counted = sums(lax.dynamic_slice_in_dim(rows, i * size, size))
+            return so_far[0] + loss, so_far[1] + counted
+
+        full = examples // size
+        loss, counted = jnp.float32(0), jnp.zeros(self.metric.parts, jnp.float32)
+        if full:
+            loss, counted = lax.fori_loop(0, full, add, (loss, counted))
+        if examples % size:
+            rest_loss, rest = sums(rows[full * size :])
+            loss, counted = loss + rest_loss, counted + rest
+        return loss / examples, self.metric.value(counted, examples)
+
+    def outputs(self, state: State, x: Any) -> Any:
+        """The model's outputs for `x`."""
+        outputs, _ = self.model.stateless_call(state["trainable"], state["others"], x, training=False)
+        return outputs
+
+    def _kept_of(self, state: State) -> list[Any]:
+        return [state[group][i] for group, i in self.kept]
+
+    def _train_step(self, state: State, x: Any, y: Any) -> tuple[State, Any]:
+        def objective(trainable: list[Any]) -> tuple[Any, tuple[Any, Any]]:
+            outputs, others, losses = self.model.stateless_call(
+                trainable, state["others"], x, training=True, return_losses=True
+            )
+            loss = self.loss(y, outputs)
+            terms = sum(term.astype(jnp.float32) for term in (loss, *losses))  # mixed precision mixes types
+            with keras.StatelessScope(state_mapping=list(zip(self.slots, state["slots"], strict=True))):
+                return self.optimizer.scale_loss(terms), (loss.astype(jnp.float32), others)
+
+        gradient = jax.value_and_grad(objective, has_aux=True)
+        (_, (loss, others)), gradients = gradient(state["trainable"])
+        trainable, slots = self.optimizer.stateless_apply(state["slots"], gradients, state["trainable"])
+        return {**state, "trainable": trainable, "others": others, "slots": slots}, loss
