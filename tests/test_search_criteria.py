@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lth_keras import seeds
 from lth_keras.criteria import CRITERIA, State, criterion
 from lth_keras.densities import erk_counts
 from lth_keras.derivatives import ModelDerivatives
+from lth_keras.masking import large_tables
 from lth_keras.masks import Mask
 from lth_keras.network import Network
 from lth_keras.pruning import keep_highest
@@ -56,6 +58,34 @@ def test_masks_are_of_the_criterions_scores_of_the_trained_weights(network: Netw
             level = run.directory.read(*task, weights=True)
             assert level is not None and level.weights is not None
             assert level.next_mask == expected_mask(network, name, level, seed, 4)
+
+
+def words() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input((6,), dtype="int32"),
+            keras.layers.Embedding(1000, 4, name="table"),
+            keras.layers.Conv1D(4, 2, activation="relu", name="conv"),
+            keras.layers.GlobalMaxPooling1D(),
+            keras.layers.Dense(3, "softmax", name="output"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", ["grasp", "synflow"])
+def test_tables_that_are_trained_by_rows_are_scored_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("lth_keras.network.large_tables", partial(large_tables, at_least=4000))
+    generator = np.random.default_rng(0)
+    data = {
+        split: (generator.integers(0, 1000, (size, 6)), np.arange(size) % 3)
+        for split, size in (("train", 120), ("validation", 40), ("test", 40))
+    }
+    search = make(build=words, data=data, criterion=name, rates=0.5, scope="global", levels=1, test_every=5)
+    assert len(search.network.tables) == 1
+    mask = masks_of(search.run(out=tmp_path), 0, "winning_ticket", 1)[1]
+    assert mask.kept == round(0.5 * (4000 + 32 + 12)) and min(mask.counts().values()) > 0
 
 
 def own(state: State) -> dict[str, np.ndarray]:

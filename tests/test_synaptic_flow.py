@@ -14,6 +14,7 @@ from lth_keras.criteria import State, criterion
 from lth_keras.derivatives import ModelDerivatives
 from lth_keras.masking import get_mask, mask_model, variables
 from lth_keras.masks import Mask
+from lth_keras.training.linearised import linearised
 
 Weights = dict[str, np.ndarray]
 
@@ -99,6 +100,19 @@ def test_activations_of_any_kind_are_left_out_while_it_is_computed_and_no_longer
     expected = closed_form({f"layer_{i}/kernel": weights[f"layer_{i}/kernel"] for i in (1, 2)})
     assert_proportional(scores_of(model, weights), expected)
     np.testing.assert_array_equal(ops.convert_to_numpy(model(examples)), before)
+
+
+def test_layers_within_a_wrapper_are_linearised_and_those_that_others_are_made_of_are_not() -> None:
+    attention, memory = layers.MultiHeadAttention(2, 3, name="attention"), layers.LSTM(4, name="memory")
+    inside = layers.TimeDistributed(layers.Dense(4, activation="tanh", name="inside"), name="each")
+    h = inside(x := keras.Input((5, 3)))
+    model = mask_model(keras.Model(x, layers.Dense(2, name="last")(memory(attention(h, h)))))
+    wrapped, memory, attention = (model.get_layer(name) for name in ("each", "memory", "attention"))
+    with linearised(model, []):
+        assert wrapped.layer.activation(-3.0) == -3.0
+        assert memory.cell.activation is keras.activations.tanh
+        assert "call" not in vars(attention._softmax)
+    assert wrapped.layer.activation is keras.activations.tanh and "call" not in vars(wrapped)
 
 
 def convolutional() -> keras.Model:

@@ -81,13 +81,18 @@ def ones_for(model: keras.Model, shapes: Sequence[tuple[int, ...]]) -> Any:
     return ones if len(ones) > 1 else ones[0]
 
 
-def _operations(model: Any) -> list[Any]:
-    """All layers and operations inside a model, and inside models, wrappers and layers within it."""
-    found = [layer for layer in model._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
-    for inner in model._flatten_layers():
-        if isinstance(inner, keras.Model):
-            graph_only = (op for op in getattr(inner, "operations", ()) if not isinstance(op, keras.layers.Layer))
-            found += graph_only
+def _operations(parent: Any) -> list[Any]:
+    """The layers and operations of a model's graph, also of models within it, and what wrappers hold.
+
+    Not what other layers are made of: an attention without its softmax would be no linear function either.
+    """
+    if isinstance(parent, keras.layers.Wrapper):
+        inside = [parent.layer]
+    elif isinstance(parent, keras.Model):
+        inside = [*parent.layers, *(op for op in getattr(parent, "operations", ()) if not isinstance(op, keras.Layer))]
+    else:
+        return [parent]
+    found = [operation for item in inside for operation in _operations(item)]
     return list({id(operation): operation for operation in found}.values())
 
 
