@@ -71,7 +71,7 @@ def postmortem_figure(dataset: xarray.Dataset, references: Sequence[Reference] =
                 draw_over_density(axes, dataset, VARIABLE, branch, style, 100)
         set_density_axis(axes, dataset, densities_of(references))
         draw_references(axes, dataset, references, 100)
-        axes.legend(handles=[line for line in axes.get_lines() if line.get_marker() != "*"], loc="lower left")
+        axes.legend(handles=[line for line in axes.get_lines() if line.get_marker() != "*"], loc="best")
         axes.set_title(title)
     drawn[0].set_ylabel(axis_label(dataset[VARIABLE], percent=True))
     add_reference_legend(figure, references)

@@ -18,7 +18,7 @@ NEAR = 0.1
 def densities_table(
     dataset: xarray.Dataset, densities: Sequence[float], variable: str = "test_accuracy_final"
 ) -> Table:
-    """A variable in percent at chosen densities: for each branch its level nearest to each, mean and range over trials.
+    """A variable in percent at chosen densities: for each branch its level nearest to each, mean over trials.
 
     Args:
         dataset: A run, as `lth_keras.results.open_run` gives it.
@@ -31,10 +31,10 @@ def densities_table(
     if not densities or not all(0 < density <= 1 for density in densities):
         raise ValueError(f"Expected: densities in (0, 1]. Received: {list(densities)}")
     trials = dataset.sizes["trial"]
-    over = "1 trial" if trials == 1 else f"mean and min-max over {trials} trials"
+    over = "1 trial" if trials == 1 else f"mean over {trials} trials, ± the farthest of them"
     title = f"{dataset[variable].attrs['long_name']}, %, by density; {over}"
     table = Table(title=title, box=box.SIMPLE_HEAD, title_style="bold", title_justify="left", padding=(0, 1, 0, 0))
-    table.add_column("branch")
+    table.add_column("branch", no_wrap=True)
     for density in densities:
         table.add_column(f"{100 * density:.3g}%", justify="right")
     for branch in dataset.branch.values:
@@ -52,5 +52,5 @@ def _cell(dataset: xarray.Dataset, wanted: float, variable: str) -> str:
     if not values.trials:
         return "-"
     some = f" ({values.trials}/{dataset.sizes['trial']})" if values.trials < dataset.sizes["trial"] else ""
-    around = f"\n{values.low:.2f}-{values.high:.2f}" if values.trials > 1 else ""
-    return f"{values.mean:.2f}{some}{around}"
+    far = max(values.high - values.mean, values.mean - values.low)
+    return f"{values.mean:.2f}{some}" + (f"\n±{far:.2f}" if values.trials > 1 else "")
