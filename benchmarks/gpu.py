@@ -122,6 +122,16 @@ STEPS = {
         _search("newsgroups_end2end", "--trials 2 --control-levels 5 10 --no-fresh-graphs --vocabulary published"),
         search=True,
     ),
+    "early_tickets": Step(
+        "Early tickets in LeNet-300-100 on MNIST, all epochs 0 to 15: 10 trials, enough for verdicts",
+        _search("mnist_early_tickets", "--trials 10"),
+        search=True,
+    ),
+    "postmortem": Step(
+        "The thesis' protocol on LeNet-300-100 and MNIST, all corrections and all causes alone: 10 trials",
+        _search("thesis_postmortem", "--trials 10"),
+        search=True,
+    ),
     "memory": Step(
         "Memory per level on the GPU and of its process",
         _benchmark(
