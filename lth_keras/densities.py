@@ -10,6 +10,8 @@ from lth_keras.masks import Mask
 SCOPES = ("layer", "global", "uniform", "erk")
 """How weights compete: within their layer at one rate, all together, or within layers of prescribed densities."""
 SCHEDULES = ("exponential", "linear")
+Density = float | Mapping[str, float]
+"""Of the whole network, or, in layer scope, of each weight array by its key."""
 
 
 def check_scope(scope: str) -> str:
@@ -41,6 +43,32 @@ def counts_in_scope(scope: str, mask: Mask, kept: int, min_per_layer: int = 1) -
     if scope == "global":
         return kept
     return {"uniform": uniform_counts, "erk": erk_counts}[scope](mask, kept, min_per_layer)
+
+
+def counts_at(
+    density: Density, mask: Mask, scope: str, min_per_layer: int = 1, *, last: bool = True
+) -> int | dict[str, int]:
+    """How many weights a density leaves, counted from the dense network, as `keep_highest` takes it.
+
+    Args:
+        density: share of all prunable weights; by weight key in layer scope alone.
+        mask: the mask so far.
+        scope: one of `SCOPES`.
+        min_per_layer: least number to leave in a layer, or all of it where it has fewer.
+        last: False for a shot before the last one, which keeps no more than are left.
+
+    Raises:
+        ValueError: as `uniform_counts` and `erk_counts`.
+    """
+    left = mask.counts()
+    if scope == "layer":
+        shares = density if isinstance(density, Mapping) else dict.fromkeys(left, density)
+        least = {key: min(count, min_per_layer) for key, count in left.items()}
+        keep = {key: max(least[key], round(size * shares[key])) for key, size in mask.sizes.items()}
+        return keep if last else {key: min(left[key], count) for key, count in keep.items()}
+    assert not isinstance(density, Mapping)
+    kept = round(mask.size * density)
+    return counts_in_scope(scope, mask, kept if last else min(kept, mask.kept), min_per_layer)
 
 
 def erk_counts(mask: Mask, kept: int, min_per_layer: int = 1) -> dict[str, int]:
@@ -99,16 +127,17 @@ def uniform_counts(mask: Mask, kept: int, min_per_layer: int = 1) -> dict[str, i
     return {first: left[first], **_shared_out(others, rest, kept - left[first], min_per_layer)}
 
 
-def shot_densities(density: float, shots: int, schedule: str = "exponential") -> list[float]:
+def shot_densities(density: float, shots: int, schedule: str = "exponential", start: float = 1.0) -> list[float]:
     """The density after each of several shots, which ends at `density`.
 
-    Exponential: `density ** (s / shots)`, so each shot prunes the same share of what is left. Linear: equal numbers.
-    Source: Tanaka et al. (2020), arXiv:2006.05467, algorithm 1 (exponential).
+    Exponential: `start * (density / start) ** (s / shots)`, so each shot prunes the same share of what is left. Linear:
+    equal numbers. Source: Tanaka et al. (2020), arXiv:2006.05467, algorithm 1 (exponential).
 
     Args:
         density: of the last shot, in (0, 1].
         shots: at least 1.
         schedule: `exponential` or `linear`.
+        start: the density before the first shot, no lower than that of the last.
 
     Raises:
         ValueError: for arguments out of range.
@@ -119,15 +148,22 @@ def shot_densities(density: float, shots: int, schedule: str = "exponential") ->
     """
     if not 0 < density <= 1:
         raise ValueError(f"Expected a density in (0, 1], the share of weights to keep. Received: {density}.")
+    if start < density:
+        raise ValueError(f"Expected shots to start at {density} or more, where they end. Received: start={start}.")
+    check_shots(shots, schedule)
+    if schedule == "linear":
+        before = [start - (start - density) * shot / shots for shot in range(1, shots)]
+    else:
+        before = [start * (density / start) ** (shot / shots) for shot in range(1, shots)]
+    return [*before, density]
+
+
+def check_shots(shots: int, schedule: str) -> None:
+    """Raises ValueError for fewer than one shot, or a schedule that is none of `SCHEDULES`."""
     if shots < 1:
         raise ValueError(f"Expected at least 1 shot. Received: {shots}.")
     if schedule not in SCHEDULES:
         raise ValueError(f"Expected schedule to be one of {', '.join(map(repr, SCHEDULES))}. Received: {schedule!r}.")
-    if schedule == "linear":
-        before = [1 - (1 - density) * shot / shots for shot in range(1, shots)]
-    else:
-        before = [density ** (shot / shots) for shot in range(1, shots)]
-    return [*before, density]
 
 
 def _shared_out(shares: Mapping[str, float], mask: Mask, kept: int, min_per_layer: int) -> dict[str, int]:

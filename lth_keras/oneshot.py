@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -9,13 +10,12 @@ import keras
 from lth_keras import seeds
 from lth_keras.criteria import Criterion, State, name_of
 from lth_keras.criteria import criterion as find_criterion
-from lth_keras.densities import check_scope, counts_in_scope, shot_densities
+from lth_keras.densities import check_scope, shot_densities
 from lth_keras.derivatives import ModelDerivatives
 from lth_keras.lazy import LazyArrays
 from lth_keras.masking import check_connected, get_mask, mask_model, set_mask, variables
-from lth_keras.masks import Mask
-from lth_keras.pruning import keep_highest
 from lth_keras.sampling import draw_samples
+from lth_keras.shots import prune_in_shots
 from lth_keras.splits import check_examples
 
 
@@ -77,13 +77,16 @@ def prune(
     weights = LazyArrays(shapes, lambda key: keras.ops.convert_to_numpy(values[key]))
     derivatives = _derivatives(pruned, data, loss, samples_per_class, seed)
     draws, ties = seeds.stream(seed, "prune", "criterion"), seeds.stream(seed, "prune", "ties")
-    for shot, share in enumerate(densities, start=1):
-        keep = _counts(mask, share, scope, min_per_layer, last=shot == shots)
-        if shot < shots and keep in (mask.kept, mask.counts()):
-            continue
-        state = State(weights, mask, draws, derivatives=derivatives, criterion=name)
-        mask = keep_highest(score(state), mask, keep, generator=ties, min_per_layer=min_per_layer, criterion=name)
-        check_connected(pruned, mask)
+    mask = prune_in_shots(
+        mask,
+        densities,
+        lambda mask: score(State(weights, mask, draws, derivatives=derivatives, criterion=name)),
+        scope=scope,
+        ties=ties,
+        min_per_layer=min_per_layer,
+        criterion=name,
+        check=functools.partial(check_connected, pruned),
+    )
     set_mask(pruned, mask)
     return pruned
 
@@ -100,14 +103,3 @@ def _derivatives(
         chosen = draw_samples(y, samples_per_class, outputs, seeds.stream(seed, "prune", "samples"))
         x, y = x[chosen], y[chosen]
     return derivatives.on(lambda: (x, y))
-
-
-def _counts(mask: Mask, density: float, scope: str, min_per_layer: int, last: bool) -> int | dict[str, int]:
-    """How many weights a shot keeps; before the last one, no more than are left."""
-    if scope == "layer":
-        left = mask.counts()
-        least = {key: min(count, min_per_layer) for key, count in left.items()}
-        keep = {key: max(least[key], round(size * density)) for key, size in mask.sizes.items()}
-        return keep if last else {key: min(left[key], count) for key, count in keep.items()}
-    kept = round(mask.size * density)
-    return counts_in_scope(scope, mask, kept if last else min(kept, mask.kept), min_per_layer)

@@ -122,7 +122,7 @@ class State:
         try:
             return derive(self.derivatives)
         except ValueError as error:
-            raise ValueError(f"Criterion {self.criterion!r}: {error}") from error
+            raise type(error)(f"Criterion {self.criterion!r}: {error}") from error
 
 
 Criterion = Callable[[State], Mapping[str, Array]]
@@ -131,3 +131,10 @@ Criterion = Callable[[State], Mapping[str, Array]]
 Scores must be finite where the mask is True and are ignored where it is False. A criterion that scores each weight on
 its own returns `LazyArrays`: a large model's scores then exist one weight at a time.
 """
+
+
+def name_of(name_or_function: str | Criterion) -> str:
+    """What a criterion is called in messages."""
+    if isinstance(name_or_function, str):
+        return name_or_function
+    return str(getattr(name_or_function, "__name__", type(name_or_function).__name__))
