@@ -18,6 +18,10 @@ Weights = Mapping[str, np.ndarray]
 Sample = Callable[[], tuple[np.ndarray, np.ndarray]]
 
 
+class NothingPassesError(ValueError):
+    """A derivative that is zero for every weight: nothing passes through the network."""
+
+
 class ModelDerivatives:
     """Differentiates a masked model on a sample of data, at weights and under a mask that it is given.
 
@@ -133,7 +137,7 @@ class ModelDerivatives:
         left = [key for key, array in mask.items() if array.any()]
         zero = [key for key in left if not found[key].any()]
         if zero == left:
-            raise ValueError(
+            raise NothingPassesError(
                 f"Expected a {what} that tells weights apart. Received: zero for all weights of {', '.join(zero)}; "
                 "nothing passes through the network: its units are dead or saturated, or it is cut through."
             )

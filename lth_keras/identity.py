@@ -15,9 +15,20 @@ from lth_keras.sampling import SAMPLES_PER_CLASS
 from lth_keras.splits import SPLITS, part_of
 
 _PARAMETERS = (
-    "rates steps epochs batch_size evaluate_every test_every score_at patience scope rewind min_per_layer seed "
-    "jit_compile"
+    "rates densities initialise steps epochs batch_size evaluate_every test_every score_at patience scope rewind "
+    "min_per_layer seed jit_compile"
 ).split()
+_ADDED = {
+    "embeddings": "exact",
+    "carry_step_count": False,
+    "samples_per_class": SAMPLES_PER_CLASS,
+    "schedule": "iterative",
+    "shots": 1,
+    "shot_schedule": "exponential",
+    "masks_of_drawn": False,
+    "cut_through": "refuse",
+}
+"""Later ones with what they are by default, which is left out, so that runs made before keep their names."""
 _PLACES_OF_NAMES = ("name", "keras_history", "input_layers", "output_layers")
 """Where a model's configuration has names of layers. Elsewhere `softmax` is an activation."""
 
@@ -30,18 +41,13 @@ def describe(search: Any) -> dict[str, Any]:
     do need a `config` of their own.
     """
     parameters = {name: getattr(search, name) for name in _PARAMETERS if getattr(search, name) is not None}
-    if search.embeddings != "exact":
-        parameters["embeddings"] = search.embeddings
-    if search.carry_step_count:
-        parameters["carry_step_count"] = True
-    if search.samples_per_class != SAMPLES_PER_CLASS:
-        parameters["samples_per_class"] = search.samples_per_class
+    parameters |= {name: getattr(search, name) for name, default in _ADDED.items() if getattr(search, name) != default}
     rates = search.rates
     optimizer = search.optimizer()
     result: dict[str, Any] = _plain(
         {
             **parameters,
-            "rates": dict(rates) if isinstance(rates, Mapping) else rates,
+            **({} if rates is None else {"rates": dict(rates) if isinstance(rates, Mapping) else rates}),
             "criterion": search.criterion if isinstance(search.criterion, str) else _name(search.criterion),
             "loss": search.loss if isinstance(search.loss, str) else _loss(search.loss),
             "optimizer": {**optimizer.get_config(), "name": _name(type(optimizer))},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,11 +16,12 @@ from lth_keras.masks import Mask
 from lth_keras.network import Network
 from lth_keras.results import CURVES, LevelResult, RunDirectory
 from lth_keras.tasks import LevelError, Task, builds_on
-from lth_keras.tickets import starting_mask, starting_weights
+from lth_keras.tickets import starting_weights
 from lth_keras.together import Member, Together, Trained
 from lth_keras.training import NonFiniteLossError
 
 NextMask = Callable[[Task, Mask, Weights, Weights], Mask]
+StartingMask = Callable[[Task, Weights], Mask]
 
 
 def train_level(
@@ -30,11 +31,13 @@ def train_level(
     *,
     initial: Weights,
     steps: int,
+    starting_mask: StartingMask,
     next_mask: NextMask,
     confusion: bool,
     scored_at: int | None,
     updates: int,
     patience: int | None,
+    cut_through: bool,
     keep_weights: bool,
     started: float,
     reporter: Any = None,
@@ -47,20 +50,22 @@ def train_level(
         task: what to train.
         initial: the trial's initial weights.
         steps: optimiser updates.
+        starting_mask: (task, initial weights) -> the mask to train under.
         next_mask: (task, mask, initial weights, weights to score) -> the mask of the branch's next level.
         confusion: whether to keep counts of outcomes by class of every test.
         scored_at: the step whose weights are scored for the next mask; None for the last.
         updates: what the optimiser's count of updates begins at.
         patience: evaluations without a lower validation loss after which the training ends; None for never.
+        cut_through: whether to train a network that its mask cuts through, instead of refusing it.
         keep_weights: whether to store the final weights.
         started: when this level began, by `time.perf_counter`.
         reporter: see `lth_keras.progress.Reporter`.
 
     Raises:
-        LevelError: where the mask cuts the network through, the loss or a weight becomes NaN or infinite, or the
-            criterion finds nothing that it can rank weights by; nothing is written then.
+        LevelError: where the mask cuts the network through and that is refused, the loss or a weight becomes NaN or
+            infinite, or the criterion finds nothing that it can rank weights by; nothing is written then.
     """
-    mask, weights = _ticket(network, directory, task, initial)
+    mask, weights = _ticket(network, directory, task, initial, starting_mask, cut_through)
     network.rewind(weights, mask)
     if reporter is not None:
         reporter.started(task, steps)
@@ -96,11 +101,14 @@ def train_levels(
     trial: Mapping[Task, Hashable],
     initial: Mapping[Task, Weights],
     steps: int,
+    starting_mask: StartingMask,
     next_mask: NextMask,
     confusion: bool,
     scored_at: Callable[[Task], int | None],
     updates: Callable[[Task], int],
     patience: int | None,
+    cut_through: Callable[[Task], bool],
+    independent: Collection[str],
     keep_weights: Callable[[Task], bool],
     started: float,
     reporter: Any = None,
@@ -115,11 +123,14 @@ def train_levels(
         trial: whose data a task is trained on, as `together` knows them.
         initial: initial weights by task.
         steps: optimiser updates.
+        starting_mask: as `train_level`.
         next_mask: as `train_level`.
         confusion: whether to keep counts of outcomes by class of every test.
         scored_at: task -> what `train_level` takes.
         updates: task -> what `train_level` takes.
         patience: as `train_level`.
+        cut_through: task -> what `train_level` takes.
+        independent: branches whose levels build on no other.
         keep_weights: whether to store a task's final weights.
         started: when this began, by `time.perf_counter`. A level's `seconds` are its share.
         reporter: see `lth_keras.progress.Reporter`.
@@ -127,7 +138,7 @@ def train_levels(
     Raises:
         LevelError: as `train_level`; the other tasks are trained and written first, but for those that build on it.
     """
-    tickets = [_ticket(network, directory, task, initial[task]) for task in tasks]
+    tickets = [_ticket(network, directory, task, initial[task], starting_mask, cut_through(task)) for task in tasks]
     if reporter is not None:
         for task in tasks:
             reporter.started(task, steps)
@@ -155,7 +166,7 @@ def train_levels(
             with _named(directory, task, NonFiniteLossError):
                 if isinstance(trained, NonFiniteLossError):
                     raise trained
-            if broken & set(builds_on(task)):
+            if broken & set(builds_on(task, independent)):
                 continue
             _check_finite(directory, task, trained)
             with _named(directory, task, ValueError):
@@ -171,11 +182,19 @@ def train_levels(
     return written
 
 
-def _ticket(network: Network, directory: RunDirectory, task: Task, initial: Weights) -> tuple[Mask, Weights]:
+def _ticket(
+    network: Network,
+    directory: RunDirectory,
+    task: Task,
+    initial: Weights,
+    starting_mask: StartingMask,
+    cut_through: bool,
+) -> tuple[Mask, Weights]:
     """The mask and the weights that a task starts from."""
-    mask = starting_mask(directory, task) if task.level else Mask.ones(network.mask.shapes)
     with _named(directory, task, ValueError):
-        check_connected(network.model, mask)
+        mask = starting_mask(task, initial) if task.level else Mask.ones(network.mask.shapes)
+        if not cut_through:
+            check_connected(network.model, mask)
     return mask, starting_weights(task, initial, network.draw_weights)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 import keras
 
-from lth_keras.branches import WINNING_TICKET
+from lth_keras.branches import WINNING_TICKET, Weights
 from lth_keras.network import Network
 from lth_keras.results import RunDirectory, open_run
 from lth_keras.tasks import task_of
@@ -30,6 +30,13 @@ class Search(Protocol):
     @property
     def loss(self) -> Any:
         """As Keras' `compile` takes it."""
+
+    @property
+    def share_dense(self) -> Collection[str]:
+        """Branches whose level 0 is the dense network of the others."""
+
+    def made_weights(self, seed: int, branch: str) -> Weights | None:
+        """The weights that a branch's trial starts from, where they are not those that are drawn."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Run:
         """
         if weights not in ("rewound", "final"):
             raise ValueError(f"Expected weights to be 'rewound' or 'final'. Received: {weights!r}.")
-        task = task_of(trial, branch, level)
+        task = task_of(trial, branch, level, self.search.share_dense)
         result = finished_level(self.directory, task, weights=weights == "final")
         if weights == "final" and result.weights is None:
             raise ValueError(
@@ -68,6 +75,7 @@ class Run:
         network = Network(self.search.build, optimizer=self.search.optimizer, loss=self.search.loss, batch_size=1)
         values = result.weights
         if values is None:
-            values = starting_weights(task, network.draw_weights(trial, "initial"), network.draw_weights)
+            initial = self.search.made_weights(trial, branch) or network.draw_weights(trial, "initial")
+            values = starting_weights(task, initial, network.draw_weights)
         network.rewind(values, result.mask)
         return network.model

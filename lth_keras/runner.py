@@ -8,7 +8,7 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -17,7 +17,7 @@ from lth_keras.branches import is_control
 from lth_keras.results import RunDirectory
 from lth_keras.run import Run
 from lth_keras.search import TicketSearch
-from lth_keras.tasks import LevelError, Task, is_ready, pending_tasks
+from lth_keras.tasks import LevelError, Task, is_ready
 
 _CONTEXT = multiprocessing.get_context("spawn")
 
@@ -72,13 +72,13 @@ def run(
     _check_importable(make_search)
     directory, seeds, branches = search.prepare(trials, branches, out, keep_weights, control_levels, together=False)
     with directory.locked():
-        pending = pending_tasks(directory.finished(), seeds, branches, search.levels, control_levels)
-        pool = _Pool(make_search, directory, keep_weights, workers, fresh_graphs)
+        pending = search.tasks(directory.finished(), seeds, branches, control_levels)
+        pool = _Pool(make_search, directory, keep_weights, workers, fresh_graphs, search.independent)
         try:
             pool.run(pending, reporter)
         finally:
             pool.close()
-            search.write_run(directory, pending_tasks((), seeds, branches, search.levels, control_levels))
+            search.write_run(directory, search.tasks((), seeds, branches, control_levels))
     return Run(search, directory)
 
 
@@ -102,11 +102,13 @@ class _Pool:
         keep_weights: str,
         workers: int,
         fresh_graphs: bool,
+        independent: Collection[str] = (),
     ) -> None:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or the first worker takes all of a GPU
         self._arguments = (make_search, directory.path, keep_weights)
         self._directory = directory
         self._size = workers
+        self._independent = independent
         self._fresh = fresh_graphs
         self._idle: list[tuple[Any, Connection]] = []
         self._busy: dict[Connection, tuple[Any, Task]] = {}
@@ -115,7 +117,7 @@ class _Pool:
         """Does the tasks in order, each as soon as what it builds on is finished."""
         finished = self._directory.finished()
         while pending or self._busy:
-            ready = [task for task in pending if is_ready(task, finished)]
+            ready = [task for task in pending if is_ready(task, finished, self._independent)]
             ready.sort(key=lambda task: is_control(task.branch))  # they wait for the others, and none for them
             for task in ready[: self._size - len(self._busy)]:
                 pending.remove(task)

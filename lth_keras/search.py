@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import Any
@@ -12,26 +12,33 @@ from typing import Any
 import keras
 
 from lth_keras import seeds
-from lth_keras.branches import DENSE, WINNING_TICKET, Weights, check_branches, is_control, is_variant
-from lth_keras.criteria import DATA_AWARE, Criterion, State, criterion, name_of
-from lth_keras.densities import check_scope, counts_in_scope
+from lth_keras.branches import BRANCHES, DENSE, WINNING_TICKET, Weights, check_branches, is_control, is_variant
+from lth_keras.criteria import Criterion, Initialiser, State, criterion, name_of
 from lth_keras.identity import describe
 from lth_keras.level import train_level, train_levels
 from lth_keras.masks import Mask
 from lth_keras.memory import checked_build, clear_memory_errors
 from lth_keras.network import Network
-from lth_keras.pruning import global_count, keep_highest, layer_counts, resolve_rates
+from lth_keras.plan import Plan
 from lth_keras.results import Facts, LevelResult, RunDirectory
 from lth_keras.rewinding import check_rewind
 from lth_keras.run import Run
 from lth_keras.sampling import SAMPLES_PER_CLASS, draw_samples
+from lth_keras.selection import Selection
 from lth_keras.splits import Arrays, check_cadence
 from lth_keras.tasks import Task, pending_tasks, ready_together
-from lth_keras.tickets import control_mask
+from lth_keras.tickets import control_mask, starting_mask
 from lth_keras.together import Together, best_width, check_together, check_width
 from lth_keras.training import set_threads
 
 KEEP_WEIGHTS = ("none", "last", "all")
+CUT_THROUGH = ("refuse", "train")
+AS_MANY_AS_DENSITIES = -1
+OF_MASKS = frozenset(
+    {"rates", "densities", "schedule", "shots", "shot_schedule", "criterion", "samples_per_class", "scope"}
+    | {"min_per_layer", "cut_through"}
+)
+"""Parameters that change masks, and nothing of the dense network's training."""
 
 
 @dataclass
@@ -45,14 +52,21 @@ class TicketSearch:
         optimizer: makes the optimiser, `() -> keras.Optimizer`.
         loss: as Keras' `compile` takes it.
         rates: share of the remaining weights pruned per level, in [0, 1): one number, or by kind of layer,
-            `{"dense": 0.2, "conv": 0.15, "embedding": 0.2, "output": 0.1}`.
-        levels: number of prunings; levels + 1 trainings.
+            `{"dense": 0.2, "conv": 0.15, "embedding": 0.2, "output": 0.1}`; or give `densities`.
+        levels: number of prunings; levels + 1 trainings. By default as many as there are densities.
+        densities: share of all prunable weights that each level keeps, from level 1 on.
+        schedule: `iterative` makes each mask at the end of a level's training, from the mask before. `before_training`
+            makes every level's from the weights that the trial starts from, each for itself: they need not nest, no
+            level waits for another, and a level file has the level's own mask as the next one too.
+        shots: to prune a level in, each of which scores what the one before has left.
+        shot_schedule: the densities of the shots, `exponential` or `linear`.
         steps: optimiser updates per level; or give `epochs`.
         epochs: passes of floor(n / batch_size) full batches; or give `steps`.
         batch_size: examples per step.
         evaluate_every: steps between evaluations on the validation split.
         test_every: steps between evaluations on the test split, a multiple of `evaluate_every`; by default 10 times.
-        criterion: name or function that scores weights at the end of a level's training.
+        criterion: name or function that scores weights at the end of a level's training, or before any; or a composite
+            by name, `stacked(snip,synflow)`.
         samples_per_class: training examples of each class that criteria which take gradients look at, drawn once for
             each trial.
         score_at: the step of each training whose weights the criterion scores, 0 for those it starts from; by default
@@ -65,7 +79,14 @@ class TicketSearch:
         scope: `layer` ranks weights within their layer, `global` across all layers; `uniform` and `erk` within layers
             whose densities they prescribe (see `densities`). All but `layer` take one rate.
         rewind: where tickets restart: `init`, the initial weights.
+        initialise: what initial weights are made of those that are drawn: `scores_as_weights(CRITERION)` or
+            `bimodal(CRITERION)`, see docs/criteria.md; None takes them as they are. Weights that `random_reinit` draws
+            stay as they are.
+        masks_of_drawn: whether masks made before training are of the drawn weights, where `initialise` makes others.
         min_per_layer: weights that every layer keeps at least. 0 lets a layer collapse, with a warning that names it.
+        cut_through: what happens to a network that layers without any weight left cut through. `refuse` raises. `train`
+            trains what is left, the biases behind the cut, so that its numbers are those of a network which says the
+            same of every example; its further masks are drawn at random, as no weight does anything.
         seed: of trial 0; trial i has seed + i.
         jit_compile: whether to compile with XLA; None decides by the model (see `Network`).
         embeddings: how large embedding tables are trained: `exact`, `lazy` or `dense` (see `Network`).
@@ -102,13 +123,17 @@ class TicketSearch:
     data: Any
     optimizer: Callable[[], keras.Optimizer]
     loss: Any
-    rates: float | Mapping[str, float]
-    levels: int
+    rates: float | Mapping[str, float] | None = None
+    levels: int = AS_MANY_AS_DENSITIES
     steps: int | None = None
     epochs: int | None = None
     batch_size: int = 60
     evaluate_every: int = 100
     test_every: int | None = None
+    densities: Sequence[float] | None = None
+    schedule: str = "iterative"
+    shots: int = 1
+    shot_schedule: str = "exponential"
     criterion: str | Criterion = "magnitude"
     samples_per_class: int = SAMPLES_PER_CLASS
     score_at: int | None = None
@@ -116,7 +141,10 @@ class TicketSearch:
     carry_step_count: bool = False
     scope: str = "layer"
     rewind: str = "init"
+    initialise: str | None = None
+    masks_of_drawn: bool = False
     min_per_layer: int = 1
+    cut_through: str = "refuse"
     seed: int = 0
     jit_compile: bool | None = None
     embeddings: str = "exact"
@@ -129,7 +157,25 @@ class TicketSearch:
     vectorize: int | str = "auto"
 
     def __post_init__(self) -> None:
-        self._score = criterion(self.criterion)
+        self._plan = Plan(
+            self.rates,
+            self.densities,
+            self.scope,
+            self.schedule,
+            self.shots,
+            self.shot_schedule,
+            self.min_per_layer,
+        )
+        self._selection = Selection(
+            self._plan,
+            criterion(self.criterion),
+            name_of(self.criterion),
+            None if self.initialise is None else Initialiser(self.initialise),
+            self.cut_through == "train",
+            lambda: self.network,
+            self._sample,
+        )
+        self._check_levels()
         self.processes = 1
         """Processes that are to train such a model and have not begun to, this one among them."""
         self.width = 1
@@ -137,18 +183,13 @@ class TicketSearch:
         self._networks: dict[tuple[Any, ...], Network] = {}
         self._variants: dict[str, TicketSearch] = {}
         self._programs: dict[Network, Together] = {}
-        self._samples: dict[int, Arrays] = {}
+        self._samples: dict[Any, Arrays] = {}
+        self._initial: dict[int, Weights] = {}
         self._check_variants()
         check_width(self.vectorize)
         check_rewind(self.rewind)
         self._asked_test_every = self.test_every
         self.test_every = check_cadence(self.evaluate_every, self.test_every)
-        check_scope(self.scope)
-        if self.scope != "layer" and not isinstance(self.rates, int | float):
-            raise ValueError(f"Expected one rate for {self.scope} scope. Received: {self.rates!r}.")
-        for rate in self.rates.values() if isinstance(self.rates, Mapping) else [self.rates]:
-            if not 0 <= rate < 1:
-                raise ValueError(f"Expected rates in [0, 1), the share pruned per level. Received: {self.rates!r}.")
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(f"Expected steps or epochs. Received: steps={self.steps}, epochs={self.epochs}.")
         lowest = {"levels": 0, "steps": 1, "epochs": 1, "batch_size": 1, "threads": 1, "seed": 0, "min_per_layer": 0}
@@ -157,6 +198,22 @@ class TicketSearch:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"Expected {name} to be at least {least}. Received: {value}.")
+
+    def _check_levels(self) -> None:
+        """Raises ValueError for levels without a density, and for what only one of the schedules has."""
+        if self.densities is not None and self.levels == AS_MANY_AS_DENSITIES:
+            self.levels = len(self.densities)
+        if not self._plan.goes_on_to(self.levels):
+            raise ValueError(f"Expected a density for each of {self.levels} levels. Received: {self.densities}.")
+        if self.cut_through not in CUT_THROUGH:
+            raise ValueError(f"Expected cut_through to be one of {CUT_THROUGH}. Received: {self.cut_through!r}.")
+        if self._plan.before_training and self.score_at is not None:
+            raise ValueError(f"Expected no score_at where masks are made before training. Received: {self.score_at}.")
+        if self.masks_of_drawn and not (self._plan.before_training and self.initialise):
+            raise ValueError(
+                "Expected masks_of_drawn where masks are made before training, and initialise makes other weights. "
+                f"Received: schedule={self.schedule!r}, initialise={self.initialise!r}."
+            )
 
     def run(
         self,
@@ -193,15 +250,39 @@ class TicketSearch:
         with directory.locked():
             try:
                 done = directory.finished()
-                pending = pending_tasks(done, seeds_of_trials, branches, self.levels, control_levels)
+                pending = self.tasks(done, seeds_of_trials, branches, control_levels)
                 if self.width > 1:
                     self._train_together(directory, pending, done, keep_weights, reporter)
                 else:
                     for task in pending:
                         self.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
             finally:
-                self.write_run(directory, pending_tasks((), seeds_of_trials, branches, self.levels, control_levels))
+                self.write_run(directory, self.tasks((), seeds_of_trials, branches, control_levels))
         return Run(self, directory)
+
+    def tasks(
+        self,
+        finished: Iterable[tuple[int, str, int]],
+        trials: Sequence[int],
+        branches: Sequence[str],
+        control_levels: Sequence[int] | None = None,
+    ) -> list[Task]:
+        """Every unfinished task, in the order to do them in; arguments as `tasks.pending_tasks`."""
+        return pending_tasks(finished, trials, branches, self.levels, control_levels, self.share_dense)
+
+    @cached_property
+    def independent(self) -> frozenset[str]:
+        """The branches whose masks are made before training, so that no level of theirs waits for another."""
+        controls = {name for name in BRANCHES if self._plan.before_training}
+        schedules = {name: changes.get("schedule", self.schedule) for name, changes in self.variants.items()}
+        return frozenset(controls | {name for name, schedule in schedules.items() if schedule == "before_training"})
+
+    @cached_property
+    def share_dense(self) -> frozenset[str]:
+        """The variants that have the dense network of the other branches, as only the masks are their own."""
+        return frozenset(
+            name for name in self.independent & self.variants.keys() if self.variants[name].keys() <= OF_MASKS
+        )
 
     def write_run(self, directory: RunDirectory, asked: Sequence[Task]) -> None:
         """Writes run.h5 with what is finished, if anything is.
@@ -271,9 +352,9 @@ class TicketSearch:
         if key not in self._networks:
             self._networks[key] = self._make_network()
         network = self._networks[key]
-        resolve_rates(self.rates, network.kinds)  # a kind without a rate shows here, not after the first training
-        if self.scope == "uniform":  # and so does a first layer that is too large
-            self._kept(Mask.ones(network.mask.shapes), self.levels)
+        self._plan.density(0, network.kinds)  # a kind without a rate shows here, not after the first training
+        if self.scope == "uniform" and self.levels:  # and so does a first layer that is too large
+            self._plan.keep(self.levels, Mask.ones(network.mask.shapes), network.kinds)
         return network
 
     def _make_network(self) -> Network:
@@ -322,6 +403,7 @@ class TicketSearch:
             made = replace(self, **{**unchanged, **self.variants[branch]})
             made._networks = self._networks
             made._programs = self._programs
+            made._samples = self._samples
             made.processes = self.processes
             self._variants[branch] = made
         return self._variants[branch]
@@ -341,11 +423,13 @@ class TicketSearch:
             task,
             initial=initial,
             steps=steps,
+            starting_mask=partial(self._starting_mask, directory),
             next_mask=partial(self._next_mask, directory),
             confusion=self.confusion,
             scored_at=self.score_at,
             updates=self._updates_before(steps, task),
             patience=self.patience,
+            cut_through=self.cut_through == "train",
             keep_weights=self._keeps_weights(keep_weights, task),
             started=started,
             reporter=reporter,
@@ -370,7 +454,8 @@ class TicketSearch:
     def _at_a_time(self, trials: int, branches: Sequence[str], control_levels: Sequence[int] | None) -> int:
         """How many tickets are ready together at most levels."""
         everywhere = control_levels is None or 2 * len(set(control_levels)) > self.levels
-        return trials * sum(1 for branch in branches if everywhere or not is_control(branch))
+        each = {branch: self.levels if branch in self.independent else 1 for branch in branches}
+        return trials * sum(each[branch] for branch in branches if everywhere or not is_control(branch))
 
     def _train_together(
         self,
@@ -382,7 +467,8 @@ class TicketSearch:
     ) -> None:
         """Trains all that is pending, as many tickets at a time as the run's width says."""
         branches = {task.branch for task in pending if task.level} or {DENSE}
-        for some in _chunks(sorted({task.seed for task in pending}), -(-self.width // len(branches))):
+        each = sum(self.levels if branch in self.independent else 1 for branch in branches)
+        for some in _chunks(sorted({task.seed for task in pending}), -(-self.width // each)):
             block = [task for task in pending if task.seed in some]
             self._train_block(directory, block, finished, keep_weights, reporter)
 
@@ -395,11 +481,12 @@ class TicketSearch:
         reporter: Any,
     ) -> None:
         """Trains what is pending of trials whose data are on the device together."""
-        initial: dict[tuple[Network, int], Weights] = {}
-        while first := ready_together(pending, finished, 1):
+        independent = self.independent
+        while first := ready_together(pending, finished, 1, independent):
             search = self.of(first[0].branch)
             network, kin = search.network, search._kin
-            group = ready_together([t for t in pending if self.of(t.branch)._kin == kin], finished, self.width)
+            alike = [task for task in pending if self.of(task.branch)._kin == kin]
+            group = ready_together(alike, finished, self.width, independent)
             started = time.perf_counter()
             if network not in self._programs:
                 self._programs[network] = Together(network, self.width)
@@ -407,12 +494,10 @@ class TicketSearch:
             members = {task: self.of(task.branch)._trial_key(task.seed) for task in group}
             if not together.datasets.keys() >= set(members.values()):
                 together.datasets = {}
-                of_all = {self.of(t.branch)._trial_key(t.seed): t for t in pending if self.of(t.branch)._kin == kin}
+                of_all = {self.of(task.branch)._trial_key(task.seed): task for task in alike}
                 together.load({key: self.of(task.branch)._checked(task.seed) for key, task in of_all.items()})
             for task in group:
                 self.of(task.branch)._check_samples(task.seed)
-            for seed in {task.seed for task in group} - {seed for own, seed in initial if own is network}:
-                initial[network, seed] = network.draw_weights(seed, "initial")
             steps = search._steps(len(together.datasets[members[group[0]]]["train"][0]))
             train_levels(
                 together,
@@ -420,13 +505,16 @@ class TicketSearch:
                 directory,
                 group,
                 trial=members,
-                initial={task: initial[network, task.seed] for task in group},
+                initial={task: self.of(task.branch)._initial_weights(task.seed) for task in group},
                 steps=steps,
+                starting_mask=lambda task, weights: self.of(task.branch)._starting_mask(directory, task, weights),
                 next_mask=lambda task, *state: self.of(task.branch)._next_mask(directory, task, *state),
                 confusion=search.confusion,
                 scored_at=lambda task: self.of(task.branch).score_at,
                 updates=partial(self._updates_before, steps),
                 patience=search.patience,
+                cut_through=lambda task: self.of(task.branch).cut_through == "train",
+                independent=independent,
                 keep_weights=partial(self._keeps_weights, keep_weights),
                 started=started,
                 reporter=reporter,
@@ -458,9 +546,7 @@ class TicketSearch:
             network.load(self.data(seed) if callable(self.data) else self.data)
             network.holds = key
         self._check_samples(seed)
-        if self.__dict__.get("_initial_of") != seed:
-            self._initial_of, self._initial = seed, network.draw_weights(seed, "initial")
-        return network, self._initial
+        return network, self._initial_weights(seed)
 
     def _steps(self, examples: int) -> int:
         """The updates of a training on so many examples."""
@@ -473,43 +559,55 @@ class TicketSearch:
         """What the optimiser's count of updates begins a level with."""
         return task.level * steps if self.of(task.branch).carry_step_count else 0
 
+    def _initial_weights(self, seed: int) -> Weights:
+        """The weights that a trial starts from; of one trial at a time, as some take memory."""
+        if seed not in self._initial:
+            self._initial = {seed: self._selection.initial_weights(seed)}
+        return self._initial[seed]
+
+    def drawn_state(self, seed: int) -> State:
+        """A trial's dense network as its weights are drawn, with its data, as criteria see it: to learn from."""
+        self._trial(seed)
+        return self._selection.drawn_state(seed)
+
+    def made_weights(self, seed: int, branch: str = WINNING_TICKET) -> Weights | None:
+        """The weights that a branch's trial starts from, where `initialise` makes them; otherwise None."""
+        search = self.of(branch)
+        return search._trial(seed)[1] if search.initialise else None
+
+    def _starting_mask(self, directory: RunDirectory, task: Task, initial: Weights) -> Mask:
+        """The mask that a task above level 0 trains under."""
+        if not self._plan.before_training:
+            return starting_mask(directory, task)
+        weights = self.network.draw_weights(task.seed, "initial") if self.masks_of_drawn else initial
+        dense = self._selection.dense()
+        mask = self._selection.pruned(task.seed, dense, task.level, weights, weights)
+        if is_control(task.branch) and mask.kept:
+            return BRANCHES[task.branch].mask(dense, mask, task.seed, task.level)
+        return mask
+
     def _next_mask(self, directory: RunDirectory, task: Task, mask: Mask, initial: Weights, final: Weights) -> Mask:
-        """The mask of the branch's next level; of the winning ticket's after level 0."""
+        """The mask of the branch's next level, of the winning ticket's after level 0; where there is none, its own."""
+        if self._plan.before_training or not self._plan.goes_on_to(task.level + 1):
+            return mask
         if is_control(task.branch):
             return control_mask(directory, task, mask)
-        level, name = task.level + 1, name_of(self.criterion)
-        derivatives = self.network.derivatives.on(partial(self._sample, task.seed))
-        draws = seeds.stream(task.seed, "criterion", level)
-        scores = self._score(State(final, mask, draws, initial, derivatives, name))
-        keep = self._kept(mask, level)
-        if not keep:  # where min_per_layer is 0: this level is whole, it is the next that cannot be trained
-            return Mask.zeros(mask.shapes)
-        ties = seeds.stream(task.seed, "ties", level)
-        return keep_highest(scores, mask, keep, generator=ties, min_per_layer=self.min_per_layer, criterion=name)
-
-    def _kept(self, mask: Mask, level: int) -> int | dict[str, int]:
-        """How many weights a level keeps, as `keep_highest` takes it; 0 for none at all."""
-        if isinstance(self.rates, Mapping) or self.scope == "layer":
-            rates = resolve_rates(self.rates, self.network.kinds)
-            keep = layer_counts(mask.sizes, rates, level, self.min_per_layer)
-            return keep if any(keep.values()) else 0
-        least = sum(min(count, self.min_per_layer) for count in mask.counts().values())
-        kept = max(global_count(mask.size, self.rates, level), least)
-        return counts_in_scope(self.scope, mask, kept, self.min_per_layer) if kept else 0
+        return self._selection.pruned(task.seed, mask, task.level + 1, initial, final)
 
     def _check_samples(self, seed: int) -> None:
         """Draws what a data-aware criterion takes before anything is trained: what is missing shows there."""
-        if self._score in DATA_AWARE:
+        if self._selection.takes_data:
             self._sample(seed)
 
     def _sample(self, seed: int) -> Arrays:
         """The training examples of a trial that a criterion looks at, with their labels."""
-        if seed not in self._samples:
+        outputs = int(self.network.model.output_shape[-1] or 1)
+        key = (self._trial_key(seed), seed, self.samples_per_class, outputs)
+        if key not in self._samples:
             x, y = self._training_split(seed)
-            outputs = int(self.network.model.output_shape[-1] or 1)
             chosen = draw_samples(y, self.samples_per_class, outputs, seeds.stream(seed, "samples"))
-            self._samples[seed] = x[chosen], y[chosen]
-        return self._samples[seed]
+            self._samples[key] = x[chosen], y[chosen]
+        return self._samples[key]
 
     def _training_split(self, seed: int) -> Arrays:
         """A trial's training examples and labels, loaded where they are not there."""

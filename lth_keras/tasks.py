@@ -23,9 +23,16 @@ class LevelError(RuntimeError):
     """A level could not be trained; the message names trial, branch and level. Levels finished before are kept."""
 
 
-def task_of(seed: int, branch: str, level: int) -> Task:
-    """The task of a branch's level; level 0 is the dense network in every branch but a variant, which has its own."""
-    return Task(seed, branch if level or is_variant(branch) else DENSE, level)
+def task_of(seed: int, branch: str, level: int, share_dense: Collection[str] = ()) -> Task:
+    """The task of a branch's level; level 0 is the dense network in every branch but a variant, which has its own.
+
+    Args:
+        seed: of the trial.
+        branch: its name.
+        level: 0 is dense.
+        share_dense: variants whose level 0 is the dense network all the same.
+    """
+    return Task(seed, branch if level or (is_variant(branch) and branch not in share_dense) else DENSE, level)
 
 
 def pending_tasks(
@@ -34,6 +41,7 @@ def pending_tasks(
     branches: Sequence[str],
     levels: int,
     control_levels: Collection[int] | None = None,
+    share_dense: Collection[str] = (),
 ) -> list[Task]:
     """Every unfinished task of a search, in the order to do them in: winning tickets lead, for others wait for them.
 
@@ -43,10 +51,11 @@ def pending_tasks(
         branches: what to train at each level.
         levels: number of prunings.
         control_levels: levels at which the controls are trained; None for all.
+        share_dense: variants without a level 0 of their own.
     """
     done = set(finished)
     wanted = {
-        task_of(seed, branch, n)
+        task_of(seed, branch, n, share_dense)
         for seed in trials
         for n in range(levels + 1)
         for branch in branches
@@ -57,35 +66,48 @@ def pending_tasks(
     return [task for task in in_order if task not in done]
 
 
-def builds_on(task: Task) -> list[Task]:
-    """The tasks that must be finished before this one's file can be written: whose masks it builds on."""
-    if task.level == 0:
+def builds_on(task: Task, independent: Collection[str] = ()) -> list[Task]:
+    """The tasks that must be finished before this one's file can be written: whose masks it builds on.
+
+    Args:
+        task: what is to be trained.
+        independent: branches whose masks are made before training, each level's for itself.
+    """
+    if task.level == 0 or task.branch in independent:
         return []
     before = task.level if is_control(task.branch) else task.level - 1
     return [task_of(task.seed, masks_of(task.branch), before)]
 
 
-def is_ready(task: Task, finished: Collection[tuple[int, str, int]]) -> bool:
-    """Whether the tasks whose masks this one builds on are finished."""
-    return all(before in finished for before in builds_on(task))
+def is_ready(task: Task, finished: Collection[tuple[int, str, int]], independent: Collection[str] = ()) -> bool:
+    """Whether the tasks whose masks this one builds on are finished; arguments as `builds_on`."""
+    return all(before in finished for before in builds_on(task, independent))
 
 
-def ready_together(pending: Sequence[Task], finished: Collection[tuple[int, str, int]], most: int) -> list[Task]:
+def ready_together(
+    pending: Sequence[Task],
+    finished: Collection[tuple[int, str, int]],
+    most: int,
+    independent: Collection[str] = (),
+) -> list[Task]:
     """Tasks to train at once, in an order in which each can be written when those before it are.
 
     A control starts from the masks of the winning ticket's level before, and needs its own level's only in the end: so
-    a level's branches are trained together, of all trials, the lowest level first.
+    a level's branches are trained together, of all trials, the lowest level first. Levels of `independent` branches
+    wait for nothing.
 
     Args:
         pending: what is to be trained, in the order of `pending_tasks`.
         finished: tasks that are done.
         most: tasks at once.
+        independent: as `builds_on`.
     """
     chosen: list[Task] = []
     started = set(finished)
     for task in sorted(pending, key=lambda task: task.level):  # stable: trials and branches keep their order
-        starts = task.level == 0 or task_of(task.seed, masks_of(task.branch), task.level - 1) in finished
-        if starts and is_ready(task, started):
+        waits = task.level > 0 and task.branch not in independent
+        starts = not waits or task_of(task.seed, masks_of(task.branch), task.level - 1) in finished
+        if starts and is_ready(task, started, independent):
             chosen.append(task)
             started.add(task)
         if len(chosen) == most:

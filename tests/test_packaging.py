@@ -37,7 +37,8 @@ ROOMS: dict[str, set[str]] = {
     "results": COMMON,
     "masking": COMMON | {"layers"},
     "derivatives": COMMON | {"masking", "training"},
-    "oneshot": COMMON | {"masking", "criteria", "pruning", "densities", "derivatives", "sampling", "splits"},
+    "shots": COMMON | {"pruning", "densities", "ranking"},
+    "oneshot": COMMON | {"masking", "criteria", "densities", "derivatives", "sampling", "shots", "splits"},
     "export": COMMON | {"masking"},
     "splits": {"masking", "training"},
     "network": COMMON | {"masking", "rewinding", "training", "splits", "derivatives"},
@@ -51,10 +52,12 @@ ROOMS: dict[str, set[str]] = {
     "together": COMMON | {"branches", "network", "splits", "training"},
     "level": COMMON
     | {"branches", "tasks", "tickets", "together", "results", "network", "masking", "training", "machine"},
+    "plan": COMMON | {"densities", "pruning"},
+    "selection": COMMON | {"criteria", "densities", "derivatives", "plan", "shots"} | {"masking", "network", "splits"},
     "search": COMMON
     | {"branches", "tasks", "tickets", "together", "level", "run"}
-    | {"identity", "results", "criteria", "pruning", "densities", "sampling"}
-    | {"network", "training", "rewinding", "masking", "splits", "memory"},
+    | {"identity", "results", "criteria", "plan", "sampling", "selection"}
+    | {"network", "training", "rewinding", "splits", "memory"},
     "runner": COMMON | {"search", "run", "tasks", "results", "branches"},
     "plots": COMMON | {"results"},
     "report": COMMON | {"results"},
@@ -64,6 +67,8 @@ NUMPY_ONLY = {"lazy", "masks", "seeds", "ranking", "pruning", "branches", "crite
     "machine",
     "densities",
     "sampling",
+    "shots",
+    "plan",
 }
 EXPERIMENTS = {
     *("runner", "search", "pruning", "tasks", "machine", "progress", "plots", "report", "results", "models", "masking"),

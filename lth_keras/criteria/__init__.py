@@ -10,6 +10,7 @@ from lth_keras.criteria.as_weights import bimodal, scores_as_weights
 from lth_keras.criteria.grasp import grasp
 from lth_keras.criteria.grasp_magnitude import grasp_magnitude
 from lth_keras.criteria.initial_magnitude import initial_magnitude
+from lth_keras.criteria.initialisers import Initialiser
 from lth_keras.criteria.magnitude import magnitude
 from lth_keras.criteria.magnitude_change import magnitude_change
 from lth_keras.criteria.movement import movement
@@ -25,6 +26,7 @@ __all__ = [
     "DATA_AWARE",
     "Criterion",
     "Derivatives",
+    "Initialiser",
     "Stacked",
     "State",
     "bimodal",

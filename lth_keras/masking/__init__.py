@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lth_keras.masking.connectivity import check_connected
+from lth_keras.masking.connectivity import check_connected, is_connected
 from lth_keras.masking.conversion import mask_model, strip_masks
 from lth_keras.masking.places import seed_states, variables, walk
 from lth_keras.masking.prunable import PrunableWeight, get_mask, prunable_weights, set_mask
@@ -12,6 +12,7 @@ __all__ = [
     "PrunableWeight",
     "Table",
     "check_connected",
+    "is_connected",
     "get_mask",
     "input_rows",
     "large_tables",

@@ -30,19 +30,24 @@ def check_connected(model: keras.Model, mask: Mask) -> None:
     Raises:
         ValueError: where the network is cut through, naming the weights of which none is left.
     """
-    counts = mask.counts()
-    kept: dict[int, int] = {}
-    for weight in prunable_weights(model):
-        kept[id(weight.layer)] = kept.get(id(weight.layer), 0) + counts[weight.key]
-    empty = {layer for layer, count in kept.items() if count == 0}
-    if not empty or all(_reached(model, empty, [True])):
+    if is_connected(model, mask):
         return
-    pruned = [key for key, count in counts.items() if count == 0]
+    pruned = [key for key, count in mask.counts().items() if count == 0]
     raise ValueError(
         f"Expected a network whose outputs depend on its inputs. Received: no weight left in {', '.join(pruned)}, at "
         f"density {mask.density:.3g}, and no way around: the network is cut through. Keep min_per_layer at 1, or a "
         "higher density."
     )
+
+
+def is_connected(model: keras.Model, mask: Mask) -> bool:
+    """Whether every output of a model can still depend on an input of it, as `check_connected` checks."""
+    counts = mask.counts()
+    kept: dict[int, int] = {}
+    for weight in prunable_weights(model):
+        kept[id(weight.layer)] = kept.get(id(weight.layer), 0) + counts[weight.key]
+    empty = {layer for layer, count in kept.items() if count == 0}
+    return not empty or all(_reached(model, empty, [True]))
 
 
 def _reached(layer: Any, empty: set[int], inputs: Sequence[bool]) -> list[bool]:
