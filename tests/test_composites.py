@@ -139,7 +139,7 @@ def test_names_are_read_and_say_whether_data_are_taken() -> None:
         ("stacked(snip)", "Expected 2 criteria"),
         ("stacked(snip,,layer)", "Expected 2 criteria"),
         ("stacked(snip,synflow,model)", "Expected 2 criteria"),
-        ("stacked(snip,synflo)", r"'stacked\(NAME,NAME\)', or a function. Received: 'synflo'"),
+        ("stacked(snip,synflo)", r"'stacked\(NAME,NAME\)', 'learned\(FILE\)', or a function. Received: 'synflo'"),
         ("snip(synflow)", "Expected a criterion: one of 'magnitude'"),
         ("", "Expected a criterion"),
     ],

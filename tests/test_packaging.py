@@ -52,6 +52,7 @@ ROOMS: dict[str, set[str]] = {
     "together": COMMON | {"branches", "network", "splits", "training"},
     "level": COMMON
     | {"branches", "tasks", "tickets", "together", "results", "network", "masking", "training", "machine"},
+    "learning": COMMON | {"criteria", "rewinding"},
     "plan": COMMON | {"densities", "pruning"},
     "selection": COMMON | {"criteria", "densities", "derivatives", "plan", "shots"} | {"masking", "network", "splits"},
     "search": COMMON
@@ -70,7 +71,7 @@ NUMPY_ONLY = {"lazy", "masks", "seeds", "ranking", "pruning", "branches", "crite
     "shots",
     "plan",
 }
-EXPERIMENTS = {
+EXPERIMENTS = {"criteria", "learning", "run"} | {
     *("runner", "search", "pruning", "tasks", "machine", "progress", "plots", "report", "results", "models", "masking"),
 }
 

@@ -11,6 +11,7 @@ from lth_keras.criteria.grasp import grasp
 from lth_keras.criteria.grasp_magnitude import grasp_magnitude
 from lth_keras.criteria.initial_magnitude import initial_magnitude
 from lth_keras.criteria.initialisers import Initialiser
+from lth_keras.criteria.learned import Learned
 from lth_keras.criteria.magnitude import magnitude
 from lth_keras.criteria.magnitude_change import magnitude_change
 from lth_keras.criteria.movement import movement
@@ -27,6 +28,7 @@ __all__ = [
     "Criterion",
     "Derivatives",
     "Initialiser",
+    "Learned",
     "Stacked",
     "State",
     "bimodal",

@@ -6,6 +6,7 @@ from lth_keras.criteria.as_weights import SCALES
 from lth_keras.criteria.grasp import grasp
 from lth_keras.criteria.grasp_magnitude import grasp_magnitude
 from lth_keras.criteria.initial_magnitude import initial_magnitude
+from lth_keras.criteria.learned import Learned
 from lth_keras.criteria.magnitude import magnitude
 from lth_keras.criteria.magnitude_change import magnitude_change
 from lth_keras.criteria.movement import movement
@@ -31,11 +32,12 @@ DATA_AWARE: frozenset[Criterion] = frozenset({snip, grasp, grasp_magnitude})
 
 
 def criterion(name_or_function: str | Criterion) -> Criterion:
-    """The criterion of that name, or a composite as in `stacked(snip,synflow)`; a function as it is.
+    """The criterion of that name, or a composite: `stacked(snip,synflow)`, `learned(FILE.npz)`; a function as it is.
 
     Raises:
         ValueError: a name that is not in `CRITERIA`, or a composite that cannot be read; the message lists those that
-            are.
+            are. A file that holds no learned criterion.
+        OSError: a file that cannot be read.
         TypeError: neither a name nor a function.
     """
     if callable(name_or_function):
@@ -47,6 +49,8 @@ def criterion(name_or_function: str | Criterion) -> Criterion:
         names, scale = criteria_and_scale(name_or_function, arguments, 2)
         first, second = map(criterion, names)
         return Stacked(first, second, scale)
+    if name == "learned" and len(arguments) == 1:
+        return Learned.load(arguments[0])
     if arguments or name not in CRITERIA:
         raise ValueError(f"{_EXPECTED} Received: {name_or_function!r}.")
     return CRITERIA[name]
@@ -106,5 +110,5 @@ def criteria_and_scale(text: str, arguments: list[str], count: int) -> tuple[lis
     return names, rest[0] if rest else "layer"
 
 
-_NAMES = ", ".join([*map(repr, CRITERIA), "'stacked(NAME,NAME)'"])
+_NAMES = ", ".join([*map(repr, CRITERIA), "'stacked(NAME,NAME)'", "'learned(FILE)'"])
 _EXPECTED = f"Expected a criterion: one of {_NAMES}, or a function."

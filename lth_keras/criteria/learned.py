@@ -1,0 +1,149 @@
+"""A criterion that was learned: a regression from the scores of others, weight by weight."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lth_keras.criteria.grasp import grasp
+from lth_keras.criteria.magnitude import magnitude
+from lth_keras.criteria.snip import snip
+from lth_keras.criteria.state import Array, State
+from lth_keras.criteria.synflow import synflow
+
+PARTS = (magnitude, snip, grasp, synflow)
+"""The criteria whose scores it sees."""
+KINDS = {"linear": ("coefficients", "intercept"), "trees": ("feature", "threshold", "left", "right", "value", "roots")}
+KINDS |= {"mlp": ("kernel_0", "bias_0")}
+"""How it predicts, and arrays that its file then has at least."""
+
+
+def features(state: State, extended: bool = False) -> dict[str, Array]:
+    """What a learned criterion sees of each weight.
+
+    Four features: sign(s) log(1 + |s| / mean|s|) of the scores s by `PARTS`, with the mean over all weights that are
+    left, as scores spread over orders of magnitude and a network's have no unit. Extended by the mean of each over the
+    weights of the same input unit and over those of the same output unit, and by the layer's relative depth in [0, 1]
+    and the decimal logarithm of its size: 14.
+
+    Source: after the learned scores of Lutz & Manai (2022), "Hitting the Jackpot". Their exact features, those of
+    appendix B among them, are not known here.
+
+    Returns:
+        Weight key to float32 array (number of weights, 4 or 14), weights in C order.
+    """
+    columns: dict[str, list[Array]] = {key: [] for key in state.mask}
+    for part in PARTS:
+        scores = part(state)
+        total = sum(float(np.abs(scores[key][kept]).sum()) for key, kept in state.mask.items())
+        unit = total / state.mask.kept or 1.0
+        for key in columns:
+            own = scores[key].astype(np.float64)
+            columns[key].append(np.sign(own) * np.log1p(np.abs(own) / unit))
+    if extended:
+        for depth, key in enumerate(columns):
+            tables = columns[key]
+            for table in list(tables):
+                inputs = table.reshape(-1, table.shape[-1])
+                tables.append(np.broadcast_to(table.mean(axis=-1, keepdims=True), table.shape))
+                tables.append(np.broadcast_to(inputs.mean(axis=0), table.shape))
+            for value in (depth / max(len(columns) - 1, 1), np.log10(tables[0].size)):
+                tables.append(np.full(tables[0].shape, value))
+    return {key: np.stack([t.ravel() for t in tables], axis=1).astype(np.float32) for key, tables in columns.items()}
+
+
+class Learned:
+    """The criterion that a regression gives, from the features of each weight.
+
+    Args:
+        kind: one of `KINDS`.
+        arrays: what it predicts with, by name. `linear`: coefficients (F,) and intercept. `trees`: nodes of all trees
+            one after the other, as feature, threshold, left, right (-1 at leaves) and value (n,), and roots (trees,); a
+            weight goes left where its feature is at most the threshold, and the trees' values are averaged. `mlp`:
+            kernel_0 (F, units), bias_0, kernel_1, ..., with ReLU between them.
+        mean: (F,), subtracted from features.
+        scale: (F,), what they are divided by then.
+        extended: whether it sees 14 features instead of 4.
+        name: what it is called.
+
+    Raises:
+        ValueError: for an unknown kind, missing arrays, or shapes that do not fit.
+    """
+
+    parts = PARTS
+
+    def __init__(
+        self, kind: str, arrays: Mapping[str, Array], mean: Array, scale: Array, extended: bool, name: str = "learned"
+    ) -> None:
+        count = 14 if extended else 4
+        if kind not in KINDS or not set(KINDS[kind]) <= arrays.keys() or {mean.shape, scale.shape} != {(count,)}:
+            raise ValueError(
+                f"Expected a kind of {', '.join(KINDS)} with its arrays, and {count} means and scales. "
+                f"Received: {kind!r} with {sorted(arrays)} and {mean.shape}, {scale.shape}."
+            )
+        self.kind, self.arrays, self.mean, self.scale, self.extended = kind, dict(arrays), mean, scale, extended
+        self.__name__ = self.__qualname__ = name
+
+    def __call__(self, state: State) -> dict[str, Array]:
+        """The scores, by weight key: float32 of the weight's shape."""
+        found = features(state, self.extended)
+        return {key: self.predict(found[key]).reshape(kept.shape) for key, kept in state.mask.items()}
+
+    def predict(self, x: Array) -> Array:
+        """The regression's values, (n,) float32, of features (n, F)."""
+        x = ((x - self.mean) / self.scale).astype(np.float32)
+        if self.kind == "linear":
+            values = x @ self.arrays["coefficients"] + self.arrays["intercept"]
+        elif self.kind == "trees":
+            values = np.mean([self._reach(x, root) for root in self.arrays["roots"]], axis=0)
+        else:
+            depth = sum(name.startswith("kernel_") for name in self.arrays)
+            values = x
+            for i in range(depth):
+                values = values @ self.arrays[f"kernel_{i}"] + self.arrays[f"bias_{i}"]
+                values = np.maximum(values, 0) if i < depth - 1 else values[:, 0]
+        return np.asarray(values, np.float32)
+
+    def _reach(self, x: Array, root: int) -> Array:
+        """The value of the leaf that each example comes to in a tree."""
+        nodes = np.full(len(x), root)
+        left, right = self.arrays["left"], self.arrays["right"]
+        while (inner := np.flatnonzero(left[nodes] >= 0)).size:
+            at = nodes[inner]
+            low = x[inner, self.arrays["feature"][at]] <= self.arrays["threshold"][at]
+            nodes[inner] = np.where(low, left[at], right[at])
+        return self.arrays["value"][nodes]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes it as npz, arrays only: no pickle.
+
+        Raises:
+            OSError: where it cannot be written.
+        """
+        said: dict[str, Any] = {"kind": self.kind, "extended": self.extended, "mean": self.mean, "scale": self.scale}
+        with open(path, "wb") as file:
+            np.savez_compressed(file, **{**said, **self.arrays})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Learned:
+        """Reads what `save` wrote; nothing in the file is run.
+
+        Raises:
+            OSError: where there is no such file, or it cannot be read.
+            ValueError: where it is none.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+            kind, extended = str(arrays.pop("kind")), bool(arrays.pop("extended"))
+            name = f"learned({os.fspath(path)})"
+            return cls(kind, arrays, arrays.pop("mean"), arrays.pop("scale"), extended, name)
+        except (KeyError, ValueError, AttributeError, TypeError, zipfile.BadZipFile, EOFError) as error:
+            raise ValueError(
+                f"Expected a learned criterion that lth_keras saved. Received: {Path(path)} ({error})."
+            ) from error
