@@ -26,20 +26,33 @@ if TYPE_CHECKING:
 
     from lth_keras.models import LayerSize
     from lth_keras.results import Facts
+    from lth_keras.run import Run
     from lth_keras.search import TicketSearch
 
 BranchName = Literal["winning_ticket", "random_reinit", "random_mask"]
 
-CriterionName = Literal[
-    "magnitude",
-    "initial_magnitude",
-    "magnitude_change",
-    "movement",
-    "random",
-    "snip",
-    "grasp",
-    "grasp_magnitude",
-    "synflow",
+
+def checked_criterion(name: str) -> str:
+    """The name of a criterion, or of a composite of criteria.
+
+    Raises:
+        ValueError: where there is none of that name.
+    """
+    from lth_keras.criteria import criterion
+
+    criterion(name)
+    return name
+
+
+CriterionName = Annotated[
+    str,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME|stacked(NAME,NAME)",
+        instance_from_str=lambda texts: checked_criterion(texts[0]),
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda name: [name],
+    ),
 ]
 
 NOT_HASHED = (
@@ -94,7 +107,8 @@ class Options:
     """What decides which weights are pruned: the size of the trained weight (magnitude), of the initial weight
     (initial_magnitude, what the thesis' code did), how training changed it (magnitude_change, movement), chance
     (random), what it does to the loss (snip) or to the gradient (grasp, grasp_magnitude) of 10 training examples of
-    each class, or what passes through it (synflow). See docs/criteria.md."""
+    each class, or what passes through it (synflow). stacked(snip,synflow) is synflow of a network with snip's scores
+    in place of its weights. See docs/criteria.md."""
     batch_size: int = 60
     """Examples per step."""
     evaluate_every: int = 100
@@ -199,6 +213,10 @@ class Options:
 
         return Facts()
 
+    def finished(self, run: Run) -> Iterable[str]:
+        """What is done with a finished run, a line for each thing. For experiments that go on from it."""
+        return ()
+
     def tables(self, dataset: xarray.Dataset) -> Iterable[RenderableType]:
         """What to print besides the table of every run. For experiments to say more."""
         return ()
@@ -248,7 +266,6 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     from lth_keras.report import summary_table
     from lth_keras.results import RunDirectory
     from lth_keras.runner import run
-    from lth_keras.tasks import pending_tasks
 
     warnings.showwarning = functools.partial(_show_warning, console)
     for line in config.notes():
@@ -269,10 +286,10 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
         config.control_levels,
         together=config.workers == 1 and not config.fresh_graphs,
     )
-    asked = (seeds, branches, config.levels, config.control_levels)
+    asked = (seeds, branches, config.control_levels)
     with directory.locked():  # sets damaged levels aside; let go before the run, which takes it for itself
-        pending = pending_tasks(directory.finished(), *asked)
-    total = len(pending_tasks((), *asked))
+        pending = search.tasks(directory.finished(), *asked)
+    total = len(search.tasks((), *asked))
     _say(
         console,
         f"{experiment}: {len(pending)} of {total} trainings to do, {config.length} each, "
@@ -293,6 +310,8 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
         )
     dataset = result.dataset
     output = Console()
+    for line in config.finished(result):
+        _say(output, line)
     output.print(summary_table(dataset), *config.tables(dataset))
     for path in [directory.path / "run.h5", *save_figures(dataset, directory.path / "figures")]:
         _say(output, f"wrote {path}")

@@ -11,10 +11,11 @@ def lenet_300_100(
     input_shape: Sequence[int] = (784,),
     classes: int = 10,
     hidden: Sequence[int] = (300, 100),
+    kernel_initializer: str = "glorot_normal",
 ) -> keras.Model:
     """Build LeNet-300-100: dense layers with ReLU, and a softmax over the classes.
 
-    Kernels are drawn Glorot normal and biases are zero; draw the same ones again with
+    Kernels are drawn Glorot normal unless asked otherwise, and biases are zero; draw the same ones again with
     `keras.utils.set_random_seed`. With the defaults there are 266,610 weights, 266,200 of them
     in kernels. Layers are named "hidden_1", "hidden_2", ..., "output".
 
@@ -22,6 +23,7 @@ def lenet_300_100(
         input_shape: shape of one example; flattened if it has more than one axis.
         classes: units of the output layer, at least 2.
         hidden: units of each hidden layer, at least 1 each; empty for a linear classifier.
+        kernel_initializer: of all layers, by Keras' name; `he_normal` is Kaiming normal.
 
     Returns:
         A built Sequential model from (batch, *input_shape) to probabilities (batch, classes).
@@ -50,16 +52,16 @@ def lenet_300_100(
     if len(input_shape) > 1:
         layers.append(keras.layers.Flatten(name="flatten"))
     for number, units in enumerate(hidden, start=1):
-        layers.append(_dense(units, "relu", f"hidden_{number}"))
-    layers.append(_dense(classes, "softmax", "output"))
+        layers.append(_dense(units, "relu", f"hidden_{number}", kernel_initializer))
+    layers.append(_dense(classes, "softmax", "output", kernel_initializer))
     return keras.Sequential(layers, name="_".join(["lenet", *map(str, hidden)]))
 
 
-def _dense(units: int, activation: str, name: str) -> keras.layers.Dense:
+def _dense(units: int, activation: str, name: str, kernel_initializer: str) -> keras.layers.Dense:
     return keras.layers.Dense(
         units,
         activation=activation,
-        kernel_initializer="glorot_normal",
+        kernel_initializer=kernel_initializer,
         bias_initializer="zeros",
         name=name,
     )

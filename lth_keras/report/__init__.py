@@ -2,6 +2,7 @@
 
 from lth_keras.report.comparison import compare_table, scale_of
 from lth_keras.report.comparison_csv import write_comparison
+from lth_keras.report.constant import constant_table
 from lth_keras.report.densities import densities_table
 from lth_keras.report.description import counts_by_kind, layers_table, parameters_table, remaining_table, weights_table
 from lth_keras.report.listing import find_runs, list_table
@@ -9,6 +10,7 @@ from lth_keras.report.table import summary_table
 
 __all__ = [
     "compare_table",
+    "constant_table",
     "counts_by_kind",
     "densities_table",
     "find_runs",

@@ -1,0 +1,66 @@
+"""Learns criteria from iterative multi-shot SynFlow, for `experiments.composite_pruning` (Lutz & Manai, 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from experiments import composite_pruning
+from experiments.command import main
+from experiments.composite_rows import REGRESSORS
+
+if TYPE_CHECKING:
+    from lth_keras.run import Run
+    from lth_keras.search import TicketSearch
+
+TEACHER = "synflow_ims"
+
+
+@dataclass(frozen=True)
+class Config(composite_pruning.Config):
+    """Learns criteria: from the scores of four others before training to what iterative multi-shot SynFlow keeps.
+
+    Trains three searches under the protocol of composite_pruning, with seeds that it does not use, and fits a linear
+    regression, the same by gradient descent, a tree, a forest and a small network to how long each weight lasts in
+    them: with four features of a weight, and with fourteen. Pass the folder that it writes to composite_pruning as
+    --learned.
+    """
+
+    trials: int = 3
+    """Searches to learn from."""
+    seed: int = 1000
+    """Seed of the first search."""
+    preset: Literal["top20", "ablation", "none"] = "none"
+    """More rows to train beside synflow_ims."""
+    rows: tuple[str, ...] = (TEACHER,)
+    """Rows to train; synflow_ims among them."""
+
+    def finished(self, run: Run) -> Iterable[str]:
+        """Learns from the searches and writes what came of it into the run's directory."""
+        from lth_keras.learning import learn
+
+        folder = run.directory.path / "learned"
+        folder.mkdir(exist_ok=True)
+        searches = [self.search_of(run, self.seed + trial) for trial in range(self.trials)]
+        for name in REGRESSORS:
+            regressor, _, extended = name.partition("_")
+            learn(regressor, searches, extended=bool(extended), seed=self.seed).save(folder / f"{name}.npz")
+            yield f"wrote {folder / name}.npz"
+
+    def search_of(self, run: Run, seed: int) -> tuple[Any, list[Any]]:
+        """The state before training and the masks of a search's levels."""
+        levels = (run.directory.read(seed, TEACHER, level) for level in range(self.levels + 1))
+        search: Any = run.search
+        return search.of(TEACHER).drawn_state(seed), [level.mask for level in levels if level is not None]
+
+
+def make_search(config: Config, threads: int) -> TicketSearch:
+    """The search with these parameters."""
+    search = composite_pruning.make_search(config, threads)
+    search.name = "learned_criterion"
+    return search
+
+
+if __name__ == "__main__":
+    main(Config, make_search, "learned_criterion")

@@ -1,0 +1,109 @@
+"""The study of composites: what its rows are, what names its run, and that all of them run."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments.composite_pruning import Config, make_search
+from experiments.composite_rows import ABLATION, TOP, all_rows, branch_of, check_rows, described, parameters
+from lth_keras.report import constant_table
+from tests import tiny
+
+SOME = ("stacked_snip_synflow_uss", "weights_snip_synflow_ums_drawn", "bimodal_grasp_magnitude_ims", "snip_iss")
+
+
+def test_rows_are_what_their_names_say() -> None:
+    before = {"schedule": "before_training"}
+    assert parameters("snip_uss", 100) == {"criterion": "snip", **before}
+    assert parameters("grasp_magnitude_ims", 50) == {"criterion": "grasp_magnitude", "shots": 50}
+    assert parameters("stacked_grasp_magnitude_iss", 9) == {"criterion": "stacked(grasp,magnitude)"}
+    assert parameters("stacked_grasp_magnitude_synflow_uss", 9) == {
+        "criterion": "stacked(grasp_magnitude,synflow)",
+        **before,
+    }
+    assert parameters("weights_snip_synflow_ums_drawn", 7) == {
+        "criterion": "synflow",
+        "initialise": "scores_as_weights(snip)",
+        "masks_of_drawn": True,
+        "shots": 7,
+        **before,
+    }
+    assert parameters("bimodal_snip_random_iss", 7) == {"criterion": "random", "initialise": "bimodal(snip)"}
+    for row in all_rows():
+        assert described(row, 3, Path("learned"))
+    assert parameters("learned_tree_extended_uss", 1, Path("x")) == {
+        "criterion": f"learned({Path('x') / 'tree_extended.npz'})",
+        **before,
+    }
+    with pytest.raises(ValueError, match="Expected --learned, where .* Received: 'learned_linear_uss' without it"):
+        parameters("learned_linear_uss", 1)
+    assert len(set(all_rows())) == len(list(all_rows()))
+
+
+def test_presets_are_rows_and_more_of_them_extend_a_run() -> None:
+    assert len(TOP) == len(set(check_rows(TOP))) == 20 and len(ABLATION) == 24
+    assert [row for row in TOP if not row.split("_")[-2 if row.endswith("drawn") else -1].startswith("u")] == [
+        "magnitude_iss"
+    ]
+    config = Config(preset="none", rows=("snip_ums",), criteria=("snip", "synflow"), schedules=("ums", "iss"))
+    assert config.chosen == ("snip_ums", "snip_iss", "synflow_ums", "synflow_iss")
+    assert config.identity() == Config().identity() != Config(shots=10).identity()
+    assert Config().asked_branches()[0] == branch_of("magnitude_iss") == "winning_ticket"
+    assert Config(densities=(0.5, 0.1)).levels == 2
+
+
+def test_what_is_no_row_is_refused_with_those_of_similar_names() -> None:
+    with pytest.raises(ValueError, match=r"Received: 'stacked_snip_synflow_usss'; did you mean stacked_snip_synflow_u"):
+        Config(rows=("stacked_snip_synflow_usss",))
+    with pytest.raises(ValueError, match="Expected at least one row"):
+        Config(preset="none")
+
+
+def test_it_is_the_studys_protocol() -> None:
+    search = make_search(Config(), threads=1)
+    optimizer = search.optimizer().get_config()
+    assert type(search.optimizer()) is keras.optimizers.SGD and optimizer["learning_rate"] == pytest.approx(0.1)
+    assert not optimizer["momentum"] and not optimizer["weight_decay"]
+    assert (search.batch_size, search.epochs, search.evaluate_every, search.patience) == (64, 100, 859, 5)
+    assert search.densities == (0.5, 0.2, 0.1, 0.015, 0.01, 0.007, 0.005, 0.004) and search.scope == "global"
+    kernel = search.build().layers[0].kernel
+    assert float(keras.ops.std(kernel)) == pytest.approx(np.sqrt(2 / 784), rel=0.05)
+    remade = [row for row in TOP if row.startswith(("weights", "bimodal"))]
+    assert search.share_dense == {*TOP} - {"magnitude_iss", *remade}
+
+
+def test_the_search_runs_in_every_kind_of_row_and_says_what_is_cut_through(tmp_path: Path) -> None:
+    """On data of the tests' own."""
+    rows = ("magnitude_iss", *SOME)
+    config = Config(preset="none", rows=rows, densities=(0.3, 0.02), shots=3, epochs=2, patience=1)
+    search = dataclasses.replace(
+        make_search(config, threads=1),
+        build=tiny.build,
+        data=tiny.data(),
+        batch_size=10,
+        evaluate_every=6,
+        test_every=12,
+        samples_per_class=4,
+        threads=None,
+    )
+    dataset = search.run(1, config.asked_branches(), tmp_path).dataset
+    assert list(dataset.branch.values) == ["winning_ticket", *sorted(SOME)]
+    np.testing.assert_allclose(dataset.density.isel(trial=0, level=2), 4 / 176)
+    assert dataset.test_accuracy_at_early_stop.notnull().all()
+    console = Console(file=io.StringIO(), width=200)
+    console.print(*config.tables(dataset))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "stacked_snip_synflow_uss" in text and "2%" in text
+    constant = dataset.copy(deep=True)
+    constant.test_confusion.loc[{"branch": "snip_iss", "level": 2}] = 0
+    constant.test_confusion.loc[{"branch": "snip_iss", "level": 2, "predicted": 1}] = 5
+    table = constant_table(constant)
+    assert table is not None and "snip_iss" in list(table.columns[0].cells)
+    assert constant_table(dataset.drop_vars("test_confusion")) is None
