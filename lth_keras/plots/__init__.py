@@ -12,6 +12,7 @@ from lth_keras.plots.kinds import density_by_kind_figure
 from lth_keras.plots.postmortem import postmortem_figure
 from lth_keras.plots.references import REFERENCES, Reference
 from lth_keras.plots.save import save_figure, save_figures
+from lth_keras.plots.schedules import layers_figure, overlaps_figure, relative_accuracy_figure
 from lth_keras.plots.style import STYLES, BranchStyle, branch_style, branch_styles
 
 __all__ = [
@@ -31,7 +32,10 @@ __all__ = [
     "early_tickets_figure",
     "figures_of",
     "history_figure",
+    "layers_figure",
+    "overlaps_figure",
     "postmortem_figure",
+    "relative_accuracy_figure",
     "save_figure",
     "save_figures",
 ]

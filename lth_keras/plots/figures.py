@@ -21,6 +21,7 @@ from lth_keras.plots.kinds import density_by_kind_figure
 from lth_keras.plots.legend import leave_room_above
 from lth_keras.plots.postmortem import ALL, postmortem_figure
 from lth_keras.plots.references import references_of
+from lth_keras.plots.schedules import OVERLAP, layers_figure, overlaps_figure, relative_accuracy_figure, schedules_of
 from lth_keras.results.contents import progress
 from lth_keras.results.facts import document_lengths
 
@@ -37,6 +38,8 @@ def figures_of(dataset: xarray.Dataset) -> dict[str, Draw]:
     | --- | --- |
     | `accuracy`, `early_stop` | with a validation split |
     | `early_tickets_accuracy` in place of `accuracy`, `early_tickets` | whose branches have a number `score_at` |
+    | `relative_accuracy`, `layers` | with branches named by schedules, such as `snip_uss` |
+    | `overlaps` | of those, with the winning ticket |
     | `postmortem` | with a branch `thesis`: of `experiments.thesis_postmortem` |
     | `convergence`, `curves`, `history` | all |
     | `density_by_kind` | that say the kind of each weight |
@@ -54,6 +57,11 @@ def figures_of(dataset: xarray.Dataset) -> dict[str, Draw]:
         figures["early_stop"] = partial(early_stop.early_stop_figure, dataset, known)
     if early:
         figures["early_tickets"] = partial(early_tickets_figure, dataset)
+    if schedules_of(dataset):
+        figures["relative_accuracy"] = partial(relative_accuracy_figure, dataset)
+        figures["layers"] = partial(layers_figure, dataset)
+        if OVERLAP in dataset and "winning_ticket" in dataset.branch.values:
+            figures["overlaps"] = partial(overlaps_figure, dataset)
     known = references_of(dataset, convergence.VARIABLE)
     if ALL in dataset.branch.values:
         figures["postmortem"] = partial(postmortem_figure, dataset, known)

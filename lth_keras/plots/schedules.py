@@ -1,0 +1,165 @@
+"""Criteria and composites beside the winning ticket, by schedule: accuracy, overlap of masks, densities of layers."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import xarray
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from lth_keras.plots.density_axis import draw_over_density, set_density_axis
+from lth_keras.plots.early_tickets import chance_overlap
+from lth_keras.plots.labels import axis_label
+from lth_keras.plots.legend import add_legend
+from lth_keras.plots.style import DASH_DOT, BranchStyle, branch_styles, line_width, new_figure
+
+BASELINE = "winning_ticket"
+VARIABLE, OVERLAP = "test_accuracy_at_early_stop", "mask_overlap"
+TITLES = {
+    "uss": "before training, one shot",
+    "ums": "before training, many shots",
+    "iss": "level by level, one shot",
+    "ims": "level by level, many shots",
+}
+_ROW = re.compile(r"(?P<name>.+)_(?P<schedule>uss|ums|iss|ims)(?P<drawn>_drawn)?")
+_LINEAR = 1.0  # points: within it the axis of differences is linear, beyond it logarithmic
+_TICKS = (-80, -40, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20)
+
+
+def schedules_of(dataset: xarray.Dataset) -> dict[str, list[str]]:
+    """Schedule to the branches that are named by it, as `snip_uss` is; in the order of `TITLES`."""
+    found: dict[str, list[str]] = {schedule: [] for schedule in TITLES}
+    for branch in map(str, dataset.branch.values):
+        if match := _ROW.fullmatch(branch):
+            found[match["schedule"]].append(branch)
+    return {schedule: branches for schedule, branches in found.items() if branches}
+
+
+def relative_accuracy_figure(dataset: xarray.Dataset) -> Figure:
+    """Test accuracy at early stop minus the winning ticket's of the same trial and level, in points.
+
+    A panel for each schedule. Mean over trials, against density; linear up to a point, logarithmic beyond. Where the
+    winning ticket was not trained, minus the dense network's of the same trial.
+
+    Args:
+        dataset: A run with branches named by schedules, as `lth_keras.results.open_run` gives it.
+
+    Raises:
+        ValueError: It has none.
+    """
+    against = "the winning ticket" if BASELINE in dataset.branch.values else "the dense network"
+    accuracy = 100 * dataset[VARIABLE]
+    baseline = accuracy.sel(branch=BASELINE) if BASELINE in dataset.branch.values else _dense(accuracy)
+    dataset = dataset.assign(difference=accuracy - baseline)
+    figure, panels = _panels(dataset)
+    for axes, branches in panels:
+        axes.axhline(0, color="#666666", linestyle=DASH_DOT, linewidth=line_width(0.6))
+        _draw(axes, dataset, "difference", branches)
+        axes.set_yscale("symlog", linthresh=_LINEAR)
+        axes.set_yticks(_TICKS)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    finite = dataset.difference.mean("trial").values
+    finite = finite[np.isfinite(finite)]
+    if finite.size:
+        panels[0][0].set_ylim(1.3 * min(finite.min(), -1), 1.3 * max(finite.max(), 1))
+    panels[0][0].set_ylabel(f"{axis_label(dataset[VARIABLE])},\npoints above {against}")
+    return figure
+
+
+def overlaps_figure(dataset: xarray.Dataset) -> Figure:
+    """Jaccard index of each branch's mask and the winning ticket's, beside what random masks share; a panel a schedule.
+
+    Args:
+        dataset: As `relative_accuracy_figure`, with overlaps.
+
+    Raises:
+        ValueError: It has none.
+    """
+    figure, panels = _panels(dataset)
+    for axes, branches in panels:
+        density = np.geomspace(max(float(dataset.density.min()), 1e-5), 1, 100)
+        axes.plot(
+            density,
+            [chance_overlap(float(d)) for d in density],
+            color="#666666",
+            linestyle=":",
+            linewidth=line_width(0.7),
+        )
+        _draw(axes, dataset, OVERLAP, branches)
+        axes.set_yscale("log")
+    panels[0][0].set_ylabel("Jaccard index with the winning ticket's mask\n(dotted: by chance)")
+    return figure
+
+
+def layers_figure(dataset: xarray.Dataset) -> Figure:
+    """Density of each layer against the network's; a panel a layer. A layer that has collapsed is a cross below.
+
+    Args:
+        dataset: As `relative_accuracy_figure`.
+
+    Raises:
+        ValueError: It has no such branches.
+    """
+    branches = [branch for of_one in _checked(dataset).values() for branch in of_one]
+    styles = _styles(dataset)
+    weights = [str(weight) for weight in dataset.weight.values]
+    figure = new_figure(wide=True, height=1.5)
+    panels = figure.subplots(1, len(weights), sharey=True, squeeze=False)[0]
+    for axes, weight in zip(panels, weights, strict=True):
+        own = dataset.weight_density.sel(weight=weight)
+        shown = dataset.assign(shown=own.where(own > 0))
+        _draw(axes, shown, "shown", [BASELINE, *branches], factor=100)
+        gone = dataset.density.where(own == 0)
+        floor = 100 * float(dataset.weight_density.where(dataset.weight_density > 0).min()) / 2
+        for branch in branches:
+            x = gone.sel(branch=branch).values.ravel()
+            x = x[np.isfinite(x)]
+            look = {"color": styles[branch].colour, "marker": "x", "linestyle": "none"}
+            axes.plot(x, np.full(x.shape, floor), **look)
+        axes.set_yscale("log")
+        axes.set_title(weight)
+    panels[0].set_ylabel("percent of the layer's weights remaining\n(crosses: none)")
+    add_legend(figure, [style for name, style in styles.items() if name in (BASELINE, *branches)], None)
+    return figure
+
+
+def _dense(accuracy: xarray.DataArray) -> xarray.DataArray:
+    """Accuracy of the dense network of the first branch, which those have that differ in masks alone."""
+    return accuracy.sel(level=0).isel(branch=0, drop=True)
+
+
+def _checked(dataset: xarray.Dataset) -> dict[str, list[str]]:
+    found = schedules_of(dataset)
+    if not found:
+        raise ValueError(
+            f"Expected: branches named by a schedule, such as snip_uss. Received: {list(dataset.branch.values)}"
+        )
+    return found
+
+
+def _panels(dataset: xarray.Dataset) -> tuple[Figure, list[tuple[Axes, list[str]]]]:
+    """A panel for each schedule that there is, with the branches in it, and one legend above."""
+    found = _checked(dataset)
+    figure = new_figure(wide=len(found) > 1, height=1.5)
+    drawn = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
+    for axes, schedule in zip(drawn, found, strict=True):
+        axes.set_title(TITLES[schedule])
+    styles = _styles(dataset)
+    add_legend(figure, [styles[branch] for branches in found.values() for branch in branches], None)
+    return figure, list(zip(drawn, found.values(), strict=True))
+
+
+def _styles(dataset: xarray.Dataset) -> dict[str, BranchStyle]:
+    return branch_styles(map(str, dataset.branch.values))
+
+
+def _draw(axes: Axes, dataset: xarray.Dataset, variable: str, branches: list[str], factor: float = 1) -> None:
+    styles = _styles(dataset)
+    for branch in branches:
+        if branch in styles:
+            draw_over_density(axes, dataset, variable, branch, styles[branch], factor)
+    set_density_axis(axes, dataset)
