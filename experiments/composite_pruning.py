@@ -171,7 +171,7 @@ class Config(Options):
         yield (
             f"{len(self.chosen)} rows; early stopping after {self.patience} evaluations without a lower validation "
             "loss. Patience, scaling of scores as weights and the rows of the study's tables are choices of this "
-            "experiment: see docs/criteria.md"
+            "experiment: see docs/composites.md"
         )
 
     def tables(self, dataset: xarray.Dataset) -> Iterable[RenderableType]:

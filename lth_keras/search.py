@@ -80,7 +80,7 @@ class TicketSearch:
             whose densities they prescribe (see `densities`). All but `layer` take one rate.
         rewind: where tickets restart: `init`, the initial weights.
         initialise: what initial weights are made of those that are drawn: `scores_as_weights(CRITERION)` or
-            `bimodal(CRITERION)`, see docs/criteria.md; None takes them as they are. Weights that `random_reinit` draws
+            `bimodal(CRITERION)`, see docs/composites.md; None takes them as they are. Weights that `random_reinit` draws
             stay as they are.
         masks_of_drawn: whether masks made before training are of the drawn weights, where `initialise` makes others.
         min_per_layer: weights that every layer keeps at least. 0 lets a layer collapse, with a warning that names it.
@@ -94,7 +94,8 @@ class TicketSearch:
             tasks (binary cross-entropy of several outputs) true and false positives and false negatives by class.
         variants: searches under other parameters in the same run, each a branch with its own masks and its own level 0:
             name to the arguments that it changes, e.g. `{"epoch_3": {"score_at": 2748}}`. Asking for more extends the
-            run. Those that share model, optimiser, loss, batch size and cadences share their compiled program too.
+            run. Those whose masks are made before training, and all that is other, have the dense network of the other
+            branches. Those that share model, optimiser, loss, batch size and cadences share their compiled program too.
         facts: () -> what run.h5 is to say beside its levels, for figures; called when it is written. Changes no number.
         name: names the run's directory.
         config: JSON values that identify the run; by default the parameters above, the model's and the optimiser's
@@ -201,7 +202,9 @@ class TicketSearch:
 
     def _check_levels(self) -> None:
         """Raises ValueError for levels without a density, and for what only one of the schedules has."""
-        if self.densities is not None and self.levels == AS_MANY_AS_DENSITIES:
+        if self.levels == AS_MANY_AS_DENSITIES:
+            if self.densities is None:
+                raise ValueError("Expected levels, the number of prunings, beside rates. Received: none.")
             self.levels = len(self.densities)
         if not self._plan.goes_on_to(self.levels):
             raise ValueError(f"Expected a density for each of {self.levels} levels. Received: {self.densities}.")
@@ -317,6 +320,8 @@ class TicketSearch:
         if keep_weights not in KEEP_WEIGHTS:
             raise ValueError(f"Expected keep_weights to be one of {KEEP_WEIGHTS}. Received: {keep_weights!r}.")
         branches = check_branches(branches, self.variants)
+        for branch in branches:
+            self.of(branch)  # what is wrong with a variant shows here, not when its turn comes
         beyond = [level for level in control_levels or () if not 1 <= level <= self.levels]
         if beyond:
             raise ValueError(f"Expected control_levels in 1 ... {self.levels}. Received: {list(control_levels or ())}.")

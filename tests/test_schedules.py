@@ -222,6 +222,7 @@ def test_where_nothing_passes_masks_are_random_if_asked(network: Network, tmp_pa
         ({"densities": (0.5, 0.2)}, "Expected rates or densities"),
         ({"rates": None, "densities": (0.5, 0.6)}, "densities that fall from level to level"),
         ({"rates": None, "densities": (0.5, 0)}, r"densities in \(0, 1\]"),
+        ({"levels": -1}, "Expected levels, the number of prunings, beside rates"),
         ({"rates": None, "densities": (0.5,), "levels": 2}, "Expected a density for each of 2 levels"),
         ({"schedule": "later"}, "Expected schedule to be one of"),
         ({"shots": 0}, "at least 1 shot"),
@@ -236,6 +237,14 @@ def test_where_nothing_passes_masks_are_random_if_asked(network: Network, tmp_pa
 def test_what_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(**changes)
+
+
+def test_what_is_wrong_with_a_variant_shows_before_training(network: Network, tmp_path: Path) -> None:
+    search = make(network, variants={"fewer": {"rates": None, "densities": (0.5,)}})
+    witness = Witness()
+    with pytest.raises(ValueError, match="Expected a density for each of 2 levels"):
+        search.run(1, ("winning_ticket", "fewer"), tmp_path, reporter=witness)
+    assert witness.events == []
 
 
 def test_there_are_as_many_levels_as_densities() -> None:
