@@ -104,9 +104,7 @@ def main() -> None:
         path.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
     results = json.loads(path.read_text(encoding="utf-8"))["least_layer"]
     save_figure(partial(figure_of, results), HERE, "layer_collapse")
-    print(
-        "| criterion | least density at which all three networks are whole, % | weights in the smallest layer there |"
-    )
+    print("| criterion | least density at which no network is cut through, % | weights in the smallest layer there |")
     print("|---|---|---|")
     for name in WAYS:
         whole = [i for i in range(len(DENSITIES)) if all(min(result[name][: i + 1]) for result in results)]
