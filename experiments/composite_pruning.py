@@ -169,7 +169,7 @@ class Config(Options):
     def notes(self) -> Iterable[str]:
         """What the study did that is not known here."""
         yield (
-            f"{len(self.chosen)} rows; early stopping after {self.patience} evaluations without a lower validation "
+            f"rows: {len(self.chosen)}; early stopping after {self.patience} evaluations without a lower validation "
             "loss. Patience, scaling of scores as weights and the rows of the study's tables are choices of this "
             "experiment: see docs/composites.md"
         )

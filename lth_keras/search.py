@@ -80,7 +80,7 @@ class TicketSearch:
             whose densities they prescribe (see `densities`). All but `layer` take one rate.
         rewind: where tickets restart: `init`, the initial weights.
         initialise: what initial weights are made of those that are drawn: `scores_as_weights(CRITERION)` or
-            `bimodal(CRITERION)`, see docs/composites.md; None takes them as they are. Weights that `random_reinit` draws
+            `bimodal(CRITERION)`, see docs/composites.md; None takes them as they are. Those that `random_reinit` draws
             stay as they are.
         masks_of_drawn: whether masks made before training are of the drawn weights, where `initialise` makes others.
         min_per_layer: weights that every layer keeps at least. 0 lets a layer collapse, with a warning that names it.
