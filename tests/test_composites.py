@@ -112,7 +112,7 @@ def test_synflow_on_magnitudes_is_synflow_whatever_the_scale(state: State) -> No
         np.testing.assert_array_equal(order(scores, state.mask), order(synflow(state), state.mask))
 
 
-@pytest.mark.parametrize(("first", "second"), permutations(["magnitude", "snip", "grasp", "synflow"], 2))
+@pytest.mark.parametrize(("first", "second"), [*permutations(["magnitude", "snip", "grasp", "synflow"], 2)])
 def test_every_ordered_pair_prunes_exactly_and_the_same_each_time(first: str, second: str) -> None:
     keras.utils.set_random_seed(0)
     model, data = tiny.build(), tiny.data()["train"]
