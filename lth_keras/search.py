@@ -33,7 +33,6 @@ from lth_keras.training import set_threads
 
 KEEP_WEIGHTS = ("none", "last", "all")
 CUT_THROUGH = ("refuse", "train")
-AS_MANY_AS_DENSITIES = -1
 OF_MASKS = frozenset(
     {"rates", "densities", "schedule", "shots", "shot_schedule", "criterion", "samples_per_class", "scope"}
     | {"min_per_layer", "cut_through"}
@@ -125,7 +124,7 @@ class TicketSearch:
     optimizer: Callable[[], keras.Optimizer]
     loss: Any
     rates: float | Mapping[str, float] | None = None
-    levels: int = AS_MANY_AS_DENSITIES
+    levels: int = None  # type: ignore[assignment]  # as many as densities, once it is made
     steps: int | None = None
     epochs: int | None = None
     batch_size: int = 60
@@ -202,7 +201,7 @@ class TicketSearch:
 
     def _check_levels(self) -> None:
         """Raises ValueError for levels without a density, and for what only one of the schedules has."""
-        if self.levels == AS_MANY_AS_DENSITIES:
+        if self.levels is None:
             if self.densities is None:
                 raise ValueError("Expected levels, the number of prunings, beside rates. Received: none.")
             self.levels = len(self.densities)

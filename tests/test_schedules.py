@@ -222,7 +222,7 @@ def test_where_nothing_passes_masks_are_random_if_asked(network: Network, tmp_pa
         ({"densities": (0.5, 0.2)}, "Expected rates or densities"),
         ({"rates": None, "densities": (0.5, 0.6)}, "densities that fall from level to level"),
         ({"rates": None, "densities": (0.5, 0)}, r"densities in \(0, 1\]"),
-        ({"levels": -1}, "Expected levels, the number of prunings, beside rates"),
+        ({"levels": None}, "Expected levels, the number of prunings, beside rates"),
         ({"rates": None, "densities": (0.5,), "levels": 2}, "Expected a density for each of 2 levels"),
         ({"schedule": "later"}, "Expected schedule to be one of"),
         ({"shots": 0}, "at least 1 shot"),
@@ -248,7 +248,7 @@ def test_what_is_wrong_with_a_variant_shows_before_training(network: Network, tm
 
 
 def test_there_are_as_many_levels_as_densities() -> None:
-    assert make(rates=None, densities=DENSITIES, scope="global", levels=-1).levels == 3
+    assert make(rates=None, densities=DENSITIES, scope="global", levels=None).levels == 3
     assert make(rates=None, densities=DENSITIES, scope="global", levels=2).levels == 2
 
 
