@@ -184,11 +184,18 @@ class Options:
         raise NotImplementedError
 
     def training(self) -> dict[str, str]:
-        """How it is trained, for people. For experiments to say more."""
+        """How it is trained, for people. For experiments to say more.
+
+        Raises:
+            ValueError: for a batch size below 1.
+        """
+        if self.batch_size < 1:
+            raise ValueError(f"Expected --batch-size of at least 1. Received: {self.batch_size}.")
         examples: dict[str, str] = {}
         if self.examples is not None:
             names = ("training examples", "validation examples", "test examples")
             examples = {name: f"{count:,}" for name, count in zip(names, self.examples, strict=True)}
+            examples["steps per epoch"] = f"{self.examples[0] // self.batch_size:,}"
         return {
             "length of a training": self.length,
             "batch size": str(self.batch_size),
@@ -231,7 +238,8 @@ def main(config_class: Any, make_search: Callable[[Any, int], TicketSearch], exp
         experiment: names the run's directory.
     """
     config = tyro.cli(config_class, prog=f"python -m experiments.{experiment}")
-    os.environ["KERAS_BACKEND"] = config.backend
+    # Keras itself describes a model on numpy, so that needs no backend to be installed.
+    os.environ["KERAS_BACKEND"] = "numpy" if config.describe else config.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     console = Console(stderr=True)
     signal.signal(signal.SIGTERM, _terminated)

@@ -117,9 +117,7 @@ def test_on_jax_tensorflow_is_not_imported_where_it_is_installed() -> None:
 
 
 EXPERIMENTS = sorted(
-    path.stem
-    for path in (ROOT / "experiments").glob("*.py")
-    if path.stem not in ("__init__", "command", "cifar10_convolutional")
+    path.stem for path in (ROOT / "experiments").glob("*.py") if "__main__" in path.read_text(encoding="utf-8")
 )
 
 
