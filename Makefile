@@ -5,9 +5,11 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 # All tests run on TensorFlow; these alone: they are the same on every backend, or start a process on each.
-ONCE := benchmarks crash datasets experiments plots report results training/test_skipped.py training/test_threads.py \
-	$(foreach name,backends branches cli criteria documented_comparison lazy machine masks packaging pruning seeds tasks \
-	without_tensorflow,test_$(name).py)
+ONCE := benchmarks crash datasets experiments masking/test_files.py models plots report results \
+	training/test_skipped.py training/test_threads.py \
+	$(foreach name,backends branches cli composites_documentation criteria criteria_documentation densities \
+	documented_comparison lazy learning machine masks packaging pruning readme sampling seeds tasks without_tensorflow,\
+	test_$(name).py)
 ON_JAX := $(ONCE:%=--ignore=tests/%)
 
 # In two processes, as compiling and starting keep but one core busy; they and what they start take less than 10 GB. A
