@@ -174,6 +174,22 @@ class Options:
                 raise ValueError(f"Expected a finite number for --{name.replace('_', '-')}. Received: {value}.")
         return {name: value for name, value in fields.items() if name not in NOT_HASHED and value is not None}
 
+    def search_arguments(self, threads: int) -> dict[str, Any]:
+        """The arguments of a `TicketSearch` that these options give in every experiment."""
+        names = (
+            "criterion",
+            "levels",
+            "steps",
+            "epochs",
+            "batch_size",
+            "evaluate_every",
+            "test_every",
+            "patience",
+            "seed",
+        )
+        own = {name: getattr(self, name) for name in names}
+        return {**own, "confusion": True, "config": self.identity(), "threads": threads}
+
     @property
     def rates(self) -> dict[str, float]:
         """Share pruned per level, by kind of layer. For experiments to say."""

@@ -51,19 +51,8 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
         loss="sparse_categorical_crossentropy",
         rates=config.rates,
-        criterion=config.criterion,
-        levels=config.levels,
-        steps=config.steps,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        evaluate_every=config.evaluate_every,
-        test_every=config.test_every,
-        patience=config.patience,
-        seed=config.seed,
         name="digits_lenet_fcn",
-        confusion=True,
-        config=config.identity(),
-        threads=threads,
+        **config.search_arguments(threads),
     )
 
 

@@ -121,23 +121,12 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
         loss="sparse_categorical_crossentropy",
         rates=config.rates,
-        criterion=config.criterion,
-        levels=config.levels,
-        steps=config.steps,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        evaluate_every=config.evaluate_every,
-        test_every=config.test_every,
         variants={
             protocol: {name: value for cause in PROTOCOLS[protocol] for name, value in changes[cause].items()}
             for protocol in config.protocols
         },
-        patience=config.patience,
-        confusion=True,
-        seed=config.seed,
         name="thesis_postmortem",
-        config=config.identity(),
-        threads=threads,
+        **config.search_arguments(threads),
     )
 
 

@@ -1,0 +1,33 @@
+"""Prints the numbers of README.md from run.h5: `python results/mnist_early_tickets/compare.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lth_keras.results import open_run
+
+LEVELS = {"10.8%": 10, "3.6%": 15}
+WINNING = "winning_ticket"
+
+
+def main() -> None:
+    """Prints a row for each epoch: accuracy, difference to the masks of the end, early stop and overlap, by density."""
+    run = open_run(Path(__file__).parent)
+    accuracy = 100 * run.test_accuracy_at_early_stop
+    columns = [f"{name}: accuracy, % | against the end | early stop at | overlap" for name in LEVELS]
+    print(f"| masks of | {' | '.join(columns)} |")
+    print("|---" * (1 + 4 * len(LEVELS)) + "|")
+    for branch in run.branch.values:
+        cells = []
+        for level in LEVELS.values():
+            here = accuracy.sel(branch=branch, level=level)
+            to_end = here - accuracy.sel(branch=WINNING, level=level)
+            step = float(run.early_stop_step.sel(branch=branch, level=level).mean())
+            overlap = float(run.mask_overlap.sel(branch=branch, level=level).mean())
+            spread = f"{float(to_end.mean()):+.2f} ({float(to_end.min()):+.2f}, {float(to_end.max()):+.2f})"
+            cells += [f"{float(here.mean()):.2f}", spread, f"{step:,.0f}", f"{overlap:.3f}"]
+        print(f"| {branch} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
