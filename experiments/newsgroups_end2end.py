@@ -168,6 +168,8 @@ def make_search(config: Config, threads: int) -> TicketSearch:
     from lth_keras.search import TicketSearch
 
     evaluate_every = config.steps_per_epoch if config.evaluate_every is None else config.evaluate_every
+    test_every = evaluate_every if config.test_every is None else config.test_every
+    cadences = {"evaluate_every": evaluate_every, "test_every": test_every}
     identity = config.identity()
     return TicketSearch(
         build=lambda: newsgroups_end2end(newsgroups.ROWS, tokens=config.tokens, dimension=config.dimension),
@@ -182,19 +184,8 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
         loss="sparse_categorical_crossentropy",
         rates=config.rates,
-        criterion=config.criterion,
-        levels=config.levels,
-        steps=config.steps,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        evaluate_every=evaluate_every,
-        test_every=evaluate_every if config.test_every is None else config.test_every,
-        patience=config.patience,
-        seed=config.seed,
         name="newsgroups_end2end",
-        confusion=True,
-        config=identity,
-        threads=threads,
+        **{**config.search_arguments(threads), **cadences},
     )
 
 

@@ -216,25 +216,16 @@ def make_search(config: Config, threads: int) -> TicketSearch:
     from lth_keras.search import TicketSearch
 
     evaluate_every = config.steps_per_epoch if config.evaluate_every is None else config.evaluate_every
+    test_every = evaluate_every if config.test_every is None else config.test_every
+    cadences = {"evaluate_every": evaluate_every, "test_every": test_every}
     return TicketSearch(
         build=lambda: reuters_cnn(**config.shape, dropout=config.dropout),
         data=config.load,
         optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
         loss="binary_crossentropy",
         rates=config.rates,
-        criterion=config.criterion,
-        levels=config.levels,
-        steps=config.steps,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        evaluate_every=evaluate_every,
-        test_every=evaluate_every if config.test_every is None else config.test_every,
-        patience=config.patience,
-        seed=config.seed,
         name="reuters",
-        confusion=True,
-        config=config.identity(),
-        threads=threads,
+        **{**config.search_arguments(threads), **cadences},
     )
 
 
