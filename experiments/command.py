@@ -118,6 +118,9 @@ class Options:
     patience: int | None = None
     """End a training after so many evaluations without a lower validation loss. Default: every one has its full length.
     """
+    compact: bool = False
+    """Train tickets of dense layers without the inputs and units that pruning has cut off: faster below some percent
+    of the weights. The same numbers within float32 rounding."""
     out: Path = Path("runs")
     """Directory for runs. The run's own directory in it is named by a hash of the parameters."""
     backend: Literal["tensorflow", "jax"] = "tensorflow"
@@ -172,7 +175,8 @@ class Options:
         for name, value in fields.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"Expected a finite number for --{name.replace('_', '-')}. Received: {value}.")
-        return {name: value for name, value in fields.items() if name not in NOT_HASHED and value is not None}
+        unset = [name for name, value in fields.items() if value is None or (name == "compact" and not value)]
+        return {name: value for name, value in fields.items() if name not in (*NOT_HASHED, *unset)}
 
     def search_arguments(self, threads: int) -> dict[str, Any]:
         """The arguments of a `TicketSearch` that these options give in every experiment."""
@@ -185,6 +189,7 @@ class Options:
             "evaluate_every",
             "test_every",
             "patience",
+            "compact",
             "seed",
         )
         own = {name: getattr(self, name) for name in names}

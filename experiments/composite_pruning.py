@@ -79,6 +79,9 @@ class Config(Options):
     patience: int | None = 5
     """End a training after so many evaluations, of one an epoch, without a lower validation loss. The study stopped
     early; its patience is not known here."""
+    compact: bool = True
+    """Train tickets without the inputs and units that pruning has cut off: of most rows here little is left. The same
+    numbers within float32 rounding."""
     batch_size: int = 64
     """Examples per step."""
     evaluate_every: int = EXAMPLES // 64
@@ -147,6 +150,7 @@ class Config(Options):
             "initial weights": "Kaiming normal",
             "densities": ", ".join(f"{100 * density:g}%" for density in self.densities[: self.levels]),
             "scope": "global",
+            "cut-off inputs and units": "left out" if self.compact else "computed",
             "shots": f"{self.shots}, exponential",
             "examples for scoring": f"{self.samples_per_class} of each class",
         }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lth_keras.branches import Weights
+from lth_keras.compact import Compact, Trainer
 from lth_keras.machine import peak_memory_bytes
 from lth_keras.masking import check_connected
 from lth_keras.masks import Mask
@@ -29,6 +30,7 @@ def train_level(
     directory: RunDirectory,
     task: Task,
     *,
+    compact: Compact | None,
     initial: Weights,
     steps: int,
     starting_mask: StartingMask,
@@ -48,6 +50,7 @@ def train_level(
         network: with the data of the task's trial.
         directory: has the levels that the task builds on.
         task: what to train.
+        compact: makes smaller networks, to train on those; None trains the whole one.
         initial: the trial's initial weights.
         steps: optimiser updates.
         starting_mask: (task, initial weights) -> the mask to train under.
@@ -66,24 +69,28 @@ def train_level(
             infinite, or the criterion finds nothing that it can rank weights by; nothing is written then.
     """
     mask, weights = _ticket(network, directory, task, initial, starting_mask, cut_through)
-    network.rewind(weights, mask)
+    trainer: Trainer = network
+    if compact is None:
+        network.rewind(weights, mask)
+    else:
+        trainer = compact.ticket(weights, mask)
     if reporter is not None:
         reporter.started(task, steps)
     scored: dict[str, np.ndarray] = {}
     with _named(directory, task, NonFiniteLossError):
-        curves = network.train(
+        curves = trainer.train(
             steps,
             seed=task.seed,
             names=("level", task.level),
             confusion=confusion,
             updates=updates,
             patience=patience,
-            after=None if scored_at is None else {scored_at: lambda: scored.update(network.weights)},
+            after=None if scored_at is None else {scored_at: lambda: scored.update(trainer.weights)},
             progress=None if reporter is None else lambda done, total: reporter.advanced(task, done, total),
         )
     # The weights are the network's own, read when they are accessed: they are final until it trains again.
-    accuracy = network.test_accuracy_at_early_stop(curves)
-    trained = Trained(curves, network.weights, scored or network.weights, accuracy)
+    accuracy = trainer.test_accuracy_at_early_stop(curves)
+    trained = Trained(curves, trainer.weights, scored or trainer.weights, accuracy)
     _check_finite(directory, task, trained)
     with _named(directory, task, ValueError):
         pruned = next_mask(task, mask, initial, trained.scored)

@@ -79,6 +79,7 @@ class Network:
         prunable: the prunable weights among them, with their masks.
         seed_states: Keras variables of the model's random generators.
         tables: the tables that are trained by rows.
+        make_optimizer: makes the optimiser.
         holds: whose data are loaded, as their owner notes it; None for nobody's.
 
     Raises:
@@ -166,8 +167,10 @@ class Network:
                 **shared,
             )
         self.evaluation_batch_size = evaluation_batch_size
-        self._optimizer = optimizer
+        self.make_optimizer = optimizer
         self._program_options = {**shared, "evaluation_batch_size": evaluation_batch_size}
+        own = {"test_every": self.test_every, "jit_compile": jit_compile, "embeddings": embeddings}
+        self._like = {**self._program_options, **own}
         self._splits: dict[str, Arrays] = {}
         self.holds: Any = None
 
@@ -188,7 +191,11 @@ class Network:
             NotImplementedError: on another backend than JAX.
         """
         weights = list(self.variables.values())
-        return make_programs(members, self.model, self._optimizer(), self.loss, weights, **self._program_options)
+        return make_programs(members, self.model, self.make_optimizer(), self.loss, weights, **self._program_options)
+
+    def alike(self, build: Callable[[], keras.Model]) -> Network:
+        """A network of another model that is trained and evaluated in the same way; without data yet."""
+        return Network(build, optimizer=self.make_optimizer, loss=self.loss, **self._like)
 
     def load(self, data: Any) -> None:
         """Takes the data of a trial.
@@ -205,6 +212,11 @@ class Network:
         """
         self._splits = self.checked(data)
         self._program.load(self._splits["train"], self._splits["validation"])
+
+    def unload(self) -> None:
+        """Lets go of the data."""
+        self._splits, self.holds = {}, None
+        self._program.unload()
 
     def checked(self, data: Any) -> dict[str, Arrays]:
         """The splits of a trial's data, without taking them; arguments and errors as `load`."""

@@ -13,6 +13,7 @@ import keras
 
 from lth_keras import seeds
 from lth_keras.branches import BRANCHES, DENSE, WINNING_TICKET, Weights, check_branches, is_control, is_variant
+from lth_keras.compact import Compact
 from lth_keras.criteria import Criterion, Initialiser, State, criterion, name_of
 from lth_keras.identity import describe
 from lth_keras.level import train_level, train_levels
@@ -88,6 +89,9 @@ class TicketSearch:
             same of every example; its further masks are drawn at random, as no weight does anything.
         seed: of trial 0; trial i has seed + i.
         jit_compile: whether to compile with XLA; None decides by the model (see `Network`).
+        compact: whether to train tickets without the inputs and units that pruning has cut off, on smaller networks of
+            chains of dense layers (see `lth_keras.compact`). The numbers are those of the whole network within float32
+            rounding, not the same bits.
         embeddings: how large embedding tables are trained: `exact`, `lazy` or `dense` (see `Network`).
         confusion: whether to keep a confusion matrix of every test, for labels that are class indices; for multi-label
             tasks (binary cross-entropy of several outputs) true and false positives and false negatives by class.
@@ -147,6 +151,7 @@ class TicketSearch:
     cut_through: str = "refuse"
     seed: int = 0
     jit_compile: bool | None = None
+    compact: bool = False
     embeddings: str = "exact"
     confusion: bool = False
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -183,6 +188,7 @@ class TicketSearch:
         self._networks: dict[tuple[Any, ...], Network] = {}
         self._variants: dict[str, TicketSearch] = {}
         self._programs: dict[Network, Together] = {}
+        self._compacts: dict[Network, Compact] = {}
         self._samples: dict[Any, Arrays] = {}
         self._initial: dict[int, Weights] = {}
         self._check_variants()
@@ -407,6 +413,7 @@ class TicketSearch:
             made = replace(self, **{**unchanged, **self.variants[branch]})
             made._networks = self._networks
             made._programs = self._programs
+            made._compacts = self._compacts
             made._samples = self._samples
             made.processes = self.processes
             self._variants[branch] = made
@@ -425,6 +432,7 @@ class TicketSearch:
             network,
             directory,
             task,
+            compact=self._compact(network),
             initial=initial,
             steps=steps,
             starting_mask=partial(self._starting_mask, directory),
@@ -439,18 +447,25 @@ class TicketSearch:
             reporter=reporter,
         )
 
+    def _compact(self, network: Network) -> Compact | None:
+        if self.compact and network not in self._compacts:
+            self._compacts[network] = Compact(network)
+        return self._compacts[network] if self.compact else None
+
     def _choose_width(self, recorded: RunDirectory | None, tickets: int) -> int:
         """How many tickets to train together, where so many are ready at a time; checked before it is recorded."""
         if isinstance(self.vectorize, int):
             width = self.vectorize
         elif recorded is not None and recorded.finished():
             width = recorded.vectorize
-        elif keras.backend.backend() == "jax" and tickets > 1:
+        elif keras.backend.backend() == "jax" and tickets > 1 and not self.compact:
             if self.threads is not None:
                 set_threads(self.threads)
             width = best_width(lambda: self.network, tickets)
         else:  # not even the device is asked for: a process that only starts workers has no context of one
             width = 1
+        if width > 1 and self.compact:
+            raise ValueError(f"Expected vectorize=1 where networks get smaller (compact). Received: {width}.")
         if width > 1:
             check_together(self.network, width)
         return width

@@ -50,13 +50,15 @@ ROOMS: dict[str, set[str]] = {
     "tickets": COMMON | {"branches", "tasks", "results"},
     "run": COMMON | {"branches", "tasks", "tickets", "results", "network"},
     "together": COMMON | {"branches", "network", "splits", "training"},
+    "compact": COMMON | {"masking", "network", "splits", "training"},
     "level": COMMON
+    | {"compact"}
     | {"branches", "tasks", "tickets", "together", "results", "network", "masking", "training", "machine"},
     "learning": COMMON | {"criteria", "rewinding"},
     "plan": COMMON | {"densities", "pruning"},
     "selection": COMMON | {"criteria", "densities", "derivatives", "plan", "shots"} | {"masking", "network", "splits"},
     "search": COMMON
-    | {"branches", "tasks", "tickets", "together", "level", "run"}
+    | {"branches", "tasks", "tickets", "together", "compact", "level", "run"}
     | {"identity", "results", "criteria", "plan", "sampling", "selection"}
     | {"network", "training", "rewinding", "splits", "memory"},
     "runner": COMMON | {"search", "run", "tasks", "results", "branches"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lth_keras.masking.chains import ChainLayer, dense_chain, living_units
 from lth_keras.masking.connectivity import check_connected, is_connected
 from lth_keras.masking.conversion import mask_model, strip_masks
 from lth_keras.masking.places import seed_states, variables, walk
@@ -9,13 +10,16 @@ from lth_keras.masking.prunable import PrunableWeight, get_mask, prunable_weight
 from lth_keras.masking.tables import Table, input_rows, large_tables, using_rows
 
 __all__ = [
+    "ChainLayer",
     "PrunableWeight",
     "Table",
     "check_connected",
+    "dense_chain",
     "is_connected",
     "get_mask",
     "input_rows",
     "large_tables",
+    "living_units",
     "mask_model",
     "prunable_weights",
     "seed_states",

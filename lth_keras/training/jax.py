@@ -121,10 +121,14 @@ class JaxProgram:
 
     def load(self, train: Arrays, validation: Arrays) -> None:
         """Puts the data on the device; see `Program.load`."""
-        self._data, self._on_device = (), OnDevice(_on_device)  # what was there makes room first
+        self.unload()  # what was there makes room first
         self._on_device = OnDevice(_on_device, train, validation)
         rows = jnp.arange(len(validation[0]), dtype=jnp.int32)
         self._data = (*self._on_device(*train), *self._on_device(*validation), rows)
+
+    def unload(self) -> None:
+        """Lets go of the data; see `Program.unload`."""
+        self._data, self._on_device = (), OnDevice(_on_device)
 
     def reset(self, updates: int = 0) -> None:
         """Puts the optimiser back to its start; see `Program.reset`."""

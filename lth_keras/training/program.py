@@ -45,7 +45,10 @@ class Program(Protocol):
     """Whether `best_weights` keeps a copy of them."""
 
     def load(self, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> None:
-        """Puts the data on the device."""
+        """Puts the data on the device, in place of others."""
+
+    def unload(self) -> None:
+        """Lets go of the data."""
 
     def reset(self, updates: int = 0) -> None:
         """Puts the optimiser back to its state after build and forgets the best weights.

@@ -114,6 +114,10 @@ class RowwiseProgram(ABC):
         """Takes the data, which stay on the host; see `Program.load`."""
         self._train, self._validation = train, validation
 
+    def unload(self) -> None:
+        """Lets go of the data; see `Program.unload`."""
+        del self._train, self._validation
+
     def reset(self, updates: int = 0) -> None:
         """Puts the optimiser back to its start; see `Program.reset`.
 

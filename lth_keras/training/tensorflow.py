@@ -91,10 +91,14 @@ class TensorFlowProgram:
 
     def load(self, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> None:
         """Puts the data on the device; see `Program.load`."""
-        self._on_device = OnDevice(_on_device)  # what was there makes room first
-        self._train = self._validation = ()
+        self.unload()  # what was there makes room first
         self._on_device = OnDevice(_on_device, train, validation)
         self._train, self._validation = self._on_device(*train), self._on_device(*validation)
+
+    def unload(self) -> None:
+        """Lets go of the data; see `Program.unload`."""
+        self._on_device = OnDevice(_on_device)
+        self._train = self._validation = ()
 
     def reset(self, updates: int = 0) -> None:
         """Puts the optimiser back to its start; see `Program.reset`."""

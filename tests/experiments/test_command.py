@@ -297,6 +297,7 @@ def test_what_decides_no_number_does_not_name_the_run(module: Any) -> None:
         *command.NOT_HASHED,
         "epochs",
         "patience",
+        "compact",
     }
     for changes in (
         {"steps": 1},

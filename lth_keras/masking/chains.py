@@ -1,0 +1,105 @@
+"""Models that are dense layers one behind the other, and which of their units a mask leaves connected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from lth_keras.layers import MaskedDense
+from lth_keras.masking.places import walk
+
+_BY_UNIT = ("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "sigmoid", "tanh", "softplus")
+"""Activations that look at one unit at a time, by Keras' names."""
+
+
+@dataclass(frozen=True)
+class ChainLayer:
+    """A dense layer of a chain.
+
+    Attributes:
+        place: its place inside the model: its weights are `<place>/kernel` and `<place>/bias`.
+        layer: the layer.
+        silent_without_input: whether a unit with no input and a bias of zero stays at zero: it gives nothing to the
+            next layer, and its bias has no gradient.
+    """
+
+    place: str
+    layer: MaskedDense
+    silent_without_input: bool
+
+
+def dense_chain(model: keras.Model) -> list[ChainLayer]:
+    """The layers of a model that is masked dense layers one behind the other, after at most a `Flatten`.
+
+    Raises:
+        ValueError: for any other model, or where what happens to a weight depends on more than its gradient:
+            regularisers and constraints.
+    """
+    places = {id(layer): place for place, layer in walk(model)}
+    operations = _operations(model)
+    if isinstance(operations[0], keras.layers.Flatten):
+        del operations[0]
+    chain = []
+    for i, layer in enumerate(operations):
+        last = i == len(operations) - 1
+        _check_layer(layer, places.get(id(layer), getattr(layer, "name", "?")), last)
+        chain.append(ChainLayer(places[id(layer)], layer, layer.activation is keras.activations.relu))
+    return chain
+
+
+def living_units(kernels: Sequence[np.ndarray], speaking: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Which inputs and units of a chain of dense layers are on a way from something to an output; all outputs are.
+
+    Args:
+        kernels: which weights are kept, `(inputs, units)` for each layer.
+        speaking: which units give something even where nothing comes in, `(units,)` for each layer.
+
+    Returns:
+        Boolean arrays: of the inputs, and of the units of each layer.
+    """
+    speak = [np.ones(kernels[0].shape[0], bool)]
+    for kernel, always in zip(kernels, speaking, strict=True):
+        speak.append(kernel[speak[-1]].any(0) | always)
+    heard = [np.ones(kernels[-1].shape[1], bool)]
+    for kernel in reversed(kernels):
+        heard.insert(0, kernel[:, heard[0]].any(1))
+    return [*(one & other for one, other in zip(speak[:-1], heard[:-1], strict=True)), heard[-1]]
+
+
+def _operations(model: keras.Model) -> list[Any]:
+    """What a model with one input and one output computes, from the input on, where it is a chain."""
+    found: list[Any] = []
+    history = model.outputs[0]._keras_history
+    while True:
+        node = history.operation._inbound_nodes[history.node_index]
+        if node.is_input:
+            return found[::-1] or [history.operation]
+        if len(node.input_tensors) != 1:
+            raise ValueError(_expected(f"{history.operation.name!r} with {len(node.input_tensors)} inputs"))
+        found.append(history.operation)
+        history = node.input_tensors[0]._keras_history
+
+
+def _check_layer(layer: Any, place: str, last: bool) -> None:
+    """Raises ValueError for what is no layer of a chain."""
+    if type(layer) is not MaskedDense:
+        raise ValueError(_expected(f"{place!r}, a {type(layer).__name__}"))
+    if layer.kernel_mask.shape[0] != layer.input.shape[-1] or len(layer.input.shape) != 2:
+        raise ValueError(_expected(f"{place!r} on inputs of shape {layer.input.shape}"))
+    if not last and layer.activation not in [getattr(keras.activations, name) for name in _BY_UNIT]:
+        raise ValueError(_expected(f"{place!r} with an activation that is none of {_BY_UNIT}"))
+    names = [f"{part}_{kind}" for kind in ("regularizer", "constraint") for part in ("kernel", "bias")]
+    given = [name for name in (*names, "activity_regularizer") if getattr(layer, name) is not None]
+    if given:
+        raise ValueError(_expected(f"{place!r} with {', '.join(given)}"))
+
+
+def _expected(received: str) -> str:
+    return (
+        "Expected a chain of Dense layers, behind a Flatten or not, without regularisers and constraints: of other "
+        f"models it is not known which units can be left out. Received: {received}. Search without compact."
+    )
