@@ -132,6 +132,11 @@ STEPS = {
         _search("thesis_postmortem", "--trials 10"),
         search=True,
     ),
+    "composite": Step(
+        "Criteria, schedules and composites in LeNet-300-100 on MNIST: the twenty before training, 10 trials",
+        _search("composite_pruning", "--trials 10 --no-compact"),  # smaller networks train one by one
+        search=True,
+    ),
     "memory": Step(
         "Memory per level on the GPU and of its process",
         _benchmark(
