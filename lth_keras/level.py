@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lth_keras.branches import Weights
 from lth_keras.compact import Compact, Trainer
+from lth_keras.level_masks import LevelMasks
 from lth_keras.machine import peak_memory_bytes
 from lth_keras.masking import check_connected
 from lth_keras.masks import Mask
@@ -21,26 +22,41 @@ from lth_keras.tickets import starting_weights
 from lth_keras.together import Member, Together, Trained
 from lth_keras.training import NonFiniteLossError
 
-NextMask = Callable[[Task, Mask, Weights, Weights], Mask]
-StartingMask = Callable[[Task, Weights], Mask]
+
+class Recipe(NamedTuple):
+    """How a task is trained.
+
+    Attributes:
+        initial: the trial's initial weights.
+        steps: optimiser updates.
+        masks: makes the masks that it begins and goes on with.
+        confusion: whether to keep counts of outcomes by class of every test.
+        scored_at: the step whose weights are scored for the next mask; None for the last.
+        updates: what the optimiser's count of updates begins at.
+        patience: evaluations without a lower validation loss after which the training ends; None for never.
+        cut_through: whether to train a network that its mask cuts through, instead of refusing it.
+        keep_weights: whether to store the final weights.
+        compact: makes smaller networks, to train on those where it is alone; None trains the whole one.
+    """
+
+    initial: Weights
+    steps: int
+    masks: LevelMasks
+    confusion: bool
+    scored_at: int | None
+    updates: int
+    patience: int | None
+    cut_through: bool
+    keep_weights: bool
+    compact: Compact | None
 
 
 def train_level(
     network: Network,
     directory: RunDirectory,
     task: Task,
+    recipe: Recipe,
     *,
-    compact: Compact | None,
-    initial: Weights,
-    steps: int,
-    starting_mask: StartingMask,
-    next_mask: NextMask,
-    confusion: bool,
-    scored_at: int | None,
-    updates: int,
-    patience: int | None,
-    cut_through: bool,
-    keep_weights: bool,
     started: float,
     reporter: Any = None,
 ) -> LevelResult:
@@ -50,17 +66,7 @@ def train_level(
         network: with the data of the task's trial.
         directory: has the levels that the task builds on.
         task: what to train.
-        compact: makes smaller networks, to train on those; None trains the whole one.
-        initial: the trial's initial weights.
-        steps: optimiser updates.
-        starting_mask: (task, initial weights) -> the mask to train under.
-        next_mask: (task, mask, initial weights, weights to score) -> the mask of the branch's next level.
-        confusion: whether to keep counts of outcomes by class of every test.
-        scored_at: the step whose weights are scored for the next mask; None for the last.
-        updates: what the optimiser's count of updates begins at.
-        patience: evaluations without a lower validation loss after which the training ends; None for never.
-        cut_through: whether to train a network that its mask cuts through, instead of refusing it.
-        keep_weights: whether to store the final weights.
+        recipe: how.
         started: when this level began, by `time.perf_counter`.
         reporter: see `lth_keras.progress.Reporter`.
 
@@ -68,55 +74,44 @@ def train_level(
         LevelError: where the mask cuts the network through and that is refused, the loss or a weight becomes NaN or
             infinite, or the criterion finds nothing that it can rank weights by; nothing is written then.
     """
-    mask, weights = _ticket(network, directory, task, initial, starting_mask, cut_through)
+    mask, weights = _ticket(network, directory, task, recipe)
     trainer: Trainer = network
-    if compact is None:
+    if recipe.compact is None:
         network.rewind(weights, mask)
     else:
-        trainer = compact.ticket(weights, mask)
+        trainer = recipe.compact.ticket(weights, mask)
     if reporter is not None:
-        reporter.started(task, steps)
+        reporter.started(task, recipe.steps)
     scored: dict[str, np.ndarray] = {}
+    at = recipe.scored_at
     with _named(directory, task, NonFiniteLossError):
         curves = trainer.train(
-            steps,
+            recipe.steps,
             seed=task.seed,
             names=("level", task.level),
-            confusion=confusion,
-            updates=updates,
-            patience=patience,
-            after=None if scored_at is None else {scored_at: lambda: scored.update(trainer.weights)},
+            confusion=recipe.confusion,
+            updates=recipe.updates,
+            patience=recipe.patience,
+            after=None if at is None else {at: lambda: scored.update(trainer.weights)},
             progress=None if reporter is None else lambda done, total: reporter.advanced(task, done, total),
         )
     # The weights are the network's own, read when they are accessed: they are final until it trains again.
     accuracy = trainer.test_accuracy_at_early_stop(curves)
     trained = Trained(curves, trainer.weights, scored or trainer.weights, accuracy)
-    _check_finite(directory, task, trained)
-    with _named(directory, task, ValueError):
-        pruned = next_mask(task, mask, initial, trained.scored)
+    pruned = _next_mask(directory, task, recipe, mask, trained)
     seconds = time.perf_counter() - started
     epoch = network.steps_per_epoch
-    return _write(network, directory, task, mask, pruned, trained, epoch, seconds, keep_weights, reporter)
+    return _write(network, directory, task, mask, pruned, trained, epoch, seconds, recipe.keep_weights, reporter)
 
 
 def train_levels(
     together: Together,
     network: Network,
     directory: RunDirectory,
-    tasks: Sequence[Task],
+    recipes: Mapping[Task, Recipe],
     *,
     trial: Mapping[Task, Hashable],
-    initial: Mapping[Task, Weights],
-    steps: int,
-    starting_mask: StartingMask,
-    next_mask: NextMask,
-    confusion: bool,
-    scored_at: Callable[[Task], int | None],
-    updates: Callable[[Task], int],
-    patience: int | None,
-    cut_through: Callable[[Task], bool],
     independent: Collection[str],
-    keep_weights: Callable[[Task], bool],
     started: float,
     reporter: Any = None,
 ) -> list[LevelResult]:
@@ -126,29 +121,20 @@ def train_levels(
         together: trains them.
         network: whose tickets they are.
         directory: has the levels that the tasks build on, but for those among the tasks, which come first.
-        tasks: what to train.
+        recipes: what to train, and how; with the same steps, patience and `confusion`.
         trial: whose data a task is trained on, as `together` knows them.
-        initial: initial weights by task.
-        steps: optimiser updates.
-        starting_mask: as `train_level`.
-        next_mask: as `train_level`.
-        confusion: whether to keep counts of outcomes by class of every test.
-        scored_at: task -> what `train_level` takes.
-        updates: task -> what `train_level` takes.
-        patience: as `train_level`.
-        cut_through: task -> what `train_level` takes.
         independent: branches whose levels build on no other.
-        keep_weights: whether to store a task's final weights.
         started: when this began, by `time.perf_counter`. A level's `seconds` are its share.
         reporter: see `lth_keras.progress.Reporter`.
 
     Raises:
         LevelError: as `train_level`; the other tasks are trained and written first, but for those that build on it.
     """
-    tickets = [_ticket(network, directory, task, initial[task], starting_mask, cut_through(task)) for task in tasks]
+    tasks, common = list(recipes), next(iter(recipes.values()))
+    tickets = [_ticket(network, directory, task, recipe) for task, recipe in recipes.items()]
     if reporter is not None:
         for task in tasks:
-            reporter.started(task, steps)
+            reporter.started(task, common.steps)
 
     def advanced(done: int, total: int) -> None:
         if reporter is not None:
@@ -157,29 +143,27 @@ def train_levels(
 
     results = together.train(
         [
-            Member(weights, mask, task.seed, ("level", task.level), trial[task], scored_at(task), updates(task))
-            for task, (mask, weights) in zip(tasks, tickets, strict=True)
+            Member(weights, mask, task.seed, ("level", task.level), trial[task], recipe.scored_at, recipe.updates)
+            for (task, recipe), (mask, weights) in zip(recipes.items(), tickets, strict=True)
         ],
-        steps,
-        confusion=confusion,
-        patience=patience,
+        common.steps,
+        confusion=common.confusion,
+        patience=common.patience,
         progress=advanced,
     )
     seconds = (time.perf_counter() - started) / len(tasks)
     written, errors = [], []
     broken: set[Task] = set()
-    for task, (mask, _), trained in zip(tasks, tickets, results, strict=True):
+    for (task, recipe), (mask, _), trained in zip(recipes.items(), tickets, results, strict=True):
         try:
             with _named(directory, task, NonFiniteLossError):
                 if isinstance(trained, NonFiniteLossError):
                     raise trained
             if broken & set(builds_on(task, independent)):
                 continue
-            _check_finite(directory, task, trained)
-            with _named(directory, task, ValueError):
-                pruned = next_mask(task, mask, initial[task], trained.scored)
+            pruned = _next_mask(directory, task, recipe, mask, trained)
             epoch = len(together.datasets[trial[task]]["train"][0]) // network.batch_size
-            kept = keep_weights(task)
+            kept = recipe.keep_weights
             written.append(_write(network, directory, task, mask, pruned, trained, epoch, seconds, kept, reporter))
         except LevelError as error:
             errors.append(error)
@@ -189,20 +173,23 @@ def train_levels(
     return written
 
 
-def _ticket(
-    network: Network,
-    directory: RunDirectory,
-    task: Task,
-    initial: Weights,
-    starting_mask: StartingMask,
-    cut_through: bool,
-) -> tuple[Mask, Weights]:
+def _ticket(network: Network, directory: RunDirectory, task: Task, recipe: Recipe) -> tuple[Mask, Weights]:
     """The mask and the weights that a task starts from."""
     with _named(directory, task, ValueError):
-        mask = starting_mask(task, initial) if task.level else Mask.ones(network.mask.shapes)
-        if not cut_through:
+        if task.level:
+            mask = recipe.masks.starting(directory, task, recipe.initial)
+        else:
+            mask = Mask.ones(network.mask.shapes)
+        if not recipe.cut_through:
             check_connected(network.model, mask)
-    return mask, starting_weights(task, initial, network.draw_weights)
+    return mask, starting_weights(task, recipe.initial, network.draw_weights)
+
+
+def _next_mask(directory: RunDirectory, task: Task, recipe: Recipe, mask: Mask, trained: Trained) -> Mask:
+    """The mask that the branch of a task goes on with, where what came of it is finite."""
+    _check_finite(directory, task, trained)
+    with _named(directory, task, ValueError):
+        return recipe.masks.following(directory, task, mask, recipe.initial, trained.scored)
 
 
 def _write(

@@ -113,3 +113,8 @@ def ready_together(
         if len(chosen) == most:
             break
     return chosen
+
+
+def tickets_at_a_time(branches: Collection[str], levels: int, independent: Collection[str] = ()) -> int:
+    """How many tickets of a trial are ready together at most levels: all levels of the `independent` at once."""
+    return sum(levels if branch in independent else 1 for branch in branches)

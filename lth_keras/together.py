@@ -13,12 +13,7 @@ from lth_keras.lazy import LazyArrays
 from lth_keras.masks import Mask
 from lth_keras.network import Network, batch_order, dropout_seed
 from lth_keras.splits import Arrays, check_patience
-from lth_keras.training import Curves, NonFiniteLossError, device, make_counter, train_together
-
-SHARE_OF_DEVICE = 0.5
-"""Of the device's free memory, what tickets trained together may take."""
-MOST = 64
-"""Tickets trained together at most, where nothing else bounds them."""
+from lth_keras.training import Curves, NonFiniteLossError, make_counter, train_together
 
 
 class Member(NamedTuple):
@@ -196,43 +191,3 @@ def check_together(network: Network, width: int) -> None:
         raise ValueError(
             f"Expected vectorize=1 for a model whose large embedding tables are trained by rows. Received: {width}."
         )
-
-
-def check_width(width: Any) -> Any:
-    """Returns `width` where it is `auto` or an integer from 1.
-
-    Raises:
-        ValueError: otherwise.
-    """
-    if width != "auto" and (not isinstance(width, int) or isinstance(width, bool) or width < 1):
-        raise ValueError(f"Expected vectorize to be 'auto' or an integer from 1 (off). Received: {width!r}.")
-    return width
-
-
-def best_width(make_network: Callable[[], Network], tickets: int) -> int:
-    """How many tickets to train together, where `tickets` are ready at a time.
-
-    On a CPU one by one: there a step is bound by arithmetic, and processes beside each other use the cores better. On
-    a GPU all of them, as far as their variables, gradients and activations take half of its free memory (the data
-    come beside them); but networks with convolutions one by one, as it has not been measured that together is faster.
-
-    Args:
-        make_network: makes the network, where a GPU is there.
-        tickets: how many are ready at a time.
-    """
-    kind, free = device()
-    if kind == "cpu" or tickets < 2:
-        return 1
-    network = make_network()
-    layers = [layer for layer in network.model._flatten_layers() if not hasattr(layer, "layers")]
-    if network.tables or any("Conv" in type(layer).__name__ for layer in layers):
-        return 1
-    if free is None:
-        return min(tickets, MOST)
-    variables = sum(int(np.prod(variable.shape)) for variable in network.variables.values())
-    outputs = [int(np.prod([size or 1 for size in layer.output.shape[1:]])) for layer in layers]
-    # Weights, gradients, two slots, best weights, and as much again for a call's results; a byte of mask. A training
-    # step keeps the outputs of all layers, an evaluation has two at a time.
-    activations = max(2 * network.batch_size * sum(outputs), 2 * network.evaluation_batch_size * max(outputs))
-    each = variables * (10 * 4 + 1) + 4 * activations
-    return max(1, min(tickets, MOST, int(free * SHARE_OF_DEVICE / each)))

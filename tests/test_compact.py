@@ -211,7 +211,7 @@ def test_a_search_finds_the_same_tickets(tmp_path: Path) -> None:
     whole = search_of(config={"name": "whole"}).run(1, branches, out=tmp_path)
     search = search_of(config={"name": "small"}, compact=True)
     small = search.run(1, branches, out=tmp_path)
-    assert search._compacts[search.network]._made  # it was trained on smaller ones
+    assert search._workshop.compact(search.network)._made  # it was trained on smaller ones
     for branch in branches:
         received = tiny.masks_of(small, 0, branch, 3)
         assert received == tiny.masks_of(whole, 0, branch, 3)

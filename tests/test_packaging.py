@@ -50,17 +50,35 @@ ROOMS: dict[str, set[str]] = {
     "tickets": COMMON | {"branches", "tasks", "results"},
     "run": COMMON | {"branches", "tasks", "tickets", "results", "network"},
     "together": COMMON | {"branches", "network", "splits", "training"},
+    "width": {"network", "results", "training"},
+    "workshop": {"compact", "memory", "network", "splits", "together"},
+    "trial_data": COMMON | {"network", "sampling", "splits", "workshop"},
+    "level_masks": COMMON | {"branches", "tasks", "tickets", "results", "selection"},
     "compact": COMMON | {"masking", "network", "splits", "training"},
     "level": COMMON
-    | {"compact"}
-    | {"branches", "tasks", "tickets", "together", "results", "network", "masking", "training", "machine"},
+    | {
+        "branches",
+        "compact",
+        "tasks",
+        "tickets",
+        "level_masks",
+        "together",
+        "results",
+        "network",
+        "masking",
+        "training",
+        "machine",
+    },
+    "blocks": {"branches", "level", "network", "results", "tasks", "trial_data", "workshop"},
+    "variants": {"branches"},
+    "parameters": {"plan", "rewinding", "width"},
     "learning": COMMON | {"criteria", "rewinding"},
     "plan": COMMON | {"densities", "pruning"},
     "selection": COMMON | {"criteria", "densities", "derivatives", "plan", "shots"} | {"masking", "network", "splits"},
     "search": COMMON
-    | {"branches", "tasks", "tickets", "together", "compact", "level", "run"}
-    | {"identity", "results", "criteria", "plan", "sampling", "selection"}
-    | {"network", "training", "rewinding", "splits", "memory"},
+    | {"blocks", "branches", "tasks", "together", "level", "level_masks", "run", "trial_data", "width", "workshop"}
+    | {"identity", "parameters", "results", "criteria", "plan", "sampling", "selection", "variants"}
+    | {"network", "training", "splits"},
     "runner": COMMON | {"search", "run", "tasks", "results", "branches"},
     "plots": COMMON | {"results"},
     "report": COMMON | {"results"},
@@ -72,6 +90,7 @@ NUMPY_ONLY = {"lazy", "masks", "seeds", "ranking", "pruning", "branches", "crite
     "sampling",
     "shots",
     "plan",
+    "variants",
 }
 EXPERIMENTS = {"criteria", "learning", "run"} | {
     *("runner", "search", "pruning", "tasks", "machine", "progress", "plots", "report", "results", "models", "masking"),

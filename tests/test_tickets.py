@@ -44,7 +44,7 @@ def test_a_final_ticket_has_the_test_accuracy_of_run_h5(run: Run, branch: str, l
 def test_a_rewound_ticket_trains_to_the_final_one(run: Run, network: Network) -> None:
     ticket = run.ticket(trial=1, level=2)
     fresh = make(network)
-    trained, _ = fresh._trial(1)
+    trained = fresh.trial_data.loaded(1)
     start = {
         f"{layer.name}/{name}": np.array(getattr(layer, name)) for layer in ticket.layers for name in ("kernel", "bias")
     }

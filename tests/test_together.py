@@ -11,8 +11,9 @@ from lth_keras.network import Network
 from lth_keras.results import RunDirectory
 from lth_keras.runner import run
 from lth_keras.tasks import LevelError, Task, pending_tasks, ready_together
-from lth_keras.together import Member, Together, best_width, check_width
+from lth_keras.together import Member, Together
 from lth_keras.training import NonFiniteLossError
+from lth_keras.width import best_width, check_width
 from tests import tiny
 
 ON_JAX = keras.backend.backend() == "jax"
@@ -203,7 +204,7 @@ def test_as_many_as_fit_on_a_gpu_and_one_by_one_elsewhere(monkeypatch):
         return made[-1]
 
     def width(tickets, kind, free, **changes):
-        monkeypatch.setattr("lth_keras.together.device", lambda: (kind, free))
+        monkeypatch.setattr("lth_keras.width.device", lambda: (kind, free))
         return best_width(lambda: make(**changes), tickets)
 
     assert width(6, "cpu", None) == 1 and not made, "no network is made to find that out"
