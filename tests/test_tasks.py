@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lth_keras.tasks import Task, is_ready, pending_tasks
+import pytest
+
+from lth_keras.tasks import Task, is_ready, pending_tasks, ready_together
 from tests.tiny import ALL
 
 
@@ -34,3 +36,36 @@ def test_controls_are_trained_where_asked() -> None:
         Task(0, branch, 2) for branch in ALL if branch != "winning_ticket"
     ]
     assert [task.level for task in tasks if task.branch in ("dense", "winning_ticket")] == [0, 1, 2, 3]
+
+
+def test_a_level_of_all_trials_and_branches_is_ready_together():
+    pending = pending_tasks((), (0, 1), ALL, 2)
+    finished = set()
+    groups = []
+    while group := ready_together(pending, finished, 6):
+        finished |= set(group)
+        pending = [task for task in pending if task not in finished]
+        groups.append([(task.seed, task.branch, task.level) for task in group])
+    level = lambda n: [(seed, branch, n) for seed in (0, 1) for branch in ALL]  # noqa: E731
+    assert groups == [[(0, "dense", 0), (1, "dense", 0)], level(1), level(2)]
+    assert not pending
+
+
+@pytest.mark.parametrize("most", [1, 2, 4, 5, 100])
+def test_whatever_the_width_each_can_start_and_be_written_in_its_turn(most):
+    pending = pending_tasks((), (0, 1, 2), ALL, 3, control_levels=(1, 3))
+    finished, total = set(), len(pending)
+    while group := ready_together(pending, finished, most):
+        assert len(group) <= most
+        for task in group:
+            assert task.level == 0 or Task(task.seed, *_winning(task.level - 1)) in finished
+        for task in group:
+            if task.branch not in ("dense", "winning_ticket"):
+                assert Task(task.seed, *_winning(task.level)) in finished
+            finished.add(task)
+        pending = [task for task in pending if task not in finished]
+    assert len(finished) == total
+
+
+def _winning(level):
+    return ("winning_ticket", level) if level else ("dense", 0)

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,20 +54,30 @@ def adam() -> keras.Optimizer:
     return keras.optimizers.Adam(0.02)
 
 
+TRAINING: dict[str, Any] = {
+    "optimizer": adam,
+    "loss": "sparse_categorical_crossentropy",
+    "batch_size": 10,
+    "evaluate_every": 5,
+    "test_every": 10,
+    "jit_compile": keras.backend.backend() == "jax",
+}
+
+
+def network_of(build: Callable[[], Any] = build, **changes: Any) -> Network:
+    """The network that `make` searches, or one with changes."""
+    return Network(build, **{**TRAINING, **changes})
+
+
 def make(network: Network | None = None, **changes: Any) -> TicketSearch:
     """The search; `network`, made by another one of the same batch size and cadences, saves its compilation."""
     parameters: dict[str, Any] = {
         "build": build,
         "data": data(),
-        "optimizer": adam,
-        "loss": "sparse_categorical_crossentropy",
         "rates": {"dense": 0.3, "output": 0.2},
         "levels": 2,
         "steps": 20,
-        "batch_size": 10,
-        "evaluate_every": 5,
-        "test_every": 10,
-        "jit_compile": keras.backend.backend() == "jax",
+        **TRAINING,
     }
     search = TicketSearch(**{**parameters, **changes})
     if network is not None:

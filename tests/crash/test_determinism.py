@@ -1,6 +1,6 @@
 """The same bits in any process, whatever it did before, however the search was asked for, with as many threads.
 
-What a kill and a resume do to them is in test_kills.py; the same within one process is in tests/test_search.py.
+What a kill and a resume do to them is in test_kills.py; the same within one process is in tests/search/test_resume.py.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lth_keras.training.interrupts import uninterrupted
-from tests.training.test_training import make, perceptron, run, weights
+from tests.training.programs import make, perceptron, run, weights
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

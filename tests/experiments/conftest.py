@@ -1,0 +1,28 @@
+"""What tests of commands have in common."""
+
+from __future__ import annotations
+
+import signal
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from lth_keras.network import Network
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return tiny.make().network
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command in this process: what it changes for the whole process is put back."""
+    monkeypatch.setattr("lth_keras.search.set_threads", lambda threads: None)  # TensorFlow has run: too late for it
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)

@@ -1,0 +1,135 @@
+"""What goes wrong in a search: each error says what and where, and finished levels are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from lth_keras.network import Network
+from lth_keras.results import InUseError, RunDirectory, open_run
+from lth_keras.run import Run
+from lth_keras.tasks import LevelError, Task, pending_tasks
+from tests import tiny
+from tests.search.whole import TASKS, expected_of
+from tests.tiny import ALL, Witness, assert_same_numbers, make, masks_of
+
+
+def test_a_loss_that_is_not_finite_is_named_and_finished_levels_are_kept(
+    run: Run, network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = network.draw_weights
+
+    def poisoned(seed: int, *names: str | int) -> dict[str, np.ndarray]:
+        poison = np.float32(np.nan if names == ("random_reinit", 2) else 0)
+        return {key: value + poison for key, value in draw(seed, *names).items()}
+
+    monkeypatch.setattr(network, "draw_weights", poisoned)
+    witness = Witness()
+    search = make(network)
+    message = "In trial 0, random_reinit, level 2: The training loss is not finite.* at step 1[. ].*levels are kept in"
+    with pytest.raises(LevelError, match=message):
+        search.run(branches=ALL, out=tmp_path, reporter=witness)
+    assert witness.tasks("finished") == TASKS[:5]
+    monkeypatch.undo()
+    path = search.prepare(1, ALL, tmp_path, "none")[0].path
+    kept = expected_of(run, 1, 2).copy(deep=True)
+    kept.test_accuracy_final[0, 1:, 2] = np.nan
+    np.testing.assert_array_equal(open_run(path).test_accuracy_final, kept.test_accuracy_final)
+    assert_same_numbers(search.run(branches=ALL, out=tmp_path), expected_of(run, 1, 2))
+
+
+def test_a_network_that_is_cut_through_is_named_and_finished_levels_are_kept(network: Network, tmp_path: Path) -> None:
+    """The output layer has 48 weights: 5 at level 1, none at level 2."""
+    search = make(network, rates={"dense": 0.2, "output": 0.9}, levels=4, min_per_layer=0)
+    first, second = Witness(), Witness()
+    message = (
+        r"In trial 0, winning_ticket, level 2: .*no weight left in output/kernel, at density 0.466, and no way around.*"
+        r"Keep min_per_layer at 1.*levels are kept in"
+    )
+    with (
+        pytest.raises(LevelError, match=message),
+        pytest.warns(UserWarning, match="Layer collapse: no weight is left in output/kernel"),
+    ):
+        search.run(branches=ALL, out=tmp_path, reporter=first)
+    finished = pending_tasks((), [0], ALL, 1)
+    assert first.tasks("finished") == finished
+    (path,) = tmp_path.iterdir()
+    kept = open_run(path)
+    assert kept.sizes["level"] == 2 and np.isfinite(kept.test_accuracy_final).all()
+    # Asked again it says the same and trains nothing; asked for the levels that there are, it has them.
+    with pytest.raises(LevelError, match=message):
+        search.run(branches=ALL, out=tmp_path, reporter=second)
+    assert second.events == []
+    shallow = make(network, rates={"dense": 0.2, "output": 0.9}, levels=1, min_per_layer=0)
+    assert shallow.identity == search.identity
+    assert_same_numbers(shallow.run(branches=ALL, out=tmp_path, reporter=second), kept)
+    assert second.events == []
+
+
+@pytest.mark.parametrize("rates, scope, level", [(0.95, "layer", 2), (0.999, "global", 1)])
+def test_where_no_weight_is_left_at_all_the_level_before_is_kept(
+    network: Network, tmp_path: Path, rates: float, scope: str, level: int
+) -> None:
+    search, witness = make(network, levels=3, min_per_layer=0, rates=rates, scope=scope), Witness()
+    message = rf"winning_ticket, level {level}: .*no weight left in hidden/kernel, output/kernel, at density 0,"
+    with pytest.raises(LevelError, match=message):
+        search.run(branches=ALL, out=tmp_path, reporter=witness)
+    assert witness.tasks("finished") == pending_tasks((), [0], ALL, level - 1)
+    assert open_run(next(tmp_path.iterdir())).sizes["level"] == level
+
+
+def residual() -> keras.Model:
+    """8-16-3, with a bottleneck of 16 + 16 weights beside a skip connection."""
+    hidden = keras.layers.Dense(16, "relu", name="hidden")(x := keras.Input((8,)))
+    beside = keras.layers.Dense(16, name="wide")(keras.layers.Dense(1, name="narrow")(hidden))
+    return keras.Model(x, keras.layers.Dense(3, "softmax", name="output")(hidden + beside))
+
+
+def test_a_collapsed_layer_that_something_goes_around_is_no_error(tmp_path: Path) -> None:
+    search = make(build=residual, rates={"dense": 0.9, "output": 0.0}, levels=2, min_per_layer=0)
+    with pytest.warns(UserWarning, match="Layer collapse: no weight is left in narrow/kernel, wide/kernel"):
+        run = search.run(branches=ALL, out=tmp_path)
+    expected = {"hidden/kernel": 1, "narrow/kernel": 0, "wide/kernel": 0, "output/kernel": 48}
+    for branch in ALL:
+        assert masks_of(run, 0, branch, 2)[2].counts() == expected
+    assert np.isfinite(run.dataset.test_accuracy_final).all()
+
+
+def test_a_second_search_in_the_same_directory_is_refused(network: Network, tmp_path: Path) -> None:
+    """For as long as the first one runs, to the last byte of run.h5."""
+
+    class Second(Witness):
+        def _hear(self, kind: str, task: Task) -> None:
+            super()._hear(kind, task)
+            with pytest.raises(InUseError, match="in use by process"):
+                make(network).run(out=tmp_path)
+
+    witness = Second()
+    whole = make(network).run(out=tmp_path, reporter=witness)
+    assert witness.tasks("started") == witness.tasks("finished") == pending_tasks((), [0], ("winning_ticket",), 2)
+    with RunDirectory.load(whole.directory.path).locked(), pytest.raises(InUseError):
+        make(network).run(out=tmp_path)
+    assert_same_numbers(make(network).run(out=tmp_path), whole)
+
+
+def test_a_directory_that_cannot_be_written_is_named(network: Network, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(OSError, match="Expected: an output directory that can be written.*file"):
+        make(network).run(out=tmp_path / "file")
+
+
+def test_weights_that_are_not_finite_are_named_though_the_loss_hides_them(monkeypatch, tmp_path):
+    def train(self, *arguments, **options):
+        curves = original(self, *arguments, **options)
+        weights = dict(self.weights)
+        weights["hidden/kernel"][0, 0] = np.nan
+        self.weights = weights
+        return curves
+
+    original = Network.train
+    monkeypatch.setattr(Network, "train", train)
+    with pytest.raises(LevelError, match=r"trial 0, dense, level 0.*hidden/kernel"):
+        tiny.make().run(out=tmp_path)

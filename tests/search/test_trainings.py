@@ -1,0 +1,96 @@
+"""What decides a level's training beside its ticket, and at which step it is looked at."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from tests import tiny
+from tests.tiny import ALL, make
+
+jax_only = pytest.mark.skipif(keras.backend.backend() != "jax", reason="tickets are trained together on JAX only")
+
+
+def only_in_the_first_training() -> keras.Optimizer:
+    """Learns for 20 updates, which is a training's length here, and never again."""
+    return keras.optimizers.SGD(keras.optimizers.schedules.PiecewiseConstantDecay([20], [0.1, 0.0]))
+
+
+@pytest.mark.parametrize("vectorize", [1, pytest.param(3, marks=jax_only)])
+def test_the_count_of_updates_goes_on_where_it_is_asked_to(tmp_path, vectorize):
+    """From level to level, in controls too; by default each level begins anew."""
+
+    def learned(carry: bool, branch: str, level: int) -> bool:
+        parameters = {"optimizer": only_in_the_first_training, "vectorize": vectorize, "config": {"carry": carry}}
+        run = make(carry_step_count=carry, levels=1, **parameters).run(1, ALL, tmp_path, keep_weights="all")
+        curve = run.dataset.validation_loss.sel(branch=branch, level=level).isel(trial=0).values
+        return len(set(curve)) > 1
+
+    assert learned(True, "winning_ticket", 0) and learned(False, "winning_ticket", 0)
+    for branch in ALL:
+        assert learned(False, branch, 1) and not learned(True, branch, 1)
+
+
+@pytest.mark.parametrize("vectorize", [1, pytest.param(2, marks=jax_only)])
+def test_with_patience_a_training_is_one_of_fewer_steps(tmp_path, vectorize):
+    """Each ends where its validation loss has not fallen for so long: as if it had been asked for so many steps."""
+    parameters = {"levels": 1, "optimizer": lambda: keras.optimizers.Adam(0.3), "vectorize": vectorize}
+    kept = {"trials": 2, "keep_weights": "all"}
+    patient = make(patience=3, steps=400, test_every=100, **parameters).run(out=tmp_path, **kept)
+    ends = set()
+    for seed in (0, 1):
+        for branch, level in (("dense", 0), ("winning_ticket", 1)):
+            ended = patient.directory.read(seed, branch, level, weights=True)
+            end = int(ended.step[-1])
+            ends.add(end)
+            losses = ended.curves["validation_loss"]
+            assert end < 400 and len(losses) - 1 - np.argmin(losses) == 3
+            assert ended.scalars["early_stop_step"] == end - 15 and np.isfinite(ended.curves["test_loss"][-1])
+            if level == 0:
+                short = make(steps=end, test_every=100, **parameters).run(out=tmp_path / str(end), **kept)
+                expected = short.directory.read(seed, branch, level, weights=True)
+                for name in ("validation_loss", "test_accuracy"):
+                    np.testing.assert_array_equal(ended.curves[name], expected.curves[name])
+                assert dict(ended.scalars) | {"seconds": 0, "peak_memory_bytes": 0} == dict(expected.scalars) | {
+                    "seconds": 0,
+                    "peak_memory_bytes": 0,
+                }
+                for key, value in expected.weights.items():
+                    np.testing.assert_array_equal(ended.weights[key], value)
+                assert ended.next_mask == expected.next_mask
+    assert len(ends) > 1, "trainings that end at different steps"
+    assert np.isnan(patient.dataset.validation_loss.values).any()
+
+
+def test_patience_that_nothing_decides_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="Expected patience to be at least 1. Received: 0"):
+        make(patience=0)
+    empty = {**tiny.data(), "validation": (np.zeros((0, 8), np.float32), np.zeros(0, np.int32))}
+    search = make(patience=2, data={**empty, "without_validation": True})
+    with pytest.raises(ValueError, match=r"a validation split that decides\. Received: patience=2, without"):
+        search.run(out=tmp_path)
+
+
+@pytest.mark.parametrize("vectorize", [1, pytest.param(3, marks=jax_only)])
+def test_scores_are_of_the_weights_at_a_step(tmp_path, vectorize):
+    """Of a training that goes on to its end; 0 is before it, and the last step is the default."""
+
+    def run(out, **changes):
+        search = tiny.make(levels=1, config={"name": str(changes)}, vectorize=vectorize, **changes)
+        return search.run(out=tmp_path / out, keep_weights="all")
+
+    plain, last, first, early = (
+        run(str(i), **changes) for i, changes in enumerate(({}, {"score_at": 20}, {"score_at": 0}, {"score_at": 7}))
+    )
+    initial = run("initial", criterion="initial_magnitude")
+    for other in (last, first, early, initial):
+        for key, value in tiny.final_weights(plain, 0, "dense", 0).items():
+            np.testing.assert_array_equal(tiny.final_weights(other, 0, "dense", 0)[key], value)
+    masks = [tiny.masks_of(run, 0, "winning_ticket", 1)[1] for run in (plain, last, first, early, initial)]
+    assert masks[0] == masks[1] and masks[2] == masks[4]
+    shorter = tiny.make(levels=1, steps=7, config={"name": "shorter"}, vectorize=vectorize)
+    assert masks[3] == tiny.masks_of(shorter.run(out=tmp_path / "shorter"), 0, "winning_ticket", 1)[1]
+    assert masks[0] != masks[2] and masks[0] != masks[3] and masks[2] != masks[3]
+    with pytest.raises(ValueError, match=r"score_at in 0 ... 20.*Received: 21"):
+        run("beyond", score_at=21)

@@ -1,0 +1,70 @@
+"""Variants: searches under other parameters in the same run."""
+
+from __future__ import annotations
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import xarray
+
+from tests import tiny
+from tests.tiny import masks_of
+
+jax_only = pytest.mark.skipif(keras.backend.backend() != "jax", reason="tickets are trained together on JAX only")
+
+
+VARIANTS = {
+    "early": {"score_at": 7},
+    "first": {"score_at": 0},
+    "other data": {"data": {name: (10 * x, y) for name, (x, y) in tiny.data().items()}},
+    "other optimizer": {"optimizer": lambda: keras.optimizers.SGD(0.1)},
+}
+
+
+@pytest.mark.parametrize("vectorize", [1, pytest.param(4, marks=jax_only)])
+def test_a_variant_is_the_search_with_its_changes(tmp_path, vectorize):
+    """In the same run: with the same numbers as alone, its own level 0, and its own masks."""
+    branches = ("winning_ticket", "random_mask", *VARIANTS)
+    whole = tiny.make(variants=VARIANTS, config={"name": "whole"}, vectorize=vectorize).run(2, branches, tmp_path)
+    assert whole.dataset.branch.values.tolist() == ["winning_ticket", "random_mask", *sorted(VARIANTS)]
+    for name, changes in {"winning_ticket": {}, **VARIANTS}.items():
+        alone = tiny.make(**changes, config={"name": name}, vectorize=vectorize).run(2, out=tmp_path / name)
+        expected = tiny.numbers(alone).sel(branch="winning_ticket", drop=True).drop_vars("mask_overlap")
+        own = ["score_at", "mask_overlap"]  # what it has beside the winning ticket
+        received = tiny.numbers(whole).sel(branch=name, drop=True).drop_vars(own, errors="ignore")
+        (xarray.testing.assert_equal if vectorize == 1 else xarray.testing.assert_allclose)(received, expected)
+        assert masks_of(whole, 1, name, 2)[1:] == masks_of(alone, 1, "winning_ticket", 2)[1:]
+    assert json.loads(whole.dataset.attrs["own_dense"]) == sorted(VARIANTS)
+    shown = whole.dataset.score_at if "score_at" in whole.dataset.coords else None
+    assert shown is None, "not all variants have a number there"
+
+
+def test_numbers_that_variants_differ_in_are_coordinates(tmp_path):
+    variants = {name: VARIANTS[name] for name in ("early", "first")}
+    search = tiny.make(variants=variants, config={"name": "coordinates"})
+    dataset = search.run(branches=("winning_ticket", *variants), out=tmp_path).dataset
+    np.testing.assert_array_equal(dataset.score_at, [np.nan, 7, 0])
+    assert dataset.score_at.dims == ("branch",)
+    only = search.run(branches=("first",), out=tmp_path / "only").dataset  # no winning ticket is needed
+    assert only.branch.values.tolist() == ["first"] and float(only.score_at[0]) == 0
+    assert (tmp_path / "only").exists() and not list((tmp_path / "only").glob("*/levels/*/dense"))
+
+
+def test_variants_share_a_program_where_they_can():
+    search = tiny.make(variants=VARIANTS)
+    networks = {name: search.of(name).network for name in VARIANTS}
+    assert networks["early"] is networks["first"] is networks["other data"] is search.network
+    assert networks["other optimizer"] is not search.network
+    assert search.of("winning_ticket") is search and search.of("early") is search.of("early")
+
+
+@pytest.mark.parametrize(
+    "variants", [{"random_mask": {}}, {"dense": {}}, {"more": {"levels": 3}}, {"unknown": {"nothing": 1}}]
+)
+def test_variants_that_mean_nothing_are_refused(variants):
+    with pytest.raises(ValueError, match="Expected variants with names of their own"):
+        tiny.make(variants=variants)
+    with pytest.raises(ValueError, match=r"Expected branches out of .*'early'.*Received: \['late'\]"):
+        tiny.make(variants=VARIANTS).run(branches=("late",))

@@ -1,0 +1,162 @@
+"""The loop that drives a program: progress, errors, confusion matrices, and what it lets go of."""
+
+import keras
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from lth_keras import training
+from lth_keras.training import NonFiniteLossError, train
+from lth_keras.training.metrics import confusion_matrix, make_counter
+from tests.training.programs import (
+    BACKEND,
+    EVERY,
+    LOSS,
+    OPTIMIZERS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    assert_same,
+    assign,
+    make,
+    order,
+    perceptron,
+    run,
+    weights,
+)
+
+
+def test_no_split_is_on_the_device_twice():
+    if BACKEND != "jax":
+        pytest.skip("TensorFlow copies a split for as long as it is evaluated")
+    import jax
+
+    program = make(perceptron())
+    for split in (TEST, TRAIN, VALIDATION):
+        program.test(*split)
+        for x, _ in (TRAIN, VALIDATION, TEST):
+            assert sum(np.array_equal(array, x) for array in jax.live_arrays()) == 1
+
+
+def test_progress_is_told_and_calls_fit_the_capacity():
+    model = perceptron()
+    program = make(model)
+    taken = []
+    advance = program.advance
+    program.advance = lambda batches, start, total: taken.append(len(batches)) or advance(batches, start, total)
+    seen = []
+    run(program, steps=32, progress=lambda done, total: seen.append((done, total)))
+    done = np.cumsum(taken)
+    assert seen == [(int(n), 32) for n in done] and done[-1] == 32
+    assert max(taken) <= program.capacity and taken[0] == 1
+    assert {10, 20, 30} <= set(done.tolist())  # calls end where a test falls due
+
+
+def test_a_loss_that_is_not_finite_names_the_step():
+    x = TRAIN[0].copy()
+    batches = order().take(11)
+    expected = 9
+    x[batches[expected - 1, 2]] = np.nan
+    model = perceptron(activation="tanh")
+    program, start = make(model, data=((x, TRAIN[1]), VALIDATION)), weights(model)
+    with pytest.raises(NonFiniteLossError, match=r"training loss .* at step 9\.") as caught:
+        run(program)
+    assert caught.value.step == expected
+    program.reset()
+    assign(model, start)
+    assert program.advance(batches, 0, 11)[1] == expected  # within a call too
+    # The program is not harmed: with good data and weights it trains again.
+    program.load(TRAIN, VALIDATION)
+    assign(model, start)
+    run(program)
+    assert np.isfinite(np.concatenate([value.ravel() for value in weights(model)])).all()
+
+
+def test_a_validation_loss_that_is_not_finite_names_the_step():
+    x = VALIDATION[0].copy()
+    x[0] = np.nan
+    with pytest.raises(NonFiniteLossError, match=r"validation loss .* at step 5\.") as caught:
+        run(make(perceptron(activation="tanh"), data=(TRAIN, (x, VALIDATION[1]))))
+    assert caught.value.step == 5
+
+
+def test_a_program_is_made_for_the_backend_of_keras(monkeypatch):
+    model = perceptron()
+    made = training.make_program(
+        model,
+        OPTIMIZERS["adam"](),
+        LOSS,
+        [],
+        batch_size=4,
+        evaluate_every=5,
+        evaluation_batch_size=7,
+        jit_compile=True,
+    )
+    assert type(made).__name__ == {"tensorflow": "TensorFlowProgram", "jax": "JaxProgram"}[BACKEND]
+    monkeypatch.setattr(keras.backend, "backend", lambda: "unknown")
+    with pytest.raises(RuntimeError, match="Received: 'unknown'"):
+        training.make_program(model)
+
+
+def test_threads_cannot_change_once_the_backend_runs():
+    keras.ops.zeros(1)
+    threads = 0
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        threads = tf.config.threading.get_intra_op_parallelism_threads()
+        training.set_threads(threads)
+    with pytest.raises(RuntimeError):
+        training.set_threads(threads + 1)
+
+
+@pytest.mark.parametrize("shape", [(17,), (17, 1)])
+def test_confusion_matrices_are_those_of_scikit_learn(shape):
+    model = perceptron()
+    program = make(model)
+    x, y = TEST
+    curves = train(
+        program,
+        order(),
+        steps=12,
+        test=(x, y.reshape(shape)),
+        test_every=2 * EVERY,
+        counter=make_counter(LOSS, (None, 3)),
+    )
+    assert list(curves.step) == [5, 10, 12] and curves.test_confusion.dtype == np.int32
+    assert (curves.test_confusion[0] == -1).all() and np.isnan(curves.test_accuracy[0])
+    expected = sklearn.metrics.confusion_matrix(y, np.array(model(x)).argmax(axis=1), labels=range(3))
+    np.testing.assert_array_equal(curves.test_confusion[2], expected)
+    for matrix, accuracy in zip(curves.test_confusion[1:], curves.test_accuracy[1:], strict=True):
+        assert matrix.sum() == 17 and np.trace(matrix) / 17 == pytest.approx(accuracy)
+    assert run(program).test_confusion is None
+
+
+def test_classes_that_do_not_occur_have_empty_rows_and_columns():
+    outputs = np.eye(5)[[1, 1, 3, 0]] + np.eye(5)[[2, 1, 3, 4]]  # the first of several
+    matrix = confusion_matrix(np.array([1, 0, 3, 3]), outputs, 5)
+    expected = sklearn.metrics.confusion_matrix([1, 0, 3, 3], [1, 1, 3, 0], labels=range(5))
+    np.testing.assert_array_equal(matrix, expected)
+
+
+def test_without_validation_split_the_last_step_is_the_early_stop():
+    program = make(perceptron(), data=(TRAIN, (VALIDATION[0][:0], VALIDATION[1][:0])))
+    curves = run(program, validated=False)
+    assert np.isnan(curves.validation_loss).all() and np.isnan(curves.validation_accuracy).all()
+    assert curves.early_stop_step == 12 and np.isfinite(curves.test_accuracy[curves.early_stop])
+    with pytest.raises(NonFiniteLossError, match="validation loss is not finite .* at step 5"):
+        run(program)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, NonFiniteLossError])
+def test_a_training_that_does_not_end_is_forgotten(error):
+    optimizer = OPTIMIZERS["adam"]()
+    program = make(perceptron(), lambda: optimizer)
+
+    def interrupt(done, steps):
+        raise error("training", done) if error is NonFiniteLossError else error
+
+    start = [v.numpy().copy() for v in optimizer.variables]
+    with pytest.raises(error):
+        run(program, progress=interrupt)
+    assert_same([v.numpy() for v in optimizer.variables], start)
