@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import keras
 import numpy as np
 
 from datasets import mnist
+from datasets.packed import is_packed
 from datasets.splits import Split, Splits
 
 BATCH_SIZE = 60
@@ -22,8 +25,9 @@ def optimizer() -> keras.Optimizer:
 
 
 def mnist_or_random() -> Splits:
-    """MNIST where it is on this machine, else random data of its shape. Downloads nothing."""
-    return mnist.load() if mnist.status().present else random_mnist()
+    """MNIST where it is on this machine and can be read, else random data of its shape. Downloads nothing."""
+    readable = is_packed("mnist") or importlib.util.find_spec("tensorflow") is not None
+    return mnist.load() if mnist.status().present and readable else random_mnist()
 
 
 def random_mnist(sizes: tuple[int, int, int] = SIZES) -> Splits:
@@ -37,7 +41,7 @@ def random_mnist(sizes: tuple[int, int, int] = SIZES) -> Splits:
         Split(generator.random((n, 784), np.float32), generator.integers(10, size=n, dtype=np.int32)) for n in sizes
     )
     return Splits(
-        name="random data of MNIST's shape (MNIST is not on this machine)",
+        name="random data of MNIST's shape (MNIST cannot be read on this machine)",
         train=train,
         validation=validation,
         test=test,

@@ -127,6 +127,7 @@ def read_original(images: ImageSet) -> dict[str, np.ndarray]:
     fetch_images(images)
     folder = _folder(images)
     try:
+        import tensorflow  # noqa: F401  # without it tensorflow_datasets is imported, and has nothing in it
         import tensorflow_datasets
 
         with quiet("tensorflow"):

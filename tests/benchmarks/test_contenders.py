@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from benchmarks import lenet
 from benchmarks.contenders import Contender, Turn, take_turns
 from benchmarks.flop import dense_sizes, evaluated_examples, forward_flop, training_flop
 from benchmarks.lenet import random_mnist
@@ -112,3 +113,17 @@ def test_stages_side_by_side_take_their_turns_at_once():
         assert [both.run(), both.run()] == [7, 8]
         both.restore()
         assert both.run() == 7
+
+
+@pytest.mark.parametrize("reader", ["here", None])
+def test_random_data_stand_for_mnist_where_nothing_can_read_it(monkeypatch, tmp_path, reader):
+    monkeypatch.setenv("LTH_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(lenet, "random_mnist", lambda: "random data")
+    monkeypatch.setattr(lenet.mnist, "load", lambda: "MNIST")
+    monkeypatch.setattr(lenet.importlib.util, "find_spec", lambda name: reader)
+    assert lenet.mnist_or_random() == "random data"
+    cached = tmp_path / "mnist/3.0.1/dataset_info.json"
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    assert lenet.mnist_or_random() == ("MNIST" if reader else "random data")

@@ -233,8 +233,9 @@ def test_a_damaged_cache_is_one_clear_error(small_mnist: Path, damage: Callable[
     assert error.value.__cause__ is not None
 
 
-def test_a_missing_reader_is_not_called_damage(small_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+@pytest.mark.parametrize("reader", ["tensorflow_datasets", "tensorflow"])
+def test_a_missing_reader_is_not_called_damage(small_mnist: Path, monkeypatch: pytest.MonkeyPatch, reader: str) -> None:
+    monkeypatch.setitem(sys.modules, reader, None)
     with pytest.raises(DataUnavailable, match="cannot be imported") as error:
         mnist.load(validation=10)
     assert "Delete" not in str(error.value) and "python -m datasets pack mnist" in str(error.value)
