@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.command import Options
 from experiments.described import layers_of
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     import keras
 
     from lth_keras.models import LayerSize
+    from lth_keras.search import TicketSearch
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,30 @@ class LeNet(Options):
         from lth_keras.models import lenet_300_100
 
         return lenet_300_100(input_shape=(self.inputs,))
+
+    def search(self, name: str, load: Callable[..., Any], threads: int, **others: Any) -> TicketSearch:
+        """The search with these parameters.
+
+        Args:
+            name: of the experiment.
+            load: seed -> the data of that trial.
+            threads: per training.
+            others: arguments of `TicketSearch` beside those of all these experiments.
+        """
+        import keras
+
+        from lth_keras.search import TicketSearch
+
+        return TicketSearch(
+            build=self.model,
+            data=lambda seed: load(seed=seed),
+            optimizer=lambda: keras.optimizers.Adam(self.learning_rate),
+            loss="sparse_categorical_crossentropy",
+            rates=self.rates,
+            name=name,
+            **self.search_arguments(threads),
+            **others,
+        )
 
     def sizes(self) -> list[LayerSize]:
         """The layers of the model."""

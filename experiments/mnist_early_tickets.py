@@ -74,21 +74,9 @@ class Config(LeNet):
 
 def make_search(config: Config, threads: int) -> TicketSearch:
     """The search with these parameters."""
-    import keras
-
     from datasets import mnist
-    from lth_keras.search import TicketSearch
 
-    return TicketSearch(
-        build=config.model,
-        data=lambda seed: mnist.load(seed=seed),
-        optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
-        loss="sparse_categorical_crossentropy",
-        rates=config.rates,
-        variants=config.variants,
-        name="mnist_early_tickets",
-        **config.search_arguments(threads),
-    )
+    return config.search("mnist_early_tickets", mnist.load, threads, variants=config.variants)
 
 
 if __name__ == "__main__":

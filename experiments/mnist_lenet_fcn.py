@@ -31,20 +31,9 @@ class Config(LeNet):
 
 def make_search(config: Config, threads: int) -> TicketSearch:
     """The search with these parameters."""
-    import keras
-
     from datasets import mnist
-    from lth_keras.search import TicketSearch
 
-    return TicketSearch(
-        build=config.model,
-        data=lambda seed: mnist.load(seed=seed),
-        optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
-        loss="sparse_categorical_crossentropy",
-        rates=config.rates,
-        name="mnist_lenet_fcn",
-        **config.search_arguments(threads),
-    )
+    return config.search("mnist_lenet_fcn", mnist.load, threads)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,6 @@ def make_search(config: Config, threads: int) -> TicketSearch:
     import keras
 
     from datasets import mnist
-    from lth_keras.search import TicketSearch
 
     changes: dict[str, dict[str, Any]] = {
         "initial_masks": {"criterion": "initial_magnitude"},
@@ -115,19 +114,11 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         "full_output": {"rates": {"dense": config.dense_rate, "output": config.dense_rate}},
         "slow": {"optimizer": lambda: keras.optimizers.Adam(config.slow_learning_rate)},
     }
-    return TicketSearch(
-        build=config.model,
-        data=lambda seed: mnist.load(seed=seed),
-        optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
-        loss="sparse_categorical_crossentropy",
-        rates=config.rates,
-        variants={
-            protocol: {name: value for cause in PROTOCOLS[protocol] for name, value in changes[cause].items()}
-            for protocol in config.protocols
-        },
-        name="thesis_postmortem",
-        **config.search_arguments(threads),
-    )
+    variants = {
+        protocol: {name: value for cause in PROTOCOLS[protocol] for name, value in changes[cause].items()}
+        for protocol in config.protocols
+    }
+    return config.search("thesis_postmortem", mnist.load, threads, variants=variants)
 
 
 if __name__ == "__main__":

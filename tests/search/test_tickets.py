@@ -11,22 +11,8 @@ import pytest
 from lth_keras.network import Network
 from lth_keras.run import Run
 from tests import tiny
+from tests.search.whole import LEVELS, SEEDS
 from tests.tiny import ALL, final_weights, make, masks_of
-
-SEEDS, LEVELS = (0, 1), 3
-
-
-@pytest.fixture(scope="module")
-def network() -> Network:
-    """One compiled network for all searches of this module."""
-    return make().network
-
-
-@pytest.fixture(scope="module")
-def run(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Two trials, three levels, all branches, all weights kept."""
-    search = make(network, levels=LEVELS)
-    return search.run(len(SEEDS), ALL, tmp_path_factory.mktemp("run"), keep_weights="all")
 
 
 @pytest.mark.parametrize("branch", ALL)
