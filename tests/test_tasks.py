@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lth_keras.tasks import Task, is_ready, pending_tasks, ready_together
+from lth_keras.tasks import Task, is_ready, pending_tasks, ready_together, tickets_at_a_time
 from tests.tiny import ALL
 
 
@@ -69,3 +69,8 @@ def test_whatever_the_width_each_can_start_and_be_written_in_its_turn(most):
 
 def _winning(level):
     return ("winning_ticket", level) if level else ("dense", 0)
+
+
+def test_where_levels_wait_for_none_all_of_them_are_ready_at_a_time() -> None:
+    assert tickets_at_a_time(ALL, 5) == 3
+    assert tickets_at_a_time(ALL, 5, {"winning_ticket", "another"}) == 5 + 2

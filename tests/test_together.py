@@ -7,9 +7,10 @@ from keras import layers
 
 from lth_keras.masks import Mask
 from lth_keras.network import Network
+from lth_keras.results import RunDirectory
 from lth_keras.together import Member, Together
 from lth_keras.training import NonFiniteLossError
-from lth_keras.width import best_width, check_width
+from lth_keras.width import best_width, check_width, choose_width
 from tests import tiny
 
 ON_JAX = keras.backend.backend() == "jax"
@@ -204,6 +205,20 @@ def test_as_many_as_fit_on_a_gpu_and_one_by_one_elsewhere(monkeypatch):
     assert 1.8 < fits[2] / fits[1] < 2.2
     convolutional = [keras.Input((8, 1)), layers.Conv1D(2, 3), layers.Flatten(), layers.Dense(3, "softmax")]
     assert width(6, "gpu", 10**10, build=lambda: keras.Sequential(convolutional)) == 1
+
+
+def test_a_width_is_the_one_asked_for_or_recorded_or_the_best(tmp_path, monkeypatch):
+    def width(asked, recorded=None, tickets=6):
+        return choose_width(asked, recorded, tickets, lambda: 5)
+
+    new = RunDirectory.open(tmp_path, "new", {}, vectorize=3)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert width(2) == 2 and width("auto") == 5 and width("auto", new) == 5
+    assert width("auto", tickets=1) == 1
+    monkeypatch.setattr(RunDirectory, "finished", lambda self: {(0, "dense", 0)})
+    assert width("auto", new) == 3 and width(2, new) == 2
+    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
+    assert width("auto") == 1
 
 
 def test_more_than_fit_are_refused():

@@ -68,3 +68,10 @@ def test_variants_that_mean_nothing_are_refused(variants):
         tiny.make(variants=variants)
     with pytest.raises(ValueError, match=r"Expected branches out of .*'early'.*Received: \['late'\]"):
         tiny.make(variants=VARIANTS).run(branches=("late",))
+
+
+@pytest.mark.parametrize("vectorize", [1, pytest.param(2, marks=jax_only)])
+def test_a_step_to_score_at_is_one_of_the_variants_own_training(tmp_path, vectorize):
+    search = tiny.make(variants={"late": {"score_at": 21}}, vectorize=vectorize, config={"name": "late"})
+    with pytest.raises(ValueError, match=r"Expected score_at in 0 ... 20, .*Received: 21"):
+        search.run(1, ("winning_ticket", "late"), tmp_path)
