@@ -17,7 +17,7 @@ import numpy as np
 from lth_keras.results import atomic, lock, record
 from lth_keras.results.facts import Facts
 from lth_keras.results.levels import DamagedFile, LevelResult, LevelSummary, read_level, summarise_level, write_level
-from lth_keras.results.overlap import mask_overlaps
+from lth_keras.results.overlap import overlap_variables
 from lth_keras.results.run import NO_FACTS, RUN_FILE, assemble, write_run
 from lth_keras.results.schema import BRANCH_ORDER, DENSE
 
@@ -250,7 +250,8 @@ class RunDirectory:
         for name, values in (coordinates or {}).items():
             along = np.array([values.get(str(branch), np.nan) for branch in dataset.branch.values])
             dataset = dataset.assign_coords({name: ("branch", along)})
-        dataset = dataset.assign(mask_overlap=mask_overlaps(dataset, self.level_path, found))
+        overlaps = overlap_variables(dataset, self.level_path, found)
+        dataset = dataset.merge(overlaps, combine_attrs="override")
         if asked := set(asked):
             dataset.attrs["trainings"] = len(asked | set(found))
         write_run(self.path / RUN_FILE, dataset)

@@ -1,9 +1,9 @@
-"""How much of a winning ticket's mask the other branches' masks share, from level files."""
+"""How much of their masks branches share, from level files."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +11,17 @@ import xarray
 
 from lth_keras.results.arrays import count
 from lth_keras.results.levels import packed_mask
-from lth_keras.results.schema import BRANCH_ORDER, OVERLAP_MEANING
+from lth_keras.results.schema import BRANCH_ORDER, COORDINATE_MEANING, OVERLAP_MEANING, PAIRS_MEANING
+
+PAIRS, OTHER = "mask_overlap_pairs", "other_branch"
 
 
-def mask_overlaps(
+def overlap_variables(
     dataset: xarray.Dataset,
     path_of: Callable[[int, str, int], Path],
     finished: Collection[tuple[int, str, int]],
-) -> xarray.DataArray:
-    """Of every level the overlap with the winning ticket's; NaN where one of the two is missing.
+) -> xarray.Dataset:
+    """Of every level the overlap of masks, NaN where one of the two is missing.
 
     Args:
         dataset: The run.
@@ -27,39 +29,60 @@ def mask_overlaps(
         finished: Those whose file is there.
 
     Returns:
-        (trial, branch, level) float64 in [0, 1].
+        `mask_overlap` (trial, branch, level) float64 in [0, 1], that with the winning ticket's mask, and
+        `mask_overlap_pairs` (trial, level, branch, other_branch), that of each two branches.
     """
-    paths = {path_of(*key) for key in finished}
-    overlaps = xarray.full_like(dataset.density, np.nan).assign_attrs(OVERLAP_MEANING._asdict())
-    for place in np.ndindex(overlaps.shape):
-        seed, branch, level = (dataset[name].values[i] for name, i in zip(overlaps.dims, place, strict=True))
-        ours, winning = (path_of(int(seed), name, int(level)) for name in (str(branch), BRANCH_ORDER[0]))
-        if {ours, winning} <= paths:
-            overlaps.values[place] = 1.0 if ours == winning else mask_overlap(ours, winning)
-    return overlaps
+    there = {path_of(*key) for key in finished}
+    branches = [str(branch) for branch in dataset.branch.values]
+    pairs = np.full((dataset.sizes["trial"], dataset.sizes["level"], len(branches), len(branches)), np.nan)
+    for trial, level in np.ndindex(pairs.shape[:2]):
+        seed, number = int(dataset.trial.values[trial]), int(dataset.level.values[level])
+        paths = [path_of(seed, branch, number) for branch in branches]
+        files = sorted(there & set(paths))  # one where branches share their dense network
+        known = [(place, files.index(path)) for place, path in enumerate(paths) if path in there]
+        if known:
+            places, of_file = map(list, zip(*known, strict=True))
+            pairs[trial, level][np.ix_(places, places)] = mask_overlaps(files)[np.ix_(of_file, of_file)]
+    winning = np.full(pairs.shape[:3], np.nan)
+    if BRANCH_ORDER[0] in branches:
+        winning = pairs[..., branches.index(BRANCH_ORDER[0])]
+    return xarray.Dataset(
+        {
+            "mask_overlap": (("trial", "branch", "level"), winning.swapaxes(1, 2), OVERLAP_MEANING._asdict()),
+            PAIRS: (("trial", "level", "branch", OTHER), pairs, PAIRS_MEANING._asdict()),
+        },
+        {OTHER: (OTHER, np.asarray(branches, object), COORDINATE_MEANING[OTHER]._asdict())},
+    )
 
 
-def mask_overlap(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> float:
-    """Jaccard index of the masks that two levels trained, over all weights: |both| / |either|; 1.0 if both are empty.
+def mask_overlaps(paths: Sequence[Path]) -> np.ndarray:
+    """Jaccard index of the masks that each two levels trained, |both| / |either| over all weights; 1.0 of empty ones.
 
-    Masks stay packed, and a weight of each is in memory at a time.
+    Every file is read once. Masks stay packed, and a weight of each is in memory at a time.
 
     Args:
-        path: A level file.
-        other: That of another level of the same model.
+        paths: Level files of one model, n of them.
+
+    Returns:
+        (n, n) float64, symmetric.
 
     Raises:
         DamagedFile, OSError: A file that `lth_keras.results.read_level` would not read.
         ValueError: Masks of different models.
     """
-    both = either = 0
-    ours, theirs = packed_mask(path), packed_mask(other)
-    for (key, mine), (their_key, their) in zip(ours, theirs, strict=True):
-        if (key, mine.shape) != (their_key, their.shape):
-            raise ValueError(
-                f"Expected: masks of one model. Received: {key} {mine.shape} in {os.fspath(path)!r} and "
-                f"{their_key} {their.shape} in {os.fspath(other)!r}"
-            )
-        both += count(np.bitwise_and(mine.bits, their.bits))
-        either += count(np.bitwise_or(mine.bits, their.bits))
-    return both / either if either else 1.0
+    both, either = np.zeros((2, len(paths), len(paths)), np.int64)
+    pairs = list(combinations(range(len(paths)), 2))
+    for of_weight in zip(*map(packed_mask, paths), strict=True):
+        key, first = of_weight[0]
+        for path, (their_key, their) in zip(paths, of_weight, strict=True):
+            if (key, first.shape) != (their_key, their.shape):
+                raise ValueError(
+                    f"Expected: masks of one model. Received: {key} {first.shape} in {str(paths[0])!r} and "
+                    f"{their_key} {their.shape} in {str(path)!r}"
+                )
+        bits = [packed.bits for _, packed in of_weight]
+        for i, j in pairs:
+            both[i, j] += count(np.bitwise_and(bits[i], bits[j]))
+            either[i, j] += count(np.bitwise_or(bits[i], bits[j]))
+    shared = np.divide(both, either, out=np.ones(both.shape), where=either > 0)
+    return np.triu(shared, 1) + np.triu(shared, 1).T + np.eye(len(paths))

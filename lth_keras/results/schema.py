@@ -56,6 +56,7 @@ METRIC_MEANING = {
 COORDINATE_MEANING = {
     "trial": Meaning("seed of the trial", "1"),
     "branch": Meaning("what is trained at a level", "1"),
+    "other_branch": Meaning("the same, where branches are compared with each other", "1"),
     "level": Meaning("number of prunings before training", "1"),
     "step": Meaning("optimiser updates done when evaluated", "step"),
     "weight": Meaning("prunable weight, by its place inside the model", "1"),
@@ -70,6 +71,7 @@ SIZE_MEANING = Meaning("entries of the weight, kept or not", "1")
 KIND_MEANING = Meaning("kind of the weight's layer, which pruning rates go by", "1")
 DOCUMENTS_MEANING = Meaning("documents of a length", "1")
 OVERLAP_MEANING = Meaning("Jaccard index of the mask with that of the winning ticket of the same trial and level", "1")
+PAIRS_MEANING = Meaning("Jaccard index of the masks of two branches, of the same trial and level", "1")
 WEIGHT_DENSITY_MEANING = Meaning("share of the weight's entries kept", "1")
 
 NO_VALIDATION = "no validation split: the last step is taken for it"  # comment of what early stop decides

@@ -13,6 +13,7 @@ import numpy as np
 
 from lth_keras.results import SCHEMA_VERSION, DocumentLengths, write_level, write_run
 from lth_keras.results.facts import document_variables
+from lth_keras.results.overlap import overlap_variables
 from lth_keras.results.schema import CONFUSION, SCALAR_MEANING
 from tests.results.synthetic import KINDS, dataset, level_result
 
@@ -42,11 +43,11 @@ def test_the_mask_snippet_gives_the_mask(tmp_path: Path) -> None:
     np.testing.assert_array_equal(names["mask"], result.mask["hidden_1/kernel"])  # type: ignore[arg-type]
 
 
-def test_every_variable_dimension_and_attribute_is_described() -> None:
+def test_every_variable_dimension_and_attribute_is_described(tmp_path: Path) -> None:
     page = PAGE.read_text(encoding="utf-8")
     run = dataset(trials=1, levels=1, classes=3, kinds=KINDS, steps_per_epoch=7).assign_attrs(trainings=4)
     run = run.merge(document_variables(DocumentLengths({"train": np.ones(2, int)}, 1)), combine_attrs="override")
-    run = run.assign(mask_overlap=run.density)
+    run = run.merge(overlap_variables(run, lambda *_: tmp_path, ()), combine_attrs="override")
     multi_label = dataset(trials=1, levels=1, classes=3, multi_label=True)
     assert (
         f"| `curves/{CONFUSION}` | int32 (E, C, C) |" in page and "| `curves/test_counts` | int32 (E, C, 3) |" in page

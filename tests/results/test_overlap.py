@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from lth_keras.masks import Mask
 from lth_keras.results import RunDirectory, open_run, write_level
-from lth_keras.results.overlap import mask_overlap
+from lth_keras.results.overlap import mask_overlaps
 from tests.results.synthetic import level_result, levels_of, masks
 
 
@@ -26,14 +27,15 @@ def test_it_is_the_jaccard_index_of_the_masks(tmp_path: Path, shares: tuple[floa
     paths = [tmp_path / "ours.h5", tmp_path / "theirs.h5"]
     for path, mask in zip(paths, pair, strict=True):
         write_level(path, dataclasses.replace(level_result(), mask=mask, next_mask=mask))
-    assert mask_overlap(*paths) == pair[0].jaccard(pair[1])
+    expected = pair[0].jaccard(pair[1])
+    np.testing.assert_array_equal(mask_overlaps(paths), [[1, expected], [expected, 1]])
 
 
 def test_masks_of_different_models_are_refused(tmp_path: Path) -> None:
     for name, mask in (("ours", random_mask(0, 0.5)), ("theirs", Mask({"a/kernel": np.ones((7, 8), bool)}))):
         write_level(tmp_path / name, dataclasses.replace(level_result(), mask=mask, next_mask=mask))
     with pytest.raises(ValueError, match=r"masks of one model. Received: a/kernel \(7, 9\).*\(7, 8\)"):
-        mask_overlap(tmp_path / "ours", tmp_path / "theirs")
+        mask_overlaps([tmp_path / "ours", tmp_path / "theirs"])
 
 
 def test_a_run_has_that_of_every_level_with_the_winning_tickets(tmp_path: Path) -> None:
@@ -54,7 +56,26 @@ def test_a_run_has_that_of_every_level_with_the_winning_tickets(tmp_path: Path) 
     assert float(overlap.sel(trial=0, branch="early", level=0)) == 1
 
 
-def test_without_a_winning_ticket_there_is_none(tmp_path: Path) -> None:
+def test_a_run_has_those_of_each_two_branches(tmp_path: Path) -> None:
+    run = RunDirectory.open(tmp_path, "x", {})
+    kept = {}
+    for seed, name, level in [(0, "a", 1), (0, "b", 1), (0, "c", 1), (1, "a", 1), (1, "b", 1), (0, "a", 2)]:
+        kept[seed, name, level] = mask = masks(sum(map(ord, name)) + seed, level)[level]
+        run.write(dataclasses.replace(level_result(seed, name, level, mask=mask, next_mask=mask), branch=name))
+    pairs = open_run(run.write_run()).mask_overlap_pairs
+    assert pairs.dims == ("trial", "level", "branch", "other_branch")
+    assert list(pairs.other_branch.values) == list(pairs.branch.values) == ["a", "b", "c"]
+    for seed, name, other, level in itertools.product((0, 1), "abc", "abc", (0, 1, 2)):
+        found = float(pairs.sel(trial=seed, level=level, branch=name, other_branch=other))
+        known = {(seed, name, level), (seed, other, level)} <= kept.keys()
+        if known:
+            assert found == kept[seed, name, level].jaccard(kept[seed, other, level]), (seed, name, other, level)
+        else:
+            assert np.isnan(found)
+
+
+def test_without_a_winning_ticket_there_is_none_with_it(tmp_path: Path) -> None:
     run = RunDirectory.open(tmp_path, "x", {})
     run.write(level_result(0, "early", 1))
     assert np.isnan(open_run(run.write_run()).mask_overlap).all()
+    np.testing.assert_array_equal(open_run(run.path).mask_overlap_pairs.values.ravel(), [np.nan, 1])

@@ -29,11 +29,12 @@ def test_a_variant_is_the_search_with_its_changes(tmp_path, vectorize):
     branches = ("winning_ticket", "random_mask", *VARIANTS)
     whole = tiny.make(variants=VARIANTS, config={"name": "whole"}, vectorize=vectorize).run(2, branches, tmp_path)
     assert whole.dataset.branch.values.tolist() == ["winning_ticket", "random_mask", *sorted(VARIANTS)]
+    beside = ["score_at", "mask_overlap", "mask_overlap_pairs", "other_branch"]
     for name, changes in {"winning_ticket": {}, **VARIANTS}.items():
         alone = tiny.make(**changes, config={"name": name}, vectorize=vectorize).run(2, out=tmp_path / name)
-        expected = tiny.numbers(alone).sel(branch="winning_ticket", drop=True).drop_vars("mask_overlap")
-        own = ["score_at", "mask_overlap"]  # what it has beside the winning ticket
-        received = tiny.numbers(whole).sel(branch=name, drop=True).drop_vars(own, errors="ignore")
+        expected = tiny.numbers(alone).sel(branch="winning_ticket", drop=True)
+        received = tiny.numbers(whole).sel(branch=name, drop=True)
+        received, expected = (numbers.drop_vars(beside, errors="ignore") for numbers in (received, expected))
         (xarray.testing.assert_equal if vectorize == 1 else xarray.testing.assert_allclose)(received, expected)
         assert masks_of(whole, 1, name, 2)[1:] == masks_of(alone, 1, "winning_ticket", 2)[1:]
     assert json.loads(whole.dataset.attrs["own_dense"]) == sorted(VARIANTS)

@@ -14,4 +14,6 @@ TASKS = pending_tasks((), [0], ALL, 2)
 
 def expected_of(run: Run, trials: int, levels: int, branches: tuple[str, ...] = ALL) -> Any:
     """The part of the whole run that a smaller one has."""
-    return run.dataset.isel(trial=slice(trials), level=slice(levels + 1)).sel(branch=list(branches))
+    return run.dataset.isel(trial=slice(trials), level=slice(levels + 1)).sel(
+        branch=list(branches), other_branch=list(branches)
+    )
