@@ -13,6 +13,7 @@ import tyro
 from experiments.command import Length, Options, main
 from experiments.composite_rows import (
     PRESETS,
+    STUDIED,
     WINNING_TICKET,
     CriterionInRow,
     ScheduleInRow,
@@ -208,6 +209,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
     import keras
 
     from datasets import mnist
+    from lth_keras.observation import Observation
     from lth_keras.search import TicketSearch
 
     return TicketSearch(
@@ -221,6 +223,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         min_per_layer=0,
         cut_through="train",
         variants=config.variants,
+        observe=Observation(weights=True, criteria=STUDIED),
         name="composite_pruning",
         **config.search_arguments(threads),
     )

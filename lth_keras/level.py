@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from lth_keras.machine import peak_memory_bytes
 from lth_keras.masking import check_connected
 from lth_keras.masks import Mask
 from lth_keras.network import Network
-from lth_keras.results import CURVES, LevelResult, RunDirectory
+from lth_keras.results import CURVES, Distributions, LevelResult, RunDirectory
 from lth_keras.tasks import LevelError, Task, builds_on
 from lth_keras.tickets import starting_weights
 from lth_keras.together import Member, Together, Trained
@@ -37,6 +37,7 @@ class Recipe(NamedTuple):
         cut_through: whether to train a network that its mask cuts through, instead of refusing it.
         keep_weights: whether to store the final weights.
         compact: makes smaller networks, to train on those where it is alone; None trains the whole one.
+        observe: (mask, weights at the start, weights at the end) -> what else to record of it.
     """
 
     initial: Weights
@@ -49,6 +50,7 @@ class Recipe(NamedTuple):
     cut_through: bool
     keep_weights: bool
     compact: Compact | None
+    observe: Callable[[Mask, Weights, Weights], Distributions]
 
 
 def train_level(
@@ -100,8 +102,9 @@ def train_level(
     trained = Trained(curves, trainer.weights, scored or trainer.weights, accuracy)
     pruned = _next_mask(directory, task, recipe, mask, trained)
     seconds = time.perf_counter() - started
-    epoch = network.steps_per_epoch
-    return _write(network, directory, task, mask, pruned, trained, epoch, seconds, recipe.keep_weights, reporter)
+    seen = _observed(directory, task, recipe, mask, weights, trained)
+    epoch, kept = network.steps_per_epoch, recipe.keep_weights
+    return _write(network, directory, task, mask, pruned, trained, seen, epoch, seconds, kept, reporter)
 
 
 def train_levels(
@@ -154,7 +157,7 @@ def train_levels(
     seconds = (time.perf_counter() - started) / len(tasks)
     written, errors = [], []
     broken: set[Task] = set()
-    for (task, recipe), (mask, _), trained in zip(recipes.items(), tickets, results, strict=True):
+    for (task, recipe), (mask, weights), trained in zip(recipes.items(), tickets, results, strict=True):
         try:
             with _named(directory, task, NonFiniteLossError):
                 if isinstance(trained, NonFiniteLossError):
@@ -162,9 +165,12 @@ def train_levels(
             if broken & set(builds_on(task, independent)):
                 continue
             pruned = _next_mask(directory, task, recipe, mask, trained)
+            seen = _observed(directory, task, recipe, mask, weights, trained)
             epoch = len(together.datasets[trial[task]]["train"][0]) // network.batch_size
             kept = recipe.keep_weights
-            written.append(_write(network, directory, task, mask, pruned, trained, epoch, seconds, kept, reporter))
+            written.append(
+                _write(network, directory, task, mask, pruned, trained, seen, epoch, seconds, kept, reporter)
+            )
         except LevelError as error:
             errors.append(error)
             broken.add(task)
@@ -192,6 +198,14 @@ def _next_mask(directory: RunDirectory, task: Task, recipe: Recipe, mask: Mask, 
         return recipe.masks.following(directory, task, mask, recipe.initial, trained.scored)
 
 
+def _observed(
+    directory: RunDirectory, task: Task, recipe: Recipe, mask: Mask, weights: Weights, trained: Trained
+) -> Distributions:
+    """What else to record of a task that started from these weights."""
+    with _named(directory, task, ValueError):
+        return recipe.observe(mask, weights, trained.weights)
+
+
 def _write(
     network: Network,
     directory: RunDirectory,
@@ -199,6 +213,7 @@ def _write(
     mask: Mask,
     pruned: Mask,
     trained: Trained,
+    seen: Distributions,
     steps_per_epoch: int,
     seconds: float,
     keep_weights: bool,
@@ -228,6 +243,7 @@ def _write(
         weights=dict(trained.weights) if keep_weights else None,
         steps_per_epoch=steps_per_epoch,
         kinds=network.kinds,
+        distributions=seen,
     )
     directory.write(result)
     if reporter is not None:

@@ -6,22 +6,23 @@ import os
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import keras
 
 from lth_keras.blocks import Blocks
-from lth_keras.branches import WINNING_TICKET, Weights, check_branches, is_control
+from lth_keras.branches import DENSE, WINNING_TICKET, Weights, check_branches, is_control
 from lth_keras.criteria import Criterion, Initialiser, State, criterion, name_of
 from lth_keras.identity import describe
 from lth_keras.level import Recipe, train_level
 from lth_keras.level_masks import LevelMasks
 from lth_keras.masks import Mask
 from lth_keras.network import Network
+from lth_keras.observation import Observation
 from lth_keras.parameters import check_asked, check_parameters, levels_of
 from lth_keras.plan import Plan
-from lth_keras.results import Facts, LevelResult, RunDirectory
+from lth_keras.results import Distributions, Facts, LevelResult, RunDirectory
 from lth_keras.run import Run
 from lth_keras.sampling import SAMPLES_PER_CLASS
 from lth_keras.selection import Selection
@@ -93,6 +94,8 @@ class TicketSearch:
             name to the arguments that it changes, e.g. `{"epoch_3": {"score_at": 2748}}`. Asking for more extends the
             run. Those whose masks are made before training, and all that is other, have the dense network of the other
             branches. Those that share model, optimiser, loss, batch size and cadences share their compiled program too.
+        observe: what to record of the distributions of weights and scores, for figures; by default nothing. Changes no
+            number, and levels that were finished before have none.
         facts: () -> what run.h5 is to say beside its levels, for figures; called when it is written. Changes no number.
         name: names the run's directory.
         config: JSON values that identify the run; by default the parameters above, the model's and the optimiser's
@@ -149,6 +152,7 @@ class TicketSearch:
     embeddings: str = "exact"
     confusion: bool = False
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    observe: Observation = Observation()
     facts: Callable[[], Facts] | None = None
     name: str = "search"
     config: Mapping[str, Any] | None = None
@@ -417,11 +421,17 @@ class TicketSearch:
             cut_through=self.cut_through == "train",
             keep_weights=keep_weights == "all" or (keep_weights == "last" and task.level == self.levels),
             compact=self._workshop.compact(self.network) if self.compact else None,
+            observe=partial(self._observe, task),
         )
+
+    def _observe(self, task: Task, mask: Mask, before: Weights, after: Weights) -> Distributions:
+        """What to record of a level; scores with the network that a trial's branches share, as it is drawn."""
+        drawn = partial(self._selection.drawn_state, task.seed) if task.branch == DENSE else None
+        return self.observe.of_level(mask, before, after, drawn)
 
     def _initial_weights(self, seed: int) -> Weights:
         """The weights that a trial starts from; of one trial at a time, as some take memory."""
-        if self._selection.takes_data:
+        if self._selection.takes_data or self.observe.takes_data:
             self.trial_data.sample(seed)  # before anything is trained: what is missing shows here
         if seed not in self._initial:
             self._initial = {seed: self._selection.initial_weights(seed)}

@@ -9,7 +9,7 @@ from lth_keras.branches import BRANCHES, is_variant
 
 Variants = Mapping[str, Mapping[str, Any]]
 """Name to the parameters that it changes."""
-OF_THE_RUN = frozenset({"levels", "seed", "variants", "facts", "name", "config", "threads", "vectorize"})
+OF_THE_RUN = frozenset({"levels", "seed", "variants", "observe", "facts", "name", "config", "threads", "vectorize"})
 """Parameters that no variant can change."""
 OF_MASKS = frozenset(
     {"rates", "densities", "schedule", "shots", "shot_schedule", "criterion", "samples_per_class", "scope"}

@@ -75,7 +75,9 @@ ROOMS: dict[str, set[str]] = {
     "learning": COMMON | {"criteria", "rewinding"},
     "plan": COMMON | {"densities", "pruning"},
     "selection": COMMON | {"criteria", "densities", "derivatives", "plan", "shots"} | {"masking", "network", "splits"},
+    "observation": COMMON | {"criteria", "results"},
     "search": COMMON
+    | {"observation"}
     | {"blocks", "branches", "tasks", "together", "level", "level_masks", "run", "trial_data", "width", "workshop"}
     | {"identity", "parameters", "results", "criteria", "plan", "sampling", "selection", "variants"}
     | {"network", "training", "splits"},
@@ -91,8 +93,9 @@ NUMPY_ONLY = {"lazy", "masks", "seeds", "ranking", "pruning", "branches", "crite
     "shots",
     "plan",
     "variants",
+    "observation",
 }
-EXPERIMENTS = {"criteria", "learning", "run"} | {
+EXPERIMENTS = {"criteria", "learning", "observation", "run"} | {
     *("runner", "search", "pruning", "tasks", "machine", "progress", "plots", "report", "results", "models", "masking"),
 }
 

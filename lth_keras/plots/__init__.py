@@ -9,11 +9,14 @@ from lth_keras.plots.early_tickets import early_tickets_figure
 from lth_keras.plots.figures import figures_of
 from lth_keras.plots.history import history_figure
 from lth_keras.plots.kinds import density_by_kind_figure
+from lth_keras.plots.overlap_matrix import overlap_matrix_figure
 from lth_keras.plots.postmortem import postmortem_figure
 from lth_keras.plots.references import REFERENCES, Reference
 from lth_keras.plots.save import save_figure, save_figures
 from lth_keras.plots.schedules import layers_figure, overlaps_figure, relative_accuracy_figure
+from lth_keras.plots.score_distributions import score_distributions_figure
 from lth_keras.plots.style import STYLES, BranchStyle, branch_style, branch_styles
+from lth_keras.plots.weight_distributions import weight_distributions_figure
 
 __all__ = [
     "REFERENCES",
@@ -33,9 +36,12 @@ __all__ = [
     "figures_of",
     "history_figure",
     "layers_figure",
+    "overlap_matrix_figure",
     "overlaps_figure",
     "postmortem_figure",
     "relative_accuracy_figure",
     "save_figure",
     "save_figures",
+    "score_distributions_figure",
+    "weight_distributions_figure",
 ]

@@ -19,9 +19,12 @@ from lth_keras.plots.early_tickets import early_tickets_figure
 from lth_keras.plots.history import history_figure
 from lth_keras.plots.kinds import density_by_kind_figure
 from lth_keras.plots.legend import leave_room_above
+from lth_keras.plots.overlap_matrix import compared_levels, overlap_matrix_figure
 from lth_keras.plots.postmortem import ALL, postmortem_figure
 from lth_keras.plots.references import references_of
 from lth_keras.plots.schedules import OVERLAP, layers_figure, overlaps_figure, relative_accuracy_figure, schedules_of
+from lth_keras.plots.score_distributions import score_distributions_figure, scored_criteria
+from lth_keras.plots.weight_distributions import distributed_levels, weight_distributions_figure
 from lth_keras.results.contents import progress
 from lth_keras.results.facts import document_lengths
 
@@ -40,6 +43,8 @@ def figures_of(dataset: xarray.Dataset) -> dict[str, Draw]:
     | `early_tickets_accuracy` in place of `accuracy`, `early_tickets` | whose branches have a number `score_at` |
     | `relative_accuracy`, `layers` | with branches named by schedules, such as `snip_uss` |
     | `overlaps` | of those, with the winning ticket |
+    | `overlap_matrix` | with overlaps of three or more branches that have masks of their own |
+    | `weight_distributions`, `score_distributions` | that were asked for them |
     | `postmortem` | with a branch `thesis`: of `experiments.thesis_postmortem` |
     | `convergence`, `curves`, `history` | all |
     | `density_by_kind` | that say the kind of each weight |
@@ -62,6 +67,12 @@ def figures_of(dataset: xarray.Dataset) -> dict[str, Draw]:
         figures["layers"] = partial(layers_figure, dataset)
         if OVERLAP in dataset and "winning_ticket" in dataset.branch.values:
             figures["overlaps"] = partial(overlaps_figure, dataset)
+    if compared_levels(dataset):
+        figures["overlap_matrix"] = partial(overlap_matrix_figure, dataset)
+    if distributed_levels(dataset):
+        figures["weight_distributions"] = partial(weight_distributions_figure, dataset)
+    if scored_criteria(dataset):
+        figures["score_distributions"] = partial(score_distributions_figure, dataset)
     known = references_of(dataset, convergence.VARIABLE)
     if ALL in dataset.branch.values:
         figures["postmortem"] = partial(postmortem_figure, dataset, known)

@@ -2,6 +2,7 @@
 
 from lth_keras.results.comparison import Comparison, compare, units_of
 from lth_keras.results.directory import RunDirectory
+from lth_keras.results.distributions import Distribution, Distributions, distribution, rank_correlations
 from lth_keras.results.facts import DocumentLengths, Facts
 from lth_keras.results.levels import DamagedFile, LevelResult, read_level, write_level
 from lth_keras.results.lock import InUseError
@@ -15,6 +16,8 @@ __all__ = [
     "SCHEMA_VERSION",
     "Comparison",
     "DamagedFile",
+    "Distribution",
+    "Distributions",
     "DocumentLengths",
     "Facts",
     "InUseError",
@@ -24,7 +27,9 @@ __all__ = [
     "assemble",
     "metric_name",
     "compare",
+    "distribution",
     "open_run",
+    "rank_correlations",
     "read_level",
     "spread",
     "units_of",

@@ -18,6 +18,8 @@ from lth_keras.masks import Mask, PackedBits
 from lth_keras.results import atomic
 from lth_keras.results.arrays import counted, ordered, packed_weights, read_kinds, read_mask, write_array, write_mask
 from lth_keras.results.counts import check_counts
+from lth_keras.results.distribution_files import read_distributions, write_distributions
+from lth_keras.results.distributions import Distributions
 from lth_keras.results.schema import ACCURACY, COUNTS, CURVES, METRICS, SCALARS, SCHEMA_VERSION
 
 __all__ = [
@@ -33,6 +35,9 @@ __all__ = [
 
 
 _MEASURED = ("step", "curves", "scalars", *COUNTS, "metric")
+
+
+NOTHING = Distributions()
 
 
 class DamagedFile(OSError):
@@ -53,6 +58,7 @@ class LevelSummary(NamedTuple):
     metric: str
     steps_per_epoch: int | None
     kinds: Mapping[str, str]
+    distributions: Distributions
     sizes: Mapping[str, int]
     densities: Mapping[str, float]
 
@@ -80,6 +86,7 @@ class LevelResult:
         metric: What the accuracies are, of `METRICS`: micro-F1 for multi-label tasks.
         steps_per_epoch: Optimiser updates of a pass over the training examples; None if not recorded.
         kinds: Weight key to the kind of its layer (`dense`, `conv`, `embedding`, `output`); empty if not recorded.
+        distributions: Of weights and scores; empty if not asked for.
 
     Raises:
         ValueError: Names, lengths or counts are not as said above.
@@ -99,6 +106,7 @@ class LevelResult:
     metric: str = ACCURACY
     steps_per_epoch: int | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
+    distributions: Distributions = NOTHING
 
     def __post_init__(self) -> None:
         _check_measured(**{name: getattr(self, name) for name in _MEASURED})
@@ -140,6 +148,7 @@ def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
         for name in COUNTS:
             if (counts := getattr(result, name)) is not None:
                 write_array(curves, name, np.asarray(counts, np.int32), compression="gzip")
+        write_distributions(file, result.distributions)
         if result.metric != ACCURACY:
             file.attrs["metric"] = result.metric
         if result.weights is not None:
@@ -236,6 +245,7 @@ def _read_measured(file: h5py.File) -> dict[str, Any]:
         "metric": str(file.attrs.get("metric", ACCURACY)),
         "steps_per_epoch": int(file.attrs["steps_per_epoch"]) if "steps_per_epoch" in file.attrs else None,
         "kinds": read_kinds(file["mask"]),
+        "distributions": read_distributions(file),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -11,7 +12,7 @@ import xarray
 
 from lth_keras.results.arrays import count
 from lth_keras.results.levels import packed_mask
-from lth_keras.results.schema import BRANCH_ORDER, COORDINATE_MEANING, OVERLAP_MEANING, PAIRS_MEANING
+from lth_keras.results.schema import BRANCH_ORDER, COORDINATE_MEANING, DENSE, OVERLAP_MEANING, PAIRS_MEANING
 
 PAIRS, OTHER = "mask_overlap_pairs", "other_branch"
 
@@ -34,10 +35,12 @@ def overlap_variables(
     """
     there = {path_of(*key) for key in finished}
     branches = [str(branch) for branch in dataset.branch.values]
+    own = json.loads(dataset.attrs["own_dense"])
     pairs = np.full((dataset.sizes["trial"], dataset.sizes["level"], len(branches), len(branches)), np.nan)
     for trial, level in np.ndindex(pairs.shape[:2]):
         seed, number = int(dataset.trial.values[trial]), int(dataset.level.values[level])
-        paths = [path_of(seed, branch, number) for branch in branches]
+        stored = [branch if number or branch in own else DENSE for branch in branches]
+        paths = [path_of(seed, branch, number) for branch in stored]
         files = sorted(there & set(paths))  # one where branches share their dense network
         known = [(place, files.index(path)) for place, path in enumerate(paths) if path in there]
         if known:

@@ -13,6 +13,7 @@ import xarray
 
 from lth_keras.results import atomic
 from lth_keras.results.counts import count_coordinates, count_variables, empty_counts
+from lth_keras.results.distribution_files import distribution_variables
 from lth_keras.results.facts import Facts, document_variables
 from lth_keras.results.levels import DamagedFile, LevelResult, LevelSummary
 from lth_keras.results.schema import (
@@ -92,11 +93,14 @@ def assemble(
     curves = {name: np.full((*shape, len(steps)), np.nan, np.float32) for name in CURVES}
     densities = np.full((*shape, len(weights)), np.nan)
     counts = empty_counts(rows, (*shape, len(steps)))
-    for row in rows:
+
+    def indices(row: LevelSummary) -> list[tuple[int, int, int]]:
         targets = [branch for branch in branches if branch not in own] if row.branch == DENSE else [row.branch]
+        return [(trials.index(row.seed), branches.index(branch), row.level) for branch in targets]
+
+    for row in rows:
         places = np.searchsorted(steps, row.step)
-        for branch in targets:
-            index = (trials.index(row.seed), branches.index(branch), row.level)
+        for index in indices(row):
             for name in SCALARS:
                 scalars[name][index] = row.scalars[name]
             for name in CURVES:
@@ -142,6 +146,7 @@ def assemble(
             "own_dense": json.dumps(sorted(own)),
         },
     )
+    dataset = dataset.merge(distribution_variables(rows, dataset, indices), combine_attrs="override")
     return _with_facts(dataset, rows, facts)
 
 

@@ -66,12 +66,25 @@ COORDINATE_MEANING = {
     "outcome": Meaning("what an example and a prediction are to a class", "1"),
     "split": Meaning("part of the data", "1"),
     "length": Meaning("length of a document before any cut", "token"),
+    "sign": Meaning("sign of the values that quantiles are of", "1"),
+    "quantile": Meaning("share of the values of a sign that lie at or below", "1"),
+    "criterion": Meaning("what scores the dense network as it is drawn", "1"),
+    "other_criterion": Meaning("the same, where criteria are compared with each other", "1"),
 }
 SIZE_MEANING = Meaning("entries of the weight, kept or not", "1")
 KIND_MEANING = Meaning("kind of the weight's layer, which pruning rates go by", "1")
 DOCUMENTS_MEANING = Meaning("documents of a length", "1")
 OVERLAP_MEANING = Meaning("Jaccard index of the mask with that of the winning ticket of the same trial and level", "1")
 PAIRS_MEANING = Meaning("Jaccard index of the masks of two branches, of the same trial and level", "1")
+DISTRIBUTION_MEANING = {
+    "initial_weight_quantile": Meaning("quantiles of what the mask keeps of the weight, before training", "1"),
+    "initial_weight_share": Meaning("share of a sign among what the mask keeps of the weight, before training", "1"),
+    "final_weight_quantile": Meaning("quantiles of what the mask keeps of the weight, after the last step", "1"),
+    "final_weight_share": Meaning("share of a sign among what the mask keeps of the weight, after the last step", "1"),
+    "score_quantile": Meaning("quantiles of the scores of the weight's entries in the dense network as drawn", "1"),
+    "score_share": Meaning("share of a sign among those scores; the others are zero", "1"),
+    "score_correlation": Meaning("Spearman's rank correlation of two criteria's scores, over all weights", "1"),
+}
 WEIGHT_DENSITY_MEANING = Meaning("share of the weight's entries kept", "1")
 
 NO_VALIDATION = "no validation split: the last step is taken for it"  # comment of what early stop decides

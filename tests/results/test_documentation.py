@@ -15,6 +15,7 @@ from lth_keras.results import SCHEMA_VERSION, DocumentLengths, write_level, writ
 from lth_keras.results.facts import document_variables
 from lth_keras.results.overlap import overlap_variables
 from lth_keras.results.schema import CONFUSION, SCALAR_MEANING
+from tests.plots.distributed_run import distributed_run
 from tests.results.synthetic import KINDS, dataset, level_result
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
@@ -48,15 +49,16 @@ def test_every_variable_dimension_and_attribute_is_described(tmp_path: Path) -> 
     run = dataset(trials=1, levels=1, classes=3, kinds=KINDS, steps_per_epoch=7).assign_attrs(trainings=4)
     run = run.merge(document_variables(DocumentLengths({"train": np.ones(2, int)}, 1)), combine_attrs="override")
     run = run.merge(overlap_variables(run, lambda *_: tmp_path, ()), combine_attrs="override")
+    distributed = distributed_run(trials=1, levels=1)
     multi_label = dataset(trials=1, levels=1, classes=3, multi_label=True)
     assert (
         f"| `curves/{CONFUSION}` | int32 (E, C, C) |" in page and "| `curves/test_counts` | int32 (E, C, 3) |" in page
     )
-    for name, variable in [*run.data_vars.items(), *multi_label.data_vars.items()]:
+    for name, variable in [*run.data_vars.items(), *multi_label.data_vars.items(), *distributed.data_vars.items()]:
         dimensions = ", ".join(str(dimension) for dimension in variable.dims)
         row = f"| `{name}` | {dimensions} | {variable.dtype} | {variable.attrs['units']} |"
         assert row in page
-    for name in [*run.dims, *run.coords, *multi_label.dims, *run.attrs]:
+    for name in [*run.dims, *run.coords, *multi_label.dims, *distributed.dims, *run.attrs]:
         assert f"| `{name}` |" in page
     assert f"version of this layout: {SCHEMA_VERSION}" in page
     for name in SCALAR_MEANING:

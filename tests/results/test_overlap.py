@@ -79,3 +79,12 @@ def test_without_a_winning_ticket_there_is_none_with_it(tmp_path: Path) -> None:
     run.write(level_result(0, "early", 1))
     assert np.isnan(open_run(run.write_run()).mask_overlap).all()
     np.testing.assert_array_equal(open_run(run.path).mask_overlap_pairs.values.ravel(), [np.nan, 1])
+
+
+def test_branches_that_share_the_dense_network_share_all_of_its_mask(tmp_path: Path) -> None:
+    run = RunDirectory.open(tmp_path, "x", {})
+    run.write(level_result(0, "dense", 0))
+    for name in ("snip_uss", "winning_ticket"):
+        run.write(level_result(0, name, 1))
+    dataset = open_run(run.write_run())
+    assert (dataset.mask_overlap.sel(level=0) == 1).all() and (dataset.mask_overlap_pairs.sel(level=0) == 1).all()

@@ -1,0 +1,176 @@
+"""How much of their masks each two branches share, beside what random masks of the same layer densities would."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray
+from matplotlib import colormaps, rcParams
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from lth_keras.plots.early_tickets import chance_overlap
+from lth_keras.plots.rows import (
+    SMALLEST,
+    density_of,
+    density_title,
+    inches_of,
+    label_of,
+    points_of,
+    rows_of,
+    spread_levels,
+)
+from lth_keras.plots.style import luminance, new_figure
+from lth_keras.results.statistics import spread
+
+PAIRS, OTHER = "mask_overlap_pairs", "other_branch"
+PANELS = 4
+_COLOURS = "YlGnBu"
+_LEAST = 0.1  # percent, where the scale of colours begins at the latest
+_DIAGONAL = "#d9d9d9"
+_AROUND = 0.75  # inches beside the panels: a scale of colours, and margins
+
+
+def compared_levels(dataset: xarray.Dataset) -> list[int]:
+    """Levels at which overlaps of pairs are known of three branches or more, the dense network's left out.
+
+    Args:
+        dataset: A run, as `lth_keras.results.open_run` gives it.
+    """
+    if PAIRS not in dataset:
+        return []
+    branches = [branch for group in rows_of(dataset) for branch in group]
+    own = dataset[PAIRS].sel(branch=branches).transpose("level", "branch", "trial", OTHER)
+    known = np.isfinite(own.values).any((2, 3)).sum(1)
+    return [int(level) for level, count in zip(dataset.level.values, known, strict=True) if level and count > 2]
+
+
+def overlap_matrix_figure(dataset: xarray.Dataset) -> Figure:
+    """Jaccard index (percent) of the masks of each two branches, mean over trials, at up to four densities.
+
+    Below the diagonal that of the masks; above it that of random masks which keep as much of each layer. Colours are
+    logarithmic; cells say their percent where there is room for letters. Where one of two masks is missing, a cell is
+    white.
+
+    Args:
+        dataset: A run with overlaps of pairs, as `lth_keras.results.open_run` gives it.
+
+    Raises:
+        ValueError: It has none of three branches or more.
+    """
+    levels = spread_levels(dataset, compared_levels(dataset), PANELS)
+    if not levels:
+        raise ValueError("Expected: a run with overlaps of each two of three branches or more. Received: none")
+    groups = rows_of(dataset)
+    branches = [branch for group in groups for branch in group]
+    matrices = [100 * _matrix(dataset, branches, level) for level in levels]
+    finite = np.concatenate([matrix[np.isfinite(matrix)] for matrix in matrices])
+    lowest = float(np.clip(finite[finite > 0].min(), _LEAST, 10)) if (finite > 0).any() else _LEAST
+    scale = LogNorm(lowest, 100, clip=True)
+
+    columns = min(len(levels), 2)
+    figure, side = _sized_figure([label_of(branch) for branch in branches], -(-len(levels) // columns), columns)
+    panels = figure.subplots(-(-len(levels) // columns), columns, squeeze=False)
+    for place, axes in enumerate(panels.flat):
+        if place >= len(levels):
+            axes.set_axis_off()
+            continue
+        drawn = axes.imshow(np.ma.masked_invalid(matrices[place]), cmap=_COLOURS, norm=scale)
+        _dress(axes, branches, [len(group) for group in groups], 72 * side / len(branches))
+        axes.tick_params(labelleft=place % columns == 0, labelbottom=place + columns >= len(levels))
+        level = levels[place]
+        chance = 100 * chance_overlap(density_of(dataset, level))
+        axes.set_title(f"{density_title(dataset, level)}\n(chance, whatever the layer: {chance:.2g}%)")
+        _say_numbers(axes, matrices[place], scale, 72 * side / len(branches))
+    bar = figure.colorbar(drawn, ax=panels, aspect=35, pad=0.02, shrink=0.8)
+    bar.set_label("Jaccard index of two masks (%)")
+    bar.ax.yaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
+    figure.supxlabel(
+        "below the diagonal: the masks; above: random masks that keep as much of each layer",
+        fontsize=rcParams["axes.labelsize"],
+    )
+    return figure
+
+
+def chance_overlaps(dataset: xarray.Dataset, branches: list[str], level: int) -> np.ndarray:
+    """Jaccard index that random masks with the branches' layer densities have in the mean, for many weights.
+
+    Args:
+        dataset: A run, as `lth_keras.results.open_run` gives it.
+        branches: n of its branches.
+        level: one of its levels.
+
+    Returns:
+        (n, n) float64, mean over trials; 1 where nothing is kept, NaN where a level is missing.
+    """
+    density = dataset.weight_density.sel(branch=branches, level=level).transpose("trial", "branch", "weight").values
+    size = dataset["size"].values
+    both = (density[:, :, None] * density[:, None] * size).sum(-1)
+    kept = (density * size).sum(-1)
+    either = kept[:, :, None] + kept[:, None] - both
+    shared = np.divide(both, either, out=np.ones(both.shape), where=~(either == 0))
+    return spread(xarray.DataArray(shared, dims=("trial", "branch", OTHER))).mean
+
+
+def _matrix(dataset: xarray.Dataset, branches: list[str], level: int) -> np.ndarray:
+    """In [0, 1]: below the diagonal what is measured, above what chance gives, NaN on it."""
+    measured = dataset[PAIRS].sel({"branch": branches, OTHER: branches, "level": level})
+    found = spread(measured.transpose("trial", "branch", OTHER)).mean
+    chance = np.where(np.isfinite(found), chance_overlaps(dataset, branches, level), np.nan)
+    matrix = np.where(np.tri(len(branches), dtype=bool), found, chance)
+    np.fill_diagonal(matrix, np.nan)
+    return matrix
+
+
+def _sized_figure(labels: list[str], rows: int, columns: int) -> tuple[Figure, float]:
+    """A figure for square panels, and about how long their sides are, in inches."""
+    figure = new_figure(wide=True)
+    size = points_of("xtick.labelsize")
+    names = inches_of(labels, size)
+    side = (figure.get_figwidth() - names - _AROUND) / max(columns, 1)
+    side = min(side, 0.6 * len(labels))
+    title = 3.5 * points_of("axes.titlesize") / 72
+    figure.set_figheight(rows * (side + title) + names + 0.3)
+    return figure, side
+
+
+def _dress(axes: Axes, branches: list[str], groups: list[int], cell: float) -> None:
+    """Names, no grid, and lines between groups; `cell` is the side of a cell in points."""
+    size = max(SMALLEST, min(points_of("xtick.labelsize"), cell))
+    labels = [label_of(branch) for branch in branches]
+    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=size)
+    axes.set_yticks(range(len(labels)), labels, fontsize=size)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    for place in range(len(labels)):
+        axes.add_patch(Rectangle((place - 0.5, place - 0.5), 1, 1, color=_DIAGONAL, linewidth=0))
+    for end in np.cumsum(groups)[:-1]:
+        axes.axhline(end - 0.5, color="white", linewidth=1.5)
+        axes.axvline(end - 0.5, color="white", linewidth=1.5)
+
+
+def _say_numbers(axes: Axes, matrix: np.ndarray, scale: LogNorm, cell: float) -> None:
+    """The percent of each cell, where letters that print shows have room in it."""
+    size = min(points_of("xtick.labelsize"), cell / 2.2)
+    if size < SMALLEST:
+        return
+    colours = colormaps[_COLOURS]
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isfinite(value):
+            dark = luminance(to_hex(colours(scale(value)))) < 55
+            text = f"{value:.0f}" if value >= 0.95 else f"{value:.1f}".lstrip("0")
+            axes.text(
+                column,
+                row,
+                text if value >= 0.05 else "0",
+                ha="center",
+                va="center",
+                fontsize=size,
+                color="white" if dark else "#111111",
+            )

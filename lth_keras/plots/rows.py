@@ -1,0 +1,71 @@
+"""What figures of many branches have in common: their order, the levels that are shown, and how large letters are."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import xarray
+from matplotlib import rcParams
+from matplotlib.font_manager import FontProperties
+
+from lth_keras.plots.density_axis import percent
+from lth_keras.plots.schedules import schedules_of
+from lth_keras.plots.style import branch_style
+from lth_keras.results.schema import BRANCH_ORDER
+from lth_keras.results.statistics import spread
+
+Letters = Literal["xtick.labelsize", "ytick.labelsize", "axes.titlesize", "axes.labelsize"]
+SMALLEST = 5.0
+"""Letters in points that print still shows."""
+_PER_LETTER = 0.5  # width of a letter in font sizes
+
+
+def rows_of(dataset: xarray.Dataset) -> list[list[str]]:
+    """Branches with masks of their own: the winning ticket and others, then those of each schedule.
+
+    Args:
+        dataset: A run, as `lth_keras.results.open_run` gives it.
+    """
+    scheduled = list(schedules_of(dataset).values())
+    apart = {*BRANCH_ORDER[1:], *(branch for branches in scheduled for branch in branches)}
+    others = [str(branch) for branch in dataset.branch.values if str(branch) not in apart]
+    return [group for group in (others, *scheduled) if group]
+
+
+def spread_levels(dataset: xarray.Dataset, levels: list[int], most: int) -> list[int]:
+    """At most so many of `levels`: the first, the last, and between them such that densities fall by equal factors."""
+    if len(levels) <= most:
+        return levels
+    logarithms = np.log([max(density_of(dataset, level), 1e-12) for level in levels])
+    chosen = [0]
+    for place, aim in enumerate(np.linspace(logarithms[0], logarithms[-1], most)[1:], start=2):
+        free = range(chosen[-1] + 1, len(levels) - most + place)  # what leaves levels enough for the aims that follow
+        chosen.append(min(free, key=lambda i: abs(logarithms[i] - aim)))
+    return [levels[i] for i in chosen]
+
+
+def density_of(dataset: xarray.Dataset, level: int) -> float:
+    """Mean density of a level over trials and the branches that have it."""
+    means = spread(dataset.density.sel(level=level)).mean
+    return float(means[np.isfinite(means)].mean())
+
+
+def density_title(dataset: xarray.Dataset, level: int) -> str:
+    """What stands above the panel of a level."""
+    return f"{percent(density_of(dataset, level))}% of weights remaining"
+
+
+def label_of(branch: str) -> str:
+    """A branch's name in words."""
+    return branch_style(branch).label
+
+
+def points_of(parameter: Letters) -> float:
+    """The size of letters that a parameter of the style gives, in points."""
+    return float(FontProperties(size=rcParams[parameter]).get_size_in_points())
+
+
+def inches_of(labels: list[str], size: float) -> float:
+    """About how wide the longest of `labels` is, in letters of `size` points."""
+    return max(map(len, labels), default=0) * _PER_LETTER * size / 72

@@ -1,0 +1,89 @@
+"""How values are distributed, in a few numbers: quantiles of the negative and the positive ones; rank correlations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy  # its parts load when they are used
+
+SIGNS = ("negative", "positive")
+QUANTILES = (0.0, 0.01, *(round(0.05 * i, 2) for i in range(1, 20)), 0.99, 1.0)
+"""The shares of the values of a sign that lie at or below each quantile."""
+MOST = 2**20
+"""Of more values than these, so many are looked at, evenly spaced: a share is then off by less than a thousandth."""
+
+
+class Distribution(NamedTuple):
+    """How the values of an array are distributed.
+
+    Pruning by size leaves a gap around zero, so either sign has quantiles of its own: none of them lies in the gap.
+    Quantiles need no edges to be chosen, which would have to suit Kaiming's weights and scores in [-1, 1] alike.
+
+    Attributes:
+        shares: (2,) float64, of negative and of positive values among all; the others are zero. NaN where there are
+            no values.
+        quantiles: (2, len(QUANTILES)) float32 of negative and of positive values; NaN where there are none.
+    """
+
+    shares: np.ndarray
+    quantiles: np.ndarray
+
+
+class Distributions(NamedTuple):
+    """What a level says of its weights beside its numbers; what is left out was not asked for.
+
+    Attributes:
+        weights: `initial` and `final` to each weight's distribution, of what its mask keeps before and after training.
+        scores: Criterion to each weight's distribution of the scores of the dense network as it is drawn.
+        correlations: (criteria, criteria) float64, rank correlations of those scores over all weights.
+    """
+
+    weights: Mapping[str, Mapping[str, Distribution]] = {}
+    scores: Mapping[str, Mapping[str, Distribution]] = {}
+    correlations: np.ndarray | None = None
+
+
+def distribution(values: np.ndarray) -> Distribution:
+    """The distribution of finite values, of any shape; of at most `MOST` of them, evenly spaced."""
+    values = evenly(values.ravel(), MOST)
+    shares, quantiles = np.full(len(SIGNS), np.nan), np.full((len(SIGNS), len(QUANTILES)), np.nan, np.float32)
+    for i, of_sign in enumerate((values[values < 0], values[values > 0])):
+        if values.size:
+            shares[i] = of_sign.size / values.size
+        if of_sign.size:
+            quantiles[i] = np.quantile(of_sign.astype(np.float32), QUANTILES)
+    return Distribution(shares, quantiles)
+
+
+def rank_correlations(arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """Spearman's rank correlation of each two of n mappings, over the values of all their keys together.
+
+    Equal values share their mean rank. Of more than `MOST` values in all so many are taken, evenly spaced, of each key
+    its share.
+
+    Args:
+        arrays: Each with the same keys and shapes.
+
+    Returns:
+        (n, n) float64, symmetric; NaN beside values that are all the same.
+    """
+    ranks = [scipy.stats.rankdata(_sample(of_one)) for of_one in arrays]
+    centred = np.array([of_one - of_one.mean() for of_one in ranks])
+    length = np.linalg.norm(centred, axis=1)
+    with np.errstate(invalid="ignore"):
+        return centred @ centred.T / np.outer(length, length)
+
+
+def _sample(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    flat = {key: np.ravel(arrays[key]) for key in arrays}
+    share = min(1.0, MOST / sum(values.size for values in flat.values()))
+    return np.concatenate([evenly(values, max(1, round(share * values.size))) for values in flat.values()])
+
+
+def evenly(values: np.ndarray, most: int) -> np.ndarray:
+    """`values` (n,), or `most` of them, evenly spaced from the first to the last: the same ones each time."""
+    if values.size <= most:
+        return values
+    return values[np.linspace(0, values.size - 1, most).astype(np.int64)]
