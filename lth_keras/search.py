@@ -32,7 +32,7 @@ from lth_keras.together import check_together
 from lth_keras.training import set_threads
 from lth_keras.trial_data import TrialData
 from lth_keras.variants import check_variants, coordinates, independent, share_dense
-from lth_keras.width import best_width, choose_width
+from lth_keras.width import best_width, check_width, choose_width
 from lth_keras.workshop import Blueprint, Workshop
 
 
@@ -299,6 +299,7 @@ class TicketSearch:
         Returns:
             The directory, the seeds of the trials, and the branches in their fixed order.
         """
+        check_width(self.vectorize)  # which is set after the search is made, too
         check_asked(trials, keep_weights, control_levels, self.levels)
         branches = check_branches(branches, self.variants)
         for branch in branches:
