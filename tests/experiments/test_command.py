@@ -88,6 +88,7 @@ BAD = {
     "--rate nan": "Expected a finite number for --rate. Received: nan",
     "--workers 0": "Expected at least 1 worker. Received: 0",
     "--threads 0": "Expected threads to be at least 1. Received: 0",
+    "--vectorize 0": "Expected vectorize to be 'auto' or an integer from 1 (off). Received: 0.",
     "--steps 0": "Expected steps to be at least 1. Received: 0",
     "--epochs 0": "Expected epochs to be at least 1. Received: 0",
     "--seed -1": "Expected seed to be at least 0. Received: -1",
