@@ -180,7 +180,7 @@ class TicketSearch:
         """Tickets trained together, as `prepare` found out."""
         self._variants: dict[str, TicketSearch] = {}
         self._initial: dict[int, Weights] = {}
-        self._share(Workshop())
+        self._workshop = Workshop()
         self._selection = Selection(
             self._plan,
             criterion(self.criterion),
@@ -190,12 +190,6 @@ class TicketSearch:
             lambda: self.network,
             lambda seed: self.trial_data.sample(seed),
         )
-
-    def _share(self, workshop: Workshop) -> None:
-        """Uses networks, programs and samples that are made there."""
-        self._workshop = workshop
-        self.trial_data = TrialData(self.data, self.samples_per_class, lambda: self.network, workshop)
-        """The data of its trials."""
 
     def run(
         self,
@@ -371,6 +365,11 @@ class TicketSearch:
             self._plan.keep(self.levels, Mask.ones(network.mask.shapes), network.kinds)
         return network
 
+    @property
+    def trial_data(self) -> TrialData:
+        """The data of its trials: those that the search has now, as a user may give it others."""
+        return TrialData(self.data, self.samples_per_class, lambda: self.network, self._workshop)
+
     def _set_threads(self) -> None:
         if self.threads is not None:
             set_threads(self.threads)
@@ -382,7 +381,7 @@ class TicketSearch:
         if branch not in self._variants:
             unchanged = {"test_every": self._asked_test_every, "variants": {}, "config": self.config or {}}
             made = replace(self, **{**unchanged, **self.variants[branch]})
-            made._share(self._workshop)
+            made._workshop = self._workshop
             made.processes = self.processes
             self._variants[branch] = made
         return self._variants[branch]
