@@ -87,7 +87,8 @@ class Compact:
             self._network.rewind(weights, mask)
             return self._network
         if sizes not in self._made:
-            self._made[sizes] = self._network.alike(lambda: _smaller(self._chain, sizes))
+            dtype = self._network.model.inputs[0].dtype
+            self._made[sizes] = self._network.alike(lambda: _smaller(self._chain, sizes, dtype))
         self._loaded = small = self._made[sizes]
         return _CompactTicket(self._network, small, self._chain, living, weights, mask)
 
@@ -143,6 +144,8 @@ class _CompactTicket:
 
     def _examples(self, x: np.ndarray, y: np.ndarray, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Examples with the living inputs, and any other in the columns that are left over: no weight reads those."""
+        if not len(x):  # a validation split that is not there, of any shape
+            return x, y
         columns = np.zeros(self._small.model.input_shape[1], np.int64)
         columns[: len(inputs)] = inputs
         return np.take(x.reshape(len(x), -1), columns, axis=1), y
@@ -213,9 +216,9 @@ def _promise(network: Network) -> dict[str, Any]:
     return {"without_validation": True} if not len(network.split("validation")[0]) else {}
 
 
-def _smaller(chain: Sequence[ChainLayer], sizes: Sequence[int]) -> keras.Model:
-    """A chain of other sizes."""
-    model = keras.Sequential([keras.Input((sizes[0],))])
+def _smaller(chain: Sequence[ChainLayer], sizes: Sequence[int], dtype: str) -> keras.Model:
+    """A chain of other sizes, whose input is of this type."""
+    model = keras.Sequential([keras.Input((sizes[0],), dtype=dtype)])
     for i, (part, units) in enumerate(zip(chain, sizes[1:], strict=True)):
         layer = part.layer
         model.add(
@@ -225,6 +228,7 @@ def _smaller(chain: Sequence[ChainLayer], sizes: Sequence[int]) -> keras.Model:
                 use_bias=layer.use_bias,
                 kernel_initializer="zeros",
                 dtype=layer.dtype_policy,
+                trainable=layer.trainable,
                 name=_name(i),
             )
         )

@@ -109,6 +109,53 @@ def test_a_ticket_trains_as_in_the_whole_network(optimizer: str, activation: str
     assert moved  # it speaks by its bias alone
 
 
+def test_layers_that_are_frozen_stay_so() -> None:
+    def frozen() -> keras.Model:
+        model = build()
+        model.layers[1].trainable = False
+        return model
+
+    network = network_of(build=frozen)
+    weights, mask = start(network), sparse_mask(network.mask.shapes)
+    ticket = Compact(network).ticket(weights, mask)
+    ticket.train(20, seed=0)
+    np.testing.assert_array_equal(
+        ticket.weights["hidden_64/kernel"], weights["hidden_64/kernel"] * mask["hidden_64/kernel"]
+    )
+    assert (ticket.weights["hidden_40/kernel"] != weights["hidden_40/kernel"] * mask["hidden_40/kernel"]).any()
+
+
+def test_inputs_are_cast_as_the_whole_network_casts_them() -> None:
+    def of_integers() -> keras.Model:
+        hidden = keras.layers.Dense(64, "relu", name="hidden_64")
+        output = keras.layers.Dense(SIZES[-1], "softmax", name="output")
+        return keras.Sequential([keras.Input((6, 8), dtype="int32"), keras.layers.Flatten(), hidden, output])
+
+    network = network_of(build=of_integers)  # of data that are no integers
+    weights = dict(network.draw_weights(0, "initial"))
+    generator = np.random.default_rng(0)
+    mask = Mask({key: generator.random(shape) < 0.05 for key, shape in network.mask.shapes.items()})
+    ticket = Compact(network).ticket(weights, mask)
+    received = ticket.train(40, seed=0)
+    network.rewind(weights, mask)
+    expected = network.train(40, seed=0)
+    np.testing.assert_allclose(received.validation_loss, expected.validation_loss, rtol=1e-4)
+
+
+@pytest.mark.parametrize("empty", [np.empty((0, 6, 8), np.float32), np.empty(0)])
+def test_a_ticket_trains_without_a_validation_split(empty: np.ndarray) -> None:
+    network = network_of()
+    network.load({**data(), "validation": (empty, np.empty(0, np.int32)), "without_validation": True})
+    weights, mask = start(network), sparse_mask(network.mask.shapes)
+    ticket = Compact(network).ticket(weights, mask)
+    received = ticket.train(20, seed=0)
+    accuracy = ticket.test_accuracy_at_early_stop(received)
+    network.rewind(weights, mask)
+    expected = network.train(20, seed=0)
+    np.testing.assert_allclose(received.test_loss, expected.test_loss, rtol=1e-4)
+    assert accuracy == pytest.approx(network.test_accuracy_at_early_stop(expected), abs=0.02)
+
+
 def test_a_ticket_has_the_same_bits_whatever_was_trained_before() -> None:
     network = network_of()
     weights, mask = start(network), sparse_mask(network.mask.shapes)

@@ -36,18 +36,22 @@ def dense_chain(model: keras.Model) -> list[ChainLayer]:
     """The layers of a model that is masked dense layers one behind the other, after at most a `Flatten`.
 
     Raises:
-        ValueError: for any other model, or where what happens to a weight depends on more than its gradient:
-            regularisers and constraints.
+        ValueError: for any other model, also where layers share weights or have others than kernel and bias; or where
+            what happens to a weight depends on more than its gradient: regularisers and constraints.
     """
     places = {id(layer): place for place, layer in walk(model)}
     operations = _operations(model)
-    if isinstance(operations[0], keras.layers.Flatten):
-        del operations[0]
-    chain = []
+    flatten = operations.pop(0) if type(operations[0]) is keras.layers.Flatten else None
+    chain: list[ChainLayer] = []
     for i, layer in enumerate(operations):
         last = i == len(operations) - 1
-        _check_layer(layer, places.get(id(layer), getattr(layer, "name", "?")), last)
-        chain.append(ChainLayer(places[id(layer)], layer, layer.activation is keras.activations.relu))
+        place = places.get(id(layer), getattr(layer, "name", "?"))
+        _check_layer(layer, place, last)
+        if any(layer is part.layer for part in chain):
+            raise ValueError(_expected(f"{place!r} more than once"))
+        chain.append(ChainLayer(place, layer, layer.activation is keras.activations.relu))
+    if flatten is not None:
+        _check_flatten(flatten, places[id(flatten)], chain)
     return chain
 
 
@@ -96,6 +100,18 @@ def _check_layer(layer: Any, place: str, last: bool) -> None:
     given = [name for name in (*names, "activity_regularizer") if getattr(layer, name) is not None]
     if given:
         raise ValueError(_expected(f"{place!r} with {', '.join(given)}"))
+    known = [layer.kernel_mask, layer.prunable_variable("kernel"), layer.bias]
+    others = [variable.name for variable in layer.variables if all(variable is not one for one in known)]
+    if others:  # as LoRA has, or an activation that learns
+        raise ValueError(_expected(f"{place!r} with {', '.join(others)} beside kernel and bias"))
+
+
+def _check_flatten(flatten: Any, place: str, chain: Sequence[ChainLayer]) -> None:
+    """Raises ValueError for what does more to numbers than to lay them out as numpy does."""
+    if flatten.data_format != "channels_last":
+        raise ValueError(_expected(f"{place!r} with data_format={flatten.data_format!r}"))
+    if chain and flatten.compute_dtype != chain[0].layer.compute_dtype:
+        raise ValueError(_expected(f"{place!r} in {flatten.compute_dtype}, others in {chain[0].layer.compute_dtype}"))
 
 
 def _expected(received: str) -> str:

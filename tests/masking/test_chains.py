@@ -67,6 +67,16 @@ def _residual() -> keras.Model:
     return keras.Model(x, Dense(2)(keras.layers.Add()([x, Dense(4)(x)])))
 
 
+def _shared() -> keras.Model:
+    x, twice = keras.Input((4,)), Dense(4, name="twice")
+    return keras.Model(x, Dense(2)(twice(twice(x))))
+
+
+class _Scaled(keras.layers.Flatten):
+    def call(self, inputs: Any) -> Any:
+        return 2 * super().call(inputs)
+
+
 def _sequential(*layers: Any, shape: tuple[int, ...] = (4,)) -> Callable[[], keras.Model]:
     return lambda: keras.Sequential([keras.Input(shape), *(make() for make in layers), Dense(2)])
 
@@ -83,6 +93,11 @@ def _sequential(*layers: Any, shape: tuple[int, ...] = (4,)) -> Callable[[], ker
         (_sequential(lambda: Dense(4, activity_regularizer="l1")), "activity_regularizer"),
         (_sequential(lambda: Dense(4), shape=(3, 4)), "dense"),
         (_sequential(lambda: keras.layers.Conv1D(3, 2), keras.layers.Flatten, shape=(5, 2)), "conv1d"),
+        (_shared, "'twice' more than once"),
+        (_sequential(lambda: Dense(4, lora_rank=2)), "lora_kernel_a, lora_kernel_b beside"),
+        (_sequential(_Scaled, shape=(3, 4)), "a _Scaled"),
+        (_sequential(lambda: keras.layers.Flatten("channels_first"), shape=(3, 4)), "data_format='channels_first'"),
+        (_sequential(lambda: keras.layers.Flatten(dtype="float16"), shape=(3, 4)), "'flatten' in float16"),
     ],
 )
 def test_what_is_no_chain_is_named(build: Callable[[], keras.Model], named: str) -> None:
