@@ -60,7 +60,7 @@ class Compact:
 
     Raises:
         ValueError: for a model that is no chain of dense layers (see `masking.dense_chain`), or an optimiser that moves
-            weights without a gradient.
+            weights without a gradient, or is not made anew for each network.
     """
 
     def __init__(self, network: Network) -> None:
@@ -183,17 +183,30 @@ def compact_sizes(full: Sequence[int], living: Sequence[int]) -> tuple[int, ...]
 
 
 def check_optimizer(optimizer: keras.Optimizer) -> None:
-    """Checks that an optimiser leaves weights alone that never had a gradient.
+    """Checks that an optimiser is a new one, and leaves weights alone that never had a gradient.
 
     Raises:
-        ValueError: where it decays weights, or is not known to.
+        ValueError: where it is built for other weights already, decays weights, puts their averages in their place, or
+            is not known to.
     """
     name = type(optimizer).__name__
-    if type(optimizer) not in [getattr(keras.optimizers, known) for known in ELEMENTWISE] or optimizer.weight_decay:
-        decay = f" with weight_decay={optimizer.weight_decay}" if optimizer.weight_decay else ""
+    if type(optimizer) not in [getattr(keras.optimizers, known) for known in ELEMENTWISE]:
+        moves = name
+    elif optimizer.weight_decay:
+        moves = f"{name} with weight_decay={optimizer.weight_decay}"
+    elif optimizer.use_ema:
+        moves = f"{name} with use_ema=True"
+    else:
+        moves = ""
+    if moves:
         raise ValueError(
-            f"Expected one of {ELEMENTWISE} without weight decay, which leave weights alone that never had a gradient. "
-            f"Received: {name}{decay}. Search without compact."
+            f"Expected one of {ELEMENTWISE} without weight decay and averages, which leave weights alone that never "
+            f"had a gradient. Received: {moves}. Search without compact."
+        )
+    if optimizer.built:
+        raise ValueError(
+            "Expected optimizer() to make a new optimiser at each call, as each smaller network has its own. Received: "
+            f"the same {name} again."
         )
 
 

@@ -228,6 +228,7 @@ def test_sizes_of_lenet(living: tuple[int, ...], expected: tuple[int, ...]) -> N
         (lambda: keras.optimizers.AdamW(1e-3), "AdamW"),
         (lambda: keras.optimizers.SGD(0.1, weight_decay=1e-4), "SGD with weight_decay=0.0001"),
         (lambda: keras.optimizers.Adafactor(1e-3), "Adafactor"),
+        (lambda: keras.optimizers.Adam(1e-3, use_ema=True, ema_overwrite_frequency=5), "Adam with use_ema=True"),
     ],
 )
 def test_optimisers_that_move_weights_without_a_gradient_are_refused(
@@ -235,6 +236,12 @@ def test_optimisers_that_move_weights_without_a_gradient_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=f"without weight decay.*Received: {named}.*Search without compact"):
         Compact(network_of(optimizer))
+
+
+def test_an_optimiser_that_all_networks_would_share_is_refused() -> None:
+    one = tiny.adam()
+    with pytest.raises(ValueError, match="Expected optimizer\\(\\) to make a new optimiser.*Received: the same Adam"):
+        Compact(network_of(lambda: one))
 
 
 def search_of(**changes: Any) -> Any:
