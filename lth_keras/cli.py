@@ -55,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
         default="screen",
         help="screen, or paper: for two columns on A4, in serif (default: screen)",
     )
+    plot.add_argument(
+        "--baseline",
+        metavar="BRANCH",
+        help="what relative_accuracy and overlaps are beside: a branch, or dense (default: winning_ticket)",
+    )
     plot.set_defaults(command=_plot)
 
     report = commands.add_parser("report", help="print the table of a run")
@@ -115,7 +120,8 @@ def _plot(options: argparse.Namespace) -> None:
 
     dataset = open_run(options.run)
     beside = options.run if options.run.is_dir() else options.run.parent
-    for path in save_figures(dataset, options.out or beside / "figures", options.formats, options.style):
+    out = options.out or beside / "figures"
+    for path in save_figures(dataset, out, options.formats, options.style, options.baseline):
         print(path)
 
 

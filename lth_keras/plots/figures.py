@@ -22,16 +22,26 @@ from lth_keras.plots.legend import leave_room_above
 from lth_keras.plots.overlap_matrix import compared_levels, overlap_matrix_figure
 from lth_keras.plots.postmortem import ALL, postmortem_figure
 from lth_keras.plots.references import references_of
-from lth_keras.plots.schedules import OVERLAP, layers_figure, overlaps_figure, relative_accuracy_figure, schedules_of
+from lth_keras.plots.schedules import (
+    BASELINE,
+    OVERLAP,
+    PAIRS,
+    baseline_of,
+    layers_figure,
+    overlaps_figure,
+    relative_accuracy_figure,
+    schedules_of,
+)
 from lth_keras.plots.score_distributions import score_distributions_figure, scored_criteria
 from lth_keras.plots.weight_distributions import distributed_levels, weight_distributions_figure
 from lth_keras.results.contents import progress
 from lth_keras.results.facts import document_lengths
+from lth_keras.results.schema import DENSE
 
 Draw = Callable[[], Figure]
 
 
-def figures_of(dataset: xarray.Dataset) -> dict[str, Draw]:
+def figures_of(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str, Draw]:
     """Every figure that a run has, by the name of its files; each is drawn when called.
 
     What is known of publications stands beside the run of an experiment that repeats theirs. The figures of a run that
@@ -41,8 +51,8 @@ def figures_of(dataset: xarray.Dataset) -> dict[str, Draw]:
     | --- | --- |
     | `accuracy`, `early_stop` | with a validation split |
     | `early_tickets_accuracy` in place of `accuracy`, `early_tickets` | whose branches have a number `score_at` |
-    | `relative_accuracy`, `layers` | with branches named by schedules, such as `snip_uss` |
-    | `overlaps` | of those, with the winning ticket |
+    | `relative_accuracy`, `accuracy_below_dense`, `layers` | with branches named by schedules, such as `snip_uss` |
+    | `overlaps` | of those, with a baseline that is a branch |
     | `overlap_matrix` | with overlaps of three or more branches that have masks of their own |
     | `weight_distributions`, `score_distributions` | that were asked for them |
     | `postmortem` | with a branch `thesis`: of `experiments.thesis_postmortem` |
@@ -52,6 +62,11 @@ def figures_of(dataset: xarray.Dataset) -> dict[str, Draw]:
 
     Args:
         dataset: A run, as `lth_keras.results.open_run` gives it.
+        baseline: What `relative_accuracy` and `overlaps` are beside, a branch or `dense`; by default the winning
+            ticket, where the run has it.
+
+    Raises:
+        ValueError: There is no such baseline, or no figure that has one.
     """
     early = bool(early_branches(dataset))
     figures: dict[str, Draw] = {}
@@ -63,10 +78,17 @@ def figures_of(dataset: xarray.Dataset) -> dict[str, Draw]:
     if early:
         figures["early_tickets"] = partial(early_tickets_figure, dataset)
     if schedules_of(dataset):
-        figures["relative_accuracy"] = partial(relative_accuracy_figure, dataset)
+        against = baseline_of(dataset, baseline)
+        figures["relative_accuracy"] = partial(relative_accuracy_figure, dataset, against)
+        if against != DENSE:
+            figures["accuracy_below_dense"] = partial(relative_accuracy_figure, dataset, DENSE)
         figures["layers"] = partial(layers_figure, dataset)
-        if OVERLAP in dataset and "winning_ticket" in dataset.branch.values:
-            figures["overlaps"] = partial(overlaps_figure, dataset)
+        if (OVERLAP if against == BASELINE else PAIRS) in dataset and against != DENSE:
+            figures["overlaps"] = partial(overlaps_figure, dataset, against)
+    elif baseline is not None:
+        raise ValueError(
+            f"Expected: a baseline for branches named by schedules, such as snip_uss, alone. Received: {baseline!r}"
+        )
     if compared_levels(dataset):
         figures["overlap_matrix"] = partial(overlap_matrix_figure, dataset)
     if distributed_levels(dataset):

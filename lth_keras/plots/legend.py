@@ -14,6 +14,7 @@ from lth_keras.plots.style import BranchStyle, line_width
 
 _HANDLE, _SPACING = 3.4, 1.6  # in font sizes
 _PER_LETTER = 0.52
+_ROWS, _LINE = 3, 1.5  # rows that figures have room for, and how high one is
 ABOVE = "branches"  # names the legend above the panels
 
 
@@ -25,10 +26,13 @@ def add_legend(
     if reference is not None:
         handles.append(Line2D([], [], **reference.curve(marker="", linewidth=line_width(0.6))))
     size = FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points()
+    columns = _columns([len(str(handle.get_label())) for handle in handles], 72 * figure.get_figwidth() / size)
+    beyond = max(0, -(-len(handles) // columns) - _ROWS)
+    figure.set_figheight(figure.get_figheight() + beyond * _LINE * size / 72)  # the panels keep their height
     legend = figure.legend(
         handles=handles,
         loc="outside upper center",
-        ncols=_columns([len(str(handle.get_label())) for handle in handles], 72 * figure.get_figwidth() / size),
+        ncols=columns,
         handlelength=_HANDLE,
         columnspacing=_SPACING,
         title=title,

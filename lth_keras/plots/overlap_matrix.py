@@ -22,10 +22,10 @@ from lth_keras.plots.rows import (
     rows_of,
     spread_levels,
 )
+from lth_keras.plots.schedules import OTHER, PAIRS
 from lth_keras.plots.style import luminance, new_figure
 from lth_keras.results.statistics import spread
 
-PAIRS, OTHER = "mask_overlap_pairs", "other_branch"
 PANELS = 4
 _COLOURS = "YlGnBu"
 _LEAST = 0.1  # percent, where the scale of colours begins at the latest

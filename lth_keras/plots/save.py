@@ -24,6 +24,7 @@ def save_figures(
     directory: str | os.PathLike[str],
     formats: Sequence[str] | None = None,
     style: str = "screen",
+    baseline: str | None = None,
 ) -> list[Path]:
     """Draw every figure that `figures_of` finds and write it as `<directory>/<name>.<format>`.
 
@@ -32,16 +33,17 @@ def save_figures(
         directory: Made if absent; figures of the same name are replaced.
         formats: Among "png", "svg", "pdf"; None for those of the style.
         style: "screen" (png and svg by default), or "paper": for two columns on A4, in serif (pdf by default).
+        baseline: As `figures_of`.
 
     Returns:
         The paths written.
 
     Raises:
-        ValueError: An unknown format or style.
+        ValueError: An unknown format or style, or a baseline that `figures_of` refuses.
         OSError: `directory` cannot be written.
     """
     _choose(formats, style)
-    figures = figures_of(dataset)
+    figures = figures_of(dataset, baseline)
     return [path for name, draw in figures.items() for path in save_figure(draw, directory, name, formats, style)]
 
 

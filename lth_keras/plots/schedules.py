@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 
 import numpy as np
 import xarray
@@ -14,10 +15,12 @@ from lth_keras.plots.density_axis import draw_over_density, set_density_axis
 from lth_keras.plots.early_tickets import chance_overlap
 from lth_keras.plots.labels import axis_label
 from lth_keras.plots.legend import add_legend
-from lth_keras.plots.style import DASH_DOT, BranchStyle, branch_styles, line_width, new_figure
+from lth_keras.plots.style import DASH_DOT, BranchStyle, branch_style, branch_styles, line_width, new_figure
+from lth_keras.results.schema import DENSE
 
 BASELINE = "winning_ticket"
 VARIABLE, OVERLAP = "test_accuracy_at_early_stop", "mask_overlap"
+PAIRS, OTHER = "mask_overlap_pairs", "other_branch"
 TITLES = {
     "uss": "before training, one shot",
     "ums": "before training, many shots",
@@ -38,23 +41,36 @@ def schedules_of(dataset: xarray.Dataset) -> dict[str, list[str]]:
     return {schedule: branches for schedule, branches in found.items() if branches}
 
 
-def relative_accuracy_figure(dataset: xarray.Dataset) -> Figure:
-    """Test accuracy at early stop minus the winning ticket's of the same trial and level, in points.
+def baseline_of(dataset: xarray.Dataset, asked: str | None = None) -> str:
+    """What others stand beside: what is asked for, else the winning ticket where the run has it, else `dense`.
 
-    A panel for each schedule. Mean over trials, against density; linear up to a point, logarithmic beyond. Where the
-    winning ticket was not trained, minus the dense network's of the same trial.
+    Raises:
+        ValueError: Neither a branch of the run nor `dense` is asked for.
+    """
+    branches = [str(branch) for branch in dataset.branch.values]
+    if asked is not None and asked not in (*branches, DENSE):
+        raise ValueError(f"Expected: a baseline among {', '.join((*branches, DENSE))}. Received: {asked!r}")
+    return asked or (BASELINE if BASELINE in branches else DENSE)
+
+
+def relative_accuracy_figure(dataset: xarray.Dataset, baseline: str | None = None) -> Figure:
+    """Test accuracy at early stop minus a baseline's of the same trial and level, in points.
+
+    A panel for each schedule, with the winning ticket in each. Mean over trials, against density; linear up to a point,
+    logarithmic beyond.
 
     Args:
         dataset: A run with branches named by schedules, as `lth_keras.results.open_run` gives it.
+        baseline: A branch, or `dense` for the dense network of the same trial; by default as `baseline_of`.
 
     Raises:
-        ValueError: It has none.
+        ValueError: It has no such branches, or not that baseline.
     """
-    against = "the winning ticket" if BASELINE in dataset.branch.values else "the dense network"
+    against = baseline_of(dataset, baseline)
     accuracy = 100 * dataset[VARIABLE]
-    baseline = accuracy.sel(branch=BASELINE) if BASELINE in dataset.branch.values else _dense(accuracy)
-    dataset = dataset.assign(difference=accuracy - baseline)
-    figure, panels = _panels(dataset)
+    reference = _dense(accuracy) if against == DENSE else accuracy.sel(branch=against, drop=True)
+    dataset = dataset.assign(difference=accuracy - reference)
+    figure, panels = _panels(dataset, against)
     for axes, branches in panels:
         axes.axhline(0, color="#666666", linestyle=DASH_DOT, linewidth=line_width(0.6))
         _draw(axes, dataset, "difference", branches)
@@ -66,20 +82,25 @@ def relative_accuracy_figure(dataset: xarray.Dataset) -> Figure:
     finite = finite[np.isfinite(finite)]
     if finite.size:
         panels[0][0].set_ylim(1.3 * min(finite.min(), -1), 1.3 * max(finite.max(), 1))
-    panels[0][0].set_ylabel(f"{axis_label(dataset[VARIABLE])},\npoints above {against}")
+    panels[0][0].set_ylabel(f"{axis_label(dataset[VARIABLE])},\npoints above the {_named(against)}")
     return figure
 
 
-def overlaps_figure(dataset: xarray.Dataset) -> Figure:
-    """Jaccard index of each branch's mask and the winning ticket's, beside what random masks share; a panel a schedule.
+def overlaps_figure(dataset: xarray.Dataset, baseline: str = BASELINE) -> Figure:
+    """Jaccard index of each branch's mask and a baseline's, beside what random masks share; a panel for each schedule.
 
     Args:
         dataset: As `relative_accuracy_figure`, with overlaps.
+        baseline: A branch; one that is not the winning ticket takes overlaps of pairs.
 
     Raises:
         ValueError: It has none.
     """
-    figure, panels = _panels(dataset)
+    if baseline != BASELINE:
+        if PAIRS not in dataset or baseline not in dataset[OTHER].values:
+            raise ValueError(f"Expected: a run with overlaps of pairs, {baseline} among them. Received: none")
+        dataset = dataset.assign({OVERLAP: dataset[PAIRS].sel({OTHER: baseline}, drop=True)})
+    figure, panels = _panels(dataset, baseline)
     for axes, branches in panels:
         density = np.geomspace(max(float(dataset.density.min()), 1e-5), 1, 100)
         axes.plot(
@@ -91,7 +112,7 @@ def overlaps_figure(dataset: xarray.Dataset) -> Figure:
         )
         _draw(axes, dataset, OVERLAP, branches)
         axes.set_yscale("log")
-    panels[0][0].set_ylabel("Jaccard index with the winning ticket's mask\n(dotted: by chance)")
+    panels[0][0].set_ylabel(f"Jaccard index with the mask of\nthe {_named(baseline)} (dotted: by chance)")
     return figure
 
 
@@ -122,6 +143,7 @@ def layers_figure(dataset: xarray.Dataset) -> Figure:
             axes.plot(x, np.full(x.shape, floor), **look)
         axes.set_yscale("log")
         axes.set_title(weight)
+    panels[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panels[0].set_ylabel("percent of the layer's weights remaining\n(crosses: none)")
     add_legend(figure, [style for name, style in styles.items() if name in (BASELINE, *branches)], None)
     return figure
@@ -141,15 +163,25 @@ def _checked(dataset: xarray.Dataset) -> dict[str, list[str]]:
     return found
 
 
-def _panels(dataset: xarray.Dataset) -> tuple[Figure, list[tuple[Axes, list[str]]]]:
-    """A panel for each schedule that there is, with the branches in it, and one legend above."""
-    found = _checked(dataset)
+def _named(baseline: str) -> str:
+    if baseline == DENSE:
+        return "dense network"
+    return branch_style(baseline).label if baseline == BASELINE else f"branch {branch_style(baseline).label}"
+
+
+def _panels(dataset: xarray.Dataset, baseline: str) -> tuple[Figure, list[tuple[Axes, list[str]]]]:
+    """A panel for each schedule that there is, with the branches in it but the baseline, and one legend above."""
+    everywhere = [name for name in (BASELINE,) if name in dataset.branch.values]
+    found = {
+        schedule: [branch for branch in (*everywhere, *branches) if branch != baseline]
+        for schedule, branches in _checked(dataset).items()
+    }
     figure = new_figure(wide=len(found) > 1, height=1.5)
     drawn = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
     for axes, schedule in zip(drawn, found, strict=True):
         axes.set_title(TITLES[schedule])
     styles = _styles(dataset)
-    add_legend(figure, [styles[branch] for branches in found.values() for branch in branches], None)
+    add_legend(figure, [styles[name] for name in dict.fromkeys(chain.from_iterable(found.values()))], None)
     return figure, list(zip(drawn, found.values(), strict=True))
 
 

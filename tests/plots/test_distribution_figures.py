@@ -103,8 +103,10 @@ def test_scores_are_histograms_of_each_layer_and_negative_ones_hang_below() -> N
             scores = scores_of(0, criterion, key)
             expected = 100 * np.histogram(scores, edges)[0] / scores.size
             np.testing.assert_allclose(heights, expected, atol=400 / scores.size + 1.5)
-        for heights, edges in drawn[1::2] if criterion == "grasp" else []:
-            assert (heights <= 0).all() and heights.sum() == pytest.approx(-50, abs=16) and (edges > 0).all()
+        for (heights, edges), key in zip(drawn[1::2] if criterion == "grasp" else [], SHAPES, strict=False):
+            scores = scores_of(0, criterion, key)
+            expected = -100 * np.histogram(-scores, edges)[0] / scores.size
+            np.testing.assert_allclose(heights, expected, atol=400 / scores.size + 1.5)
     zero = 100 * np.mean(np.concatenate([scores_of(0, "snip", key).ravel() for key in SHAPES]) == 0)
     assert panels["snip"].get_title() == f"snip\n({zero:.0f}% zero)"
     assert "negative" in panels["grasp"].get_title() and panels["magnitude"].get_title() == "magnitude"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray
+from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from lth_keras.plots import figures_of, layers_figure, overlaps_figure, relative_accuracy_figure
+from lth_keras.plots import STYLES, figures_of, layers_figure, overlaps_figure, relative_accuracy_figure
 from lth_keras.plots.early_tickets import chance_overlap
 from lth_keras.plots.schedules import schedules_of
+from tests.plots.distributed_run import distributed_run
 from tests.results.synthetic import KINDS, dataset
 
 ROWS = ("snip_uss", "weights_snip_synflow_ums_drawn", "grasp_magnitude_uss")
@@ -45,6 +48,53 @@ def test_accuracy_is_minus_the_winning_tickets_of_the_same_trial() -> None:
     assert "above the dense network" in alone.get_ylabel() and line_of(alone, "snip uss")[0] == pytest.approx(0)
 
 
+@pytest.mark.parametrize("baseline", ["dense", "snip_uss"])
+def test_another_baseline_can_be_chosen_and_the_winning_ticket_stands_beside_it(baseline: str) -> None:
+    run = study("winning_ticket", *ROWS)
+    first, second = relative_accuracy_figure(run, baseline).axes
+    accuracy = 100 * run.test_accuracy_at_early_stop
+    beside = accuracy.sel(branch=baseline) if baseline != "dense" else accuracy.sel(branch="winning_ticket", level=0)
+    for axes, branch in ((first, "grasp_magnitude_uss"), (first, "winning_ticket"), (second, "winning_ticket")):
+        expected = (accuracy.sel(branch=branch) - beside).mean("trial")
+        np.testing.assert_allclose(line_of(axes, branch.replace("_", " ")), expected)
+    labels = [str(line.get_label()) for line in first.get_lines()]
+    assert ("snip uss" in labels) == (baseline == "dense")
+    assert f"above the {'dense network' if baseline == 'dense' else 'branch snip uss'}" in first.get_ylabel()
+
+
+def test_overlaps_with_another_baseline_are_those_of_pairs() -> None:
+    run = distributed_run(branches=("winning_ticket", *ROWS))
+    axes = overlaps_figure(run, "snip_uss").axes[0]
+    expected = run.mask_overlap_pairs.sel(other_branch="snip_uss", branch="winning_ticket").mean("trial")
+    np.testing.assert_allclose(line_of(axes, "winning ticket"), expected)
+    assert "the branch snip uss" in axes.get_ylabel()
+    for without in (run.drop_vars("mask_overlap_pairs"), study("winning_ticket", *ROWS)):
+        with pytest.raises(ValueError, match="Expected: a run with overlaps of pairs, snip_uss among them"):
+            overlaps_figure(without, "snip_uss")
+
+
+def test_what_is_no_baseline_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"a baseline among winning_ticket, .*snip_uss, .*dense. Received: 'nothing'"):
+        figures_of(study("winning_ticket", *ROWS), "nothing")
+    with pytest.raises(ValueError, match="a baseline for branches named by schedules"):
+        figures_of(dataset(1, 2), "winning_ticket")
+    names = set(figures_of(study("winning_ticket", *ROWS), "snip_uss"))
+    assert "overlaps" not in names and {"relative_accuracy", "accuracy_below_dense"} <= names  # it has none of pairs
+    assert "overlaps" in figures_of(distributed_run(branches=("winning_ticket", *ROWS)), "snip_uss")
+    assert "accuracy_below_dense" not in figures_of(study("winning_ticket", *ROWS), "dense")
+
+
+def test_panels_keep_their_height_under_a_legend_of_many_rows() -> None:
+    def panel_height(branches: int) -> float:
+        with rc_context(STYLES["paper"].parameters):
+            rows = [f"stacked_magnitude_{chr(97 + i)}_uss" for i in range(branches)]
+            figure = figures_of(study("winning_ticket", *rows))["accuracy"]()
+            FigureCanvasAgg(figure).draw()
+            return float(figure.axes[0].get_position().height * figure.get_figheight())
+
+    assert panel_height(20) > 0.8 * panel_height(4)
+
+
 def test_overlaps_stand_beside_chance() -> None:
     run = study("winning_ticket", *ROWS)
     axes = overlaps_figure(run).axes[0]
@@ -66,7 +116,7 @@ def test_a_layer_that_has_collapsed_is_a_cross_at_its_density() -> None:
 
 
 def test_runs_with_such_branches_have_these_figures_and_others_do_not() -> None:
-    names = {"relative_accuracy", "overlaps", "layers"}
+    names = {"relative_accuracy", "accuracy_below_dense", "overlaps", "layers"}
     assert names <= set(figures_of(study("winning_ticket", *ROWS)))
     assert not names & set(figures_of(dataset(1, 2)))
     assert "overlaps" not in figures_of(study(*ROWS))
