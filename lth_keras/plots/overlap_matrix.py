@@ -82,7 +82,7 @@ def overlap_matrix_figure(dataset: xarray.Dataset) -> Figure:
         axes.tick_params(labelleft=place % columns == 0, labelbottom=place + columns >= len(levels))
         level = levels[place]
         chance = 100 * chance_overlap(density_of(dataset, level))
-        axes.set_title(f"{density_title(dataset, level)}\n(chance, whatever the layer: {chance:.2g}%)")
+        axes.set_title(f"{density_title(dataset, level)}\n(by chance over all layers: {chance:.2g}%)")
         _say_numbers(axes, matrices[place], scale, 72 * side / len(branches))
     bar = figure.colorbar(drawn, ax=panels, aspect=35, pad=0.02, shrink=0.8)
     bar.set_label("Jaccard index of two masks (%)")
