@@ -227,6 +227,8 @@ class TicketSearch:
             try:
                 done = directory.finished()
                 pending = self.tasks(done, seeds_of_trials, branches, control_levels)
+                for branch in sorted({task.branch for task in pending}):
+                    self.of(branch)._check_compact()
                 if self.width > 1:
                     blocks = Blocks(
                         self.of,
@@ -428,6 +430,11 @@ class TicketSearch:
         """What to record of a level; scores with the network that a trial's branches share, as it is drawn."""
         drawn = partial(self._selection.drawn_state, task.seed) if task.branch == DENSE else None
         return self.observe.of_level(mask, before, after, drawn)
+
+    def _check_compact(self) -> None:
+        """Raises ValueError where tickets cannot be trained on smaller networks as asked; of variants before any is."""
+        if self.compact:
+            self._workshop.compact(self.network)
 
     def _initial_weights(self, seed: int) -> Weights:
         """The weights that a trial starts from; of one trial at a time, as some take memory."""

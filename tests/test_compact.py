@@ -288,6 +288,14 @@ def test_a_search_of_a_model_that_is_no_chain_says_so_before_it_trains(tmp_path:
     assert not list(tmp_path.rglob("level_*.h5"))
 
 
+def test_a_variant_that_cannot_be_compact_says_so_before_anything_is_trained(tmp_path: Path) -> None:
+    decayed = {"compact": True, "optimizer": lambda: keras.optimizers.AdamW(1e-3)}
+    search = search_of(config={"name": "variant"}, variants={"decayed": decayed})
+    with pytest.raises(ValueError, match="without weight decay"):
+        search.run(1, ("winning_ticket", "decayed"), out=tmp_path)
+    assert not list(tmp_path.rglob("level_*.h5"))
+
+
 def test_tickets_are_not_trained_together_on_smaller_networks(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Expected vectorize=1 where networks get smaller"):
         search_of(compact=True, vectorize=2).run(2, out=tmp_path)

@@ -116,7 +116,7 @@ class RowwiseProgram(ABC):
 
     def unload(self) -> None:
         """Lets go of the data; see `Program.unload`."""
-        del self._train, self._validation
+        self._train = self._validation = np.empty(0), np.empty(0)
 
     def reset(self, updates: int = 0) -> None:
         """Puts the optimiser back to its start; see `Program.reset`.

@@ -391,3 +391,12 @@ def test_nothing_to_evaluate_is_nan(made):
     assert np.isfinite(curves.test_loss).all()
     assert curves.early_stop_step == 6
     assert program.test(*program._validation)[2].shape == (0, 3)
+
+
+def test_data_are_let_go_of_whether_they_are_there_or_not():
+    program = by_rows(classifier())
+    program.unload()
+    program.load(TRAIN, VALIDATION)
+    program.unload()
+    program.unload()
+    assert not len(program._train[0]) and not len(program._validation[0])
