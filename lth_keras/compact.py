@@ -12,6 +12,7 @@ import numpy as np
 from lth_keras.lazy import LazyArrays
 from lth_keras.masking import ChainLayer, dense_chain, living_units
 from lth_keras.masks import Mask
+from lth_keras.memory import checked_build, clear_memory_errors
 from lth_keras.network import Network
 from lth_keras.splits import SPLITS
 from lth_keras.training import Curves
@@ -76,6 +77,9 @@ class Compact:
         Args:
             weights: all weights by key.
             mask: of the prunable ones.
+
+        Raises:
+            NotEnoughMemoryError: where a further network does not fit into the memory that is free.
         """
         living = self._living(weights, mask)
         full = [len(units) for units in living]
@@ -87,10 +91,15 @@ class Compact:
             self._network.rewind(weights, mask)
             return self._network
         if sizes not in self._made:
-            dtype = self._network.model.inputs[0].dtype
-            self._made[sizes] = self._network.alike(lambda: _smaller(self._chain, sizes, dtype))
+            self._made[sizes] = self._smaller(sizes)
         self._loaded = small = self._made[sizes]
         return _CompactTicket(self._network, small, self._chain, living, weights, mask)
+
+    def _smaller(self, sizes: Sequence[int]) -> Network:
+        dtype = self._network.model.inputs[0].dtype
+        build = checked_build(lambda: _smaller(self._chain, sizes, dtype), self._network.make_optimizer)
+        with clear_memory_errors("a smaller network beside the others"):
+            return self._network.alike(build)
 
     def _living(self, weights: Weights, mask: Mask) -> list[np.ndarray]:
         kernels, speaking = [], []

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from lth_keras import memory
 from lth_keras.compact import WORTH, Compact, compact_sizes
 from lth_keras.masks import Mask
 from lth_keras.network import Network
@@ -192,6 +193,14 @@ def test_only_the_data_of_one_network_are_kept() -> None:
     with pytest.raises(RuntimeError, match="data to be loaded"):
         first.train(20, seed=0)
     second.train(20, seed=0)
+
+
+def test_a_network_that_does_not_fit_beside_the_others_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = network_of()
+    compact = Compact(network)
+    monkeypatch.setattr(memory, "free_memory_bytes", lambda: 1_000)
+    with pytest.raises(memory.NotEnoughMemoryError, match="Expected memory"):
+        compact.ticket(start(network), sparse_mask(network.mask.shapes))
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -54,7 +54,7 @@ ROOMS: dict[str, set[str]] = {
     "workshop": {"compact", "memory", "network", "splits", "together"},
     "trial_data": COMMON | {"network", "sampling", "splits", "workshop"},
     "level_masks": COMMON | {"branches", "tasks", "tickets", "results", "selection"},
-    "compact": COMMON | {"masking", "network", "splits", "training"},
+    "compact": COMMON | {"masking", "memory", "network", "splits", "training"},
     "level": COMMON
     | {
         "branches",
