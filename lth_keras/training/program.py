@@ -147,8 +147,8 @@ def padded_order(order: np.ndarray, capacity: int) -> np.ndarray:
 
 
 def update_count(optimizer: keras.Optimizer) -> Any:
-    """The optimiser's count of updates; of one that scales losses, that of the optimiser in it."""
-    return getattr(optimizer, "inner_optimizer", optimizer).iterations
+    """The optimiser's count of steps, a variable; of one that scales losses, that of the optimiser in it."""
+    return getattr(optimizer, "inner_optimizer", optimizer)._iterations  # `iterations` is none where gradients add up
 
 
 def loss_function(loss: Any) -> Any:
