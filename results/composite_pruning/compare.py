@@ -1,0 +1,90 @@
+"""Prints the numbers of README.md from run.h5: `python results/composite_pruning/compare.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from lth_keras.results import compare, open_run
+from lth_keras.results.comparison import Comparison, Row
+
+FOLDER = Path(__file__).parent
+AT = 0.005
+"""The density that the study's headlines are of."""
+STUDY = {
+    "winning_ticket": 90.91,
+    "weights_snip_synflow_ums": 91.86,
+    "weights_snip_magnitude_uss": 91.86,
+    "synflow_iss": 93.36,
+    "synflow_ims": 93.36,
+    "grasp_uss": 76.07,
+    "grasp_ums": 76.07,
+}
+"""Its headlines at that density, in percent, beside the rows here that may be meant."""
+
+
+def by_branch(comparison: Comparison) -> dict[str, dict[float, Row]]:
+    """Rows by branch and density, branches ranked at `AT`."""
+    rows: dict[str, dict[float, Row]] = {}
+    for row in comparison.rows:
+        rows.setdefault(row.cell.branch, {})[round(row.density, 4)] = row
+    return dict(sorted(rows.items(), key=lambda item: -item[1][AT].mean if AT in item[1] else 0))
+
+
+def accuracies(rows: dict[str, dict[float, Row]]) -> None:
+    """Prints mean accuracies; significant differences to the baseline have a star."""
+    densities = list(next(iter(rows.values())))
+    print(f"| row | {' | '.join(f'{100 * density:g}%' for density in densities)} |")
+    print(f"|---|{'---|' * len(densities)}")
+    for branch, cells in rows.items():
+        shown = [
+            f"{100 * row.mean:.2f}{'*' if row.verdict in ('higher', 'lower') else ''}"
+            for row in (cells[density] for density in densities)
+        ]
+        print(f"| {branch} | {' | '.join(shown)} |")
+
+
+def headlines(rows: dict[str, dict[float, Row]]) -> None:
+    """Prints the study's numbers beside ours at `AT`, with spread and p-values."""
+    print(
+        f"\n| row at {100 * AT:g}% | study | here | against winning_ticket | Welch, Holm | permutation, uncorrected |"
+    )
+    print("|---|---|---|---|---|---|")
+    for branch, theirs in STUDY.items():
+        if branch not in rows:
+            continue
+        row = rows[branch][AT]
+        cells = ["", "", ""]
+        if row.pairs:
+            cells = [f"{100 * row.pairs.difference:+.2f}", f"{row.p_holm:.2g}", f"{row.pairs.p['permutation']:.3f}"]
+        here = f"{100 * row.mean:.2f} ({100 * row.low:.2f} - {100 * row.high:.2f})"
+        print(f"| {branch} | {theirs:.2f} | {here} | {' | '.join(cells)} |")
+
+
+def speed(folder: Path) -> None:
+    """Prints what a step took on the whole network and on the smaller ones."""
+    run = open_run(folder)
+    steps = run.validation_loss.notnull().sum("step") * int(run.step[0])
+    milliseconds = 1000 * run.seconds / steps
+    print("\nMilliseconds a step, everything included, median over rows and trials:")
+    for level in run.level.values:
+        values = milliseconds.sel(level=level).values
+        density = float(np.nanmean(run.density.sel(level=level).values))
+        length = float(np.nanmean(steps.sel(level=level).values))
+        print(f"- {100 * density:.1f}%: {np.nanmedian(values):.2f} in trainings of {length:,.0f} steps")
+    print(f"{run.seconds.sum().item() / 3600:.1f} hours of trainings, those of shared dense networks counted again")
+
+
+def main(folder: Path = FOLDER) -> None:
+    """Prints all of it."""
+    comparison = compare(open_run(folder), test="welch")
+    rows = by_branch(comparison)
+    accuracies(rows)
+    print(f"\n* Welch's t, Holm over {comparison.comparisons} comparisons, at most {comparison.alpha}.")
+    headlines(rows)
+    speed(folder)
+
+
+if __name__ == "__main__":
+    main()
