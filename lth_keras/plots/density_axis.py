@@ -54,16 +54,32 @@ def has_band(dataset: xarray.Dataset, branch: str) -> bool:
 def draw_over_density(
     axes: Axes, dataset: xarray.Dataset, variable: str, branch: str, style: BranchStyle, factor: float = 1
 ) -> None:
-    """A line of the mean over trials and a band from least to greatest, times `factor`, against mean density."""
+    """A line of the mean over trials and a band from least to greatest, times `factor`, against mean density.
+
+    Levels that the branch has not are a gap in both, with a faint line across: nothing was measured there.
+    """
     selected = dataset.sel(branch=branch)
     density = spread(selected.density).mean
     values = spread(factor * selected[variable])
-    there = np.isfinite(values.mean) & (density > 0)
-    x = density[there]
-    band = (values.low[there], values.high[there])
+    places = np.flatnonzero(np.isfinite(values.mean) & (density > 0))
+    if not places.size:
+        return
+    span = np.arange(places[0], places[-1] + 1)
+    x, mean, low, high = (
+        np.where(np.isin(span, places), of_all[span], np.nan)
+        for of_all in (density, values.mean, values.low, values.high)
+    )
     if has_band(dataset, branch):
-        axes.fill_between(x, *band, color=style.colour, alpha=0.17, linewidth=0)
-    axes.plot(x, values.mean[there], **style.curve())
+        axes.fill_between(x, low, high, color=style.colour, alpha=0.17, linewidth=0)
+        alone = [i for i in places - places[0] if not np.isfinite(mean[max(i - 1, 0) : i + 2]).sum() > 1]
+        if alone:
+            axes.vlines(x[alone], low[alone], high[alone], color=style.colour, alpha=0.4, linewidth=3)
+    axes.plot(x, mean, **style.curve())
+    for before, after in zip(places, places[1:], strict=False):
+        if after > before + 1:
+            axes.plot(
+                density[[before, after]], values.mean[[before, after]], color=style.colour, alpha=0.3, linewidth=0.8
+            )
 
 
 def _densities(dataset: xarray.Dataset) -> np.ndarray:

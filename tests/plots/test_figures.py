@@ -67,6 +67,20 @@ def test_lines_are_means_and_bands_go_from_least_to_greatest(draw: object, varia
             np.testing.assert_allclose([heights.min(), heights.max()], [low, high])
 
 
+def test_levels_that_a_branch_has_not_are_a_gap_with_a_faint_line_across() -> None:
+    run, branch = dataset(trials=2, levels=5), BRANCHES[1]
+    left_out = (run.branch == branch) & run.level.isin([1, 2, 4])
+    axes = early_stop_figure(run.where(~left_out)).axes[0]
+    _, y = points_of(axes, branch)
+    expected = run.early_stop_step.sel(branch=branch).mean("trial").values.copy()
+    across = [
+        np.asarray(line.get_ydata()) for line in axes.get_lines() if len(line.get_ydata()) == 2 and line.get_alpha()
+    ]
+    np.testing.assert_allclose(across, [expected[[0, 3]], expected[[3, 5]]])
+    expected[[1, 2, 4]] = np.nan
+    np.testing.assert_allclose(y, expected)
+
+
 @pytest.mark.parametrize("draw", [accuracy_figure, early_stop_figure])
 def test_density_is_logarithmic_with_the_dense_network_on_the_left(draw: object) -> None:
     assert callable(draw)
