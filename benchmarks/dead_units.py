@@ -21,6 +21,7 @@ from benchmarks.processes import Stage
 from datasets.splits import Split, Splits
 from lth_keras import Network
 from lth_keras.machine import usable_cpus
+from lth_keras.masking import living_units
 from lth_keras.masks import Mask
 from lth_keras.models import lenet_300_100
 from lth_keras.results.levels import read_level
@@ -69,17 +70,9 @@ def living(mask: Mask) -> list[int]:
     Args:
         mask: of dense layers one behind the other, in their order.
     """
-    kernels: list[Any] = [np.array(kernel) for kernel in mask.values()]
-    while True:
-        alive: list[Any] = [kernels[0].any(1)]
-        alive += [before.any(0) & after.any(1) for before, after in zip(kernels, kernels[1:], strict=False)]
-        before = sum(int(kernel.sum()) for kernel in kernels)
-        for i, kernel in enumerate(kernels):
-            kernel &= alive[i][:, None]
-            if i + 1 < len(kernels):
-                kernel &= alive[i + 1][None, :]
-        if sum(int(kernel.sum()) for kernel in kernels) == before:
-            return [*(int(each.sum()) for each in alive), kernels[-1].shape[1]]
+    kernels = list(mask.values())
+    silent = [np.zeros(kernel.shape[1], bool) for kernel in kernels]
+    return [int(units.sum()) for units in living_units(kernels, silent)]
 
 
 def sizes_of(archive: Path, seed: int) -> dict[str, dict[int, list[int]]]:

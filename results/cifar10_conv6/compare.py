@@ -19,6 +19,7 @@ def main() -> None:
             tests = " | ".join(f"{100 * float(one.test_accuracy.sel(step=step)):.1f}" for step in steps)
             cells = f"{float(one.early_stop_step):,.0f} | {100 * float(one.test_accuracy_at_early_stop):.1f} | {tests}"
             print(f"| {level} | {100 * float(one.density):.1f}% | {branch if level else 'dense'} | {cells} |")
+    print(f"\nSeconds a step, the quickest training: {float(run.seconds.min()) / steps[-1]:.2f}")
     print("\nWeights left of each kind at the last level, by weight:")
     left = run.weight_density.sel(branch="winning_ticket").isel(level=-1)
     print(", ".join(f"{name}: {100 * float(left.sel(weight=name)):.1f}%" for name in run.weight.values))

@@ -62,6 +62,30 @@ def headlines(rows: dict[str, dict[float, Row]]) -> None:
         print(f"| {branch} | {theirs:.2f} | {here} | {' | '.join(cells)} |")
 
 
+def masks_and_scores(folder: Path) -> None:
+    """Prints what masks share with the winning ticket's at 1.5%, and how alike scores rank; means over trials."""
+    run = open_run(folder)
+    level = 4
+    size, density = run["size"].values, run.weight_density.sel(level=level)
+    ticket = density.sel(branch="winning_ticket").values
+    print(
+        "\nJaccard index with the winning ticket's mask at 1.5%, and of random masks with as much of each layer, in %:"
+    )
+    for branch in run.branch.values:
+        both = (ticket * density.sel(branch=branch).values * size).sum(-1)
+        either = ((ticket + density.sel(branch=branch).values) * size).sum(-1) - both
+        shared = 100 * float(run.mask_overlap.sel(branch=branch, level=level).mean("trial"))
+        print(f"- {branch}: {shared:.1f}, {100 * np.nanmean(both / either):.1f}")
+    print("\nSpearman's correlation of scores before training:")
+    names = [str(name) for name in run.criterion.values]
+    for name, row in zip(names, run.score_correlation.mean("trial").values, strict=True):
+        print(f"- {name}: " + ", ".join(f"{other} {value:.2f}" for other, value in zip(names, row, strict=True)))
+    zero = 1 - run.score_share.sum("sign").mean("trial")  # of each layer; over all weights by their number
+    print("\nShare of scores that are zero:")
+    for name in names:
+        print(f"- {name}: {100 * float((zero.sel(criterion=name).values * size).sum() / size.sum()):.0f}%")
+
+
 def speed(folder: Path) -> None:
     """Prints what a step took on the whole network and on the smaller ones."""
     run = open_run(folder)
@@ -83,6 +107,7 @@ def main(folder: Path = FOLDER) -> None:
     accuracies(rows)
     print(f"\n* Welch's t, Holm over {comparison.comparisons} comparisons, at most {comparison.alpha}.")
     headlines(rows)
+    masks_and_scores(folder)
     speed(folder)
 
 

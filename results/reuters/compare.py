@@ -47,6 +47,12 @@ def main(folder: Path = FOLDER) -> None:
     for level in LEVELS[1:]:
         gains = (micro.sel(level=level) - micro.sel(level=0)).values
         print(f"- level {level}: {np.nanmean(gains):+.2f} ({np.nanmin(gains):+.2f}, {np.nanmax(gains):+.2f})")
+    counts = run.test_counts.isel(trial=0, branch=0, level=0, step=-1)
+    documents = counts.sel(outcome=["true_positive", "false_negative"]).sum("outcome").values
+    print(f"\nOf {documents.size} topics {(documents < 10).sum()} have fewer than 10 test documents.")
+    print(
+        f"Seconds a training: {float(run.seconds.median()):.0f} in the median, {float(run.seconds.max()):.0f} at most."
+    )
     print("\nOf the winning ticket, weights left by layer at the last level:")
     left = run.weight_density.sel(branch="winning_ticket", level=LEVELS[-1]).mean("trial")
     print(", ".join(f"{name}: {100 * float(left.sel(weight=name)):.1f}%" for name in run.weight.values))
