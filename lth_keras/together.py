@@ -13,7 +13,7 @@ from lth_keras.lazy import LazyArrays
 from lth_keras.masks import Mask
 from lth_keras.network import Network, batch_order, dropout_seed
 from lth_keras.splits import Arrays, check_patience
-from lth_keras.training import Curves, NonFiniteLossError, make_counter, train_together
+from lth_keras.training import Curves, NonFiniteLossError, make_counter, train_together, trains_together
 
 
 class Member(NamedTuple):
@@ -182,7 +182,7 @@ class Together:
 
 def check_together(network: Network, width: int) -> None:
     """Raises ValueError where the network's tickets cannot be trained together: not on JAX, or tables by rows."""
-    if network.backend != "jax":
+    if not trains_together():
         raise ValueError(
             f"Expected Keras on JAX to train several tickets as one program. Received: {network.backend}, "
             f"vectorize={width}."

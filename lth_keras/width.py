@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 
 from lth_keras.network import Network
 from lth_keras.results import RunDirectory
-from lth_keras.training import device
+from lth_keras.training import device, trains_together
 
 SHARE_OF_DEVICE = 0.5
 """Of the device's free memory, what tickets trained together may take."""
@@ -71,6 +70,6 @@ def choose_width(asked: int | str, recorded: RunDirectory | None, tickets: int, 
         return asked
     if recorded is not None and recorded.finished():
         return recorded.vectorize
-    if keras.backend.backend() == "jax" and tickets > 1:
+    if trains_together() and tickets > 1:
         return best()
     return 1  # not even the device is asked for: a process that only starts workers has no context of one

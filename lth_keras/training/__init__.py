@@ -34,6 +34,7 @@ __all__ = [
     "skipped",
     "train",
     "train_together",
+    "trains_together",
 ]
 
 
@@ -90,6 +91,11 @@ def device() -> tuple[str, int | None]:
 def compiles_always() -> bool:
     """Whether Keras' active backend knows no training that is not compiled by XLA."""
     return bool(_backend().COMPILES_ALWAYS)
+
+
+def trains_together() -> bool:
+    """Whether Keras' active backend has a program for several trainings at once; see `make_programs`."""
+    return bool(_backend().TRAINS_TOGETHER)
 
 
 def assign(variable: Any, value: Any) -> None:

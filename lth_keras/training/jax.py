@@ -26,6 +26,7 @@ from lth_keras.training.program import (
 __all__ = [
     "COMPILES_ALWAYS",
     "PROGRAM",
+    "TRAINS_TOGETHER",
     "JaxProgram",
     "JaxPrograms",
     "assign",
@@ -203,6 +204,7 @@ def device() -> tuple[str, int | None]:
 
 PROGRAM = JaxProgram
 COMPILES_ALWAYS = True
+TRAINS_TOGETHER = True
 
 
 def rowwise_program() -> type[Any]:

@@ -265,6 +265,7 @@ def device() -> tuple[str, int | None]:
 
 PROGRAM = TensorFlowProgram
 COMPILES_ALWAYS = False
+TRAINS_TOGETHER = False
 
 
 def rowwise_program() -> type[Any]:
