@@ -13,6 +13,7 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.derivatives import ModelDerivatives
+from lth_keras.layers import MaskedEmbedding, pruned_weights_are_zero
 from lth_keras.lazy import LazyArrays
 from lth_keras.masking import (
     get_mask,
@@ -29,9 +30,11 @@ from lth_keras.masks import Mask
 from lth_keras.rewinding import draw_weights, own_array
 from lth_keras.splits import SPLITS, Arrays, check_cadence, check_patience, check_splits
 from lth_keras.training import (
+    NOTHING_PRUNED,
     BatchOrder,
     Curves,
     Programs,
+    Pruned,
     assign,
     compiles_always,
     make_counter,
@@ -164,6 +167,7 @@ class Network:
                 list(self.variables.values()),
                 evaluation_batch_size=evaluation_batch_size,
                 jit_compile=jit_compile,
+                pruned=self._kept_at_zero if jit_compile else NOTHING_PRUNED,
                 **shared,
             )
         self.evaluation_batch_size = evaluation_batch_size
@@ -191,7 +195,13 @@ class Network:
             NotImplementedError: on another backend than JAX.
         """
         weights = list(self.variables.values())
-        return make_programs(members, self.model, self.make_optimizer(), self.loss, weights, **self._program_options)
+        options = {**self._program_options, "pruned": self._kept_at_zero}
+        return make_programs(members, self.model, self.make_optimizer(), self.loss, weights, **options)
+
+    @property
+    def _kept_at_zero(self) -> Pruned:
+        weights = [w for w in self.prunable if not isinstance(w.layer, MaskedEmbedding)]  # which masks looked-up rows
+        return Pruned([(weight.variable, weight.mask) for weight in weights], pruned_weights_are_zero)
 
     def alike(self, build: Callable[[], keras.Model]) -> Network:
         """A network of another model that is trained and evaluated in the same way; without data yet."""

@@ -7,7 +7,7 @@ import keras
 from lth_keras.layers.conv import MaskedConv1D, MaskedConv2D
 from lth_keras.layers.dense import MaskedDense
 from lth_keras.layers.embedding import MaskedEmbedding
-from lth_keras.layers.masked import MaskedLayer, mask_name
+from lth_keras.layers.masked import MaskedLayer, mask_name, pruned_weights_are_zero
 
 MASKED_LAYERS: dict[type[keras.layers.Layer], type[keras.layers.Layer]] = {
     keras.layers.Dense: MaskedDense,
@@ -34,4 +34,5 @@ __all__ = [
     "MaskedEmbedding",
     "MaskedLayer",
     "mask_name",
+    "pruned_weights_are_zero",
 ]

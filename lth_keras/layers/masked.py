@@ -12,6 +12,20 @@ from keras import ops
 # The masked layer whose forward pass is running in this thread. Outside a forward pass `layer.kernel` stays the plain
 # Keras variable, so assigning to it, saving, quantisation and LoRA work as in Keras.
 _running: ContextVar[object | None] = ContextVar("lth_keras_running_layer", default=None)
+_zero: ContextVar[bool] = ContextVar("lth_keras_pruned_weights_are_zero", default=False)
+
+
+@contextmanager
+def pruned_weights_are_zero() -> Iterator[None]:
+    """Within it forward passes take it that pruned weights are zero, and leave out the product with the mask.
+
+    Gradients are masked all the same. For who keeps them at zero: a product the less per weight and step.
+    """
+    token = _zero.set(True)
+    try:
+        yield
+    finally:
+        _zero.reset(token)
 
 
 def mask_name(weight: str) -> str:
@@ -87,7 +101,11 @@ class MaskedLayer:
         """`value` of the weight `name`, times its mask while this layer's forward pass runs."""
         if _running.get() is not self:
             return value
-        return ops.multiply(value, ops.cast(getattr(self, mask_name(name)), value.dtype))
+        mask = getattr(self, mask_name(name))
+        # What LoRA adds to a weight is not zero where it is pruned.
+        if _zero.get() and not self.lora_enabled:  # type: ignore[attr-defined]
+            return _with_masked_gradient(ops.convert_to_tensor(value), ops.convert_to_tensor(mask))
+        return ops.multiply(value, ops.cast(mask, value.dtype))
 
     def quantize(self, mode: str | None = None, type_check: bool = True, config: Any = None) -> None:
         """Quantises the layer as Keras does, with zeros for the pruned weights, which int8 and int4 keep exactly.
@@ -127,6 +145,19 @@ class MaskedLayer:
         if self.built:  # type: ignore[attr-defined]
             for name in self.prunable:
                 getattr(self, mask_name(name)).assign(store[mask_name(name)])
+
+
+def _with_masked_gradient(value: Any, mask: Any) -> Any:
+    """The value as it is, with the gradient of its product with the mask."""
+
+    @ops.custom_gradient
+    def function(value: Any) -> tuple[Any, Callable[..., Any]]:
+        def gradient(upstream: Any) -> Any:
+            return ops.multiply(upstream, ops.cast(mask, upstream.dtype))
+
+        return value, gradient
+
+    return function(value)
 
 
 def _check_quantization(layer: Any, mode: str | None) -> None:

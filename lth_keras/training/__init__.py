@@ -10,16 +10,18 @@ from lth_keras.training.derivatives import Differentiator
 from lth_keras.training.loop import Curves, NonFiniteLossError, train, train_together
 from lth_keras.training.metrics import is_multi_label, make_counter, make_metric
 from lth_keras.training.order import BatchOrder
-from lth_keras.training.program import Program, Programs
+from lth_keras.training.program import NOTHING_PRUNED, Program, Programs, Pruned
 from lth_keras.training.skipped import skipped
 
 __all__ = [
+    "NOTHING_PRUNED",
     "BatchOrder",
     "Curves",
     "Differentiator",
     "NonFiniteLossError",
     "Program",
     "Programs",
+    "Pruned",
     "assign",
     "compiles_always",
     "device",

@@ -12,13 +12,15 @@ import keras
 import numpy as np
 
 from lth_keras.training.interrupts import uninterrupted
-from lth_keras.training.jax_pure import Pure, State, assign, exactly
+from lth_keras.training.jax_pure import Pure, State, assign, exactly, masked
 from lth_keras.training.jax_together import JaxPrograms
 from lth_keras.training.program import (
     NEVER,
+    NOTHING_PRUNED,
     Arrays,
     Evaluations,
     OnDevice,
+    Pruned,
     due_steps,
     padded_order,
 )
@@ -76,6 +78,7 @@ class JaxProgram:
         evaluate_every: steps between evaluations on the validation split.
         evaluation_batch_size: examples per forward pass of an evaluation.
         jit_compile: must be true: JAX compiles everything with XLA.
+        pruned: weights to keep at zero where they are pruned, from `reset` on.
 
     Raises:
         ValueError: where `jit_compile` is false.
@@ -94,6 +97,7 @@ class JaxProgram:
         evaluate_every: int,
         evaluation_batch_size: int,
         jit_compile: bool = True,
+        pruned: Pruned = NOTHING_PRUNED,
     ) -> None:
         if not jit_compile:
             raise ValueError("Expected jit_compile=True or None with JAX, which compiles with XLA. Received: False.")
@@ -105,6 +109,7 @@ class JaxProgram:
             batch_size=batch_size,
             evaluate_every=evaluate_every,
             evaluation_batch_size=evaluation_batch_size,
+            pruned=pruned,
         )
         self.capacity, self.every = self._pure.capacity, evaluate_every
         self._weights = list(weights)
@@ -138,6 +143,8 @@ class JaxProgram:
         assign(self._pure.count, updates)
         for variable in (*self._pure.trainable, *self._pure.others):  # models made of this one may share its buffers
             assign(variable, variable.value)
+        for variable, mask in self._pure.pruned.weights:
+            variable.assign(masked(variable.value, mask.value))
         self._best = [jnp.array(variable.value, copy=True) for variable in self._weights]
         self._best_loss, self._loss_sum = jnp.float32(np.inf), jnp.float32(0)
 

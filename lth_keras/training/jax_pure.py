@@ -12,7 +12,7 @@ import keras
 from jax import lax
 
 from lth_keras.training.metrics import make_metric
-from lth_keras.training.program import NEVER, ORDER_BYTES, loss_function, update_count
+from lth_keras.training.program import NEVER, NOTHING_PRUNED, ORDER_BYTES, Pruned, loss_function, update_count
 
 State = dict[str, Any]
 """What a call reads and gives back: the variables' values, the best weights, and what they are measured by."""
@@ -21,6 +21,11 @@ State = dict[str, Any]
 def assign(variable: Any, value: Any) -> None:
     """Assigns by value: on CPUs JAX may go on looking at a numpy array that it was given."""
     variable.assign(jnp.array(value, copy=True))
+
+
+def masked(value: Any, mask: Any) -> Any:
+    """The value with zeros where the mask is False."""
+    return value * mask.astype(value.dtype)
 
 
 def exactly(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,6 +52,7 @@ class Pure:
         batch_size: int,
         evaluate_every: int,
         evaluation_batch_size: int,
+        pruned: Pruned = NOTHING_PRUNED,
     ) -> None:
         self.model, self.optimizer, self.loss = model, optimizer, loss_function(loss)
         self.metric = make_metric(loss, model.output_shape)
@@ -57,6 +63,9 @@ class Pure:
         places = {id(variable): ("trainable", i) for i, variable in enumerate(self.trainable)}
         places |= {id(variable): ("others", i) for i, variable in enumerate(self.others)}
         self.kept = [places[id(variable)] for variable in weights]
+        self.pruned = pruned
+        masks = {id(variable): places[id(mask)][1] for variable, mask in pruned.weights}
+        self._masks = [masks.get(id(variable)) for variable in self.trainable]
         self.capacity = max(1, min(4096, ORDER_BYTES // (4 * batch_size)))
         self.traces = 0
 
@@ -137,9 +146,10 @@ class Pure:
 
     def _train_step(self, state: State, x: Any, y: Any) -> tuple[State, Any]:
         def objective(trainable: list[Any]) -> tuple[Any, tuple[Any, Any]]:
-            outputs, others, losses = self.model.stateless_call(
-                trainable, state["others"], x, training=True, return_losses=True
-            )
+            with self.pruned.known():
+                outputs, others, losses = self.model.stateless_call(
+                    trainable, state["others"], x, training=True, return_losses=True
+                )
             loss = self.loss(y, outputs)
             terms = sum(term.astype(jnp.float32) for term in (loss, *losses))  # mixed precision mixes types
             with keras.StatelessScope(state_mapping=list(zip(self.slots, state["slots"], strict=True))):
@@ -148,4 +158,8 @@ class Pure:
         gradient = jax.value_and_grad(objective, has_aux=True)
         (_, (loss, others)), gradients = gradient(state["trainable"])
         trainable, slots = self.optimizer.stateless_apply(state["slots"], gradients, state["trainable"])
+        trainable = [
+            value if mask is None else masked(value, others[mask])
+            for value, mask in zip(trainable, self._masks, strict=True)
+        ]
         return {**state, "trainable": trainable, "others": others, "slots": slots}, loss

@@ -12,7 +12,7 @@ import numpy as np
 
 from lth_keras.training.interrupts import uninterrupted
 from lth_keras.training.jax_pure import Pure, State, exactly
-from lth_keras.training.program import NEVER, Arrays, Evaluations, due_steps, padded_order
+from lth_keras.training.program import NEVER, NOTHING_PRUNED, Arrays, Evaluations, Pruned, due_steps, padded_order
 
 
 class JaxPrograms:
@@ -30,6 +30,7 @@ class JaxPrograms:
         batch_size: examples per step and member.
         evaluate_every: steps between evaluations on the validation split.
         evaluation_batch_size: examples per forward pass of an evaluation.
+        pruned: weights to keep at zero where they are pruned; members begin with zeros there.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class JaxPrograms:
         batch_size: int,
         evaluate_every: int,
         evaluation_batch_size: int,
+        pruned: Pruned = NOTHING_PRUNED,
     ) -> None:
         self.members = members
         self._pure = Pure(
@@ -53,6 +55,7 @@ class JaxPrograms:
             batch_size=batch_size,
             evaluate_every=evaluate_every,
             evaluation_batch_size=evaluation_batch_size,
+            pruned=pruned,
         )
         self.capacity, self.every = self._pure.capacity, evaluate_every
         self._slots_start = [np.array(variable) for variable in self._pure.slots]

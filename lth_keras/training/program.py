@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol
 
 import keras
@@ -32,6 +33,21 @@ class Evaluations(NamedTuple):
     train_loss: np.ndarray
     validation_loss: np.ndarray
     validation_accuracy: np.ndarray
+
+
+class Pruned(NamedTuple):
+    """Weights that a program keeps at zero where they are pruned, so that training need not multiply them by masks.
+
+    Attributes:
+        weights: Keras variables, each with the boolean one of its shape that is its mask.
+        known: () -> a context in which the model's forward passes take it that they are zero.
+    """
+
+    weights: Sequence[tuple[Any, Any]] = ()
+    known: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+NOTHING_PRUNED = Pruned()
 
 
 class Program(Protocol):

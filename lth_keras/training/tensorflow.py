@@ -12,10 +12,12 @@ import tensorflow as tf
 from lth_keras.training.metrics import make_metric
 from lth_keras.training.program import (
     NEVER,
+    NOTHING_PRUNED,
     ORDER_BYTES,
     Arrays,
     Evaluations,
     OnDevice,
+    Pruned,
     due_steps,
     loss_function,
     padded_order,
@@ -53,6 +55,7 @@ class TensorFlowProgram:
         evaluate_every: steps between evaluations on the validation split.
         evaluation_batch_size: examples per forward pass of an evaluation.
         jit_compile: whether to compile with XLA.
+        pruned: weights to keep at zero where they are pruned, from `reset` on. Without XLA that costs what it saves.
     """
 
     keeps_best = True
@@ -68,6 +71,7 @@ class TensorFlowProgram:
         evaluate_every: int,
         evaluation_batch_size: int,
         jit_compile: bool,
+        pruned: Pruned = NOTHING_PRUNED,
     ) -> None:
         self._model = model
         self._optimizer = optimizer
@@ -77,6 +81,7 @@ class TensorFlowProgram:
         self.every = evaluate_every
         self._evaluation_batch_size = evaluation_batch_size
         self._trainable = model.trainable_variables
+        self._pruned = pruned
         optimizer.build(self._trainable)
         self._optimizer_start = [_start(v) for v in optimizer.variables]
         self._best = [tf.Variable(v.value, trainable=False) for v in self._weights]
@@ -105,6 +110,7 @@ class TensorFlowProgram:
         for variable, value in zip(self._optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(keras.ops.zeros_like(variable) if value is None else value)
         update_count(self._optimizer).assign(updates)
+        self._mask_weights()
         self._best_loss = tf.constant(np.inf, tf.float32)
         self._loss_sum = tf.constant(0.0, tf.float32)
 
@@ -194,7 +200,9 @@ class TensorFlowProgram:
 
     def _train_step(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = self._loss(y, self._model(x, training=True))
+            with self._pruned.known():
+                outputs = self._model(x, training=True)
+            loss = self._loss(y, outputs)
             terms = [tf.cast(term, tf.float32) for term in (loss, *self._model.losses)]  # mixed precision mixes types
             objective = self._optimizer.scale_loss(tf.add_n(terms))
         # An embedding's gradient comes in parts, one per use of a row. Keras' Adam would square them before they are
@@ -204,7 +212,12 @@ class TensorFlowProgram:
             for gradient in tape.gradient(objective, self._trainable)
         ]
         self._optimizer.apply(gradients, self._trainable)
+        self._mask_weights()
         return tf.cast(loss, tf.float32)
+
+    def _mask_weights(self) -> None:
+        for variable, mask in self._pruned.weights:
+            variable.assign(variable.value * tf.cast(mask.value, variable.dtype))
 
     def _keep_best(self) -> tf.Tensor:
         for best, variable in zip(self._best, self._weights, strict=True):

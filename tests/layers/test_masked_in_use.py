@@ -10,6 +10,7 @@ from lth_keras.layers import (
     MaskedConv2D,
     MaskedDense,
     MaskedEmbedding,
+    pruned_weights_are_zero,
 )
 from tests.backends import gradients
 from tests.layers.cases import CASES, inputs, mask_of, outputs, pair, random_mask, weight
@@ -36,6 +37,19 @@ def test_lora_keeps_pruned_weights_out(name, as_argument):
 
     _, found = gradients(lambda: (ops.sum(masked(x) ** 2), None), [a, b])
     assert all(np.any(one) for one in found)
+
+
+@pytest.mark.parametrize("name", ["dense", "conv1d", "conv2d", "embedding"])
+def test_what_lora_adds_to_pruned_weights_stays_out_where_they_are_taken_to_be_zero(name):
+    cls, arguments, shape = CASES[name]
+    _, masked, _ = pair(cls, arguments, shape)
+    masked.enable_lora(2)
+    b = next(v for v in masked.trainable_variables if "lora" in v.name and not v.numpy().any())
+    b.assign(np.random.default_rng(5).normal(size=b.shape))
+    x = inputs(cls, shape)
+    expected = outputs(masked, x)
+    with pruned_weights_are_zero():
+        np.testing.assert_array_equal(outputs(masked, x), expected)
 
 
 def test_lora_alpha_of_the_constructor_is_used():

@@ -9,6 +9,7 @@ from lth_keras.layers import (
     MASKED_LAYERS,
     MaskedDense,
     MaskedEmbedding,
+    pruned_weights_are_zero,
 )
 from tests.backends import shapes_computed
 from tests.layers.cases import CASES, DTYPES, gradient, inputs, mask_of, outputs, pair, weight
@@ -67,6 +68,22 @@ def test_gradient_is_zero_where_pruned_and_that_of_keras_elsewhere(case, regular
     assert (theirs[~mask] != 0).any()
     assert (our_losses > 0) == (regularizer is not None)
     np.testing.assert_allclose(our_losses, their_losses, rtol=1e-6)
+
+
+def test_where_pruned_weights_are_zero_the_forward_pass_leaves_the_mask_out_and_the_gradient_does_not(case):
+    cls, arguments, shape = case
+    plain, masked, mask = pair(cls, arguments, shape)
+    x = inputs(cls, shape)
+    weight(masked).assign(np.where(mask, weight(masked).numpy(), 0))
+    expected, (gradients, _) = outputs(masked, x), gradient(masked, x)
+    with pruned_weights_are_zero():
+        np.testing.assert_array_equal(outputs(masked, x), expected)
+        np.testing.assert_array_equal(gradient(masked, x)[0], gradients)
+        if cls is not layers.Embedding:  # which masks the rows that it looks up, and not the table
+            for layer in (plain, masked):
+                weight(layer).assign(np.ones(mask.shape))
+            np.testing.assert_array_equal(outputs(masked, x), outputs(plain, x))
+    assert np.all(gradients[~mask] == 0) and gradients.any()
 
 
 @pytest.mark.parametrize("cls", [layers.Dense, layers.Conv2D])

@@ -52,7 +52,7 @@ def perceptron(*between, activation="relu", regularizer=None, dtype=None):
     return model
 
 
-def make(model, optimizer=OPTIMIZERS["adam"], *, jit=False, loss=LOSS, data=(TRAIN, VALIDATION)):
+def make(model, optimizer=OPTIMIZERS["adam"], *, jit=False, loss=LOSS, data=(TRAIN, VALIDATION), **options):
     program = training.make_program(
         model,
         optimizer(),
@@ -62,6 +62,7 @@ def make(model, optimizer=OPTIMIZERS["adam"], *, jit=False, loss=LOSS, data=(TRA
         evaluate_every=EVERY,
         evaluation_batch_size=7,
         jit_compile=jit or BACKEND == "jax",
+        **options,
     )
     program.load(*data)
     return program

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from keras import layers
 
+from lth_keras.layers import pruned_weights_are_zero
 from lth_keras.masking import get_mask, prunable_weights, seed_states, set_mask, variables
 from lth_keras.masks import Mask
-from lth_keras.training import BatchOrder
+from lth_keras.training import BatchOrder, Pruned
 from tests.training.programs import (
     BACKEND,
     BATCH,
@@ -144,6 +145,34 @@ def test_pruned_weights_are_out_of_training(name, jit):
         kept = masks.get(key, np.ones(one.shape, bool))
         np.testing.assert_array_equal(one[kept], other[kept])
     np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+class Drifting(keras.optimizers.SGD):
+    """Moves every weight a little, whatever its gradient is."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate)
+        self.assign_add(variable, keras.ops.full(variable.shape, 0.001, variable.dtype))
+
+
+@pytest.mark.parametrize("optimizer", [OPTIMIZERS["adam"], lambda: Drifting(0.05)], ids=["adam", "drifting"])
+@pytest.mark.parametrize("regularizer", [None, keras.regularizers.L2(0.01)], ids=["plain", "regularised"])
+def test_weights_that_are_kept_at_zero_are_not_multiplied_by_masks_and_train_to_the_same_bits(optimizer, regularizer):
+    ours, theirs = perceptron(regularizer=regularizer), perceptron(regularizer=regularizer)
+    pairs = [(w.variable, w.mask) for w in prunable_weights(ours)]
+    program = make(ours, optimizer, jit=True, pruned=Pruned(pairs, pruned_weights_are_zero))
+    for w in (*prunable_weights(ours), *prunable_weights(theirs)):
+        w.variable.assign(np.where(w.mask.numpy(), w.variable.numpy(), 0.5))
+    other = make(theirs, optimizer, jit=True)
+    curves = [run(each) for each in (program, other)]
+    np.testing.assert_array_equal(curves[0].validation_loss, curves[1].validation_loss)
+    for mine, w in zip(prunable_weights(ours), prunable_weights(theirs), strict=True):
+        mask = w.mask.numpy()
+        assert np.any(w.variable.numpy()[~mask]) and not np.any(mine.variable.numpy()[~mask])
+        np.testing.assert_array_equal(mine.variable.numpy()[mask], w.variable.numpy()[mask])
+    assert_same(
+        *[[v.numpy() for v in model.trainable_variables if v.path.endswith("bias")] for model in (ours, theirs)]
+    )
 
 
 @pytest.mark.parametrize("jit", [False, True])
