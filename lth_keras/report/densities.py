@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import xarray
 from rich import box
+from rich.console import Console, ConsoleOptions
+from rich.measure import Measurement
 from rich.table import Table
 
 from lth_keras.results import spread
@@ -15,9 +18,47 @@ NEAR = 0.1
 """How far a level's density may be from the one that is asked for, as a share of it."""
 
 
+@dataclass(frozen=True)
+class DensitiesTable:
+    """Cells by branch and density; where they are too wide for the console, as several tables, one below the other.
+
+    Attributes:
+        title: Of all of it.
+        branches: What the rows are called.
+        columns: For each density what it is called, and a cell per branch.
+    """
+
+    title: str
+    branches: Sequence[str]
+    columns: Sequence[tuple[str, Sequence[str]]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        """The tables: numbers cut short would be no numbers."""
+        unlimited = options.update(width=10_000)
+        start = 0
+        while start < len(self.columns):
+            stop = len(self.columns)
+            while stop > start + 1 and (
+                Measurement.get(console, unlimited, self._table(start, stop)).maximum > options.max_width
+            ):
+                stop -= 1
+            yield self._table(start, stop)
+            start = stop
+
+    def _table(self, start: int, stop: int) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, title_style="bold", title_justify="left", padding=(0, 1, 0, 0))
+        table.title = None if start else self.title
+        table.add_column("branch", no_wrap=True)
+        for head, _ in self.columns[start:stop]:
+            table.add_column(head, justify="right", no_wrap=True)
+        for row in zip(self.branches, *(cells for _, cells in self.columns[start:stop]), strict=True):
+            table.add_row(*row)
+        return table
+
+
 def densities_table(
     dataset: xarray.Dataset, densities: Sequence[float], variable: str = "test_accuracy_final"
-) -> Table:
+) -> DensitiesTable:
     """A variable in percent at chosen densities: for each branch its level nearest to each, mean over trials.
 
     Args:
@@ -33,14 +74,10 @@ def densities_table(
     trials = dataset.sizes["trial"]
     over = "1 trial" if trials == 1 else f"mean over {trials} trials, ± the farthest of them"
     title = f"{dataset[variable].attrs['long_name']}, %, by density; {over}"
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_style="bold", title_justify="left", padding=(0, 1, 0, 0))
-    table.add_column("branch", no_wrap=True)
-    for density in densities:
-        table.add_column(f"{100 * density:.3g}%", justify="right")
-    for branch in dataset.branch.values:
-        own = dataset.sel(branch=branch)
-        table.add_row(str(branch), *(_cell(own, density, variable) for density in densities))
-    return table
+    branches = [str(branch) for branch in dataset.branch.values]
+    runs = [dataset.sel(branch=branch) for branch in branches]
+    columns = [(f"{100 * one:.3g}%", [_cell(run, one, variable) for run in runs]) for one in densities]
+    return DensitiesTable(title, branches, columns)
 
 
 def _cell(dataset: xarray.Dataset, wanted: float, variable: str) -> str:

@@ -43,6 +43,18 @@ def test_no_level_near_and_no_trial_there_is_a_dash() -> None:
     assert found["random_mask"][2] == "(1/2)"
 
 
+@pytest.mark.parametrize(("width", "tables"), [(120, 1), (60, 2), (40, 3)])
+def test_no_number_is_cut_short_where_the_console_is_narrow(width: int, tables: int) -> None:
+    run, densities = dataset(trials=3, levels=8), tuple(0.8**level for level in range(9))
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(densities_table(run, densities))
+    text = console.export_text()
+    assert "…" not in text and max(map(len, text.splitlines())) <= width
+    numbers = re.findall(r"^ winning_ticket +(.*)", text, re.MULTILINE)
+    assert len(numbers) == tables and len(" ".join(numbers).split()) == len(densities)
+    assert text.count("by density") == 1
+
+
 @pytest.mark.parametrize("densities", [(), (0.0,), (0.5, 20.0)])
 def test_densities_that_are_none_are_refused(densities: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=r"Expected: densities in \(0, 1\]\. Received: "):
