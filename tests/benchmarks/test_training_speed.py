@@ -36,7 +36,7 @@ def test_ratios_are_taken_within_a_round():
     ratios = {(ratio["of"], ratio["to"]): ratio for ratio in result["ratios"]}
     assert ratios[LOOP, training_speed.FIT]["rounds"] == [6, 4, 5]
     assert ratios[LOOP, training_speed.TUNED]["rounds"] == [2, 2, 3]
-    assert ratios[LOOP, training_speed.FIT]["asked"] == 5.0
+    assert ratios[LOOP, training_speed.FIT]["asked"] == 6.0
     assert ratios[training_speed.evaluated(LOOP), training_speed.TUNED]["asked"] is None
     assert result["steps_per_second"][LOOP]["rounds"] == [10, 5, 10]
     share = result["loops"][LOOP]["share_of_peak"]
