@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.textpath import TextPath
 
 from lth_keras.plots.style import BranchStyle, line_width
 
 _HANDLE, _SPACING = 3.4, 1.6  # in font sizes
-_PER_LETTER = 0.52
+_BORDER = 1.0  # beside the entries
 _ROWS, _LINE = 3, 1.5  # rows that figures have room for, and how high one is
 ABOVE = "branches"  # names the legend above the panels
 
@@ -26,7 +28,7 @@ def add_legend(
     if reference is not None:
         handles.append(Line2D([], [], **reference.curve(marker="", linewidth=line_width(0.6))))
     size = FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points()
-    columns = _columns([len(str(handle.get_label())) for handle in handles], 72 * figure.get_figwidth() / size)
+    columns = _columns([_width(str(handle.get_label())) for handle in handles], 72 * figure.get_figwidth() / size)
     beyond = max(0, -(-len(handles) // columns) - _ROWS)
     figure.set_figheight(figure.get_figheight() + beyond * _LINE * size / 72)  # the panels keep their height
     legend = figure.legend(
@@ -53,10 +55,16 @@ def leave_room_above(figure: Figure, points: float) -> None:
             legend.borderaxespad += points / legend.prop.get_size_in_points()
 
 
-def _columns(letters: Sequence[int], width: float) -> int:
-    """Columns for the fewest rows that fit into `width`, which is in font sizes; entries go down the columns."""
-    for rows in range(1, len(letters)):
-        longest = [max(letters[i : i + rows]) for i in range(0, len(letters), rows)]
-        if sum(_HANDLE + 0.8 + _PER_LETTER * n for n in longest) + _SPACING * len(longest) <= width:
-            return len(longest)
+def _width(label: str) -> float:
+    """How wide a label is, in font sizes."""
+    return float(TextPath((0, 0), label, size=100).get_extents().width) / 100 if label else 0.0
+
+
+def _columns(labels: Sequence[float], width: float) -> int:
+    """The most columns of labels so wide that fit into `width`; entries go down the columns, as Matplotlib has it."""
+    for columns in range(len(labels), 1, -1):
+        longest = [max(part) for part in np.array_split(np.asarray(labels), columns)]
+        taken = sum(_HANDLE + 0.8 + each for each in longest) + _SPACING * (columns - 1) + _BORDER
+        if taken <= width:
+            return columns
     return 1

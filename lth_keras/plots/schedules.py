@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from itertools import chain
 
 import numpy as np
 import xarray
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -73,7 +75,7 @@ def relative_accuracy_figure(dataset: xarray.Dataset, baseline: str | None = Non
     figure, panels = _panels(dataset, against)
     for axes, branches in panels:
         axes.axhline(0, color="#666666", linestyle=DASH_DOT, linewidth=line_width(0.6))
-        _draw(axes, dataset, "difference", branches)
+        _draw(axes, dataset, "difference", branches, _styles_in_panels(dataset))
         axes.set_yscale("symlog", linthresh=_LINEAR)
         axes.set_yticks(_TICKS)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
@@ -110,14 +112,16 @@ def overlaps_figure(dataset: xarray.Dataset, baseline: str = BASELINE) -> Figure
             linestyle=":",
             linewidth=line_width(0.7),
         )
-        _draw(axes, dataset, OVERLAP, branches)
+        _draw(axes, dataset, OVERLAP, branches, _styles_in_panels(dataset))
         axes.set_yscale("log")
     panels[0][0].set_ylabel(f"Jaccard index with the mask of\nthe {_named(baseline)} (dotted: by chance)")
     return figure
 
 
 def layers_figure(dataset: xarray.Dataset) -> Figure:
-    """Density of each layer against the network's; a panel a layer. A layer that has collapsed is a cross below.
+    """Density of each layer against the network's: a column a layer, a row a schedule.
+
+    Crosses below are layers that have collapsed.
 
     Args:
         dataset: As `relative_accuracy_figure`.
@@ -125,27 +129,32 @@ def layers_figure(dataset: xarray.Dataset) -> Figure:
     Raises:
         ValueError: It has no such branches.
     """
-    branches = [branch for of_one in _checked(dataset).values() for branch in of_one]
-    styles = _styles(dataset)
+    found = _checked(dataset)
+    styles = _styles_in_panels(dataset)
     weights = [str(weight) for weight in dataset.weight.values]
-    figure = new_figure(wide=True, height=1.5)
-    panels = figure.subplots(1, len(weights), sharey=True, squeeze=False)[0]
-    for axes, weight in zip(panels, weights, strict=True):
-        own = dataset.weight_density.sel(weight=weight)
-        shown = dataset.assign(shown=own.where(own > 0))
-        _draw(axes, shown, "shown", [BASELINE, *branches], factor=100)
-        gone = dataset.density.where(own == 0)
-        floor = 100 * float(dataset.weight_density.where(dataset.weight_density > 0).min()) / 2
-        for branch in branches:
-            x = gone.sel(branch=branch).values.ravel()
-            x = x[np.isfinite(x)]
-            look = {"color": styles[branch].colour, "marker": "x", "linestyle": "none"}
-            axes.plot(x, np.full(x.shape, floor), **look)
-        axes.set_yscale("log")
+    density = dataset.weight_density
+    floor = 100 * float(density.where(density > 0).min()) / 2
+    figure = new_figure(wide=True, height=0.4 + 0.6 * len(found))
+    rows = figure.subplots(len(found), len(weights), sharex=True, sharey=True, squeeze=False)
+    for (schedule, branches), row in zip(found.items(), rows, strict=True):
+        for axes, weight in zip(row, weights, strict=True):
+            own = density.sel(weight=weight)
+            shown = dataset.assign(shown=own.where(own > 0))
+            _draw(axes, shown, "shown", [BASELINE, *branches], styles, factor=100)
+            for branch in branches:
+                x = dataset.density.where(own == 0).sel(branch=branch).values.ravel()
+                x = x[np.isfinite(x)]
+                look = {"color": styles[branch].colour, "marker": "x", "linestyle": "none"}
+                axes.plot(x, np.full(x.shape, floor), **look)
+            axes.set_yscale("log")
+        row[0].set_ylabel(TITLES[schedule])
+        row[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    for axes, weight in zip(rows[0], weights, strict=True):
         axes.set_title(weight)
-    panels[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    panels[0].set_ylabel("percent of the layer's weights remaining\n(crosses: none)")
-    add_legend(figure, [style for name, style in styles.items() if name in (BASELINE, *branches)], None)
+    for axes in rows[:-1].flat:
+        axes.set_xlabel("")
+    figure.supylabel("percent of the layer's weights remaining (crosses: none)", size=rcParams["axes.labelsize"])
+    _add_legend(figure, dataset, chain([BASELINE], *found.values()))
     return figure
 
 
@@ -180,17 +189,33 @@ def _panels(dataset: xarray.Dataset, baseline: str) -> tuple[Figure, list[tuple[
     drawn = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
     for axes, schedule in zip(drawn, found, strict=True):
         axes.set_title(TITLES[schedule])
-    styles = _styles(dataset)
-    add_legend(figure, [styles[name] for name in dict.fromkeys(chain.from_iterable(found.values()))], None)
+    _add_legend(figure, dataset, chain.from_iterable(found.values()))
     return figure, list(zip(drawn, found.values(), strict=True))
 
 
-def _styles(dataset: xarray.Dataset) -> dict[str, BranchStyle]:
-    return branch_styles(map(str, dataset.branch.values))
+def _add_legend(figure: Figure, dataset: xarray.Dataset, branches: Iterable[str]) -> None:
+    styles = _styles_in_panels(dataset)
+    add_legend(figure, dict.fromkeys(styles[branch] for branch in branches if branch in styles), None)
 
 
-def _draw(axes: Axes, dataset: xarray.Dataset, variable: str, branches: list[str], factor: float = 1) -> None:
-    styles = _styles(dataset)
+def _styles_in_panels(dataset: xarray.Dataset) -> dict[str, BranchStyle]:
+    """Looks where each schedule has a panel: `snip_uss` and `snip_ims` share one, as the titles say the rest."""
+    names = {}
+    for branch in map(str, dataset.branch.values):
+        match = _ROW.fullmatch(branch)
+        names[branch] = match["name"] + (match["drawn"] or "") if match else branch
+    styles = branch_styles(names.values())
+    return {branch: styles[name] for branch, name in names.items()}
+
+
+def _draw(
+    axes: Axes,
+    dataset: xarray.Dataset,
+    variable: str,
+    branches: list[str],
+    styles: dict[str, BranchStyle],
+    factor: float = 1,
+) -> None:
     for branch in branches:
         if branch in styles:
             draw_over_density(axes, dataset, variable, branch, styles[branch], factor)

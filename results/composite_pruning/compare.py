@@ -12,6 +12,8 @@ from lth_keras.results.comparison import Comparison, Row
 FOLDER = Path(__file__).parent
 AT = 0.005
 """The density that the study's headlines are of."""
+CRITERIA = ("magnitude", "synflow", "grasp", "grasp_magnitude", "snip", "random")
+SCHEDULES = ("uss", "ums", "iss", "ims")
 STUDY = {
     "winning_ticket": 90.91,
     "weights_snip_synflow_ums": 91.86,
@@ -43,6 +45,17 @@ def accuracies(rows: dict[str, dict[float, Row]]) -> None:
             for row in (cells[density] for density in densities)
         ]
         print(f"| {branch} | {' | '.join(shown)} |")
+
+
+def ablation(rows: dict[str, dict[float, Row]]) -> None:
+    """Prints mean accuracies of each criterion under each schedule."""
+    for density in (0.1, 0.015, AT):
+        print(f"\n| at {100 * density:g}% | {' | '.join(SCHEDULES)} |")
+        print(f"|---|{'---|' * len(SCHEDULES)}")
+        for criterion in CRITERIA:
+            branches = [f"{criterion}_{schedule}" for schedule in SCHEDULES]
+            found = [rows[{"magnitude_iss": "winning_ticket"}.get(name, name)][density] for name in branches]
+            print(f"| {criterion} | {' | '.join(f'{100 * row.mean:.2f}' for row in found)} |")
 
 
 def headlines(rows: dict[str, dict[float, Row]]) -> None:
@@ -106,6 +119,7 @@ def main(folder: Path = FOLDER) -> None:
     rows = by_branch(comparison)
     accuracies(rows)
     print(f"\n* Welch's t, Holm over {comparison.comparisons} comparisons, at most {comparison.alpha}.")
+    ablation(rows)
     headlines(rows)
     masks_and_scores(folder)
     speed(folder)

@@ -9,7 +9,14 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from lth_keras.plots import STYLES, figures_of, layers_figure, overlaps_figure, relative_accuracy_figure
+from lth_keras.plots import (
+    STYLES,
+    accuracy_figure,
+    figures_of,
+    layers_figure,
+    overlaps_figure,
+    relative_accuracy_figure,
+)
 from lth_keras.plots.early_tickets import chance_overlap
 from lth_keras.plots.schedules import schedules_of
 from tests.plots.distributed_run import distributed_run
@@ -42,10 +49,10 @@ def test_accuracy_is_minus_the_winning_tickets_of_the_same_trial() -> None:
     before, _ = relative_accuracy_figure(run).axes
     accuracy = 100 * run.test_accuracy_at_early_stop
     expected = (accuracy.sel(branch="snip_uss") - accuracy.sel(branch="winning_ticket")).mean("trial")
-    np.testing.assert_allclose(line_of(before, "snip uss"), expected)
+    np.testing.assert_allclose(line_of(before, "snip"), expected)
     assert "above the winning ticket" in before.get_ylabel()
     alone = relative_accuracy_figure(study(*ROWS)).axes[0]
-    assert "above the dense network" in alone.get_ylabel() and line_of(alone, "snip uss")[0] == pytest.approx(0)
+    assert "above the dense network" in alone.get_ylabel() and line_of(alone, "snip")[0] == pytest.approx(0)
 
 
 @pytest.mark.parametrize("baseline", ["dense", "snip_uss"])
@@ -56,10 +63,33 @@ def test_another_baseline_can_be_chosen_and_the_winning_ticket_stands_beside_it(
     beside = accuracy.sel(branch=baseline) if baseline != "dense" else accuracy.sel(branch="winning_ticket", level=0)
     for axes, branch in ((first, "grasp_magnitude_uss"), (first, "winning_ticket"), (second, "winning_ticket")):
         expected = (accuracy.sel(branch=branch) - beside).mean("trial")
-        np.testing.assert_allclose(line_of(axes, branch.replace("_", " ")), expected)
+        np.testing.assert_allclose(line_of(axes, branch.removesuffix("_uss").replace("_", " ")), expected)
     labels = [str(line.get_label()) for line in first.get_lines()]
-    assert ("snip uss" in labels) == (baseline == "dense")
+    assert ("snip" in labels) == (baseline == "dense")
     assert f"above the {'dense network' if baseline == 'dense' else 'branch snip uss'}" in first.get_ylabel()
+
+
+def test_a_criterion_looks_the_same_under_every_schedule_and_stands_in_the_legend_once() -> None:
+    run = study("winning_ticket", "snip_uss", "snip_ims", "synflow_ims", "synflow_ums", "synflow_ums_drawn")
+    figure = relative_accuracy_figure(run)
+    looks: dict[str, set[tuple[object, ...]]] = {}
+    for axes in figure.axes:
+        for line in axes.get_lines()[1:]:
+            look = (line.get_color(), line.get_marker(), line.get_linestyle())
+            looks.setdefault(str(line.get_label()), set()).add(look)
+    assert looks.keys() == {"snip", "synflow", "synflow drawn"}
+    assert all(len(each) == 1 for each in looks.values()) and len(set().union(*looks.values())) == 3
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["snip", "synflow", "synflow drawn"]
+
+
+@pytest.mark.parametrize("branches", [7, 13, 29])
+def test_the_legend_is_no_wider_than_the_figure(branches: int) -> None:
+    rows = [f"stacked_magnitude_{'w' * (i % 8)}{i}_uss" for i in range(branches)]
+    with rc_context(STYLES["screen"].parameters):
+        figure = accuracy_figure(study("winning_ticket", *rows))
+        FigureCanvasAgg(figure).draw()
+        box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.width > 0.5 * figure.bbox.width
 
 
 def test_overlaps_with_another_baseline_are_those_of_pairs() -> None:
@@ -98,7 +128,7 @@ def test_panels_keep_their_height_under_a_legend_of_many_rows() -> None:
 def test_overlaps_stand_beside_chance() -> None:
     run = study("winning_ticket", *ROWS)
     axes = overlaps_figure(run).axes[0]
-    np.testing.assert_allclose(line_of(axes, "snip uss"), run.mask_overlap.sel(branch="snip_uss").mean("trial"))
+    np.testing.assert_allclose(line_of(axes, "snip"), run.mask_overlap.sel(branch="snip_uss").mean("trial"))
     chance = axes.get_lines()[0]
     np.testing.assert_allclose(chance.get_ydata(), chance_overlap(np.asarray(chance.get_xdata())))
 
@@ -107,7 +137,8 @@ def test_a_layer_that_has_collapsed_is_a_cross_at_its_density() -> None:
     run = study("winning_ticket", *ROWS)
     weight = str(run.weight.values[0])
     run.weight_density.loc[{"branch": "snip_uss", "level": 3, "weight": weight}] = 0
-    first, *others = layers_figure(run).axes
+    first, *others = layers_figure(run).axes  # the first layer before training in one shot, then all others
+    assert len(others) + 1 == 2 * run.sizes["weight"]
     crosses = [line for line in first.get_lines() if line.get_marker() == "x" and len(line.get_xdata())]
     assert len(crosses) == 1
     np.testing.assert_allclose(crosses[0].get_xdata(), run.density.sel(branch="snip_uss", level=3))
