@@ -13,7 +13,7 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.derivatives import ModelDerivatives
-from lth_keras.layers import MaskedEmbedding, pruned_weights_are_zero
+from lth_keras.layers import pruned_weights_are_zero
 from lth_keras.lazy import LazyArrays
 from lth_keras.masking import (
     get_mask,
@@ -200,7 +200,7 @@ class Network:
 
     @property
     def _kept_at_zero(self) -> Pruned:
-        weights = [w for w in self.prunable if not isinstance(w.layer, MaskedEmbedding)]  # which masks looked-up rows
+        weights = [w for w in self.prunable if w.layer.zeros_replace_mask]
         return Pruned([(weight.variable, weight.mask) for weight in weights], pruned_weights_are_zero)
 
     def alike(self, build: Callable[[], keras.Model]) -> Network:

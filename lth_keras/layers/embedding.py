@@ -32,6 +32,7 @@ class MaskedEmbedding(MaskedLayer, keras.layers.Embedding):
     """
 
     prunable = ("embeddings",)
+    zeros_replace_mask = False  # it masks the rows that it looks up, fewer than the table has
 
     def __init__(self, *args: Any, weights: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -88,6 +88,15 @@ class MaskedLayer:
         """
         return getattr(self, f"_{name}")
 
+    @property
+    def zeros_replace_mask(self) -> bool:
+        """Whether zeros in place of pruned weights, in the Keras variables, do what the masks do.
+
+        Not with LoRA, which adds to them. Not where the layer is quantised: int4 packs two values in one.
+        """
+        lora = getattr(self, "lora_enabled", False)  # only some Keras layers have it
+        return not lora and self.quantization_mode is None  # type: ignore[attr-defined]
+
     @contextmanager
     def masking(self) -> Iterator[None]:
         """Within it, this layer's prunable weights read as masked."""
@@ -102,8 +111,7 @@ class MaskedLayer:
         if _running.get() is not self:
             return value
         mask = getattr(self, mask_name(name))
-        # What LoRA adds to a weight is not zero where it is pruned.
-        if _zero.get() and not self.lora_enabled:  # type: ignore[attr-defined]
+        if _zero.get() and self.zeros_replace_mask:
             return _with_masked_gradient(ops.convert_to_tensor(value), ops.convert_to_tensor(mask))
         return ops.multiply(value, ops.cast(mask, value.dtype))
 

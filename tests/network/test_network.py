@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from lth_keras.layers import MaskedLayer
 from lth_keras.lazy import LazyArrays
+from lth_keras.masking import mask_model
 from lth_keras.masks import Mask
 from lth_keras.network import Network
 from tests import tiny
@@ -38,6 +40,52 @@ def test_pruned_weights_stay_zero_in_training(network: Network, mask: Mask) -> N
     for key, kept in mask.items():
         assert (network.weights[key][~kept] == 0).all()
         assert (network.weights[key][kept] != 0).all()
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class MaskedScale(MaskedLayer, keras.layers.Layer):  # type: ignore[misc]
+    """A masked layer of the user's own: it has no LoRA."""
+
+    prunable = ("scale",)
+
+    def build(self, input_shape: Any) -> None:
+        self._scale = self.add_weight(name="scale", shape=input_shape[1:], initializer="ones")
+        super().build(input_shape)
+
+    @property
+    def scale(self) -> Any:
+        return self.masked("scale", self._scale)
+
+    def call(self, inputs: Any) -> Any:
+        with self.masking():
+            return keras.ops.multiply(inputs, self.scale)
+
+
+def test_a_masked_layer_of_the_users_own_is_trained_and_its_pruned_weights_are_not() -> None:
+    def build() -> keras.Model:
+        return keras.Sequential([keras.Input((8,)), MaskedScale(), *tiny.build().layers])
+
+    network = network_of(build, jit_compile=True)
+    network.load(tiny.data())
+    (key,) = (key for key in network.mask if key.endswith("scale"))
+    kept = np.arange(8) % 2 == 0
+    network.rewind(dict(network.weights), Mask({**network.mask, key: kept}))
+    network.train(5, seed=0)
+    assert np.all(network.weights[key][kept] != 1) and not np.any(network.weights[key][~kept])
+
+
+def test_a_network_with_a_layer_that_is_quantised_to_int4_trains_its_others() -> None:
+    def build() -> keras.Model:
+        model = mask_model(tiny.build())
+        model.layers[0].quantize("int4")
+        return model
+
+    network = network_of(build, jit_compile=True)
+    network.load(tiny.data())
+    before = dict(network.weights)
+    network.train(5, seed=0)
+    np.testing.assert_array_equal(network.weights["hidden/kernel"], before["hidden/kernel"])
+    assert np.all(network.weights["output/kernel"] != before["output/kernel"])
 
 
 def test_the_same_training_gives_the_same_bits(network: Network, mask: Mask) -> None:
