@@ -342,6 +342,8 @@ class Network:
     ) -> Curves:
         """Trains from the weights as they are, with the optimiser as it was after build.
 
+        Where XLA compiles, pruned weights become zeros, but for those of LoRA, quantised layers and embeddings.
+
         Args:
             steps: optimiser updates.
             seed: with `names`, decides data order and dropout.

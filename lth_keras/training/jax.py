@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from lth_keras.training.interrupts import uninterrupted
-from lth_keras.training.jax_pure import Pure, State, assign, exactly, masked
+from lth_keras.training.jax_pure import Pure, State, assign, exactly
 from lth_keras.training.jax_together import JaxPrograms
 from lth_keras.training.program import (
     NEVER,
@@ -78,7 +78,7 @@ class JaxProgram:
         evaluate_every: steps between evaluations on the validation split.
         evaluation_batch_size: examples per forward pass of an evaluation.
         jit_compile: must be true: JAX compiles everything with XLA.
-        pruned: weights to keep at zero where they are pruned, from `reset` on.
+        pruned: weights to keep at zero where they are pruned, from the start of every `advance` on.
 
     Raises:
         ValueError: where `jit_compile` is false.
@@ -143,8 +143,6 @@ class JaxProgram:
         assign(self._pure.count, updates)
         for variable in (*self._pure.trainable, *self._pure.others):  # models made of this one may share its buffers
             assign(variable, variable.value)
-        for variable, mask in self._pure.pruned.weights:
-            variable.assign(masked(variable.value, mask.value))
         self._best = [jnp.array(variable.value, copy=True) for variable in self._weights]
         self._best_loss, self._loss_sum = jnp.float32(np.inf), jnp.float32(0)
 

@@ -64,8 +64,7 @@ class Pure:
         places |= {id(variable): ("others", i) for i, variable in enumerate(self.others)}
         self.kept = [places[id(variable)] for variable in weights]
         self.pruned = pruned
-        masks = {id(variable): places[id(mask)][1] for variable, mask in pruned.weights}
-        self._masks = [masks.get(id(variable)) for variable in self.trainable]
+        self._masks = [(*places[id(variable)], places[id(mask)][1]) for variable, mask in pruned.weights]
         self.capacity = max(1, min(4096, ORDER_BYTES // (4 * batch_size)))
         self.traces = 0
 
@@ -79,6 +78,7 @@ class Pure:
         """
         self.traces += 1
         x_train, y_train, *validation = data
+        state = self._with_zeros(state)
 
         def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
             i, state, bad = carry
@@ -141,6 +141,14 @@ class Pure:
         outputs, _ = self.model.stateless_call(state["trainable"], state["others"], x, training=False)
         return outputs
 
+    def _with_zeros(self, state: State, *only: str) -> State:
+        """The state with zeros in place of pruned weights: of all, or of `only` these groups."""
+        groups = {name: list(state[name]) for name in ("trainable", "others")}
+        for group, i, mask in self._masks:
+            if group in (only or groups):
+                groups[group][i] = masked(groups[group][i], state["others"][mask])
+        return {**state, **groups}
+
     def _kept_of(self, state: State) -> list[Any]:
         return [state[group][i] for group, i in self.kept]
 
@@ -158,8 +166,5 @@ class Pure:
         gradient = jax.value_and_grad(objective, has_aux=True)
         (_, (loss, others)), gradients = gradient(state["trainable"])
         trainable, slots = self.optimizer.stateless_apply(state["slots"], gradients, state["trainable"])
-        trainable = [
-            value if mask is None else masked(value, others[mask])
-            for value, mask in zip(trainable, self._masks, strict=True)
-        ]
-        return {**state, "trainable": trainable, "others": others, "slots": slots}, loss
+        state = {**state, "trainable": trainable, "others": others, "slots": slots}
+        return self._with_zeros(state, "trainable"), loss

@@ -30,7 +30,7 @@ class JaxPrograms:
         batch_size: examples per step and member.
         evaluate_every: steps between evaluations on the validation split.
         evaluation_batch_size: examples per forward pass of an evaluation.
-        pruned: weights to keep at zero where they are pruned; members begin with zeros there.
+        pruned: weights to keep at zero where they are pruned, from the start of every `advance` on.
     """
 
     def __init__(

@@ -55,7 +55,8 @@ class TensorFlowProgram:
         evaluate_every: steps between evaluations on the validation split.
         evaluation_batch_size: examples per forward pass of an evaluation.
         jit_compile: whether to compile with XLA.
-        pruned: weights to keep at zero where they are pruned, from `reset` on. Without XLA that costs what it saves.
+        pruned: weights to keep at zero where they are pruned, from the start of every `advance` on.
+            Without XLA that costs what it saves.
     """
 
     keeps_best = True
@@ -110,7 +111,6 @@ class TensorFlowProgram:
         for variable, value in zip(self._optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(keras.ops.zeros_like(variable) if value is None else value)
         update_count(self._optimizer).assign(updates)
-        self._mask_weights()
         self._best_loss = tf.constant(np.inf, tf.float32)
         self._loss_sum = tf.constant(0.0, tf.float32)
 
@@ -160,6 +160,7 @@ class TensorFlowProgram:
     ) -> tuple[tf.Tensor, ...]:
         """Steps `start` + 1 to `stop`, in segments that end where an evaluation falls due."""
         self.traces += 1
+        self._mask_weights()
         every = tf.constant(self.every)
         slots = self.capacity // self.every + 2
 

@@ -175,6 +175,21 @@ def test_weights_that_are_kept_at_zero_are_not_multiplied_by_masks_and_train_to_
     )
 
 
+def test_a_mask_that_changes_within_a_training_holds_from_the_next_step():
+    models = [perceptron(), perceptron()]
+    start = [v.numpy() for v in models[0].non_trainable_variables]
+    curves = []
+    for model, keeps in zip(models, (True, False), strict=True):
+        pairs = [(w.variable, w.mask) for w in prunable_weights(model)]
+        options = {"pruned": Pruned(pairs, pruned_weights_are_zero)} if keeps else {}
+        halved = {w.key: w.mask.numpy() & (np.arange(w.mask.shape[1]) % 2 == 0) for w in prunable_weights(model)}
+        program = make(model, OPTIMIZERS["sgd"], jit=True, **options)
+        curves.append(run(program, after={4: lambda model=model, mask=halved: set_mask(model, mask)}))
+    assert not np.array_equal(start[0], models[0].non_trainable_variables[0].numpy())
+    np.testing.assert_array_equal(curves[0].train_loss, curves[1].train_loss)
+    np.testing.assert_array_equal(curves[0].validation_loss, curves[1].validation_loss)
+
+
 @pytest.mark.parametrize("jit", [False, True])
 def test_how_steps_are_cut_into_calls_changes_no_bit(jit):
     model = perceptron(layers.Dropout(0.3), layers.BatchNormalization())
