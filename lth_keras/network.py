@@ -13,13 +13,13 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.derivatives import ModelDerivatives
-from lth_keras.layers import pruned_weights_are_zero
 from lth_keras.lazy import LazyArrays
 from lth_keras.masking import (
     get_mask,
     large_tables,
     mask_model,
     prunable_weights,
+    pruned_weights_are_zero,
     seed_states,
     set_mask,
     using_rows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lth_keras.layers import pruned_weights_are_zero
 from lth_keras.masking.chains import ChainLayer, dense_chain, living_units
 from lth_keras.masking.connectivity import check_connected, is_connected
 from lth_keras.masking.conversion import mask_model, strip_masks
@@ -22,6 +23,7 @@ __all__ = [
     "living_units",
     "mask_model",
     "prunable_weights",
+    "pruned_weights_are_zero",
     "seed_states",
     "set_mask",
     "strip_masks",
