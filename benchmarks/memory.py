@@ -17,6 +17,7 @@ import psutil
 import tyro
 
 from benchmarks import report
+from benchmarks.allocator import held_bytes
 from benchmarks.growth import growth
 from benchmarks.lenet import BATCH_SIZE, LOSS, SIZES, optimizer, random_mnist
 from benchmarks.processes import Stage
@@ -77,10 +78,12 @@ class Sample(NamedTuple):
 
     Attributes:
         resident: of the process.
+        held: handed out by the C library's allocator; None where it does not say.
         device: in use on the GPU; on a CPU, of the arrays that JAX holds; None where neither is known.
     """
 
     resident: int
+    held: int | None
     device: int | None
 
 
@@ -93,7 +96,7 @@ def sample() -> Sample:
 
         statistics = jax.devices()[0].memory_stats() or {}
         device = statistics.get("bytes_in_use", sum(array.nbytes for array in jax.live_arrays()))
-    return Sample(int(psutil.Process().memory_info().rss), device)
+    return Sample(int(psutil.Process().memory_info().rss), held_bytes(), device)
 
 
 class Sampler:
@@ -258,7 +261,8 @@ class Way(NamedTuple):
         function: (levels, steps, **sizes) -> samples.
         long: whether it has `Config.levels`, else `Config.short`.
         first: the level from which growth is measured: those before compile, and fill caches and memory pools.
-        asked: bytes that a level may cost; None where nothing is asked.
+        asked: resident bytes that a level may cost; None where nothing is asked.
+        held: the same of those that the allocator has handed out.
     """
 
     name: str
@@ -266,11 +270,12 @@ class Way(NamedTuple):
     long: bool
     first: int
     asked: float | None
+    held: float | None = None
 
 
 WAYS = {
     "lenet": Way("search, LeNet-300-100", lenet, True, 5, 1e5),
-    "embeddings": Way("search, 16 embeddings", embeddings, False, 8, 0.0),
+    "embeddings": Way("search, 16 embeddings", embeddings, False, 8, None, held=0.0),
     "failures": Way("searches, every other one fails", failures, False, 2, None),
     "fresh": Way("parent of fresh graphs", fresh, False, 2, None),
     "naive": Way("new model and fit", naive, True, 5, None),
@@ -293,10 +298,11 @@ def measure(config: Config, sizes: Mapping[str, Mapping[str, Any]] | None = None
             # A new process for each, so that none sees memory of another.
             with Stage(backend, dict) as stage:
                 samples = stage.call(partial(way.function, **(sizes or {}).get(name, {})), levels, config.steps)
-            resident, device = zip(*samples, strict=True)
+            resident, held, device = zip(*samples, strict=True)
             entry = {"asked": way.asked, "first": first, "bytes": list(resident), **growth(resident, first)}
-            if None not in device:
-                entry["device"] = {"bytes": list(device), **growth(device, first)}
+            for part, found, asked in (("held", held, way.held), ("device", device, None)):
+                if None not in found:
+                    entry[part] = {"asked": asked, "bytes": list(found), **growth(found, first)}
             measured[f"{way.name}, {report.NAMES[backend]}"] = entry
             print(f"{way.name}, {backend}: {entry['slope_bytes'] / 1e3:+.1f} kB a level", flush=True)
     return {
@@ -316,11 +322,13 @@ def markdown(result: dict[str, Any]) -> str:
     settings, ways = result["settings"], result["ways"]
     findings = []
     device = "on the GPU" if result["machine"]["accelerators"] else "arrays that JAX holds"
+    parts = {"held": "handed out by the allocator", "device": device}
     for name, way in ways.items():
-        asked = "" if way["asked"] is None else f"{way['asked'] / 1e3:.0f} kB"
-        findings.append([name, *_growth(way, way["first"], len(way["bytes"]) - 1), asked])
-        if "device" in way:
-            findings.append([f"{name}: {device}", *_growth(way["device"], way["first"], len(way["bytes"]) - 1), ""])
+        levels_measured = f"{way['first']} to {len(way['bytes']) - 1}"
+        findings.append([name, levels_measured, *_growth(way)])
+        for part, named in parts.items():
+            if part in way:
+                findings.append([f"{name}: {named}", levels_measured, *_growth(way[part])])
     longest = max(len(way["bytes"]) for way in ways.values())
     shown = [level for level in range(longest) if level < 20 or level % 10 == 0]
     levels = [
@@ -333,8 +341,9 @@ def markdown(result: dict[str, Any]) -> str:
         [
             "# Memory per level",
             "",
-            f"Resident memory of the process after each level, garbage collected. LeNet-300-100 on random data of "
-            f"MNIST's shape ({sizes} examples), branches {' and '.join(settings['branches'])}; a model with 16 "
+            f"Resident memory of the process after each level, garbage collected; beside it what the C library's "
+            f"allocator has handed out and not got back, where it says so. LeNet-300-100 on random data of MNIST's "
+            f"shape ({sizes} examples), branches {' and '.join(settings['branches'])}; a model with 16 "
             f"embeddings of {WORDS:,} x 300, trained by rows, on random words; batches of {settings['batch_size']}, "
             f"{settings['steps']} steps a training. Where searches fail, a row is a search of two trainings, and the "
             "losses of every other one are not finite. Where graphs are fresh, every level has been compared with the "
@@ -342,8 +351,8 @@ def markdown(result: dict[str, Any]) -> str:
             "",
             report.table(columns, findings),
             "",
-            "The interval takes the errors for independent, which memory in steps is not quite: it is a guide. With "
-            "large tables the process goes up and down by whole tables: the allocator keeps or returns what is free.",
+            "The interval takes the errors for independent, which memory in steps is not quite: it is a guide. "
+            "Resident memory grows too where memory that was handed out long ago is first written to.",
             "",
             report.table(["level", *(f"{name}, MB" for name in ways)], levels),
             "",
@@ -354,13 +363,13 @@ def markdown(result: dict[str, Any]) -> str:
     )
 
 
-def _growth(found: Mapping[str, Any], first: int, last: int) -> list[str]:
+def _growth(found: Mapping[str, Any]) -> list[str]:
     low, high = (bound / 1e3 for bound in found["interval_bytes"])
     return [
-        f"{first} to {last}",
         f"{found['growth_bytes'] / 1e6:+.1f} MB",
         f"{found['slope_bytes'] / 1e3:+.0f} kB",
         f"{low:+.0f} to {high:+.0f} kB",
+        "" if found["asked"] is None else f"{found['asked'] / 1e3:.0f} kB",
     ]
 
 

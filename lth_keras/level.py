@@ -12,7 +12,7 @@ import numpy as np
 from lth_keras.branches import Weights
 from lth_keras.compact import Compact, Trainer
 from lth_keras.level_masks import LevelMasks
-from lth_keras.machine import peak_memory_bytes
+from lth_keras.machine import peak_memory_bytes, return_free_memory
 from lth_keras.masking import check_connected
 from lth_keras.masks import Mask
 from lth_keras.network import Network
@@ -246,6 +246,7 @@ def _write(
         distributions=seen,
     )
     directory.write(result)
+    return_free_memory()
     if reporter is not None:
         reporter.finished(task, result.scalars)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,18 @@ def peak_memory_bytes() -> int:
         return int(psutil.Process().memory_info().peak_wset)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def return_free_memory() -> None:
+    """Gives memory that is free in the C library's allocator back to the system, where it can be asked to (glibc).
+
+    It keeps what is free between pieces that are not: after a level of a model with 16 embeddings of 14,000 x 300 on
+    JAX, 0.3 to 1 GB.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not in musl
+        if trim is not None:
+            trim(0)
 
 
 def free_memory_bytes(root: str | os.PathLike[str] = "/") -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
-from lth_keras.machine import free_memory_bytes, peak_memory_bytes, usable_cpus
+from lth_keras.machine import free_memory_bytes, peak_memory_bytes, return_free_memory, usable_cpus
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes have no affinity on this system")
@@ -65,3 +67,21 @@ def test_the_tightest_limit_of_the_cgroups_around_the_process_counts(
 
 def test_without_cgroups_what_the_machine_has_free_counts(tmp_path: Path) -> None:
     assert 0 < free_memory_bytes(tmp_path) <= psutil.virtual_memory().total
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library has no malloc_trim"
+)
+def test_memory_that_is_free_between_pieces_that_are_not_is_given_back() -> None:
+    pieces = [ctypes.create_string_buffer(b"1" * 60_000, 60_000) for _ in range(4000)]  # 240 MB, too small for pages
+    kept = pieces[::200]
+    del pieces
+    before = psutil.Process().memory_info().rss
+    return_free_memory()
+    assert before - psutil.Process().memory_info().rss > 100_000_000
+    assert all(piece.raw == b"1" * 60_000 for piece in kept)
+
+
+def test_where_memory_cannot_be_given_back_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    return_free_memory()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import memory, report
+from benchmarks.allocator import held_bytes
 from benchmarks.growth import growth, t_quantile
 from lth_keras.results import RunDirectory
 from lth_keras.tasks import LevelError
@@ -51,6 +52,15 @@ def test_memory_runs_and_writes_what_it_prints(tmp_path, capsys):
     assert [way["first"] for way in result["ways"].values()] == [5, 2, 2, 5]
     for way in result["ways"].values():
         assert growth(way["bytes"], way["first"]).items() <= way.items()
+
+
+@pytest.mark.skipif(held_bytes() is None, reason="the C library's allocator does not say what it has handed out")
+def test_what_the_allocator_has_handed_out_is_counted_until_it_is_given_back():
+    before = held_bytes()
+    array = np.empty(50_000_000, np.uint8)  # not written to, so hardly any of it is resident
+    assert 50_000_000 <= held_bytes() - before < 51_000_000
+    del array
+    assert abs(held_bytes() - before) < 1_000_000
 
 
 @pytest.mark.slow
