@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from benchmarks import memory, report
+from benchmarks import memory, memory_levels, report
 from benchmarks.allocator import held_bytes
 from benchmarks.growth import growth, t_quantile
 from lth_keras.results import RunDirectory
@@ -65,7 +65,7 @@ def test_what_the_allocator_has_handed_out_is_counted_until_it_is_given_back():
 
 @pytest.mark.slow
 def test_a_search_with_embeddings_is_sampled_after_every_level():
-    samples = memory.embeddings(1, 1, words=50, dimension=4)
+    samples = memory_levels.embeddings(1, 1, words=50, dimension=4)
     assert len(samples) == 2 and all(one.resident > 1e6 for one in samples)
 
 
@@ -77,25 +77,25 @@ def test_levels_must_be_enough_for_the_ways_that_are_measured(ways, short):
 
 
 def test_searches_that_fail_are_told_from_those_that_do_not(monkeypatch):
-    samples = memory.failures(2, 1, SIZES)
+    samples = memory_levels.failures(2, 1, SIZES)
     assert len(samples) == 3 and all(one.resident > 1e6 for one in samples)
-    monkeypatch.setattr(memory, "LevelError", KeyError)
+    monkeypatch.setattr(memory_levels, "LevelError", KeyError)
     with pytest.raises(LevelError, match="not finite"):
-        memory.failures(1, 1, SIZES)
+        memory_levels.failures(1, 1, SIZES)
 
 
 def test_runs_that_differ_in_a_bit_are_told_apart(tmp_path):
     runs = []
     for steps in (1, 2):
-        memory.run_with_one_graph(partial(memory.lenet_search, 1, steps, SIZES), tmp_path / str(steps))
+        memory_levels.run_with_one_graph(partial(memory_levels.lenet_search, 1, steps, SIZES), tmp_path / str(steps))
         runs.append(RunDirectory.load(next((tmp_path / str(steps)).iterdir())))
-    memory.check_same_bits(runs[0], runs[0])
+    memory_levels.check_same_bits(runs[0], runs[0])
     with pytest.raises(RuntimeError, match="same bits"):
-        memory.check_same_bits(*runs)
+        memory_levels.check_same_bits(*runs)
 
 
 def test_the_naive_way_is_sampled_after_every_level():
-    used = memory.naive(1, 1, SIZES)
+    used = memory_levels.naive(1, 1, SIZES)
     assert len(used) == 2 and all(one.resident > 1e6 for one in used)
 
 
