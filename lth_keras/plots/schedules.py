@@ -75,7 +75,7 @@ def relative_accuracy_figure(dataset: xarray.Dataset, baseline: str | None = Non
     figure, panels = _panels(dataset, against)
     for axes, branches in panels:
         axes.axhline(0, color="#666666", linestyle=DASH_DOT, linewidth=line_width(0.6))
-        _draw(axes, dataset, "difference", branches, _styles_in_panels(dataset))
+        _draw(axes, dataset, "difference", branches)
         axes.set_yscale("symlog", linthresh=_LINEAR)
         axes.set_yticks(_TICKS)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
@@ -112,7 +112,7 @@ def overlaps_figure(dataset: xarray.Dataset, baseline: str = BASELINE) -> Figure
             linestyle=":",
             linewidth=line_width(0.7),
         )
-        _draw(axes, dataset, OVERLAP, branches, _styles_in_panels(dataset))
+        _draw(axes, dataset, OVERLAP, branches)
         axes.set_yscale("log")
     panels[0][0].set_ylabel(f"Jaccard index with the mask of\nthe {_named(baseline)} (dotted: by chance)")
     return figure
@@ -140,7 +140,7 @@ def layers_figure(dataset: xarray.Dataset) -> Figure:
         for axes, weight in zip(row, weights, strict=True):
             own = density.sel(weight=weight)
             shown = dataset.assign(shown=own.where(own > 0))
-            _draw(axes, shown, "shown", [BASELINE, *branches], styles, factor=100)
+            _draw(axes, shown, "shown", [BASELINE, *branches], factor=100)
             for branch in branches:
                 x = dataset.density.where(own == 0).sel(branch=branch).values.ravel()
                 x = x[np.isfinite(x)]
@@ -208,14 +208,8 @@ def _styles_in_panels(dataset: xarray.Dataset) -> dict[str, BranchStyle]:
     return {branch: styles[name] for branch, name in names.items()}
 
 
-def _draw(
-    axes: Axes,
-    dataset: xarray.Dataset,
-    variable: str,
-    branches: list[str],
-    styles: dict[str, BranchStyle],
-    factor: float = 1,
-) -> None:
+def _draw(axes: Axes, dataset: xarray.Dataset, variable: str, branches: list[str], factor: float = 1) -> None:
+    styles = _styles_in_panels(dataset)
     for branch in branches:
         if branch in styles:
             draw_over_density(axes, dataset, variable, branch, styles[branch], factor)
