@@ -28,6 +28,7 @@ _ADDED = {
     "masks_of_drawn": False,
     "cut_through": "refuse",
     "compact": False,
+    "fused": False,
 }
 """Later ones with what they are by default, which is left out, so that runs made before keep their names."""
 _PLACES_OF_NAMES = ("name", "keras_history", "input_layers", "output_layers")

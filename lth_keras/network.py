@@ -13,6 +13,7 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.derivatives import ModelDerivatives
+from lth_keras.fused import fused_chain
 from lth_keras.lazy import LazyArrays
 from lth_keras.masking import (
     get_mask,
@@ -38,6 +39,7 @@ from lth_keras.training import (
     assign,
     compiles_always,
     make_counter,
+    make_fused_program,
     make_metric,
     make_program,
     make_programs,
@@ -75,6 +77,9 @@ class Network:
             have made to them since they were last used (Adam, AdamW and SGD; others train densely, with a warning).
             `lazy`: without those. `dense`: every row at every step. By rows, no copy of the best weights is kept, so
             `test_every` must be `evaluate_every`, and the steps are compiled by XLA.
+        fused: whether to train with a kernel of this library in place of the backend's, on CPUs: for chains of dense
+            layers with ReLU, cross-entropy of class indices, and Adam or SGD (see docs/performance.md). The numbers are
+            those of the backend within float32 rounding, not the same bits.
 
     Attributes:
         model: the masked Keras model.
@@ -87,7 +92,8 @@ class Network:
 
     Raises:
         ValueError: where the model has nothing to prune, is not built or has several inputs or outputs, where the
-            cadences do not fit, or `embeddings` is unknown.
+            cadences do not fit, or `embeddings` is unknown; with `fused` for what its kernel cannot train.
+        ModuleNotFoundError: with `fused`, without numba.
         TypeError: where `build` or `optimizer` does not make what it should.
     """
 
@@ -103,6 +109,7 @@ class Network:
         evaluation_batch_size: int = 1000,
         jit_compile: bool | None = None,
         embeddings: str = "exact",
+        fused: bool = False,
     ) -> None:
         if embeddings not in EMBEDDINGS:
             raise ValueError(f"Expected embeddings to be one of {EMBEDDINGS}. Received: {embeddings!r}.")
@@ -156,6 +163,14 @@ class Network:
                 evaluation_batch_size=min(evaluation_batch_size, ROWWISE_EVALUATION_BATCH),
                 **shared,
             )
+        elif fused:
+            if jit_compile is not None:
+                raise ValueError(
+                    "Expected jit_compile=None with fused, which trains with a kernel of its own. "
+                    f"Received: {jit_compile}."
+                )
+            layers, softmax = fused_chain(self.model, loss)
+            self._program = make_fused_program(layers, softmax, used, list(self.variables.values()), **shared)
         else:
             if jit_compile is None:
                 convolves = any("Conv" in type(layer).__name__ for _, layer in walk(self.model))
@@ -173,7 +188,7 @@ class Network:
         self.evaluation_batch_size = evaluation_batch_size
         self.make_optimizer = optimizer
         self._program_options = {**shared, "evaluation_batch_size": evaluation_batch_size}
-        own = {"test_every": self.test_every, "jit_compile": jit_compile, "embeddings": embeddings}
+        own = {"test_every": self.test_every, "jit_compile": jit_compile, "embeddings": embeddings, "fused": fused}
         self._like = {**self._program_options, **own}
         self._splits: dict[str, Arrays] = {}
         self.holds: Any = None
@@ -342,7 +357,8 @@ class Network:
     ) -> Curves:
         """Trains from the weights as they are, with the optimiser as it was after build.
 
-        Where XLA compiles, pruned weights become zeros, but for those of LoRA, quantised layers and embeddings.
+        Where XLA compiles or the kernel is fused, pruned weights become zeros, but for those of LoRA, quantised layers
+        and embeddings.
 
         Args:
             steps: optimiser updates.

@@ -87,6 +87,8 @@ class TicketSearch:
         compact: whether to train tickets without the inputs and units that pruning has cut off, on smaller networks of
             chains of dense layers (see `lth_keras.compact`). The numbers are those of the whole network within float32
             rounding, not the same bits.
+        fused: whether to train with a kernel of this library in place of the backend's, on CPUs, for chains of dense
+            layers (see `Network`). The numbers are those of the backend within float32 rounding, not the same bits.
         embeddings: how large embedding tables are trained: `exact`, `lazy` or `dense` (see `Network`).
         confusion: whether to keep a confusion matrix of every test, for labels that are class indices; for multi-label
             tasks (binary cross-entropy of several outputs) true and false positives and false negatives by class.
@@ -149,6 +151,7 @@ class TicketSearch:
     seed: int = 0
     jit_compile: bool | None = None
     compact: bool = False
+    fused: bool = False
     embeddings: str = "exact"
     confusion: bool = False
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -322,16 +325,16 @@ class TicketSearch:
         at_most_levels = [branch for branch in branches if everywhere or not is_control(branch)]
         tickets = trials * tickets_at_a_time(at_most_levels, self.levels, self.independent)
 
-        compact = any(self.of(branch).compact for branch in branches)
+        alone = [name for name in ("compact", "fused") if any(getattr(self.of(branch), name) for branch in branches)]
 
         def best() -> int:
             self._set_threads()
-            return 1 if compact else best_width(lambda: self.network, tickets)
+            return 1 if alone else best_width(lambda: self.network, tickets)
 
         recorded = RunDirectory.recorded(out, self.name, self.identity)
         width = choose_width(self.vectorize, recorded, tickets, best)
-        if width > 1 and compact:
-            raise ValueError(f"Expected vectorize=1 where networks get smaller (compact). Received: {width}.")
+        if width > 1 and alone:
+            raise ValueError(f"Expected vectorize=1 with {' and '.join(alone)}. Received: {width}.")
         if width > 1:
             check_together(self.network, width)
         return width
@@ -356,6 +359,7 @@ class TicketSearch:
             self._asked_test_every,
             self.jit_compile,
             self.embeddings,
+            self.fused,
         )
         networks = self._workshop.networks
         if blueprint not in networks:

@@ -25,6 +25,7 @@ class Blueprint(NamedTuple):
     test_every: int | None
     jit_compile: bool | None
     embeddings: str
+    fused: bool
 
     def network(self, processes: int) -> Network:
         """Makes the network.

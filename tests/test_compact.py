@@ -306,5 +306,5 @@ def test_a_variant_that_cannot_be_compact_says_so_before_anything_is_trained(tmp
 
 
 def test_tickets_are_not_trained_together_on_smaller_networks(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Expected vectorize=1 where networks get smaller"):
+    with pytest.raises(ValueError, match="Expected vectorize=1 with compact"):
         search_of(compact=True, vectorize=2).run(2, out=tmp_path)

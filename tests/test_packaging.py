@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "masks": {"lazy"},
     "seeds": set(),
     "models": set(),
-    "training": set(),
+    "training": {"machine"},
     "progress": set(),
     "ranking": {"masks"},
     "pruning": COMMON | {"ranking"},
@@ -41,7 +41,8 @@ ROOMS: dict[str, set[str]] = {
     "oneshot": COMMON | {"masking", "criteria", "densities", "derivatives", "sampling", "shots", "splits"},
     "export": COMMON | {"masking"},
     "splits": {"masking", "training"},
-    "network": COMMON | {"masking", "rewinding", "training", "splits", "derivatives"},
+    "fused": {"masking", "training"},
+    "network": COMMON | {"fused", "masking", "rewinding", "training", "splits", "derivatives"},
     "branches": COMMON | {"pruning"},
     "identity": COMMON | {"masking", "sampling", "splits"},
     "machine": set(),
@@ -211,10 +212,10 @@ def test_every_import_is_declared() -> None:
     installed = requirements(config["options"]["install_requires"])
     extras = config["options.extras_require"]
     dev = requirements(extras["dev"])
-    jax, bench = requirements(extras["jax"]), requirements(extras["bench"])
+    jax, bench, fused = (requirements(extras[name]) for name in ("jax", "bench", "fused"))
     undeclared = set()
     for folder in OURS:
-        declared = installed | jax | (dev | bench if folder in ("tests", "benchmarks") else {})
+        declared = installed | jax | fused | (dev | bench if folder in ("tests", "benchmarks") else {})
         for path in sources(folder):
             for name in imports(path):
                 top = name.split(".")[0]

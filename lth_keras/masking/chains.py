@@ -117,5 +117,6 @@ def _check_flatten(flatten: Any, place: str, chain: Sequence[ChainLayer]) -> Non
 def _expected(received: str) -> str:
     return (
         "Expected a chain of Dense layers, behind a Flatten or not, without regularisers and constraints: of other "
-        f"models it is not known which units can be left out. Received: {received}. Search without compact."
+        f"models it is not known which units compact can leave out, and fused has no kernel. Received: {received}. "
+        "Search without compact and fused."
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from lth_keras.machine import usable_cpus
 from lth_keras.training.derivatives import Differentiator
+from lth_keras.training.fused_layout import FusedLayer
 from lth_keras.training.loop import Curves, NonFiniteLossError, train, train_together
 from lth_keras.training.metrics import is_multi_label, make_counter, make_metric
 from lth_keras.training.order import BatchOrder
@@ -18,6 +21,7 @@ __all__ = [
     "BatchOrder",
     "Curves",
     "Differentiator",
+    "FusedLayer",
     "NonFiniteLossError",
     "Program",
     "Programs",
@@ -29,6 +33,7 @@ __all__ = [
     "make_counter",
     "make_metric",
     "make_differentiator",
+    "make_fused_program",
     "make_program",
     "make_programs",
     "make_rowwise_program",
@@ -38,6 +43,9 @@ __all__ = [
     "train_together",
     "trains_together",
 ]
+
+_threads: int | None = None
+"""As `set_threads` was told."""
 
 
 def _backend() -> Any:
@@ -66,6 +74,36 @@ def make_rowwise_program(*args: Any, **kwargs: Any) -> Program:
     """The program for models with large embedding tables; arguments as `RowwiseProgram`."""
     program: Program = _backend().rowwise_program()(*args, **kwargs)
     return program
+
+
+def make_fused_program(
+    layers: Sequence[FusedLayer], softmax: bool, optimizer: keras.Optimizer, weights: Sequence[Any], **kwargs: Any
+) -> Program:
+    """The program for chains of dense layers that trains with a kernel of this library, on CPUs.
+
+    Args:
+        layers: as `FusedProgram`, like what follows.
+        softmax: whether the outputs are probabilities.
+        optimizer: a Keras optimiser.
+        weights: the Keras variables to keep the best values of.
+        **kwargs: the others. Threads are those of `set_threads`, else as many as there are CPUs to use.
+
+    Raises:
+        ModuleNotFoundError: without numba.
+        ValueError: on another device, and as `FusedProgram`.
+    """
+    try:
+        from lth_keras.training.fused import FusedProgram
+    except ModuleNotFoundError as error:
+        if error.name not in ("numba", "llvmlite"):
+            raise
+        message = "The fused kernel is compiled by numba, which is not installed: pip install 'lth_keras[fused]'."
+        raise ModuleNotFoundError(message, name=error.name) from None
+    kind, _ = device()
+    if kind != "cpu":
+        raise ValueError(f"Expected a CPU for the fused kernel. Received: {kind}. Train without fused.")
+    threads = _threads or usable_cpus()
+    return FusedProgram(layers, softmax, optimizer, weights, assign, threads=threads, **kwargs)
 
 
 def make_programs(*args: Any, **kwargs: Any) -> Programs:
@@ -111,4 +149,6 @@ def set_threads(threads: int) -> None:
     Raises:
         RuntimeError: where the backend is already initialised with another number.
     """
+    global _threads
     _backend().set_threads(threads)
+    _threads = threads

@@ -221,14 +221,9 @@ class Lazy:
         return self._rule.coefficients(np.full_like(last, now), now)
 
 
-def skipped(optimizer: Any, variables: list[Any]) -> Callable[[int], Skipped] | None:
-    """The rule of a Keras optimiser for rows of these variables.
-
-    Returns:
-        (steps of the training) -> the rule; None for an optimiser whose skipped updates have no closed form here:
-        others than Adam, AdamW and SGD, and their clipping, averaging, AMSGrad and accumulation of gradients.
-    """
-    plain = not (
+def is_plain(optimizer: Any) -> bool:
+    """Whether a Keras optimiser takes gradients as they are, all at each step, and keeps no averages of weights."""
+    return not (
         optimizer.clipnorm
         or optimizer.clipvalue
         or optimizer.global_clipnorm
@@ -237,8 +232,21 @@ def skipped(optimizer: Any, variables: list[Any]) -> Callable[[int], Skipped] | 
         or optimizer.gradient_accumulation_steps
         or getattr(optimizer, "amsgrad", False)
     )
+
+
+def skipped(optimizer: Any, variables: list[Any]) -> Callable[[int], Skipped] | None:
+    """The rule of a Keras optimiser for rows of these variables.
+
+    Returns:
+        (steps of the training) -> the rule; None for an optimiser whose skipped updates have no closed form here:
+        others than Adam, AdamW and SGD, and their clipping, averaging, AMSGrad and accumulation of gradients.
+    """
     name = type(optimizer).__name__
-    if not plain or not type(optimizer).__module__.startswith("keras.") or name not in ("Adam", "AdamW", "SGD"):
+    if (
+        not is_plain(optimizer)
+        or not type(optimizer).__module__.startswith("keras.")
+        or name not in ("Adam", "AdamW", "SGD")
+    ):
         return None
     schedule = optimizer._learning_rate
     scheduled = isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)

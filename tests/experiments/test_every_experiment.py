@@ -47,11 +47,13 @@ def test_what_decides_no_number_does_not_name_the_run(module: Any) -> None:
         "epochs",
         "patience",
         "compact",
+        "fused",
     }
     for changes in (
         {"steps": 1},
         {"patience": 1},
         {"epochs": 1},
+        {"fused": True},
         {"seed": 1},
         {"criterion": "random"},
         {"learning_rate": 1.0},

@@ -1,0 +1,75 @@
+"""Which models the fused kernel can train, and what it needs to know of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from lth_keras.masking import ChainLayer, dense_chain
+from lth_keras.training import FusedLayer
+
+
+def fused_chain(model: keras.Model, loss: Any) -> tuple[list[FusedLayer], bool]:
+    """The layers of a masked model for `FusedProgram`.
+
+    Args:
+        model: masked dense layers one behind the other, after at most a `Flatten`, in float32; hidden ones with ReLU or
+            without activation, the last with softmax or for logits.
+        loss: sparse categorical cross-entropy, as Keras' `compile` takes it.
+
+    Returns:
+        The layers, and whether the outputs are probabilities.
+
+    Raises:
+        ValueError: for another model or loss.
+    """
+    chain, activations = dense_chain(model), keras.activations
+    for part in chain[:-1]:
+        if part.layer.activation not in (activations.relu, activations.linear):
+            raise ValueError(_expected("ReLU or no activation in hidden layers", part))
+    last = chain[-1]
+    if last.layer.activation not in (activations.softmax, activations.linear):
+        raise ValueError(_expected("softmax or no activation in the last layer", last))
+    for part in chain:
+        if (part.layer.compute_dtype, part.layer.variable_dtype) != ("float32", "float32"):
+            raise ValueError(_expected("layers in float32", part))
+        if not part.layer.zeros_replace_mask:
+            raise ValueError(_expected("layers that are not quantised", part))
+    softmax = last.layer.activation is activations.softmax
+    if not _is_cross_entropy(loss, from_logits=not softmax):
+        raise ValueError(
+            f"Expected sparse categorical cross-entropy of {'probabilities' if softmax else 'logits'}, the mean over "
+            f"examples, for the fused kernel. Received: {loss!r}. Train without fused."
+        )
+    return [_layer(part) for part in chain], softmax
+
+
+def _layer(part: ChainLayer) -> FusedLayer:
+    layer = part.layer
+    relu = layer.activation is keras.activations.relu
+    return FusedLayer(layer.prunable_variable("kernel"), layer.kernel_mask, layer.bias, relu)
+
+
+def _is_cross_entropy(loss: Any, from_logits: bool) -> bool:
+    function = keras.losses.get(loss)
+    if function is keras.losses.sparse_categorical_crossentropy:
+        return not from_logits
+    if type(function) is not keras.losses.SparseCategoricalCrossentropy:
+        return False
+    config = function.get_config()
+    return (
+        config["from_logits"] == from_logits
+        and config["ignore_class"] is None
+        and config.get("axis", -1) == -1
+        and config["reduction"] in ("sum_over_batch_size", "mean")
+    )
+
+
+def _expected(what: str, part: ChainLayer) -> str:
+    layer = part.layer
+    activation = getattr(layer.activation, "__name__", layer.activation)
+    return (
+        f"Expected {what} for the fused kernel. Received: {part.place!r}, {layer.compute_dtype}, "
+        f"activation={activation}. Train without fused."
+    )

@@ -1,0 +1,235 @@
+"""The training program of chains of dense layers on CPUs: a kernel of this library's own in place of the backend's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Event, Thread
+from typing import Any
+
+import keras
+import numba
+import numpy as np
+
+from lth_keras.training import fused_steps
+from lth_keras.training.fused_kernels import BARRIER, VECTORS
+from lth_keras.training.fused_layout import BELOW, BELOW_ROW, ROWS, FusedLayer, Layout, zeros
+from lth_keras.training.fused_vectors import NUMBERS
+from lth_keras.training.interrupts import uninterrupted
+from lth_keras.training.program import ORDER_BYTES, Arrays, Evaluations, due_steps
+from lth_keras.training.skipped import is_plain
+
+EVALUATED = 16
+"""Tiles of rows that a thread evaluates at a time: 96 examples."""
+FLOAT = np.float32
+
+
+class FusedProgram:
+    """Many training steps in one call of a kernel that several threads run together.
+
+    What the optimiser does to a tile of weights follows the products of its gradient in registers, and most of the
+    weights that a thread reads are in its processor's own cache. LLVM compiles the kernel at the first training, in
+    some seconds. Bits do not depend on the number of threads.
+
+    Args:
+        layers: of the chain.
+        softmax: whether the outputs are probabilities, not logits. The loss is sparse categorical cross-entropy.
+        optimizer: a Keras optimiser, see `fused_rule`.
+        weights: the Keras variables to keep the best values of, of these layers.
+        assign: gives a Keras variable an array's values.
+        batch_size: examples per step.
+        evaluate_every: steps between evaluations on the validation split.
+        threads: how many train.
+
+    Raises:
+        ValueError: for another optimiser.
+    """
+
+    keeps_best = True
+
+    def __init__(
+        self,
+        layers: Sequence[FusedLayer],
+        softmax: bool,
+        optimizer: keras.Optimizer,
+        weights: Sequence[Any],
+        assign: Callable[[Any, Any], None],
+        *,
+        batch_size: int,
+        evaluate_every: int,
+        threads: int,
+    ) -> None:
+        rule, self._numbers = fused_rule(optimizer)
+        self._train = fused_steps.make_train(rule)
+        self._softmax, self._threads, self.every = softmax, threads, evaluate_every
+        self.capacity = max(1, min(4096, ORDER_BYTES // (4 * batch_size)))
+        self._ids, self._assign = [id(weight) for weight in weights], assign
+        self._layout = layout = Layout(layers, VECTORS)
+        rows = -(-batch_size // ROWS) * ROWS
+        self._table = layout.table(rows, batches=2)
+        self._activations, self._gradients = zeros(self._table.activations), zeros(self._table.activations)
+        _put_ones(self._activations, self._table.layers, layout.sizes, batch_size, rows, batches=2)
+        self._turned = zeros(self._table.turned)
+        self._evaluated = layout.table(EVALUATED * ROWS)
+        self._own = zeros(threads * self._evaluated.activations).reshape(threads, -1)
+        for own in self._own:
+            _put_ones(own, self._evaluated.layers, layout.sizes, EVALUATED * ROWS, EVALUATED * ROWS, batches=1)
+        self._weights, self._first, self._second, self._best = (zeros(layout.weights) for _ in range(4))
+        self._example_losses = np.zeros(batch_size)
+        self.unload()
+        self.reset()
+
+    def load(self, train: Arrays, validation: Arrays) -> None:
+        """Takes the data; see `Program.load`. Nothing is copied that is contiguous and float32."""
+        self._data, self._validation = self._examples(*train), self._examples(*validation)
+
+    def unload(self) -> None:
+        """Lets go of the data; see `Program.unload`."""
+        self._data = self._validation = (np.empty((0, self._layout.sizes[0]), FLOAT), np.empty(0, np.int32))
+
+    def reset(self, updates: int = 0) -> None:
+        """Puts the optimiser back to its start; see `Program.reset`."""
+        self._first[:] = self._second[:] = 0
+        self._updates, self._best_loss, self._loss_sum = updates, float(np.inf), 0.0
+        self._layout.read(self._best)
+
+    def advance(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
+        """Trains on the batches of `order`; see `Program.advance`."""
+        stop, bad, done = start + len(order), None, start
+        self._layout.read(self._weights)
+        kept, rows = self._layout.kept(), []
+        with uninterrupted():  # threads wait for each other
+            while done < stop:
+                end = min(stop, (done // self.every + 1) * self.every)
+                losses = self._steps(np.ascontiguousarray(order[done - start : end - start], np.int32), kept)
+                infinite = np.flatnonzero(~np.isfinite(losses))
+                if len(infinite) and bad is None:
+                    bad = done + int(infinite[0]) + 1
+                self._loss_sum += losses.sum()
+                done = end
+                if done % self.every == 0 or done == total:
+                    loss, accuracy, _ = self._evaluate(*self._validation)
+                    rows.append((self._loss_sum / (done - (done - 1) // self.every * self.every), loss, accuracy))
+                    self._loss_sum = 0.0
+                    if loss < self._best_loss:
+                        self._best_loss = loss
+                        self._best[:] = self._weights
+            self._layout.write(self._weights, self._assign)
+        curves = np.array(rows, FLOAT).reshape(-1, 3).T
+        return Evaluations(due_steps(start, stop, total, self.every), *curves), bad
+
+    def finish(self) -> None:
+        """Nothing is owed; see `Program.finish`."""
+
+    def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+        """Mean loss and accuracy; see `Program.evaluate`."""
+        loss, accuracy, _ = self._evaluated_now(x, y, outputs=False)
+        return loss, accuracy
+
+    def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
+        """Mean loss, accuracy and outputs; see `Program.test`."""
+        return self._evaluated_now(x, y, outputs=True)
+
+    def best_weights(self) -> list[np.ndarray]:
+        """The weights of least validation loss; see `Program.best_weights`."""
+        values = self._layout.values(self._best)
+        return [values[i] for i in self._ids]
+
+    def _steps(self, order: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        """Makes the steps of `order` and returns their losses, float64."""
+        losses, barrier = np.empty(len(order)), np.zeros(BARRIER, np.int64)
+        numbers = self._numbers(self._updates, len(order))
+        self._together(
+            self._train, barrier, self._table.layers, *self._data, order, self._weights, self._first, self._second,
+            kept, self._activations, self._gradients, self._turned, numbers, self._example_losses, losses,
+        )  # fmt: skip
+        self._updates += len(order)
+        return losses
+
+    def _evaluated_now(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray]:
+        self._layout.read(self._weights)
+        with uninterrupted():
+            return self._evaluate(*self._examples(x, y), outputs)
+
+    def _evaluate(self, x: np.ndarray, y: np.ndarray, outputs: bool = False) -> tuple[float, float, np.ndarray]:
+        """Mean loss, accuracy and, where asked for, outputs of the weights in the kernel's memory."""
+        losses, correct = np.empty(len(x)), np.empty(len(x), bool)
+        given = np.empty((len(x) if outputs else 0, self._layout.sizes[-1]), FLOAT)
+        if not len(x):
+            return np.nan, np.nan, given
+        self._together(
+            fused_steps.evaluate, self._evaluated.layers, EVALUATED, x, y, self._weights, self._own, self._softmax,
+            losses, correct, given,
+        )  # fmt: skip
+        return float(FLOAT(losses.mean())), float(FLOAT(correct.mean())), given
+
+    def _together(self, function: Any, *arguments: Any) -> None:
+        """Calls a compiled function, which needs no lock of Python's, in all threads and waits for them."""
+        function.compile(tuple(map(numba.typeof, (0, self._threads, *arguments))))  # what fails does so in this thread
+        started, together = Event(), True
+
+        def take_part(i: int) -> None:
+            started.wait()
+            if together:
+                function(i, self._threads, *arguments)
+
+        threads = [Thread(target=take_part, args=(i,)) for i in range(1, self._threads)]
+        try:
+            for thread in threads:
+                thread.start()
+        except BaseException:  # those that are there would wait for the others for ever
+            together = False
+            raise
+        finally:
+            started.set()
+        function(0, self._threads, *arguments)
+        for thread in threads:
+            thread.join()
+
+    def _examples(self, x: np.ndarray, y: np.ndarray) -> Arrays:
+        examples = np.ascontiguousarray(np.reshape(x, (len(x), self._layout.sizes[0])), FLOAT)
+        return examples, np.ascontiguousarray(np.reshape(y, -1), np.int32)
+
+
+def fused_rule(optimizer: keras.Optimizer) -> tuple[str, Callable[[int, int], np.ndarray]]:
+    """What the kernel does as a Keras optimiser.
+
+    Returns:
+        One of `fused_vectors.RULES`; and (updates done, how many are next) -> float32 `(updates, NUMBERS)`.
+
+    Raises:
+        ValueError: for others than Adam and SGD, and for weight decay, schedules of the learning rate, and what changes
+            gradients or averages weights.
+    """
+    name, known = type(optimizer).__name__, type(optimizer).__module__.startswith("keras.")
+    more = callable(optimizer._learning_rate) or optimizer.weight_decay or not is_plain(optimizer)
+    if not known or name not in ("Adam", "SGD") or more:
+        raise ValueError(
+            "Expected Keras' Adam or SGD with a constant learning rate, without weight decay, clipping, averages, "
+            "AMSGrad, loss scaling and accumulation of gradients, for the fused kernel. Received: "
+            f"{name} with {optimizer.get_config()}. Train without fused."
+        )
+    if name == "Adam":
+        return "adam", lambda done, count: _adam_numbers(optimizer, done, count)
+    rule = ("nesterov" if optimizer.nesterov else "momentum") if optimizer.momentum else "descent"
+    numbers = np.array([optimizer.learning_rate, optimizer.momentum, 0, 0], FLOAT)
+    return rule, lambda done, count: np.tile(numbers, (count, 1))
+
+
+def _adam_numbers(optimizer: Any, done: int, count: int) -> np.ndarray:
+    """As Keras computes them, in float32."""
+    step = np.arange(done + 1, done + count + 1).astype(FLOAT)
+    first, second = (1 - FLOAT(beta) ** step for beta in (optimizer.beta_1, optimizer.beta_2))
+    numbers = np.empty((count, NUMBERS), FLOAT)
+    numbers[:, 0] = FLOAT(optimizer.learning_rate) * np.sqrt(second) / first
+    numbers[:, 1:] = 1 - optimizer.beta_1, 1 - optimizer.beta_2, optimizer.epsilon
+    return numbers
+
+
+def _put_ones(
+    activations: np.ndarray, table: np.ndarray, sizes: Sequence[int], examples: int, rows: int, batches: int
+) -> None:
+    """Puts ones beside the inputs of each layer, by which its bias is multiplied, for so many examples."""
+    for i, layer in enumerate(table):
+        for batch in range(1 if i else batches):
+            start = layer[BELOW] + batch * rows * layer[BELOW_ROW] + sizes[i]
+            activations[start : start + examples * layer[BELOW_ROW] : layer[BELOW_ROW]] = 1
