@@ -46,8 +46,8 @@ class Turn(NamedTuple):
         return cls(epochs, steps // epochs)
 
 
-def loop(splits: Splits, steps: int, evaluate_every: int, test_every: int) -> Contender:
-    """This library's loop: `Network.train`, as a search calls it for a level."""
+def loop(splits: Splits, steps: int, evaluate_every: int, test_every: int, fused: bool = False) -> Contender:
+    """This library's loop: `Network.train`, as a search calls it for a level; with the fused kernel or without."""
     network = Network(
         lenet_300_100,
         optimizer=optimizer,
@@ -55,6 +55,7 @@ def loop(splits: Splits, steps: int, evaluate_every: int, test_every: int) -> Co
         batch_size=BATCH_SIZE,
         evaluate_every=evaluate_every,
         test_every=test_every,
+        fused=fused,
     )
     network.load(splits)
     start = dict(network.draw_weights(0))
@@ -65,9 +66,9 @@ def loop(splits: Splits, steps: int, evaluate_every: int, test_every: int) -> Co
     return Contender(restore, lambda: float(network.train(steps, seed=0).train_loss[-1]))
 
 
-def unevaluated(splits: Splits, steps: int) -> Contender:
+def unevaluated(splits: Splits, steps: int, fused: bool = False) -> Contender:
     """The loop training only: its one evaluation, after the last step, sees a single example."""
-    return loop(one_of_each(splits), steps, evaluate_every=steps, test_every=steps)
+    return loop(one_of_each(splits), steps, evaluate_every=steps, test_every=steps, fused=fused)
 
 
 def one_of_each(splits: Splits) -> Any:

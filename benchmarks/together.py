@@ -23,7 +23,8 @@ from lth_keras.together import Member, Together
 from lth_keras.training import device, set_threads
 
 ALONE, PROCESSES = "one by one", "in processes of one thread"
-STEPS = {"cpu": 300, "gpu": 20_000}
+FUSED = ", fused kernel"
+STEPS = {"cpu": 1_000, "gpu": 20_000}
 """Steps of a turn by the kind of device: a few seconds."""
 ASKED_TICKETS, ASKED_RATIO = 10, 1.5
 """On a GPU so many tickets are to take at most so many times the time of one."""
@@ -40,7 +41,7 @@ class Config:
     tickets: tuple[int, ...] = (1, 2, 5, 10)
     """How many are trained together. On a GPU also try 50."""
     steps: int | None = None
-    """Optimiser updates of a ticket in a turn. Default: 300 on a CPU, 20,000 on a GPU."""
+    """Optimiser updates of a ticket in a turn. Default: 1,000 on a CPU, 20,000 on a GPU."""
     evaluations: bool = False
     """Evaluate as experiments do, every 100 steps on 5,000 and every 1,000 on 10,000 examples; without, only train."""
     rounds: int = 5
@@ -83,11 +84,11 @@ def together(splits: Splits, tickets: int, steps: int, evaluations: bool) -> Con
     return Contender(lambda: None, run)  # every training begins with its members' weights
 
 
-def alone(splits: Splits, steps: int, evaluations: bool) -> Contender:
+def alone(splits: Splits, steps: int, evaluations: bool, fused: bool = False) -> Contender:
     """One ticket, as a search trains it that trains them one by one."""
     if evaluations:
-        return loop(splits, steps, EVALUATE_EVERY, TEST_EVERY)
-    return unevaluated(splits, steps)
+        return loop(splits, steps, EVALUATE_EVERY, TEST_EVERY, fused)
+    return unevaluated(splits, steps, fused)
 
 
 def measure(config: Config, load: Callable[[], Splits], threads: int | None = None) -> dict[str, Any]:
@@ -106,12 +107,16 @@ def measure(config: Config, load: Callable[[], Splits], threads: int | None = No
         steps = config.steps or STEPS.get(kind, STEPS["gpu"])
         contenders = {ALONE: stage.contender(alone, steps, config.evaluations)}
         tickets = {ALONE: 1}
+        if kind == "cpu":
+            contenders[ALONE + FUSED] = stage.contender(alone, steps, config.evaluations, True)
+            tickets[ALONE + FUSED] = 1
         if kind == "cpu" and cores > 1:
             beside = [stages.enter_context(Stage("jax", load)) for _ in range(cores)]
             for one in beside:
                 one.call(set_threads, 1)
-            contenders[PROCESSES] = side_by_side(beside, alone, steps, config.evaluations)
-            tickets[PROCESSES] = cores
+            for name, fused in ((PROCESSES, False), (PROCESSES + FUSED, True)):
+                contenders[name] = side_by_side(beside, alone, steps, config.evaluations, fused)
+                tickets[name] = cores
         for number in config.tickets:
             name = f"{number} together"
             contenders[name], tickets[name] = stage.contender(together, number, steps, config.evaluations), number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,12 +31,18 @@ from benchmarks.machine import MatrixProduct
 from benchmarks.processes import Stage
 from datasets.splits import Splits
 
-LOOPS = {"tensorflow": "this loop, TensorFlow", "jax": "this loop, JAX"}
-"""This library's loop by Keras backend."""
+LOOPS = {
+    "this loop, TensorFlow": ("tensorflow", False),
+    "this loop, JAX": ("jax", False),
+    "fused kernel, TensorFlow": ("tensorflow", True),
+    "fused kernel, JAX": ("jax", True),
+}
+"""This library's loops: the Keras backend, and whether the fused kernel takes its place in training."""
 FIT, TUNED, PYTORCH = "Keras fit", "best-tuned Keras fit", "hand-tuned PyTorch"
 PEERS = (FIT, TUNED, PYTORCH)
 """What this library's loops are compared with."""
-ASKED = {LOOPS["tensorflow"]: {FIT: 6.0, TUNED: 2.2, PYTORCH: 2.5}, LOOPS["jax"]: {FIT: 4.0}}
+_ASKED = {"tensorflow": {FIT: 6.0, TUNED: 2.2, PYTORCH: 2.5}, "jax": {FIT: 4.0}}
+ASKED = {name: _ASKED[backend] for name, (backend, _) in LOOPS.items()}
 """The ratio to each that is asked of them."""
 ASKED_SHARE = 0.5
 """What is asked of a loop's share of the machine's matrix-product peak."""
@@ -53,7 +60,7 @@ class Config:
     """Steps per second of LeNet-300-100 with batches of 60: this library's loops, Keras fit and PyTorch, taking turns.
 
     On MNIST where it is there, else on random data of its shape. JAX and PyTorch take part where they are installed
-    (extras `jax` and `bench`). About six minutes on two idle cores.
+    (extras `jax` and `bench`). About eight minutes on two idle cores.
     """
 
     rounds: int = 7
@@ -124,11 +131,11 @@ def measure(config: Config, load: Callable[[], Splits]) -> dict[str, Any]:
         }
         best, tuning = tune(fits, turn.steps)
         contenders = {FIT: stage["tensorflow"].contender(fit, turn), TUNED: fits[best]}
-        for backend in [name for name in LOOPS if name in stage]:
-            contenders[LOOPS[backend]] = stage[backend].contender(unevaluated, turn.steps)
-            contenders[evaluated(LOOPS[backend])] = stage[backend].contender(
-                loop, turn.steps, EVALUATE_EVERY, TEST_EVERY
-            )
+        for name, (backend, fused) in LOOPS.items():
+            if backend in stage:
+                contenders[name] = stage[backend].contender(unevaluated, turn.steps, fused)
+                every = (EVALUATE_EVERY, TEST_EVERY)
+                contenders[evaluated(name)] = stage[backend].contender(loop, turn.steps, *every, fused)
         variant: str | None = None
         variants: dict[str, Any] = {}
         if "torch" in stage:
@@ -208,7 +215,7 @@ def compare(
         Part of the result; the speed of evaluations is None where noise makes their time negative in a round.
     """
     rate = {name: steps / each for name, each in seconds.items()}
-    loops = [name for name in LOOPS.values() if name in seconds]
+    loops = [name for name in LOOPS if name in seconds]
     ratios = [
         {"of": of, "to": to, "asked": ASKED.get(of, {}).get(to), **report.summary(rate[of] / rate[to])}
         for name in loops
@@ -216,9 +223,9 @@ def compare(
         for to in PEERS
         if to in rate
     ]
-    if len(loops) > 1:
-        first, second = loops
-        ratios.append({"of": second, "to": first, "asked": None, **report.summary(rate[second] / rate[first])})
+    for first, second in itertools.combinations(loops, 2):
+        if [a == b for a, b in zip(LOOPS[first], LOOPS[second], strict=True)].count(False) == 1:
+            ratios.append({"of": second, "to": first, "asked": None, **report.summary(rate[second] / rate[first])})
     return {
         "step_flop": step_flop,
         "evaluation_flop": evaluation_flop,
@@ -261,8 +268,8 @@ def markdown(result: dict[str, Any]) -> str:
         PYTORCH: f"resident tensors, masked gradients: {settings['pytorch']}, the best of "
         f"{', '.join(result['pytorch_tuning'])} (`benchmarks/torch_loop.py`)",
     }
-    for name in LOOPS.values():
-        how[name] = "`Network.train`, masked layers, training only"
+    for name, (_, fused) in LOOPS.items():
+        how[name] = f"`Network.train`, masked layers{', `fused=True`' if fused else ''}, training only"
         how[evaluated(name)] = (
             f"the same with an evaluation on {settings['examples'][1]:,} examples every "
             f"{settings['evaluate_every']} steps and on {settings['examples'][2]:,} every "

@@ -15,7 +15,7 @@ from lth_keras import Network
 from lth_keras.models import lenet_300_100
 
 SIZES = (130, 20, 30)
-LOOP, JAX = training_speed.LOOPS.values()
+LOOP, JAX, FUSED, _ = training_speed.LOOPS
 
 
 def compared(**changes):
@@ -50,6 +50,13 @@ def test_both_loops_are_compared_with_all_others_and_with_each_other():
     assert ratios[JAX, training_speed.PYTORCH] == [0.5, 0.5, 0.25]
     assert ratios[JAX, LOOP] == [0.5, 1, 0.25]
     assert len(ratios) == 2 * 2 * 3 + 1
+
+
+def test_the_fused_kernel_is_compared_with_the_loop_in_whose_place_it_is():
+    other = {name: [3.0] * 3 for name in (JAX, FUSED, *map(training_speed.evaluated, (JAX, FUSED)))}
+    ratios = {(ratio["of"], ratio["to"]): ratio for ratio in compared(**other)["ratios"]}
+    assert (FUSED, LOOP) in ratios and (FUSED, JAX) not in ratios
+    assert ratios[FUSED, training_speed.FIT]["asked"] == ratios[LOOP, training_speed.FIT]["asked"] == 6.0
 
 
 def test_evaluations_are_what_the_loop_takes_longer_with_them():
