@@ -40,7 +40,6 @@ _ALONE = {
     "only_one_optimiser": BranchStyle(*_OPTIMISER, "one optimiser for all levels"),
     "only_full_output": BranchStyle(*_OUTPUT, "output layer at the full rate"),
     "only_slow": BranchStyle(*_SLOW, "learning rate 1.2e-4"),
-    ALL: _CORRECTED[ALL],
 }
 
 
@@ -48,7 +47,8 @@ def postmortem_figure(dataset: xarray.Dataset, references: Sequence[Reference] =
     """Mean test accuracy (percent) after the last step over trials, band from least to greatest, against density.
 
     On the left the thesis' protocol, and with one cause corrected at a time; on the right one cause at a time in what
-    is right else, where the run has such branches. A cause has one colour in both.
+    is right else, where the run has such branches. A cause has one colour in both. What one alone costs is a fraction
+    of what all cost together, so the right panel has a scale of its own, without the thesis' protocol and its points.
 
     Args:
         dataset: A run of `experiments.thesis_postmortem`, as `lth_keras.results.open_run` gives it.
@@ -62,15 +62,16 @@ def postmortem_figure(dataset: xarray.Dataset, references: Sequence[Reference] =
         raise ValueError(f"Expected: a run with the branch {ALL!r}. Received: {branches}")
     panels = {"the thesis' protocol, one cause corrected": _CORRECTED}
     if any(name.startswith("only_") for name in branches):
-        panels["everything right, but one cause"] = _ALONE
+        panels["everything right, but one cause (scale of its own)"] = _ALONE
     figure = new_figure(wide=len(panels) > 1, height=1.3)
-    drawn = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    drawn = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, styles) in zip(drawn, panels.items(), strict=True):
         for branch, style in styles.items():
             if branch in branches:
                 draw_over_density(axes, dataset, VARIABLE, branch, style, 100)
         set_density_axis(axes, dataset, densities_of(references))
-        draw_references(axes, dataset, references, 100)
+        if ALL in styles:
+            draw_references(axes, dataset, references, 100)
         axes.legend(handles=[line for line in axes.get_lines() if line.get_marker() != "*"], loc="best")
         axes.set_title(title)
     drawn[0].set_ylabel(axis_label(dataset[VARIABLE], percent=True))

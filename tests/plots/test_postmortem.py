@@ -32,6 +32,18 @@ def test_a_cause_alone_has_the_colour_of_its_correction() -> None:
     assert len(set(colours.values())) == 3
 
 
+def test_small_costs_of_single_causes_are_seen() -> None:
+    run = dataset(trials=1, levels=2).assign_coords(branch=ALONE)
+    final = run.test_accuracy_final.copy()
+    final.loc[{"branch": ["winning_ticket", "only_initial_masks"]}] = 0.98
+    final.loc[{"branch": "only_initial_masks", "level": 1}] = 0.97
+    final.loc[{"branch": "thesis", "level": 1}] = 0.8
+    points = [Reference("thesis", "test_accuracy_final", ((1.0, 0.972), (0.028, 0.81)))]
+    corrected, alone = postmortem_figure(run.assign(test_accuracy_final=final), points).axes
+    assert corrected.get_ylim()[0] < 80 and 96 < alone.get_ylim()[0] < 97
+    assert {line.get_label() for line in alone.get_lines()} == {"everything right", "masks of the initial weights"}
+
+
 def test_another_run_is_refused() -> None:
     with pytest.raises(ValueError, match="Expected: a run with the branch 'thesis'. Received: "):
         postmortem_figure(dataset(trials=1, levels=1))
