@@ -14,8 +14,8 @@ def fused_chain(model: keras.Model, loss: Any) -> tuple[list[FusedLayer], bool]:
     """The layers of a masked model for `FusedProgram`.
 
     Args:
-        model: masked dense layers one behind the other, after at most a `Flatten`, in float32; hidden ones with ReLU or
-            without activation, the last with softmax or for logits.
+        model: masked dense layers one behind the other, after at most a `Flatten`, in float32, all of them trained;
+            hidden ones with ReLU or without activation, the last with softmax or for logits.
         loss: sparse categorical cross-entropy, as Keras' `compile` takes it.
 
     Returns:
@@ -36,6 +36,9 @@ def fused_chain(model: keras.Model, loss: Any) -> tuple[list[FusedLayer], bool]:
             raise ValueError(_expected("layers in float32", part))
         if not part.layer.zeros_replace_mask:
             raise ValueError(_expected("layers that are not quantised", part))
+        kernel, bias = part.layer.prunable_variable("kernel"), part.layer.bias
+        if not all(variable.trainable for variable in (kernel, bias) if variable is not None):
+            raise ValueError(_expected("layers that are trained whole", part))
     softmax = last.layer.activation is activations.softmax
     if not _is_cross_entropy(loss, from_logits=not softmax):
         raise ValueError(

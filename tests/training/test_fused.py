@@ -222,6 +222,7 @@ UNKNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "sigmoid": ("softmax or no activation", {"build": lambda: model_of(SIZES[0], last="sigmoid")}),
     "float16": ("float32", {"build": lambda: model_of(SIZES[0], dtype="mixed_float16")}),
     "a regulariser": ("without regularisers", {"build": lambda: model_of(SIZES[0], kernel_regularizer="l2")}),
+    "a frozen layer": ("trained whole", {"build": lambda: model_of(SIZES[0], trainable=False)}),
     "XLA too": ("jit_compile=None", {"jit_compile": True}),
 }
 
