@@ -135,7 +135,7 @@ class Network:
         used = optimizer()
         if not isinstance(used, keras.Optimizer):
             raise TypeError(f"Expected optimizer() to return a keras.Optimizer. Received: {type(used).__name__}.")
-        self.tables = [] if embeddings == "dense" else large_tables(self.model)
+        self.tables = [] if embeddings == "dense" or fused else large_tables(self.model)
         rule = skipped(used, [table.variable for table in self.tables])
         if self.tables and rule is None:
             warnings.warn(

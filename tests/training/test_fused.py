@@ -12,6 +12,7 @@ import pytest
 
 from lth_keras import Network, training
 from lth_keras.fused import fused_chain
+from lth_keras.masking.tables import LARGE
 from lth_keras.masks import Mask
 from lth_keras.training import NonFiniteLossError
 
@@ -234,10 +235,15 @@ def test_it_refuses(what: str) -> None:
         network(**changes)
 
 
-def test_a_convolution_is_no_chain() -> None:
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [((10, 2), lambda: keras.layers.Conv1D(2, 3)), ((10,), lambda: keras.layers.Embedding(LARGE // 4, 4))],
+    ids=["convolution", "large embedding"],
+)
+def test_other_layers_are_no_chain(shape: tuple[int, ...], layer: Callable[[], keras.layers.Layer]) -> None:
     def build() -> keras.Model:
-        layers = [keras.layers.Conv1D(2, 3), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")]
-        return keras.Sequential([keras.Input((10, 2)), *layers])
+        layers = [layer(), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")]
+        return keras.Sequential([keras.Input(shape), *layers])
 
     with pytest.raises(ValueError, match="fused has no kernel"):
         Network(build, optimizer=OPTIMIZERS["adam"], loss=LOSS, batch_size=4, fused=True)
