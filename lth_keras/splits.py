@@ -111,8 +111,7 @@ def _check_labels(output_shape: tuple[int | None, ...], loss: Any, name: str, y:
                 f"{(len(y), *output_shape[1:])}. Received: {y.shape} with values from {y.min()} to {y.max()}."
             )
         return
-    loss_name = getattr(loss, "name", None) or getattr(loss, "__name__", None) or loss
-    if "sparse_categorical" in str(loss_name):
+    if _takes_indices(loss):
         *places, classes = output_shape[1:]
         assert classes is not None
         if not (_fits(y.shape[1:], places) or _fits(y.shape[1:], [*places, 1])):
@@ -125,6 +124,14 @@ def _check_labels(output_shape: tuple[int | None, ...], loss: Any, name: str, y:
                 f"Split {name!r}: Expected labels in 0 ... {classes - 1} (the model has {classes} outputs). "
                 f"Received: labels from {y.min()} to {y.max()}."
             )
+
+
+def _takes_indices(loss: Any) -> bool:
+    """Whether labels are class indices, all of which count."""
+    function = keras.losses.get(loss)
+    if isinstance(function, keras.losses.SparseCategoricalCrossentropy) and function.ignore_class is None:
+        return True  # whatever name it was given
+    return "sparse_categorical" in str(getattr(function, "name", None) or getattr(function, "__name__", None))
 
 
 def part_of(data: Any, name: str) -> Any:

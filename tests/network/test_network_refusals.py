@@ -56,6 +56,17 @@ def test_data_that_do_not_fit_are_refused_and_nothing_changes(network: Network, 
     assert network.evaluate("train") == before
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [keras.losses.SparseCategoricalCrossentropy(name="of_mine"), "SparseCategoricalCrossentropy"],
+    ids=["an object", "a class's name"],
+)
+def test_labels_are_checked_whatever_the_loss_is_called(loss: Any) -> None:
+    data, message = BAD_DATA["labels too large"]
+    with pytest.raises(ValueError, match=message):
+        network_of(loss=loss).load(data)
+
+
 def two_outputs() -> keras.Model:
     x = keras.Input((8,))
     return keras.Model(x, [keras.layers.Dense(3)(x), keras.layers.Dense(2)(x)])
