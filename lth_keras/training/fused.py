@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
 import keras
@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from lth_keras.training import fused_steps
-from lth_keras.training.fused_kernels import BARRIER, VECTORS
+from lth_keras.training.fused_kernels import BARRIER, GENERATION, GONE, VECTORS
 from lth_keras.training.fused_layout import BELOW, BELOW_ROW, ROWS, FusedLayer, Layout, zeros
 from lth_keras.training.fused_vectors import NUMBERS
 from lth_keras.training.interrupts import uninterrupted
@@ -74,7 +74,7 @@ class FusedProgram:
         for own in self._own:
             _put_ones(own, self._evaluated.layers, layout.sizes, EVALUATED * ROWS, EVALUATED * ROWS, batches=1)
         self._weights, self._first, self._second, self._best = (zeros(layout.weights) for _ in range(4))
-        self._example_losses = np.zeros(batch_size)
+        self._example_losses, self._barrier = np.zeros(batch_size), np.zeros(BARRIER, np.int64)
         self.unload()
         self.reset()
 
@@ -136,11 +136,12 @@ class FusedProgram:
 
     def _steps(self, order: np.ndarray, kept: np.ndarray) -> np.ndarray:
         """Makes the steps of `order` and returns their losses, float64."""
-        losses, barrier = np.empty(len(order)), np.zeros(BARRIER, np.int64)
-        numbers = self._numbers(self._updates, len(order))
+        losses, numbers = np.empty(len(order)), self._numbers(self._updates, len(order))
+        self._barrier = np.zeros(BARRIER, np.int64)
         self._together(
-            self._train, barrier, self._table.layers, *self._data, order, self._weights, self._first, self._second,
-            kept, self._activations, self._gradients, self._turned, numbers, self._example_losses, losses,
+            self._train, self._barrier, self._table.layers, *self._data, order, self._weights, self._first,
+            self._second, kept, self._activations, self._gradients, self._turned, numbers, self._example_losses,
+            losses,
         )  # fmt: skip
         self._updates += len(order)
         return losses
@@ -165,25 +166,18 @@ class FusedProgram:
     def _together(self, function: Any, *arguments: Any) -> None:
         """Calls a compiled function, which needs no lock of Python's, in all threads and waits for them."""
         function.compile(tuple(map(numba.typeof, (0, self._threads, *arguments))))  # what fails does so in this thread
-        started, together = Event(), True
-
-        def take_part(i: int) -> None:
-            started.wait()
-            if together:
-                function(i, self._threads, *arguments)
-
-        threads = [Thread(target=take_part, args=(i,)) for i in range(1, self._threads)]
+        threads = [Thread(target=function, args=(i, self._threads, *arguments)) for i in range(1, self._threads)]
         try:
             for thread in threads:
                 thread.start()
-        except BaseException:  # those that are there would wait for the others for ever
-            together = False
+            function(0, self._threads, *arguments)
+        except BaseException:  # as of a signal's handler: those that are there must not wait for the others for ever
+            self._barrier[GENERATION] = GONE
             raise
         finally:
-            started.set()
-        function(0, self._threads, *arguments)
-        for thread in threads:
-            thread.join()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
 
     def _examples(self, x: np.ndarray, y: np.ndarray) -> Arrays:
         examples = np.ascontiguousarray(np.reshape(x, (len(x), self._layout.sizes[0])), FLOAT)

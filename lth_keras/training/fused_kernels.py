@@ -35,6 +35,8 @@ COMPILED: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 """How numba compiles: what runs beside each other must not hold Python's lock."""
 COUNT, GENERATION, BARRIER = 0, 8, 16
 """Places in a barrier, an int64 array of `BARRIER` zeros: in cache lines of their own."""
+GONE = -1
+"""The generation of a barrier to which not all threads will come."""
 
 _INT = ir.IntType(64)
 _MACHINE = {"x86_64": "x86", "AMD64": "x86", "aarch64": "arm", "arm64": "arm"}.get(platform.machine(), "")
@@ -272,22 +274,28 @@ _give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" e
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
-def wait(barrier: Any, threads: int) -> None:
-    """Returns when so many threads wait; what they wrote before is there for all of them after."""
+def wait(barrier: Any, threads: int) -> bool:
+    """Returns when so many threads wait; what they wrote before is there for all of them after.
+
+    Returns:
+        Whether they came: not where `GONE` is put in place of the generation, before all have met for the first time.
+    """
     if threads == 1:
-        return
+        return True
     generation = _load_atomic(barrier, GENERATION)
     if _add_atomic(barrier, COUNT, 1) == threads - 1:
         _store_atomic(barrier, COUNT, 0)
         _store_atomic(barrier, GENERATION, generation + 1)
-        return
-    looks = 0
-    while _load_atomic(barrier, GENERATION) == generation:
+        return True
+    looks, now = 0, generation
+    while now == generation and now != GONE:
         looks += 1
         if looks < SPINS:
             _pause()
         else:
             _give_way()
+        now = _load_atomic(barrier, GENERATION)
+    return now != GONE
 
 
 _product_1, _product_2, _product_3 = (_make_product(vectors) for vectors in (1, 2, 3))

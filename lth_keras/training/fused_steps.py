@@ -156,21 +156,21 @@ def _cross_entropy(logits: Any, at: int, classes: int, label: int) -> tuple[floa
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
 def _output(
-    layer: Any, weights: Any, activations: Any, below: int, gradients: Any, labels: Any, losses: Any, rows: int,
-    thread: int, threads: int,
+    layer: Any, weights: Any, activations: Any, below: int, gradients: Any, y: Any, examples: Any, losses: Any,
+    rows: int, thread: int, threads: int,
 ) -> None:  # fmt: skip
     """A thread's share of the examples: logits, losses, and the gradient of the mean loss by the logits."""
     start, stop = _share(rows, thread, threads)
     if start == stop:
         return
-    batch, classes = len(labels), layer[UNITS]
+    batch, classes = len(examples), layer[UNITS]
     _rows_forward(layer, weights, activations, below, layer[ABOVE], start, stop - start, batch)
     for i in range(start * ROWS, min(stop * ROWS, batch)):
-        at = layer[ABOVE] + i * layer[ABOVE_ROW]
-        losses[i], most, total = _cross_entropy(activations, at, classes, labels[i])
+        at, label = layer[ABOVE] + i * layer[ABOVE_ROW], y[examples[i]]
+        losses[i], most, total = _cross_entropy(activations, at, classes, label)
         for c in range(classes):
             share = math.exp(float(activations[at + c]) - most) / total
-            gradients[at + c] = (share - (c == labels[i])) / batch
+            gradients[at + c] = (share - (c == label)) / batch
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
@@ -251,8 +251,8 @@ def make_train(rule: str) -> Any:
         as_it_was = rounding()
         set_rounding(as_it_was | TINY_ARE_ZERO)
         _gather(x, order[0], activations, layers[0, BELOW], row, thread, threads)
-        wait(barrier, threads)
-        for step in range(len(order)):
+        steps = len(order) if wait(barrier, threads) else 0
+        for step in range(steps):
             below = layers[0, BELOW] + step % 2 * rows * ROWS * row
             for i in range(depth):
                 _forward(
@@ -262,7 +262,7 @@ def make_train(rule: str) -> Any:
             last = layers[depth]
             source = last[BELOW] if depth else below
             _output(
-                last, weights, activations, source, gradients, y[order[step]], example_losses, rows, thread, threads
+                last, weights, activations, source, gradients, y, order[step], example_losses, rows, thread, threads
             )
             for i in range(1, depth + 1):
                 _turn(layers[i], weights, turned, thread, threads)

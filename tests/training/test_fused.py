@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -286,6 +287,28 @@ def test_a_thread_that_cannot_be_started_leaves_no_other_waiting(monkeypatch: py
     for thread in started:
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_an_error_before_all_have_met_leaves_no_thread_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As of a signal's handler, which Python calls in the main thread between any two operations.
+    threads(monkeypatch, 2)
+    made = network()
+    made.train(10, seed=0)
+    program = made._program
+    compiled, running = program._train, threading.active_count()
+
+    class Interrupted:
+        compile = compiled.compile
+
+        def __call__(self, thread: int, *arguments: Any) -> None:
+            if thread == 0:
+                raise TimeoutError
+            compiled(thread, *arguments)
+
+    program._train = Interrupted()
+    with pytest.raises(TimeoutError):
+        made.train(10, seed=0)
+    assert threading.active_count() == running
 
 
 def test_the_layers_are_found_with_their_activations() -> None:
