@@ -104,7 +104,7 @@ class FusedProgram:
                 infinite = np.flatnonzero(~np.isfinite(losses))
                 if len(infinite) and bad is None:
                     bad = done + int(infinite[0]) + 1
-                self._loss_sum += losses.sum()
+                self._loss_sum = np.cumsum([self._loss_sum, *losses])[-1]  # in one order however calls are cut
                 done = end
                 if done % self.every == 0 or done == total:
                     loss, accuracy, _ = self._evaluate(*self._validation)

@@ -128,6 +128,20 @@ def test_bits_do_not_depend_on_how_a_training_is_cut_into_calls() -> None:
         np.testing.assert_array_equal(value, cut.weights[key])
 
 
+def test_losses_are_summed_in_one_order_however_calls_are_cut() -> None:
+    made = network(evaluate_every=500)
+    start, mask = dict(made.weights), made.mask
+    order = np.random.default_rng(0).integers(0, 310, (499, 16)).astype(np.int32)
+    sums = []
+    for cut in (499, 137, 10, 1):
+        made.rewind(start, mask)
+        made._program.reset()
+        for begin in range(0, 499, cut):
+            made._program.advance(order[begin : begin + cut], begin, 1000)
+        sums.append(made._program._loss_sum)  # float64: a curve's float32 would show it once in millions
+    assert len(set(sums)) == 1
+
+
 def test_a_training_knows_nothing_of_the_one_before() -> None:
     made = network()
     start, mask = dict(made.weights), made.mask
