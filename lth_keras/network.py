@@ -80,6 +80,8 @@ class Network:
         fused: whether to train with a kernel of this library in place of the backend's, on CPUs: for chains of dense
             layers with ReLU, cross-entropy of class indices, and Adam or SGD (see docs/performance.md). The numbers are
             those of the backend within float32 rounding, not the same bits.
+            The loss is always that of the logits: on JAX, Keras clips softmax probabilities at 1e-7, beyond which a
+            loss stays at 16.1 and has no gradient.
 
     Attributes:
         model: the masked Keras model.
