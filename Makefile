@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 ONCE := benchmarks crash datasets experiments masking/test_files.py models plots report results \
 	training/test_skipped.py training/test_threads.py \
 	$(foreach name,backends branches cli composites_documentation criteria criteria_documentation densities \
-	documented_comparison fused lazy learning machine masks packaging pruning readme runner sampling seeds tasks \
+	documented_comparison lazy learning machine masks packaging pruning readme runner sampling seeds tasks \
 	without_tensorflow,\
 	test_$(name).py)
 ON_JAX := $(ONCE:%=--ignore=tests/%)

@@ -10,9 +10,10 @@ import keras
 import numba
 import numpy as np
 
-from lth_keras.training import fused_steps
-from lth_keras.training.fused_kernels import BARRIER, GENERATION, GONE, VECTORS
+from lth_keras.training import fused_forward, fused_steps
+from lth_keras.training.fused_kernels import VECTORS
 from lth_keras.training.fused_layout import BELOW, BELOW_ROW, ROWS, FusedLayer, Layout, zeros
+from lth_keras.training.fused_threads import BARRIER, GENERATION, GONE
 from lth_keras.training.fused_vectors import NUMBERS
 from lth_keras.training.interrupts import uninterrupted
 from lth_keras.training.program import ORDER_BYTES, Arrays, Evaluations, due_steps
@@ -158,7 +159,7 @@ class FusedProgram:
         if not len(x):
             return np.nan, np.nan, given
         self._together(
-            fused_steps.evaluate, self._evaluated.layers, EVALUATED, x, y, self._weights, self._own, self._softmax,
+            fused_forward.evaluate, self._evaluated.layers, EVALUATED, x, y, self._weights, self._own, self._softmax,
             losses, correct, given,
         )  # fmt: skip
         return float(FLOAT(losses.mean())), float(FLOAT(correct.mean())), given

@@ -8,8 +8,6 @@ rows in tiles of `ROWS`: whoever has other numbers of them pads with zeros.
 
 from __future__ import annotations
 
-import platform
-import sys
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -21,28 +19,15 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from lth_keras.training.fused_layout import LANES, ROWS
-from lth_keras.training.fused_vectors import NUMBERS, RULES, VECTOR, Rule, Vectors
+from lth_keras.training.fused_threads import COMPILED, fetch
+from lth_keras.training.fused_vectors import NUMBERS, RULES, VECTOR, Rule, Vectors, array_of, place_of
 
 VECTORS = 3 if llvm.get_host_cpu_features().get("avx512f") else 1
 """The most vectors of a tile: 6 x 3 of 512 bits are 18 of 32 registers, 6 x 1 of twice 256 bits 12 of 16."""
 DEPTH = 128
 """Rows of the right factor that are multiplied at a time, so that they stay in the first cache."""
-LINE = 16
-"""Numbers of a cache line, as almost all processors have it: what is fetched ahead is a matter of speed alone."""
-SPINS = 500
-"""Looks at a barrier after which a waiting thread lets others have its processor: some 20 microseconds."""
-COMPILED: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-"""How numba compiles: what runs beside each other must not hold Python's lock."""
-COUNT, GENERATION, BARRIER = 0, 8, 16
-"""Places in a barrier, an int64 array of `BARRIER` zeros: in cache lines of their own."""
-GONE = -1
-"""The generation of a barrier to which not all threads will come."""
 
 _INT = ir.IntType(64)
-_MACHINE = {"x86_64": "x86", "AMD64": "x86", "aarch64": "arm", "arm64": "arm"}.get(platform.machine(), "")
-TINY_ARE_ZERO = {"x86": 0x8040, "arm": 1 << 24}.get(_MACHINE, 0)
-"""Bits of `rounding` by which numbers below 1e-38 are zeros. Adam's moments of a unit that has died pass through those,
-and processors take a hundred times as long for each."""
 
 
 def _make_product(vectors: int) -> Any:
@@ -54,7 +39,7 @@ def _make_product(vectors: int) -> Any:
         signature = types.void(c, place, place, a, place, place, b, place, place, place, types.boolean)
 
         def generate(context: Any, builder: Any, signature: Any, given: Sequence[Any]) -> Any:
-            pointers = [_pointer(context, builder, signature, given, i) for i in (0, 3, 6)]
+            pointers = [place_of(context, builder, signature, given, i) for i in (0, 3, 6)]
             row_c, row_a, row_b, depth, fresh = given[2], given[5], given[8], given[9], given[10]
             v, sums = Vectors(builder), _sums(builder, vectors)
             with builder.if_else(fresh) as (then, otherwise):
@@ -86,9 +71,9 @@ def _make_update(vectors: int, rule: Rule) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, given: Sequence[Any]) -> Any:
             at, row, row_a, row_b, depth = given[4], given[5], given[8], given[11], given[12]
-            arrays = [_array(context, builder, signature, given, i) for i in range(1 + rule.slots)]
-            bits = _array(context, builder, signature, given, 3)
-            a, b = (_pointer(context, builder, signature, given, i) for i in (6, 9))
+            arrays = [array_of(context, builder, signature, given, i) for i in range(1 + rule.slots)]
+            bits = array_of(context, builder, signature, given, 3)
+            a, b = (place_of(context, builder, signature, given, i) for i in (6, 9))
             v, sums = Vectors(builder), _sums(builder, vectors)
             for *_, total in _each(sums):
                 builder.store(v.constant(0.0), total)
@@ -137,16 +122,6 @@ def _each(sums: list[list[Any]]) -> list[tuple[int, int, Any]]:
     return [(i, j, total) for i, row in enumerate(sums) for j, total in enumerate(row)]
 
 
-def _array(context: Any, builder: Any, signature: Any, given: Sequence[Any], i: int) -> Any:
-    """Where the numbers of an argument begin, an array."""
-    return context.make_array(signature.args[i])(context, builder, given[i]).data
-
-
-def _pointer(context: Any, builder: Any, signature: Any, given: Sequence[Any], i: int) -> Any:
-    """Where a place in an argument is, which is the next argument."""
-    return builder.gep(_array(context, builder, signature, given, i), [given[i + 1]])
-
-
 def _offset(builder: Any, row: Any, i: int, j: int) -> Any:
     return builder.add(builder.mul(row, ir.Constant(_INT, i)), ir.Constant(_INT, LANES * j))
 
@@ -162,7 +137,7 @@ def transpose(context: Any, c: Any, at_c: Any, row_c: Any, a: Any, at_a: Any, ro
     signature = types.void(c, place, place, a, place, place)
 
     def generate(context: Any, builder: Any, signature: Any, given: Sequence[Any]) -> Any:
-        to, source = (_pointer(context, builder, signature, given, i) for i in (0, 3))
+        to, source = (place_of(context, builder, signature, given, i) for i in (0, 3))
         v = Vectors(builder)
         rows = [v.load(_tile(builder, source, given[5], i, 0)) for i in range(LANES)]
         for _ in range(LANES.bit_length() - 1):
@@ -173,129 +148,6 @@ def transpose(context: Any, c: Any, at_c: Any, row_c: Any, a: Any, at_a: Any, ro
         return context.get_dummy_value()
 
     return signature, generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _prefetch(context: Any, x: Any, at: Any) -> Any:
-    """Has the processor fetch a number's cache line, and does not wait for it."""
-
-    def generate(context: Any, builder: Any, signature: Any, given: Sequence[Any]) -> Any:
-        place = builder.bitcast(_pointer(context, builder, signature, given, 0), cgutils.voidptr_t)
-        read, second_cache, data = (ir.Constant(ir.IntType(32), number) for number in (0, 2, 1))
-        _call(builder, "llvm.prefetch.p0", ir.VoidType(), place, read, second_cache, data)
-        return context.get_dummy_value()
-
-    return types.void(x, types.int64), generate
-
-
-@njit(**COMPILED)  # type: ignore[untyped-decorator]
-def fetch(x: Any, examples: Any, position: int, count: int) -> None:
-    """Has the processor fetch some lines of the examples, which are counted row by row; none behind their end."""
-    lines = (x.shape[1] + LINE - 1) // LINE
-    for line in range(position, min(position + count, len(examples) * lines)):
-        _prefetch(x, examples[line // lines] * x.shape[1] + line % lines * LINE)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _add_atomic(context: Any, state: Any, at: Any, value: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, given: Sequence[Any]) -> Any:
-        return builder.atomic_rmw("add", _pointer(context, builder, signature, given, 0), given[2], "seq_cst")
-
-    return types.int64(state, types.int64, types.int64), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _load_atomic(context: Any, state: Any, at: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, given: Sequence[Any]) -> Any:
-        return builder.load_atomic(_pointer(context, builder, signature, given, 0), "acquire", 8)
-
-    return types.int64(state, types.int64), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _store_atomic(context: Any, state: Any, at: Any, value: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, given: Sequence[Any]) -> Any:
-        builder.store_atomic(given[2], _pointer(context, builder, signature, given, 0), "release", 8)
-        return context.get_dummy_value()
-
-    return types.void(state, types.int64, types.int64), generate
-
-
-def _call(builder: Any, name: str, result: Any, *given: Any) -> Any:
-    """Calls an intrinsic function of LLVM."""
-    kind = ir.FunctionType(result, [value.type for value in given])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), given)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _pause(context: Any) -> Any:
-    """Tells the processor that it waits, so that its other hyperthread gets on; nothing where that is not known."""
-
-    def generate(context: Any, builder: Any, signature: Any, given: Sequence[Any]) -> Any:
-        if _MACHINE == "x86":
-            _call(builder, "llvm.x86.sse2.pause", ir.VoidType())
-        return context.get_dummy_value()
-
-    return types.void(), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def rounding(context: Any) -> Any:
-    """How this thread rounds, as the processor says it: an integer for `set_rounding`."""
-
-    def generate(context: Any, builder: Any, signature: Any, given: Sequence[Any]) -> Any:
-        if _MACHINE == "arm":
-            return _call(builder, "llvm.aarch64.get.fpcr", _INT)
-        if _MACHINE == "x86":
-            word = cgutils.alloca_once(builder, ir.IntType(32))
-            _call(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), builder.bitcast(word, cgutils.voidptr_t))
-            return builder.zext(builder.load(word), _INT)
-        return ir.Constant(_INT, 0)
-
-    return types.int64(), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def set_rounding(context: Any, how: Any) -> Any:
-    """Makes this thread round so."""
-
-    def generate(context: Any, builder: Any, signature: Any, given: Sequence[Any]) -> Any:
-        if _MACHINE == "arm":
-            _call(builder, "llvm.aarch64.set.fpcr", ir.VoidType(), given[0])
-        if _MACHINE == "x86":
-            word = cgutils.alloca_once_value(builder, builder.trunc(given[0], ir.IntType(32)))
-            _call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), builder.bitcast(word, cgutils.voidptr_t))
-        return context.get_dummy_value()
-
-    return types.void(types.int64), generate
-
-
-_give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())
-
-
-@njit(**COMPILED)  # type: ignore[untyped-decorator]
-def wait(barrier: Any, threads: int) -> bool:
-    """Returns when so many threads wait; what they wrote before is there for all of them after.
-
-    Returns:
-        Whether they came: not where `GONE` is put in place of the generation, before all have met for the first time.
-    """
-    if threads == 1:
-        return True
-    generation = _load_atomic(barrier, GENERATION)
-    if _add_atomic(barrier, COUNT, 1) == threads - 1:
-        _store_atomic(barrier, COUNT, 0)
-        _store_atomic(barrier, GENERATION, generation + 1)
-        return True
-    looks, now = 0, generation
-    while now == generation and now != GONE:
-        looks += 1
-        if looks < SPINS:
-            _pause()
-        else:
-            _give_way()
-        now = _load_atomic(barrier, GENERATION)
-    return now != GONE
 
 
 _product_1, _product_2, _product_3 = (_make_product(vectors) for vectors in (1, 2, 3))

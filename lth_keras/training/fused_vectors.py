@@ -144,3 +144,13 @@ RULES = {
     "momentum": Rule(1, momentum),
     "nesterov": Rule(1, nesterov),
 }
+
+
+def array_of(context: Any, builder: Any, signature: Any, given: Sequence[Any], i: int) -> Any:
+    """Where the numbers of an argument begin, an array."""
+    return context.make_array(signature.args[i])(context, builder, given[i]).data
+
+
+def place_of(context: Any, builder: Any, signature: Any, given: Sequence[Any], i: int) -> Any:
+    """Where a place in an argument is, which is the next argument."""
+    return builder.gep(array_of(context, builder, signature, given, i), [given[i + 1]])

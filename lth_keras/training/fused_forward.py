@@ -1,0 +1,177 @@
+"""What training steps and evaluations of the fused kernel have in common, and evaluations.
+
+Tiles of a product are counted block by block, so that a thread has neighbours of as few blocks as can be.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from lth_keras.training import fused_layout
+from lth_keras.training.fused_kernels import VECTORS, multiply
+from lth_keras.training.fused_layout import (
+    ABOVE,
+    ABOVE_ROW,
+    BELOW,
+    BELOW_ROW,
+    HEIGHT,
+    INPUTS,
+    LANES,
+    RELU,
+    ROWS,
+    UNITS,
+    WEIGHTS,
+)
+from lth_keras.training.fused_threads import COMPILED, TINY_ARE_ZERO, rounding, set_rounding
+
+_ZERO = np.float32(0)
+
+
+block_count, block_at = njit(**COMPILED)(fused_layout.blocks), njit(**COMPILED)(fused_layout.block)
+
+
+@njit(**COMPILED)  # type: ignore[untyped-decorator]
+def share_of(whole: int, thread: int, threads: int) -> tuple[int, int]:
+    """A thread's share of so many of something, from the first to before the second."""
+    return whole * thread // threads, whole * (thread + 1) // threads
+
+
+@njit(**COMPILED)  # type: ignore[untyped-decorator]
+def edge(rows: int, columns: int, part: int, parts: int) -> int:
+    """The tile at which a part begins, counted block by block, where all parts have as many vectors."""
+    left = (columns + LANES - 1) // LANES * rows * part // parts
+    for i in range(block_count(columns, VECTORS)):
+        _, vectors = block_at(columns, VECTORS, i)
+        if left < rows * vectors:
+            return i * rows + left // vectors
+        left -= rows * vectors
+    return block_count(columns, VECTORS) * rows
+
+
+@njit(**COMPILED)  # type: ignore[untyped-decorator]
+def tiles_of(rows: int, columns: int, thread: int, threads: int) -> tuple[int, int]:
+    """A thread's share of tiles, counted block by block."""
+    return edge(rows, columns, thread, threads), edge(rows, columns, thread + 1, threads)
+
+
+@njit(**COMPILED)  # type: ignore[untyped-decorator]
+def next_part(position: int, stop: int, rows: int, columns: int) -> tuple[int, int, int, int]:
+    """What comes next in a share, of one block: its first tile, how many tiles, its first vector, how many vectors."""
+    tile = position % rows
+    vector, vectors = block_at(columns, VECTORS, position // rows)
+    return tile, min(rows - tile, stop - position), vector, vectors
+
+
+@njit(**COMPILED)  # type: ignore[untyped-decorator]
+def weights_at(layer: Any, vector: int) -> int:
+    """Where the weights of the block begin that begins with this vector."""
+    return layer[WEIGHTS] + vector * LANES * layer[HEIGHT]
+
+
+@njit(**COMPILED)  # type: ignore[untyped-decorator]
+def gather(x: Any, examples: Any, activations: Any, at: int, row: int, thread: int, threads: int) -> None:
+    """Copies a thread's share of the examples to the rows of a batch."""
+    start, stop = share_of(len(examples), thread, threads)
+    for i in range(start, stop):
+        place, example = at + i * row, examples[i]
+        for column in range(x.shape[1]):
+            activations[place + column] = x[example, column]
+
+
+@njit(**COMPILED)  # type: ignore[untyped-decorator]
+def activate(
+    layer: Any, activations: Any, at: int, tile: int, tiles: int, vector: int, vectors: int, batch: int
+) -> None:
+    """ReLU, where a layer has it, and the one beside the units, by which the next layer's bias is multiplied."""
+    start, stop, units = vector * LANES, (vector + vectors) * LANES, layer[UNITS]
+    for i in range(tile * ROWS, (tile + tiles) * ROWS):
+        place = at + i * layer[ABOVE_ROW]
+        if layer[RELU]:
+            for column in range(start, stop):
+                value = activations[place + column]
+                activations[place + column] = _ZERO if value <= 0 else value  # NaN stays
+        if start <= units < stop:
+            activations[place + units] = 1 if i < batch else 0
+
+
+@njit(**COMPILED)  # type: ignore[untyped-decorator]
+def rows_forward(
+    layer: Any, weights: Any, activations: Any, below: int, above: int, tile: int, tiles: int, batch: int
+) -> None:
+    """All of a layer's units for some tiles of rows."""
+    for block in range(block_count(layer[UNITS], VECTORS)):
+        vector, vectors = block_at(layer[UNITS], VECTORS, block)
+        multiply(
+            activations, above + tile * ROWS * layer[ABOVE_ROW] + vector * LANES, layer[ABOVE_ROW],
+            activations, below + tile * ROWS * layer[BELOW_ROW], layer[BELOW_ROW],
+            weights, weights_at(layer, vector), vectors * LANES, layer[INPUTS] + 1, tiles, vectors,
+        )  # fmt: skip
+        activate(layer, activations, above, tile, tiles, vector, vectors, batch)
+
+
+@njit(**COMPILED)  # type: ignore[untyped-decorator]
+def cross_entropy(logits: Any, at: int, classes: int, label: int) -> tuple[float, float, float]:
+    """The loss of an example, float64; and the greatest logit and the sum of exponentials, of which softmax is made."""
+    most = logits[at]
+    for c in range(1, classes):
+        if logits[at + c] > most:
+            most = logits[at + c]
+    total = 0.0
+    for c in range(classes):
+        total += math.exp(np.float64(logits[at + c]) - np.float64(most))
+    return math.log(total) - (np.float64(logits[at + label]) - np.float64(most)), np.float64(most), total
+
+
+@njit(**COMPILED)  # type: ignore[untyped-decorator]
+def evaluate(
+    thread: int, threads: int, layers: Any, tiles: int, x: Any, y: Any, weights: Any, activations: Any, softmax: bool,
+    losses: Any, correct: Any, outputs: Any,
+) -> None:  # fmt: skip
+    """A thread's share of an evaluation.
+
+    Args:
+        thread: which, from 0.
+        threads: how many.
+        layers: the table of layers, with places in `activations[thread]`.
+        tiles: the rows that are evaluated at a time, in tiles.
+        x: examples, float32 `(n, inputs)`.
+        y: labels, int32 `(n,)`.
+        weights: as in training.
+        activations: `(threads, numbers)`; zeros but for the ones beside the first layer's inputs.
+        softmax: whether outputs are probabilities instead of logits.
+        losses: gets the loss of each example, float64 `(n,)`.
+        correct: gets whether the first of its highest outputs is its label, bool `(n,)`.
+        outputs: gets the outputs, float32 `(n, classes)`; without rows they are not asked for.
+    """
+    size, own = tiles * ROWS, activations[thread]
+    start, stop = share_of((len(x) + size - 1) // size, thread, threads)
+    last = layers[len(layers) - 1]
+    classes = last[UNITS]
+    as_it_was = rounding()
+    set_rounding(as_it_was | TINY_ARE_ZERO)
+    for part in range(start, stop):
+        begin, end = part * size, min((part + 1) * size, len(x))
+        for i in range(begin, end):
+            place = layers[0, BELOW] + (i - begin) * layers[0, BELOW_ROW]
+            for column in range(x.shape[1]):
+                own[place + column] = x[i, column]
+        for j in range(len(layers)):
+            layer = layers[j]
+            rows_forward(layer, weights, own, layer[BELOW], layer[ABOVE], 0, (end - begin + ROWS - 1) // ROWS, size)
+        for i in range(begin, end):
+            at = last[ABOVE] + (i - begin) * last[ABOVE_ROW]
+            losses[i], most, total = cross_entropy(own, at, classes, y[i])
+            best = 0
+            for c in range(1, classes):
+                if own[at + c] > own[at + best]:
+                    best = c
+            correct[i] = best == y[i]
+            if len(outputs):
+                for c in range(classes):
+                    value = own[at + c]
+                    outputs[i, c] = math.exp(np.float64(value) - most) / total if softmax else value
+    set_rounding(as_it_was)
