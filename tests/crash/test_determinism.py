@@ -100,6 +100,15 @@ def test_workers_and_fresh_graphs_change_no_bit(forks: Forks, whole: Path, tmp_p
     grown(forks, tmp_path / "runs", whole, [{"workers": 2}, {"fresh_graphs": True}, {"workers": 2}, {}])
 
 
+@pytest.mark.slow
+def test_workers_and_fresh_graphs_change_no_bit_of_the_fused_kernel(forks: Forks, tmp_path: Path) -> None:
+    fused = {"trials": 1, "changes": {"fused": True, "jit_compile": None, "threads": 2, "config": {"name": "fused"}}}
+    for name, how in (("one", {}), ("workers", {"workers": 2}), ("fresh", {"fresh_graphs": True})):
+        ended = searched(forks, tmp_path / name, **fused, **how)
+        assert ended.code == 0, ended.error
+        assert_same_run(tmp_path / name, tmp_path / "one")
+
+
 def test_as_many_threads_give_the_same_bits_and_others_are_refused(forks: Forks, tmp_path: Path) -> None:
     """With a network and a compilation as in experiments; also where it is resumed for one level more."""
     kind: dict[str, Any] = {"make": "lenet", "trials": 1, "branches": ["winning_ticket"]}

@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lth_keras import training
 from lth_keras.search import TicketSearch
 from tests import tiny
 
 BRANCHES = ("winning_ticket", "random_reinit")
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in tests/training/test_fused.py."""
+    monkeypatch.setattr(training, "_threads", 1)
 
 
 def search_of(**changes: Any) -> TicketSearch:

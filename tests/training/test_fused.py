@@ -30,6 +30,12 @@ OPTIMIZERS: dict[str, Callable[[], keras.Optimizer]] = {
 SIZES = [(20, 33, 17, 3), (16, 48, 5, 50, 4), (95, 97, 2), (7, 3)]
 
 
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one wait for each other, which takes long where their processors are busy with other tests."""
+    threads(monkeypatch, 1)
+
+
 def model_of(
     sizes: Sequence[int], activation: str | None = "relu", last: str | None = "softmax", **options: Any
 ) -> keras.Model:
