@@ -123,7 +123,7 @@ class Options:
     of the weights. The same numbers within float32 rounding."""
     fused: bool = False
     """Train networks of dense layers with a kernel of this library in place of the backend's, on CPUs: about twice as
-    fast. The same numbers within float32 rounding. Needs the extra `fused`."""
+    fast on two threads. The same numbers within float32 rounding. Needs the extra `fused`."""
     out: Path = Path("runs")
     """Directory for runs. The run's own directory in it is named by a hash of the parameters."""
     backend: Literal["tensorflow", "jax"] = "tensorflow"
