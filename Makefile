@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 # All tests run on TensorFlow; these alone: they are the same on every backend, or start a process on each.
-ONCE := benchmarks crash datasets experiments masking/test_files.py models plots report results \
+ONCE := benchmarks crash datasets experiments masking/test_files.py models plots report results search/test_fused_search.py \
 	training/test_skipped.py training/test_threads.py \
 	$(foreach name,backends branches cli composites_documentation criteria criteria_documentation densities \
 	documented_comparison lazy learning machine masks packaging pruning readme runner sampling seeds tasks \
