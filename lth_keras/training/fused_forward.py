@@ -41,7 +41,7 @@ def share_of(whole: int, thread: int, threads: int) -> tuple[int, int]:
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
-def edge(rows: int, columns: int, part: int, parts: int) -> int:
+def _edge(rows: int, columns: int, part: int, parts: int) -> int:
     """The tile at which a part begins, counted block by block, where all parts have as many vectors."""
     left = (columns + LANES - 1) // LANES * rows * part // parts
     for i in range(block_count(columns, VECTORS)):
@@ -55,7 +55,7 @@ def edge(rows: int, columns: int, part: int, parts: int) -> int:
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
 def tiles_of(rows: int, columns: int, thread: int, threads: int) -> tuple[int, int]:
     """A thread's share of tiles, counted block by block."""
-    return edge(rows, columns, thread, threads), edge(rows, columns, thread + 1, threads)
+    return _edge(rows, columns, thread, threads), _edge(rows, columns, thread + 1, threads)
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
@@ -83,13 +83,11 @@ def gather(x: Any, examples: Any, activations: Any, at: int, row: int, thread: i
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
-def activate(
-    layer: Any, activations: Any, at: int, tile: int, tiles: int, vector: int, vectors: int, batch: int
-) -> None:
+def _activate(layer: Any, activations: Any, tile: int, tiles: int, vector: int, vectors: int, batch: int) -> None:
     """ReLU, where a layer has it, and the one beside the units, by which the next layer's bias is multiplied."""
     start, stop, units = vector * LANES, (vector + vectors) * LANES, layer[UNITS]
     for i in range(tile * ROWS, (tile + tiles) * ROWS):
-        place = at + i * layer[ABOVE_ROW]
+        place = layer[ABOVE] + i * layer[ABOVE_ROW]
         if layer[RELU]:
             for column in range(start, stop):
                 value = activations[place + column]
@@ -99,18 +97,24 @@ def activate(
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
-def rows_forward(
-    layer: Any, weights: Any, activations: Any, below: int, above: int, tile: int, tiles: int, batch: int
+def block_forward(
+    layer: Any, weights: Any, activations: Any, below: int, tile: int, tiles: int, vector: int, vectors: int, batch: int
 ) -> None:
+    """What a layer gives in a block of its units, for some tiles of rows; `below` is where its inputs begin."""
+    multiply(
+        activations, layer[ABOVE] + tile * ROWS * layer[ABOVE_ROW] + vector * LANES, layer[ABOVE_ROW],
+        activations, below + tile * ROWS * layer[BELOW_ROW], layer[BELOW_ROW],
+        weights, weights_at(layer, vector), vectors * LANES, layer[INPUTS] + 1, tiles, vectors,
+    )  # fmt: skip
+    _activate(layer, activations, tile, tiles, vector, vectors, batch)
+
+
+@njit(**COMPILED)  # type: ignore[untyped-decorator]
+def rows_forward(layer: Any, weights: Any, activations: Any, below: int, tile: int, tiles: int, batch: int) -> None:
     """All of a layer's units for some tiles of rows."""
     for block in range(block_count(layer[UNITS], VECTORS)):
         vector, vectors = block_at(layer[UNITS], VECTORS, block)
-        multiply(
-            activations, above + tile * ROWS * layer[ABOVE_ROW] + vector * LANES, layer[ABOVE_ROW],
-            activations, below + tile * ROWS * layer[BELOW_ROW], layer[BELOW_ROW],
-            weights, weights_at(layer, vector), vectors * LANES, layer[INPUTS] + 1, tiles, vectors,
-        )  # fmt: skip
-        activate(layer, activations, above, tile, tiles, vector, vectors, batch)
+        block_forward(layer, weights, activations, below, tile, tiles, vector, vectors, batch)
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
@@ -161,7 +165,7 @@ def evaluate(
                 own[place + column] = x[i, column]
         for j in range(len(layers)):
             layer = layers[j]
-            rows_forward(layer, weights, own, layer[BELOW], layer[ABOVE], 0, (end - begin + ROWS - 1) // ROWS, size)
+            rows_forward(layer, weights, own, layer[BELOW], 0, (end - begin + ROWS - 1) // ROWS, size)
         for i in range(begin, end):
             at = last[ABOVE] + (i - begin) * last[ABOVE_ROW]
             losses[i], most, total = cross_entropy(own, at, classes, y[i])

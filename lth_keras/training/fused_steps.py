@@ -14,9 +14,9 @@ import numpy as np
 from numba import njit
 
 from lth_keras.training.fused_forward import (
-    activate,
     block_at,
     block_count,
+    block_forward,
     cross_entropy,
     gather,
     next_part,
@@ -38,12 +38,7 @@ def _forward(
     position, stop = tiles_of(rows, layer[UNITS], thread, threads)
     while position < stop:
         tile, tiles, vector, vectors = next_part(position, stop, rows, layer[UNITS])
-        place, source = layer[ABOVE] + tile * ROWS * layer[ABOVE_ROW], below + tile * ROWS * layer[BELOW_ROW]
-        multiply(
-            activations, place + vector * LANES, layer[ABOVE_ROW], activations, source, layer[BELOW_ROW],
-            weights, weights_at(layer, vector), vectors * LANES, layer[INPUTS] + 1, tiles, vectors,
-        )  # fmt: skip
-        activate(layer, activations, layer[ABOVE], tile, tiles, vector, vectors, batch)
+        block_forward(layer, weights, activations, below, tile, tiles, vector, vectors, batch)
         position += tiles
 
 
@@ -57,7 +52,7 @@ def _output(
     if start == stop:
         return
     batch, classes = len(examples), layer[UNITS]
-    rows_forward(layer, weights, activations, below, layer[ABOVE], start, stop - start, batch)
+    rows_forward(layer, weights, activations, below, start, stop - start, batch)
     for i in range(start * ROWS, min(stop * ROWS, batch)):
         at, label = layer[ABOVE] + i * layer[ABOVE_ROW], y[examples[i]]
         losses[i], most, total = cross_entropy(activations, at, classes, label)
@@ -118,7 +113,7 @@ def make_train(rule: str) -> Any:
         Args:
             thread: which, from 0.
             threads: how many call this with the same arguments.
-            barrier: zeros, see `fused_kernels.wait`.
+            barrier: zeros, see `fused_threads.wait`.
             layers: their table, from the input on.
             x: examples, float32 `(n, inputs)`.
             y: labels, int32 `(n,)`.
@@ -140,7 +135,7 @@ def make_train(rule: str) -> Any:
         row = layers[0, BELOW_ROW]
         # Lines of the next examples for each tile of the first layer's update, which most have been fetched after.
         first_tiles = (layers[0, INPUTS] + ROWS) // ROWS * block_count(layers[0, UNITS], VECTORS)
-        fetched = batch * (x.shape[1] // LANES + 1) // first_tiles + 1
+        lines = batch * (x.shape[1] // LANES + 1) // first_tiles + 1
         as_it_was = rounding()
         set_rounding(as_it_was | TINY_ARE_ZERO)
         gather(x, order[0], activations, layers[0, BELOW], row, thread, threads)
@@ -171,7 +166,7 @@ def make_train(rule: str) -> Any:
                 wait(barrier, threads)
             start, stop = share_of(batch, thread, threads)
             ahead = order[min(step + 1, len(order) - 1), start:stop]
-            lines, line = fetched, 0
+            line = 0
             for i in range(depth + 1):
                 layer, source = layers[i], layers[i, BELOW] if i else below
                 down, gradient = (layer[INPUTS] + ROWS) // ROWS, layer[ABOVE]  # the bias too
