@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-_SUFFIX = ".tmp"
+_OURS = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp|\.writable-\d+\.tmp")
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _CHUNK = 1 << 26  # bytes per write call; some systems refuse more than 2 GiB at once
 
 
-def write_bytes(path: Path, content: bytes | bytearray | memoryview) -> None:
-    """Replace the file at `path` by `content`, all of it or not at all.
+def write_bytes(path: Path, *content: bytes | bytearray | memoryview) -> None:
+    """Replace the file at `path` by `content`, one part behind the other, all of it or not at all.
 
     The bytes go to a file of another name in the same directory, reach the disk, and only then take
     the place of `path`; a reader or a resume after a kill sees the old file or the new one. HDF5
@@ -27,7 +28,14 @@ def write_bytes(path: Path, content: bytes | bytearray | memoryview) -> None:
             intact, and nothing is left behind.
     """
     with explained(path):
-        _replace(path, content)
+        _replace(path, *content)
+
+
+def probe(directory: Path) -> None:
+    """Raises OSError where no file can be made in `directory`."""
+    path = directory / f".writable-{os.getpid()}.tmp"
+    path.touch()
+    path.unlink(missing_ok=True)  # who holds the lock may have removed it, as a leftover
 
 
 @contextlib.contextmanager
@@ -50,13 +58,14 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _replace(path: Path, content: bytes | bytearray | memoryview) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}")
+def _replace(path: Path, *content: bytes | bytearray | memoryview) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            for chunk in _chunks(memoryview(content)):
-                file.write(chunk)
+            for part in content:
+                for chunk in _chunks(memoryview(part)):
+                    file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -81,10 +90,14 @@ def sync_directory(directory: Path) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Delete temporary files under `directory` that killed processes left behind; no other may be writing there."""
-    for leftover in directory.rglob(f".*{_SUFFIX}"):
-        with contextlib.suppress(OSError):
-            leftover.unlink()
+    """Delete temporary files under `directory` that killed processes left behind; no other may be writing there.
+
+    They go by the names that this module gives them, so that a user's own files stay.
+    """
+    for leftover in directory.rglob(".*.tmp"):
+        if _OURS.fullmatch(leftover.name):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
 
 
 def _chunks(content: memoryview) -> Iterator[memoryview]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lth_keras.results import atomic, lock, record
+from lth_keras.results import atomic, lock, record, unsealed
 from lth_keras.results.facts import Facts
 from lth_keras.results.levels import DamagedFile, LevelResult, LevelSummary, read_level, summarise_level, write_level
 from lth_keras.results.overlap import overlap_variables
@@ -80,9 +80,7 @@ class RunDirectory:
         path = record.path_of(out, experiment, config)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            probe = path / f".writable-{os.getpid()}.tmp"
-            probe.touch()
-            probe.unlink(missing_ok=True)  # who holds the lock may have removed it, as a leftover
+            atomic.probe(path)
         except OSError as error:
             raise OSError(
                 error.errno,
@@ -138,6 +136,7 @@ class RunDirectory:
         """
         with lock.held(self.path):
             atomic.remove_leftovers(self.path)
+            self._prepare()
             for key in self.finished():
                 self.summary(*key)
             yield
@@ -238,6 +237,7 @@ class RunDirectory:
             ValueError: No level is finished.
             OSError: It could not be written; an earlier run.h5 is intact.
         """
+        self._prepare()
         found = {key: summary for key in sorted(self._levels()) if (summary := self.summary(*key)) is not None}
         dataset = assemble(
             found.values(),
@@ -256,6 +256,10 @@ class RunDirectory:
             dataset.attrs["trainings"] = len(asked | set(found))
         write_run(self.path / RUN_FILE, dataset)
         return self.path / RUN_FILE
+
+    def _prepare(self) -> None:
+        """Has one process look at all levels without a checksum at once."""
+        unsealed.prepare(self.level_path(*key) for key in self._levels())
 
     def _levels(self) -> Iterator[tuple[int, str, int]]:
         for path in self.path.glob("levels/*/*/*.h5"):

@@ -9,18 +9,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import h5py
 import numpy as np
 
 from lth_keras.masks import Mask, PackedBits
-from lth_keras.results import atomic
+from lth_keras.results import atomic, checksum, unsealed
 from lth_keras.results.arrays import counted, ordered, packed_weights, read_kinds, read_mask, write_array, write_mask
+from lth_keras.results.containment import check_contained
 from lth_keras.results.counts import check_counts
 from lth_keras.results.distribution_files import read_distributions, write_distributions
 from lth_keras.results.distributions import Distributions
-from lth_keras.results.schema import ACCURACY, COUNTS, CURVES, METRICS, SCALARS, SCHEMA_VERSION
+from lth_keras.results.plausible import check_nested, check_scalars, check_shares
+from lth_keras.results.schema import ACCURACY, COUNTS, CURVES, METRICS, SCALARS, SCHEMA_VERSION, NewerSchema
 
 __all__ = [
     "CURVES",
@@ -111,6 +113,9 @@ class LevelResult:
     def __post_init__(self) -> None:
         _check_measured(**{name: getattr(self, name) for name in _MEASURED})
         self.next_mask.check_same_weights(self.mask)
+        check_scalars(self.scalars, self.step, self.mask.kept, self.mask.size)
+        if not self.next_mask.is_subset(self.mask):
+            check_nested(zip(self.mask.pack().items(), self.next_mask.pack().items(), strict=True))
 
     def summary(self) -> LevelSummary:
         """What the level measured."""
@@ -155,7 +160,8 @@ def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
             weights = file.create_group("weights")
             for position, (key, values) in enumerate(result.weights.items()):
                 write_array(weights, key, np.asarray(values)).attrs["position"] = position
-    atomic.write_bytes(Path(path), image.getbuffer())
+    content = image.getbuffer()
+    atomic.write_bytes(Path(path), content, checksum.trailer(content))
 
 
 def read_level(path: str | os.PathLike[str], *, weights: bool = False) -> LevelResult:
@@ -189,15 +195,21 @@ def summarise_level(path: str | os.PathLike[str]) -> LevelSummary:
         As `read_level`.
     """
     with _opened(path) as file:
-        measured = _read_measured(file)
-        _check_measured(**{name: measured[name] for name in _MEASURED})
-        mask, next_mask = counted(file["mask"]), counted(file["next_mask"])
-        shapes = [{key: shape for key, (shape, _) in of_mask.items()} for of_mask in (mask, next_mask)]
-        if not mask or shapes[0] != shapes[1]:
-            raise ValueError(f"masks of {shapes[0]} and {shapes[1]}")
-        sizes = {key: math.prod(shape) for key, shape in shapes[0].items()}
-        densities = {key: kept / sizes[key] for key, (_, kept) in mask.items()}
-        return LevelSummary(**measured, sizes=sizes, densities=densities)
+        return _summary(file)
+
+
+def _summary(file: h5py.File) -> LevelSummary:
+    measured = _read_measured(file)
+    _check_measured(**{name: measured[name] for name in _MEASURED})
+    mask, next_mask = counted(file["mask"]), counted(file["next_mask"])
+    shapes = [{key: shape for key, (shape, _) in of_mask.items()} for of_mask in (mask, next_mask)]
+    if not mask or shapes[0] != shapes[1]:
+        raise ValueError(f"masks of {shapes[0]} and {shapes[1]}")
+    check_nested(zip(packed_weights(file["mask"]), packed_weights(file["next_mask"]), strict=True))
+    sizes = {key: math.prod(shape) for key, shape in shapes[0].items()}
+    check_scalars(measured["scalars"], measured["step"], sum(kept for _, kept in mask.values()), sum(sizes.values()))
+    densities = {key: kept / sizes[key] for key, (_, kept) in mask.items()}
+    return LevelSummary(**measured, sizes=sizes, densities=densities)
 
 
 def packed_mask(path: str | os.PathLike[str]) -> Iterator[tuple[str, PackedBits]]:
@@ -215,20 +227,29 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """The file, to read from within; what goes wrong there is damage to it."""
     with open(path, "rb") as raw:  # a missing file or permission is the system's error, not damage
         try:
-            with h5py.File(raw, "r") as file:
-                version = int(file.attrs["schema_version"])
-                if version == SCHEMA_VERSION:
-                    yield file
-                    return
+            if not checksum.verify(raw):
+                unsealed.check(path)
+            with _parsed(raw) as file:
+                yield file
+        except NewerSchema as error:
+            raise ValueError(
+                f"{error} in {os.fspath(path)!r}; read it with the version of lth_keras that wrote it, or a newer one."
+            ) from None
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise DamagedFile(
                 f"Expected: a level file of lth_keras. Received: {os.fspath(path)!r}, "
                 f"truncated, damaged or foreign ({str(error) or type(error).__name__})."
             ) from error
-    raise ValueError(
-        f"Expected: schema_version {SCHEMA_VERSION}. Received: {version} in {os.fspath(path)!r}; "
-        "read it with the version of lth_keras that wrote it, or a newer one."
-    )
+
+
+@contextmanager
+def _parsed(raw: BinaryIO) -> Iterator[h5py.File]:
+    with h5py.File(raw, "r") as file:
+        check_contained(file)
+        version = int(file.attrs["schema_version"])
+        if version != SCHEMA_VERSION:
+            raise NewerSchema(f"Expected: schema_version {SCHEMA_VERSION}. Received: {version}")
+        yield file
 
 
 def _read_measured(file: h5py.File) -> dict[str, Any]:
@@ -272,6 +293,7 @@ def _check_measured(
             check_counts(name, counts, len(step))
     if metric not in METRICS:
         raise ValueError(f"Expected: metric of {METRICS}. Received: {metric!r}")
+    check_shares(metric, {**curves, **scalars})
 
 
 def _check_names(what: str, received: Mapping[str, Any], expected: tuple[str, ...]) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import xarray
 
-from lth_keras.results import atomic
+from lth_keras.results import atomic, checksum, unsealed
+from lth_keras.results.containment import check_contained
 from lth_keras.results.counts import count_coordinates, count_variables, empty_counts
 from lth_keras.results.distribution_files import distribution_variables
 from lth_keras.results.facts import Facts, document_variables
@@ -176,7 +179,7 @@ def write_run(path: str | os.PathLike[str], dataset: xarray.Dataset) -> None:
     packed = {"zlib": True, "complevel": 4, "shuffle": True}
     encoding = dict.fromkeys(dataset.data_vars, packed)
     image = dataset.to_netcdf(engine="h5netcdf", encoding=encoding)
-    atomic.write_bytes(Path(path), image)
+    atomic.write_bytes(Path(path), image, checksum.trailer(image))
 
 
 def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
@@ -199,7 +202,10 @@ def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
             "which does not exist; the command that makes the run writes it"
         )
     try:
-        dataset = xarray.load_dataset(path, engine="h5netcdf")
+        content = path.read_bytes()
+        if not checksum.verify_bytes(content):
+            unsealed.check(path)
+        dataset = _parsed(content)
         version = int(dataset.attrs["schema_version"])
     except PermissionError:
         raise
@@ -217,6 +223,12 @@ def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
     if missing:
         raise DamagedFile(f"Expected: a run file of lth_keras. Received: {path}, without {missing}")
     return dataset
+
+
+def _parsed(content: bytes) -> xarray.Dataset:
+    with h5py.File(io.BytesIO(content), "r") as file:
+        check_contained(file)
+    return xarray.load_dataset(io.BytesIO(content), engine="h5netcdf")
 
 
 def metric_name(dataset: xarray.Dataset) -> str:

@@ -7,6 +7,10 @@ from typing import NamedTuple
 SCHEMA_VERSION = 1  # of level files and of run.h5; raised when a reader of the old one would go wrong
 
 
+class NewerSchema(ValueError):
+    """A file of a schema that this version of lth_keras does not know."""
+
+
 class Meaning(NamedTuple):
     """What a variable is, in words, and its unit ("1" for shares and counts without one)."""
 

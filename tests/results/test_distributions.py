@@ -25,7 +25,7 @@ from lth_keras.results import (
 from lth_keras.results import distributions as module
 from lth_keras.results.distributions import QUANTILES
 from lth_keras.results.levels import summarise_level
-from tests.results.synthetic import CREATED, SHAPES, level_result, levels_of
+from tests.results.synthetic import CREATED, SHAPES, level_result, levels_of, reseal
 
 
 def distributed(result: LevelResult, seed: int = 0) -> LevelResult:
@@ -125,6 +125,7 @@ def test_what_is_no_distribution_is_damage(tmp_path: Path) -> None:
         del group["hidden_1/kernel"]
         wrong = group.create_dataset("hidden_1/kernel", data=np.zeros((2, 5)))
         wrong.attrs.update({"shares": np.zeros(2), "position": 0})
+    reseal(tmp_path / "level.h5")
     with pytest.raises(DamagedFile, match="a distribution of shapes"):
         read_level(tmp_path / "level.h5")
 

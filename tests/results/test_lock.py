@@ -45,7 +45,7 @@ def another_process(out: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
     run = opened(tmp_path)
-    leftover = run.path / ".run.h5.1-ab.tmp"
+    leftover = run.path / ".run.h5.1-abcdef01.tmp"
     with another_process(tmp_path) as holder:
         leftover.touch()  # it may be writing right now
         who = rf"process {holder.pid} on {re.escape(socket.gethostname())} since \d{{4}}-.*"

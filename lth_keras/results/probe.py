@@ -1,0 +1,46 @@
+"""The program of the process that reads files without a checksum, driven by `unsealed`. A script, to start at once."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+
+def main() -> None:
+    """Reads a list of paths as JSON, and writes a line for each file: null, or what is wrong with it."""
+    containment = _module("containment")
+    print("ready", flush=True)
+    for path in json.load(sys.stdin):
+        print(json.dumps(_verdict(containment, path)), flush=True)
+
+
+def _verdict(containment: Any, path: str) -> str | None:
+    """Reads all of a file as h5py finds it, one thing at a time."""
+    try:
+        with open(path, "rb") as raw, h5py.File(raw, "r") as file:
+            for item in containment.contained(file):
+                for name in item.attrs:
+                    item.attrs[name]
+                if isinstance(item, h5py.Dataset) and item.id.get_storage_size():
+                    item[()]
+    except Exception as error:  # h5py raises errors of many kinds on a damaged file
+        return str(error) or type(error).__name__
+    return None
+
+
+def _module(name: str) -> Any:
+    """A module beside this one, without what the package imports."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+if __name__ == "__main__":
+    main()
