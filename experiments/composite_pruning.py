@@ -47,8 +47,9 @@ class Config(Options):
     masks are of the weights before that. Schedules: before training in one shot (uss) or many (ums), level by level in
     one (iss) or many (ims). magnitude_iss is the branch winning_ticket, the baseline.
 
-    Kaiming normal weights, SGD 0.1, batches of 64, no weight decay, global scope. A layer may collapse: a network that
-    is cut through is trained as it is, so its accuracy is that of the same answer to every image, and a table says so.
+    Kaiming normal weights (Keras' he_normal, truncated at two standard deviations; the study's are not truncated), SGD
+    0.1, batches of 64, no weight decay, global scope. A layer may collapse: a network that is cut through is trained as
+    it is, so its accuracy is that of the same answer to every image, and a table says so.
     """
 
     examples: ClassVar[tuple[int, int, int]] = (EXAMPLES, 5_000, 10_000)
@@ -79,7 +80,7 @@ class Config(Options):
     """Passes over the training examples per training, in full batches, at most. Instead of --steps."""
     patience: int | None = 5
     """End a training after so many evaluations, of one an epoch, without a lower validation loss. The study stopped
-    early; its patience is not known here."""
+    early too; appendix C has no patience, so this one is a choice."""
     compact: bool = True
     """Train tickets without the inputs and units that pruning has cut off: of most rows here little is left. The same
     numbers within float32 rounding."""
@@ -148,7 +149,7 @@ class Config(Options):
             "early stopping": "none" if self.patience is None else f"patience {self.patience} evaluations",
             "steps between evaluations": f"{self.evaluate_every:,}",
             "optimiser": f"SGD, learning rate {self.learning_rate:g}",
-            "initial weights": "Kaiming normal",
+            "initial weights": "Kaiming normal, truncated at two standard deviations",
             "densities": ", ".join(f"{100 * density:g}%" for density in self.densities[: self.levels]),
             "scope": "global",
             "cut-off inputs and units": "left out" if self.compact else "computed",
@@ -172,10 +173,10 @@ class Config(Options):
         yield remaining_table("Prunable weights that remain, in all layers together", left)
 
     def notes(self) -> Iterable[str]:
-        """What the study did that is not known here."""
+        """What this experiment chose, as the study's tables do not have it."""
         yield (
             f"rows: {len(self.chosen)}; early stopping after {self.patience} evaluations without a lower validation "
-            "loss. Patience, scaling of scores as weights and the rows of the study's tables are choices of this "
+            "loss. Patience, number of shots, scaling of scores as weights and the preset rows are choices of this "
             "experiment: see docs/composites.md"
         )
 

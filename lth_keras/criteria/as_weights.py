@@ -30,7 +30,8 @@ def scores_as_weights(score: Criterion, state: State, scale: str = "layer") -> L
     So they lie in [-1, 1], have the signs of the weights, and the largest of a layer (or of the network) is one in
     size. Of a score with a sign its magnitude counts. Other weights, as biases, are as they are.
 
-    Source: after "scores as weights" of Lutz & Manai (2022), "Hitting the Jackpot". How they scale is not known here.
+    Source: after "scores as weights" of Lutz & Manai (2022), "Hitting the Jackpot", section 5.4. It scales to [-1, 1]
+    with the sign of the former weight, and does not say whether by layer.
 
     Args:
         score: scores the weights.

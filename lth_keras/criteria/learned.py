@@ -31,8 +31,9 @@ def features(state: State, extended: bool = False) -> dict[str, Array]:
     weights of the same input unit and over those of the same output unit, and by the layer's relative depth in [0, 1]
     and the decimal logarithm of its size: 14.
 
-    Source: after the learned scores of Lutz & Manai (2022), "Hitting the Jackpot". Their exact features, those of
-    appendix B among them, are not known here.
+    Source: after the learned scores of Lutz & Manai (2022), "Hitting the Jackpot", section 5.2: the same four scores,
+    there scaled to [0, 1]. Their extension (appendix B) is another: the weight, the norm of its layer, and the highest
+    and the mean activation of its input unit and of its output unit.
 
     Returns:
         Weight key to float32 array (number of weights, 4 or 14), weights in C order.

@@ -23,7 +23,7 @@ def lenet_300_100(
         input_shape: shape of one example; flattened if it has more than one axis.
         classes: units of the output layer, at least 2.
         hidden: units of each hidden layer, at least 1 each; empty for a linear classifier.
-        kernel_initializer: of all layers, by Keras' name; `he_normal` is Kaiming normal.
+        kernel_initializer: of all layers, by Keras' name; `he_normal` is Kaiming normal, truncated.
 
     Returns:
         A built Sequential model from (batch, *input_shape) to probabilities (batch, classes).
