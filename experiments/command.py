@@ -105,7 +105,7 @@ class Options:
     """Levels at which to train the controls. Default: all. More extend the run."""
     criterion: CriterionName = "magnitude"
     """What decides which weights are pruned: the size of the trained weight (magnitude), of the initial weight
-    (initial_magnitude, what the thesis' code did), how training changed it (magnitude_change, movement), chance
+    (initial_magnitude, as in the code of Unverzagt, 2020), how training changed it (magnitude_change, movement), chance
     (random), what it does to the loss (snip) or to the gradient (grasp, grasp_magnitude) of 10 training examples of
     each class, or what passes through it (synflow). stacked(snip,synflow) is synflow of a network with snip's scores
     in place of its weights. See docs/criteria.md."""

@@ -1,4 +1,4 @@
-"""Early tickets in LeNet-300-100 on MNIST: masks from the weights after few epochs (Unverzagt, 2020, section 7.2)."""
+"""Early tickets in LeNet-300-100 on MNIST: masks from the weights after few epochs (Unverzagt, 2020, section 7.3)."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ class Config(Options):
     The first 200 known words of 10,183 / 1,131 / 7,532 documents; 16 branches, each with an embedding of 61,188 x 300
     and a convolution over 1 to 22 words; Adam, batches of 60; every level prunes 20% of the weights that are left in
     each embedding by magnitude, 15% in each convolution and 20% in the output layer, and rewinds the rest to their
-    initial values. Defaults are the thesis', but for the validation split and the controls. `--validation 0` is its
-    protocol.
+    initial values. Defaults are those of the thesis' text, but for the validation split and the controls; its code
+    made masks of the initial weights. `--validation 0` trains without a validation split, as the thesis did.
     A short run on real data: --levels 1 --epochs 1 --branches winning_ticket.
     """
 

@@ -15,4 +15,4 @@ def test_the_tables_of_the_post_mortem_come_out(capsys: pytest.CaptureFixture[st
     tables = capsys.readouterr().out.strip().split("\n\n")
     page = RESULT.joinpath("README.md").read_text(encoding="utf-8")
     assert [table for table in page.split("\n\n") if table.startswith("|")] == tables
-    assert len(tables) == 4
+    assert len(tables) == 5

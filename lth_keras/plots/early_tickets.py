@@ -15,7 +15,7 @@ from lth_keras.plots.style import DASHED, BranchStyle, branch_style, line_width,
 from lth_keras.results.statistics import spread
 
 DENSITIES = (0.1, 0.036)
-"""The thesis of Unverzagt, 2020, asks at about 10%, and its search ends at 3.6%."""
+"""About a tenth of the weights, and the last of the experiment's 15 levels."""
 LOOKS = (BranchStyle("#08357a", "solid", "o", ""), BranchStyle("#d1541b", DASHED, "s", ""))
 _NEAR = 1.2  # as a factor: a level further away does not answer for a density
 VARIABLE, OVERLAP = "test_accuracy_at_early_stop", "mask_overlap"

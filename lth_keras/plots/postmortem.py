@@ -1,4 +1,4 @@
-"""Why the thesis did not find winning tickets: accuracy against density under its protocol, cause by cause."""
+"""Why the thesis did not find winning tickets on MNIST: accuracy against density under its protocol, cause by cause."""
 
 from __future__ import annotations
 

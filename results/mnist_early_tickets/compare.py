@@ -27,6 +27,10 @@ def main() -> None:
             spread = f"{float(to_end.mean()):+.2f} ({float(to_end.min()):+.2f}, {float(to_end.max()):+.2f})"
             cells += [f"{float(here.mean()):.2f}", spread, f"{step:,.0f}", f"{overlap:.3f}"]
         print(f"| {branch} | {' | '.join(cells)} |")
+    print(f"\nDense: {float(accuracy.sel(branch=WINNING, level=0).mean()):.2f}%")
+    for name, level in LEVELS.items():
+        density = float(run.density.sel(branch=WINNING, level=level).mean())
+        print(f"Overlap of two random masks at {name}: {density / (2 - density):.3f}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from lth_keras.plots.references import references_of
 from lth_keras.results import open_run
 
 LEVELS = {"100%": 0, "51%": 3, "21%": 7, "10.8%": 10, "6.9%": 12, "5.5%": 13, "2.8%": 16}
+THESIS_CONVERGED = 10_000
+"""Steps of the ten epochs that its figure leaves out: of 60,000 images in batches of 60."""
 COMPARED = ("100%", "10.8%", "5.5%", "2.8%")
 RIGHT, THESIS = "winning_ticket", "thesis"
 CORRECTED = {
@@ -50,6 +52,7 @@ def main() -> None:
     rows["the first four together: the thesis' protocol"] = against_right.sel(branch=THESIS)
     print_differences("the only cause, against everything right", rows)
     print_single_trials(run)
+    print_as_in_the_figure(run)
 
 
 def print_accuracy(run: xarray.Dataset, accuracy: xarray.DataArray) -> None:
@@ -82,6 +85,16 @@ def print_single_trials(run: xarray.Dataset) -> None:
         recall = (np.diagonal(counts, axis1=1, axis2=2) / counts.sum(axis=2)).min(axis=1)
         begun = run.validation_accuracy.sel(branch=branch, level=4, step=first).values
         print_row(name, [", ".join(f"{100 * value:.1f}" for value in values) for values in (recall, begun)])
+
+
+def print_as_in_the_figure(run: xarray.Dataset) -> None:
+    """Prints what the thesis' figure shows, means of the tests after ten epochs: mean (least - greatest)."""
+    print()
+    print_head("mean of the tests after 10,000 steps", LEVELS)
+    late = 100 * run.test_accuracy.where(run.step > THESIS_CONVERGED).mean("step")
+    for branch in (THESIS, RIGHT):
+        levels = [late.sel(branch=branch, level=level).values for level in LEVELS.values()]
+        print_row(NAMES[branch], [f"{at.mean():.2f} ({at.min():.2f} - {at.max():.2f})" for at in levels])
 
 
 def print_head(first: str, others: Iterable[str]) -> None:
