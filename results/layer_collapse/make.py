@@ -1,13 +1,15 @@
 """Which criteria cut Conv-6 through before any training: `python -m results.layer_collapse.make`.
 
 Tanaka et al. (2020), arXiv:2006.05467, figure 1, in miniature: the smallest layer against the density of the network.
-Writes layer_collapse.json and the figure beside this file.
+Writes layer_collapse.json and the figure beside this file. With --layers it prints instead which layers go empty first,
+also of weights that are not truncated; that takes no data.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import warnings
 from functools import partial
@@ -72,6 +74,52 @@ def _least(model: keras.Model, density: float, arguments: dict[str, Any]) -> int
         return 0
 
 
+def print_first_empty() -> None:
+    """Prints sizes of Conv-6's initial weights by layer, and the first layers that one shot without data empties.
+
+    Keras draws Glorot normal weights again that are beyond two standard deviations. The same is done with weights of
+    the same standard deviations that are not truncated.
+    """
+    keras.utils.set_random_seed(SEEDS[0])
+    for key, values in _kernels(conv_6()).items():
+        sizes = np.abs(values)
+        print(f"- {key}: {sizes.size:,} weights, mean size {sizes.mean():.4f}, greatest {sizes.max():.4f}")
+    print("\n| criterion | initial weights | seed | whole down to, % | then empty, and weights left in all |")
+    print("|---|---|---|---|---|")
+    for criterion in ("magnitude", "synflow"):
+        for drawn in ("truncated", "not truncated"):
+            for seed in SEEDS:
+                print(f"| {criterion} | {drawn} | {seed} | {_first_empty(criterion, drawn == 'truncated', seed)} |")
+
+
+def _first_empty(criterion: str, truncated: bool, seed: int) -> str:
+    keras.utils.set_random_seed(seed)
+    model = conv_6()
+    if not truncated:
+        draws = np.random.default_rng(seed)
+        for layer in model.layers:
+            if hasattr(layer, "kernel"):
+                *window, inputs, outputs = layer.kernel.shape
+                deviation = np.sqrt(2 / (np.prod(window) * (inputs + outputs)))
+                layer.kernel.assign(draws.normal(0, deviation, layer.kernel.shape))
+    whole = 1.0
+    for density in DENSITIES:
+        try:
+            lth.prune(model, density, criterion, scope="global", min_per_layer=0, seed=seed)
+        except ValueError as error:
+            empty = re.search("no weight left in (.*), at density", str(error))
+            if not empty:
+                raise
+            size = sum(values.size for values in _kernels(model).values())
+            return f"{100 * whole:.3g} | {empty[1]}; {round(density * size):,}"
+        whole = density
+    return f"{100 * whole:.3g} | none"
+
+
+def _kernels(model: keras.Model) -> dict[str, np.ndarray]:
+    return {layer.name: layer.kernel.numpy() for layer in model.layers if hasattr(layer, "kernel")}
+
+
 def figure_of(results: list[dict[str, list[int]]]) -> Figure:
     """Weights in the smallest layer against density: means over seeds, a cross where the first network is cut."""
     figure = new_figure(height=1.2)
@@ -95,8 +143,14 @@ def figure_of(results: list[dict[str, list[int]]]) -> Figure:
 
 
 def main() -> None:
-    """Prunes and writes, or reads what was written with --draw; draws, and prints the table of README.md."""
+    """Prunes and writes, or reads what was written with --draw; draws, and prints the table of README.md.
+
+    With --layers it prints which layers go empty first, and writes nothing.
+    """
     warnings.filterwarnings("ignore", "Layer collapse")
+    if sys.argv[1:] == ["--layers"]:
+        print_first_empty()
+        return
     path = HERE / "layer_collapse.json"
     if sys.argv[1:] != ["--draw"]:
         results = [least_layers(seed) for seed in SEEDS]
