@@ -47,6 +47,27 @@ def main() -> None:
     points = at(accuracy, reinit, 15) - at(accuracy, winning, 15)
     print(f"3.6%, random_reinit against winning_ticket: {points:+.2f} points, ", end="")
     print(f"{at(step, reinit, 15) / at(step, winning, 15):.2f} times its steps")
+    print_levels(run)
+
+
+def print_levels(run: xarray.Dataset) -> None:
+    """Prints means at every level: gains over dense, early-stop steps, the ticket's final accuracy."""
+    gain = 100 * run.test_accuracy_at_early_stop.mean("trial")
+    gain = gain - gain.sel(branch="winning_ticket", level=0)
+    step, final = run.early_stop_step.mean("trial"), 100 * run.test_accuracy_final.mean("trial")
+    branches = [str(branch) for branch in run.branch.values]
+    columns = [*(f"{name}: points, share of dense's steps" for name in branches), "winning_ticket after the last step"]
+    print(f"\n| density, % | {' | '.join(columns)} |")
+    print("|---" * (1 + len(columns)) + "|")
+    for level in run.level.values:
+        cells = [
+            f"{float(gain.sel(branch=name, level=level)):+.2f}, "
+            f"{float(step.sel(branch=name, level=level) / step.sel(branch=name, level=0)):.2f}"
+            for name in branches
+        ]
+        last = f"{float(final.sel(branch='winning_ticket', level=level)):.2f}"
+        density = 100 * float(run.density.sel(branch="winning_ticket", level=level).mean())
+        print(f"| {density:.1f} | {' | '.join([*cells, last])} |")
 
 
 if __name__ == "__main__":

@@ -48,11 +48,18 @@ def main(folder: Path = FOLDER) -> None:
         gains = (micro.sel(level=level) - micro.sel(level=0)).values
         print(f"- level {level}: {np.nanmean(gains):+.2f} ({np.nanmin(gains):+.2f}, {np.nanmax(gains):+.2f})")
     counts = run.test_counts.isel(trial=0, branch=0, level=0, step=-1)
+    end_micro = 100 * end["test_f1_micro"].sel(level=LEVELS[-1])
+    print("\nBelow the winning ticket at the last level, in points of micro-F1 at the end:")
+    for branch in run.branch.values[1:]:
+        lost = (end_micro.sel(branch="winning_ticket") - end_micro.sel(branch=branch)).values
+        print(f"- {branch}: {np.nanmean(lost):.2f} ({np.nanmin(lost):.2f}, {np.nanmax(lost):.2f})")
     documents = counts.sel(outcome=["true_positive", "false_negative"]).sum("outcome").values
     print(f"\nOf {documents.size} topics {(documents < 10).sum()} have fewer than 10 test documents.")
     print(
         f"Seconds a training: {float(run.seconds.median()):.0f} in the median, {float(run.seconds.max()):.0f} at most."
     )
+    shared = run.seconds.sel(branch="winning_ticket", level=0).sum() * (run.sizes["branch"] - 1)
+    print(f"All trainings: {float(run.seconds.sum() - shared) / 3600:.1f} hours")
     print("\nOf the winning ticket, weights left by layer at the last level:")
     left = run.weight_density.sel(branch="winning_ticket", level=LEVELS[-1]).mean("trial")
     print(", ".join(f"{name}: {100 * float(left.sel(weight=name)):.1f}%" for name in run.weight.values))
