@@ -57,13 +57,15 @@ def accuracies(rows: dict[str, dict[float, Row]]) -> None:
 
 def ablation(rows: dict[str, dict[float, Row]]) -> None:
     """Prints mean accuracies of each criterion under each schedule."""
-    for density in (0.1, 0.015, AT):
-        print(f"\n| at {100 * density:g}% | {' | '.join(SCHEDULES)} |")
-        print(f"|---|{'---|' * len(SCHEDULES)}")
-        for criterion in CRITERIA:
-            branches = [f"{criterion}_{schedule}" for schedule in SCHEDULES]
-            found = [rows[{"magnitude_iss": "winning_ticket"}.get(name, name)][density] for name in branches]
-            print(f"| {criterion} | {' | '.join(f'{100 * row.mean:.2f}' for row in found)} |")
+    cells = [(density, schedule) for density in (0.1, 0.015, AT) for schedule in SCHEDULES]
+    print(f"\n| | {' | '.join(f'{100 * density:g}% {schedule}' for density, schedule in cells)} |")
+    print(f"|---|{'---|' * len(cells)}")
+    for criterion in CRITERIA:
+        names = {schedule: f"{criterion}_{schedule}" for schedule in SCHEDULES}
+        if criterion == "magnitude":
+            names["iss"] = "winning_ticket"
+        means = [100 * rows[names[schedule]][density].mean for density, schedule in cells]
+        print(f"| {criterion} | {' | '.join(f'{mean:.2f}' for mean in means)} |")
 
 
 def headlines(rows: dict[str, dict[float, Row]]) -> None:
@@ -158,13 +160,15 @@ def speed(folder: Path) -> None:
     run = open_run(folder)
     steps = run.validation_loss.notnull().sum("step") * int(run.step[0])
     milliseconds = 1000 * run.seconds / steps
-    print("\nMilliseconds a step, everything included, median over rows and trials:")
+    print("\nEverything included, median over rows and trials:\n")
+    print("| density | ms a step | steps |")
+    print("|---|---|---|")
     for level in run.level.values:
         values = milliseconds.sel(level=level).values
         density = float(np.nanmean(run.density.sel(level=level).values))
         length = float(np.nanmean(steps.sel(level=level).values))
-        print(f"- {100 * density:.1f}%: {np.nanmedian(values):.2f} in trainings of {length:,.0f} steps")
-    print(f"{run.seconds.sum().item() / 3600:.1f} hours of trainings, those of shared dense networks counted again")
+        print(f"| {100 * density:.1f}% | {np.nanmedian(values):.2f} | {length:,.0f} |")
+    print(f"\n{run.seconds.sum().item() / 3600:.1f} hours of trainings, those of shared dense networks counted again")
 
 
 def main(folder: Path = FOLDER) -> None:

@@ -17,7 +17,7 @@ def main() -> None:
     columns = [f"{name}: accuracy, % | against the end | early stop at | overlap" for name in LEVELS]
     print(f"| masks of | {' | '.join(columns)} |")
     print("|---" * (1 + 4 * len(LEVELS)) + "|")
-    for branch in run.branch.values:
+    for branch in [*map(str, run.branch.values[1:]), WINNING]:
         cells = []
         for level in LEVELS.values():
             here = accuracy.sel(branch=branch, level=level)
@@ -25,8 +25,15 @@ def main() -> None:
             step = float(run.early_stop_step.sel(branch=branch, level=level).mean())
             overlap = float(run.mask_overlap.sel(branch=branch, level=level).mean())
             spread = f"{float(to_end.mean()):+.2f} ({float(to_end.min()):+.2f}, {float(to_end.max()):+.2f})"
-            cells += [f"{float(here.mean()):.2f}", spread, f"{step:,.0f}", f"{overlap:.3f}"]
-        print(f"| {branch} | {' | '.join(cells)} |")
+            against = "" if branch == WINNING else spread
+            cells += [
+                f"{float(here.mean()):.2f}",
+                against,
+                f"{step:,.0f}",
+                f"{overlap:.3g}" if overlap == 1 else f"{overlap:.3f}",
+            ]
+        name = "the end" if branch == WINNING else f"epoch {int(branch.removeprefix('epoch_'))}"
+        print(f"| {name} | {' | '.join(cells)} |".replace("|  |", "| |"))
     print(f"\nDense: {float(accuracy.sel(branch=WINNING, level=0).mean()):.2f}%")
     for name, level in LEVELS.items():
         density = float(run.density.sel(branch=WINNING, level=level).mean())
