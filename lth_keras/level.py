@@ -38,6 +38,7 @@ class Recipe(NamedTuple):
         keep_weights: whether to store the final weights.
         compact: makes smaller networks, to train on those where it is alone; None trains the whole one.
         observe: (mask, weights at the start, weights at the end) -> what else to record of it.
+        made: what it is made with, JSON values to record.
     """
 
     initial: Weights
@@ -51,6 +52,7 @@ class Recipe(NamedTuple):
     keep_weights: bool
     compact: Compact | None
     observe: Callable[[Mask, Weights, Weights], Distributions]
+    made: Mapping[str, Any]
 
 
 def train_level(
@@ -103,8 +105,9 @@ def train_level(
     pruned = _next_mask(directory, task, recipe, mask, trained)
     seconds = time.perf_counter() - started
     seen = _observed(directory, task, recipe, mask, weights, trained)
-    epoch, kept = network.steps_per_epoch, recipe.keep_weights
-    return _write(network, directory, task, mask, pruned, trained, seen, epoch, seconds, kept, reporter)
+    return _write(
+        network, directory, task, recipe, mask, pruned, trained, seen, network.steps_per_epoch, seconds, reporter
+    )
 
 
 def train_levels(
@@ -167,9 +170,8 @@ def train_levels(
             pruned = _next_mask(directory, task, recipe, mask, trained)
             seen = _observed(directory, task, recipe, mask, weights, trained)
             epoch = len(together.datasets[trial[task]]["train"][0]) // network.batch_size
-            kept = recipe.keep_weights
             written.append(
-                _write(network, directory, task, mask, pruned, trained, seen, epoch, seconds, kept, reporter)
+                _write(network, directory, task, recipe, mask, pruned, trained, seen, epoch, seconds, reporter)
             )
         except LevelError as error:
             errors.append(error)
@@ -210,13 +212,13 @@ def _write(
     network: Network,
     directory: RunDirectory,
     task: Task,
+    recipe: Recipe,
     mask: Mask,
     pruned: Mask,
     trained: Trained,
     seen: Distributions,
     steps_per_epoch: int,
     seconds: float,
-    keep_weights: bool,
     reporter: Any,
 ) -> LevelResult:
     """Writes the level file of a task that was trained under `mask`, and whose branch goes on with `pruned`."""
@@ -240,10 +242,11 @@ def _write(
             "seconds": seconds,
             "peak_memory_bytes": float(peak_memory_bytes()),
         },
-        weights=dict(trained.weights) if keep_weights else None,
+        weights=dict(trained.weights) if recipe.keep_weights else None,
         steps_per_epoch=steps_per_epoch,
         kinds=network.kinds,
         distributions=seen,
+        made={**recipe.made, "run": directory.identity},
     )
     directory.write(result)
     return_free_memory()

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from lth_keras.blocks import Blocks
-from lth_keras.branches import DENSE, WINNING_TICKET, Weights, check_branches, is_control
+from lth_keras.branches import BRANCHES, DENSE, WINNING_TICKET, Weights, check_branches, is_control
 from lth_keras.criteria import Criterion, Initialiser, State, criterion, name_of
 from lth_keras.identity import describe
 from lth_keras.level import Recipe, train_level
@@ -22,6 +22,7 @@ from lth_keras.network import Network
 from lth_keras.observation import Observation
 from lth_keras.parameters import check_asked, check_parameters, levels_of
 from lth_keras.plan import Plan
+from lth_keras.provenance import check, trained_by
 from lth_keras.results import Distributions, Facts, LevelResult, RunDirectory
 from lth_keras.run import Run
 from lth_keras.sampling import SAMPLES_PER_CLASS
@@ -227,9 +228,11 @@ class TicketSearch:
         """
         directory, seeds_of_trials, branches = self.prepare(trials, branches, out, keep_weights, control_levels)
         with directory.locked():
+            done = directory.finished()
+            pending = self.tasks(done, seeds_of_trials, branches, control_levels)
+            if pending:
+                self._check_made(directory, {task[0] for task in (*done, *pending)})
             try:
-                done = directory.finished()
-                pending = self.tasks(done, seeds_of_trials, branches, control_levels)
                 for branch in sorted({task.branch for task in pending}):
                     self.of(branch)._check_compact()
                 if self.width > 1:
@@ -399,6 +402,7 @@ class TicketSearch:
         search = self.of(task.branch)
         started = time.perf_counter()
         network = search.trial_data.loaded(task.seed)
+        self._check_made(directory, {task.seed})
         recipe = search.recipe(task, len(network.split("train")[0]), keep_weights)
         return train_level(network, directory, task, recipe, started=started, reporter=reporter)
 
@@ -428,7 +432,25 @@ class TicketSearch:
             keep_weights=keep_weights == "all" or (keep_weights == "last" and task.level == self.levels),
             compact=self._workshop.compact(self.network) if self.compact else None,
             observe=partial(self._observe, task),
+            made=self.made_by(task.seed),
         )
+
+    @cached_property
+    def trained_by(self) -> Mapping[str, Any]:
+        """What trains its levels, as their files record it, but for the data; see `lth_keras.provenance`."""
+        return trained_by(self)
+
+    def made_by(self, seed: int) -> Mapping[str, Any]:
+        """What the levels of a trial are made with, as their files record it."""
+        return {**self.trained_by, "data": self.trial_data.digest(seed)}
+
+    def _check_made(self, directory: RunDirectory, seeds: set[int]) -> None:
+        """Checks that what is finished was made with what trains here, with the data of these trials, once."""
+        compared = self._workshop.compared.setdefault(directory.path, set())
+        if seeds - compared:
+            known = (DENSE, *BRANCHES, *self.variants)
+            check(directory, directory.finished(), lambda branch: self.of(branch) if branch in known else None, seeds)
+            compared |= seeds
 
     def _observe(self, task: Task, mask: Mask, before: Weights, after: Weights) -> Distributions:
         """What to record of a level; scores with the network that a trial's branches share, as it is drawn."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lth_keras import seeds
+from lth_keras.identity import digest
 from lth_keras.network import Network
 from lth_keras.sampling import draw_samples
 from lth_keras.splits import Arrays
@@ -39,7 +40,20 @@ class TrialData:
         Raises:
             ValueError: as `Network.load`.
         """
-        return self.network().checked(self._made(seed))
+        made = self._made(seed)
+        splits = self.network().checked(made)
+        self._note(seed, made)
+        return splits
+
+    def digest(self, seed: int) -> str:
+        """Of the data; made anew where that was not done before, and hashed once.
+
+        Raises:
+            ValueError: as `Network.load`.
+        """
+        if self.key(seed) not in self.workshop.digests:
+            self.checked(seed)
+        return self.workshop.digests[self.key(seed)][1]
 
     def loaded(self, seed: int) -> Network:
         """The network, with the data.
@@ -50,7 +64,9 @@ class TrialData:
         network, key = self.network(), self.key(seed)
         if network.holds != key:
             network.holds = None  # until all of it is there: an interruption may come in between
-            network.load(self._made(seed))
+            made = self._made(seed)
+            network.load(made)
+            self._note(seed, made)
             network.holds = key
         return network
 
@@ -69,6 +85,11 @@ class TrialData:
             chosen = draw_samples(y, self.samples_per_class, outputs, seeds.stream(seed, "samples"))
             samples[key] = x[chosen], y[chosen]
         return samples[key]
+
+    def _note(self, seed: int, made: Any) -> None:
+        key, digests = self.key(seed), self.workshop.digests
+        if key not in digests:
+            digests[key] = (None if callable(self.data) else made, digest(made))
 
     def _made(self, seed: int) -> Any:
         return self.data(seed) if callable(self.data) else self.data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -48,11 +49,15 @@ class Workshop:
     Attributes:
         networks: by what they are made of.
         samples: examples and labels that criteria look at, by what tells them apart.
+        digests: of data, by what tells them apart, with the data where that is their place in memory.
+        compared: trials whose finished levels were compared with what trains here, by the run's directory.
     """
 
     def __init__(self) -> None:
         self.networks: dict[Blueprint, Network] = {}
         self.samples: dict[Hashable, Arrays] = {}
+        self.digests: dict[Hashable, tuple[Any, str]] = {}
+        self.compared: dict[Path, set[int]] = {}
         self._programs: dict[Network, Together] = {}
         self._compact: dict[Network, Compact] = {}
 

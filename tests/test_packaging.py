@@ -53,7 +53,8 @@ ROOMS: dict[str, set[str]] = {
     "together": COMMON | {"branches", "network", "splits", "training"},
     "width": {"network", "results", "training"},
     "workshop": {"compact", "memory", "network", "splits", "together"},
-    "trial_data": COMMON | {"network", "sampling", "splits", "workshop"},
+    "provenance": {"identity", "results", "training"},
+    "trial_data": COMMON | {"identity", "network", "sampling", "splits", "workshop"},
     "level_masks": COMMON | {"branches", "tasks", "tickets", "results", "selection"},
     "compact": COMMON | {"masking", "memory", "network", "splits", "training"},
     "level": COMMON
@@ -80,7 +81,7 @@ ROOMS: dict[str, set[str]] = {
     "search": COMMON
     | {"observation"}
     | {"blocks", "branches", "tasks", "together", "level", "level_masks", "run", "trial_data", "width", "workshop"}
-    | {"identity", "parameters", "results", "criteria", "plan", "sampling", "selection", "variants"}
+    | {"identity", "parameters", "provenance", "results", "criteria", "plan", "sampling", "selection", "variants"}
     | {"network", "training", "splits"},
     "runner": COMMON | {"search", "run", "tasks", "results", "branches"},
     "plots": COMMON | {"results"},

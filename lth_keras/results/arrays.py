@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,20 @@ def write_array(group: h5py.Group, name: str, values: np.ndarray, compression: s
     """Write `values` at `name` below `group`; a changed byte is then an error instead of another number."""
     checked = values.size > 0 and values.ndim > 0  # HDF5 has no checksums for scalars
     return group.create_dataset(name, data=values, fletcher32=checked, compression=compression if checked else None)
+
+
+def write_json(group: h5py.Group, name: str, values: Mapping[str, Any]) -> None:
+    """Write JSON values at `name` below `group`, packed."""
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False).encode()
+    write_array(group, name, np.frombuffer(text, np.uint8), compression="gzip")
+
+
+def read_json(group: h5py.Group, name: str) -> dict[str, Any]:
+    """What `write_json` wrote; ValueError where it is something else, and nothing where there is nothing."""
+    found = json.loads(group[name][()].tobytes()) if name in group else {}
+    if not isinstance(found, dict):
+        raise ValueError(f"a {type(found).__name__} as {name}")
+    return found
 
 
 def ordered(group: h5py.Group) -> list[tuple[str, h5py.Dataset]]:

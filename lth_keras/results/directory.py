@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import json
 import os
 import re
@@ -16,7 +17,15 @@ import numpy as np
 
 from lth_keras.results import atomic, lock, record, unsealed
 from lth_keras.results.facts import Facts
-from lth_keras.results.levels import DamagedFile, LevelResult, LevelSummary, read_level, summarise_level, write_level
+from lth_keras.results.levels import (
+    DamagedFile,
+    LevelResult,
+    LevelSummary,
+    read_level,
+    read_made,
+    summarise_level,
+    write_level,
+)
 from lth_keras.results.overlap import overlap_variables
 from lth_keras.results.run import NO_FACTS, RUN_FILE, assemble, write_run
 from lth_keras.results.schema import BRANCH_ORDER, DENSE
@@ -184,6 +193,20 @@ class RunDirectory:
             return summary
 
         return self._undamaged(path, read)
+
+    def made(self, seed: int, branch: str, level: int) -> dict[str, Any] | None:
+        """What the finished level was made with, empty where it does not say; None where it has to be trained.
+
+        A damaged file is renamed, and errors are raised, as by `read`.
+        """
+        path = self.level_path(seed, branch, level)
+        return self._undamaged(path, lambda: read_made(path))
+
+    @property
+    def identity(self) -> str:
+        """What tells the run from others, wherever it is: SHA-256 of its experiment and config."""
+        text = record.canonical({"experiment": self.experiment, "config": self.config})
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def _check_place(self, path: Path, seed: int, branch: str, level: int) -> None:
         if self.level_path(seed, branch, level) != path:

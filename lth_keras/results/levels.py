@@ -16,7 +16,17 @@ import numpy as np
 
 from lth_keras.masks import Mask, PackedBits
 from lth_keras.results import atomic, checksum, unsealed
-from lth_keras.results.arrays import counted, ordered, packed_weights, read_kinds, read_mask, write_array, write_mask
+from lth_keras.results.arrays import (
+    counted,
+    ordered,
+    packed_weights,
+    read_json,
+    read_kinds,
+    read_mask,
+    write_array,
+    write_json,
+    write_mask,
+)
 from lth_keras.results.containment import check_contained
 from lth_keras.results.counts import check_counts
 from lth_keras.results.distribution_files import read_distributions, write_distributions
@@ -39,6 +49,7 @@ __all__ = [
 _MEASURED = ("step", "curves", "scalars", *COUNTS, "metric")
 
 
+_MADE = "made"
 NOTHING = Distributions()
 
 
@@ -89,6 +100,8 @@ class LevelResult:
         steps_per_epoch: Optimiser updates of a pass over the training examples; None if not recorded.
         kinds: Weight key to the kind of its layer (`dense`, `conv`, `embedding`, `output`); empty if not recorded.
         distributions: Of weights and scores; empty if not asked for.
+        made: What it was made with, JSON values: identity of the run, data, model, optimiser, versions; empty if not
+            recorded. `lth_keras.provenance` says what is in it.
 
     Raises:
         ValueError: Names, lengths or counts are not as said above.
@@ -109,6 +122,7 @@ class LevelResult:
     steps_per_epoch: int | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
     distributions: Distributions = NOTHING
+    made: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_measured(**{name: getattr(self, name) for name in _MEASURED})
@@ -154,6 +168,8 @@ def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
             if (counts := getattr(result, name)) is not None:
                 write_array(curves, name, np.asarray(counts, np.int32), compression="gzip")
         write_distributions(file, result.distributions)
+        if result.made:
+            write_json(file, _MADE, result.made)
         if result.metric != ACCURACY:
             file.attrs["metric"] = result.metric
         if result.weights is not None:
@@ -185,6 +201,7 @@ def read_level(path: str | os.PathLike[str], *, weights: bool = False) -> LevelR
             mask=read_mask(file["mask"]),
             next_mask=read_mask(file["next_mask"]),
             weights=kept,
+            made=read_json(file, _MADE),
         )
 
 
@@ -210,6 +227,16 @@ def _summary(file: h5py.File) -> LevelSummary:
     check_scalars(measured["scalars"], measured["step"], sum(kept for _, kept in mask.values()), sum(sizes.values()))
     densities = {key: kept / sizes[key] for key, (_, kept) in mask.items()}
     return LevelSummary(**measured, sizes=sizes, densities=densities)
+
+
+def read_made(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a level was made with; empty where its file does not record it.
+
+    Raises:
+        As `read_level`.
+    """
+    with _opened(path) as file:
+        return read_json(file, _MADE)
 
 
 def packed_mask(path: str | os.PathLike[str]) -> Iterator[tuple[str, PackedBits]]:
