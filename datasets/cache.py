@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import secrets
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+
+from datasets.leftovers import temporary_file
+from datasets.npz import MOST_BYTES, read_npz
 
 
 def cache_folder() -> Path:
@@ -29,12 +31,17 @@ def data_folder() -> Path:
 
 def content_hash(texts: Iterable[str]) -> str:
     """Return 32 hexadecimal digits that name the texts and their order (SHA-256, cut off)."""
+    return texts_sha256(texts)[:32]
+
+
+def texts_sha256(texts: Iterable[str]) -> str:
+    """Return the SHA-256 of the texts in their order, each with its length before it, as hexadecimal digits."""
     digest = hashlib.sha256()
     for text in texts:
         content = text.encode("utf-8", "surrogatepass")
         digest.update(len(content).to_bytes(8, "big"))
         digest.update(content)
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()
 
 
 def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray] | None:
@@ -43,15 +50,15 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray] | Non
     The zip format's checksums are verified.
 
     Raises:
-        ValueError: if the file is damaged: truncated, changed, not an npz, or without one of the arrays.
+        ValueError: if the file is damaged: truncated, changed, not an npz, or without one of the arrays; or if file or
+            arrays have more than `MOST_BYTES`.
         OSError: if it cannot be opened.
     """
     if not path.is_file():
         return None
-    content = path.read_bytes()
+    content = read_bytes(path, MOST_BYTES)
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names}
+        return read_npz(content, list(names))
     except Exception as error:  # zipfile, zlib and numpy each have their own
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
@@ -67,6 +74,20 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_bytes(path, content.getvalue())
 
 
+def read_bytes(path: Path, most_bytes: int) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        ValueError: if it has more than `most_bytes`.
+        OSError: if it cannot be read.
+    """
+    with open(path, "rb") as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"Expected at most {most_bytes:,} bytes in {path.name}. Received: more.")
+    return content
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file beside its place and rename it, with the folders above it where they are missing.
 
@@ -74,16 +95,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         OSError: if it cannot be written. Nothing half-made stays behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
+    with temporary_file(path) as (temporary, descriptor):
+        with open(descriptor, "wb", closefd=False) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:  # a KeyboardInterrupt too must not leave half a file behind
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def set_aside(path: Path, why: Exception) -> None:

@@ -1,17 +1,18 @@
-"""What downloads have in common: fail at once without a network, leave nothing half-made."""
+"""What downloads have in common: HTTPS, a size limit, an error at once without a network, nothing half-made."""
 
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPMessage
 from pathlib import Path
+from typing import IO, Any
 
 from datasets.errors import DataUnavailable
+from datasets.leftovers import temporary_folder
 
 
 def require_reachable(name: str, address: str, looked: str, remedy: str, *, seconds: float = 10.0) -> None:
@@ -29,7 +30,7 @@ def require_reachable(name: str, address: str, looked: str, remedy: str, *, seco
     """
     request = urllib.request.Request(address, method="HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=seconds):
+        with _open(request, seconds):
             return
     except urllib.error.HTTPError as error:
         if error.code not in (403, 405):  # a server may refuse to say and still give the file
@@ -40,9 +41,28 @@ def require_reachable(name: str, address: str, looked: str, remedy: str, *, seco
         raise DataUnavailable(name, tried, remedy) from error
 
 
+def download(address: str, most_bytes: int, *, seconds: float = 60.0) -> bytes:
+    """Return the file at an HTTPS address.
+
+    Args:
+        address: of the file. Redirections to anything but HTTPS are not followed.
+        most_bytes: a longer answer is not read to its end.
+        seconds: how long to wait for an answer, and for each part of it.
+
+    Raises:
+        OSError: if it cannot be had.
+        ValueError: if it is longer.
+    """
+    with _open(urllib.request.Request(address), seconds) as answer:
+        content: bytes = answer.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"Expected at most {most_bytes:,} bytes. Received: more.")
+    return content
+
+
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """Make a folder for downloads inside `parent`; take it away at the end.
+    """Make a folder for downloads inside `parent`; take it away at the end, with those of processes that were killed.
 
     If the block fails, folders that are left empty, `parent` included, go too if they were not
     there before.
@@ -50,18 +70,15 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     existed = parent.exists()
     before = set(parent.iterdir()) if existed else set()
     parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="download-", dir=parent))
     try:
-        yield scratch
+        with temporary_folder(parent) as scratch:
+            yield scratch
     except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
         for folder in set(parent.iterdir()) - before:
             _remove_if_empty(folder)
         if not existed:
             _remove_if_empty(parent)
         raise
-    else:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager
@@ -77,6 +94,26 @@ def quiet(logger_name: str) -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(is_error)
+
+
+class _HttpsOnly(urllib.request.HTTPRedirectHandler):
+    """Follows redirections to HTTPS alone; by itself urllib goes on with HTTP and FTP."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        _require_https(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _open(request: urllib.request.Request, seconds: float) -> Any:
+    _require_https(request.full_url)
+    return urllib.request.build_opener(_HttpsOnly).open(request, timeout=seconds)
+
+
+def _require_https(address: str) -> None:
+    if not address.lower().startswith("https://"):
+        raise urllib.error.URLError(f"Expected an address of HTTPS. Received: {address}")
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -14,15 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from datasets.cache import data_folder, write_bytes
+from datasets.cache import data_folder, read_bytes, write_bytes
 from datasets.download import scratch_folder
 from datasets.errors import DataUnavailable
+from datasets.npz import MOST_BYTES, check_size, read_npz, size_of
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 PART_MEGABYTES = 50.0
 """The limit of a part by default, in 10^6 bytes: what hosts of repositories and mail take."""
 
+_PART = r"part-\d+\.npz"
+_MOST_MANIFEST = 2**24
 _OVERHEAD = 1024  # bytes in a part beside an array's own: numpy's header and zip's two entries, with room to spare
 _WORTHWHILE = 0.9  # compress what gets smaller than this; the rest is read faster as it is
 _PACKAGES = ("numpy", "scikit-learn", "nltk", "tensorflow", "tensorflow-datasets")
@@ -92,7 +95,8 @@ def write_packed(name: str, content: str, arrays: Mapping[str, np.ndarray], out:
 def read_packed(name: str, content: str, keys: Iterable[str]) -> dict[str, np.ndarray]:
     """Return arrays out of the parts of a data set, as they were before packing.
 
-    Only the parts that hold them are read. Checksums of parts and arrays are verified.
+    Only the parts that hold them are read. Checksums of parts and arrays are verified. Memory for arrays is taken once
+    it is known that they have no more than `npz.MOST_BYTES` together.
 
     Args:
         name: the data set.
@@ -105,7 +109,7 @@ def read_packed(name: str, content: str, keys: Iterable[str]) -> dict[str, np.nd
     """
     folder = packed_folder(name)
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(read_bytes(folder / MANIFEST, _MOST_MANIFEST))
         for field, expected in {"format": FORMAT, "name": name, "content": content}.items():
             if manifest[field] != expected:
                 raise ValueError(f"Expected {field} {expected!r} in {MANIFEST}. Received: {manifest[field]!r}.")
@@ -159,15 +163,16 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 def _assemble(folder: Path, manifest: dict[str, Any], keys: list[str]) -> dict[str, np.ndarray]:
     described = {key: manifest["arrays"][key] for key in keys}
+    check_size(sum(size_of(entry["shape"], entry["dtype"]) for entry in described.values()))
     arrays = {key: np.empty(entry["shape"], np.dtype(entry["dtype"])) for key, entry in described.items()}
     for part in manifest["parts"]:
         wanted = {key: rows for key, rows in part["rows"].items() if key in arrays}
         if not wanted:
             continue
         content = _part(folder, part, len(manifest["parts"]))
-        with np.load(io.BytesIO(content), allow_pickle=False) as npz:
-            for key, (start, stop) in wanted.items():
-                arrays[key][start:stop] = npz[key]
+        for key, rows in read_npz(content, list(wanted)).items():
+            start, stop = wanted[key]
+            arrays[key][start:stop] = rows
     for key, array in arrays.items():
         if _described(array) != described[key]:
             raise ValueError(f"Expected {key} to be {described[key]}. Received: {_described(array)}.")
@@ -176,10 +181,12 @@ def _assemble(folder: Path, manifest: dict[str, Any], keys: list[str]) -> dict[s
 
 def _part(folder: Path, part: dict[str, Any], count: int) -> bytes:
     """The bytes of a part, if they are those that the manifest is about."""
+    if not re.fullmatch(_PART, part["file"]):
+        raise ValueError(f"Expected parts in {folder.name}, as part-000.npz. Received: {part['file']!r}.")
     path = folder / part["file"]
     if not path.is_file():
         raise ValueError(f"Expected {count} parts. {path.name} is missing.")
-    content = path.read_bytes()
+    content = read_bytes(path, MOST_BYTES)
     if len(content) != part["bytes"]:
         raise ValueError(f"Expected {part['bytes']:,} bytes in {path.name}. Received: {len(content):,}.")
     if _sha256(content) != part["sha256"]:
@@ -213,7 +220,7 @@ def _check_replaceable(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise ValueError(f"Expected {folder} to be free, or a folder of packed parts. Received: a file.")
-    others = [path.name for path in folder.iterdir() if not re.fullmatch(r"part-\d+\.npz|manifest\.json", path.name)]
+    others = [path.name for path in folder.iterdir() if not re.fullmatch(rf"{_PART}|manifest\.json", path.name)]
     if others:
         raise ValueError(
             f"Expected nothing but packed parts in {folder}, as they are replaced. Received: {sorted(others)}."
