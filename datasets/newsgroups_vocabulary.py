@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import urllib.request
+import hashlib
 import warnings
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from datasets.cache import cache_folder, content_hash, data_folder, write_bytes
-from datasets.download import require_reachable
+from datasets.cache import cache_folder, content_hash, data_folder, read_bytes, write_bytes
+from datasets.download import download, require_reachable
 from datasets.errors import DataUnavailable
 from datasets.newsgroups_packed import NAME as PACKED_NAME
 from datasets.newsgroups_packed import read_vocabulary
@@ -16,7 +16,11 @@ from datasets.packed import is_packed, packed_folder
 
 NAME = "20 Newsgroups"
 PUBLISHED = 61_188
-ADDRESS = "http://qwone.com/~jason/20Newsgroups/vocabulary.txt"
+ADDRESS = "https://qwone.com/~jason/20Newsgroups/vocabulary.txt"
+MOST_BYTES = 2**20  # of that file, which has 0.47 * 2**20
+SHA256 = "3c0f0d64a814ba8836334a0f23925cef751fb3636baea55772f1f8ede4b791bc"
+"""Of that file, vocabulary.txt: 61,188 words, each with a line feed after it."""
+
 FILE = "newsgroups/vocabulary.txt"
 REMEDY = (
     f"Set LTH_DATA_DIR to a folder that holds {FILE}, or with a network run: python -m datasets fetch newsgroups\n"
@@ -94,9 +98,8 @@ def fetch_vocabulary() -> None:
     looked = f"no vocabulary in {path}"
     require_reachable(NAME, ADDRESS, looked, REMEDY)
     try:
-        with urllib.request.urlopen(ADDRESS, timeout=60) as answer:
-            content = answer.read()
-        _parse(content)
+        content = download(ADDRESS, MOST_BYTES)
+        _check_published(_parse(content))
         write_bytes(path, content)
     except (OSError, ValueError) as error:
         tried = f"{looked}, and downloading it from {ADDRESS} failed: {type(error).__name__}: {error}"
@@ -107,7 +110,9 @@ def _published(limit: int, packed: bool) -> Vocabulary:
     path = packed_folder(PACKED_NAME) if packed else vocabulary_file()
     assert path is not None
     try:
-        words = _parse(read_vocabulary() if packed else path.read_bytes())
+        words = _parse(read_vocabulary() if packed else read_bytes(path, MOST_BYTES))
+        if not packed:  # packed parts are made up or not as a whole: their documents name the same words
+            _check_published(words)
     except (OSError, ValueError) as error:
         tried = f"the vocabulary in {path} cannot be read: {error}"
         raise DataUnavailable(NAME, tried, f"Delete that file and load again, or another: {REMEDY}") from error
@@ -128,3 +133,10 @@ def _parse(content: bytes) -> list[str]:
             f"{len(set(words) - {''}):,} different words."
         )
     return words
+
+
+def _check_published(words: list[str]) -> None:
+    """Raise ValueError unless these are the published words, whatever the line ends of their file were."""
+    received = hashlib.sha256("".join(f"{word}\n" for word in words).encode()).hexdigest()
+    if received != SHA256:
+        raise ValueError(f"Expected the published words, with SHA-256 {SHA256}. Received: others, with {received}.")

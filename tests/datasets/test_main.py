@@ -41,7 +41,7 @@ def test_fetching_what_is_there_says_where(small_mnist: Path, capsys: pytest.Cap
 def test_fetching_without_a_network_says_why_and_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = dataclasses.replace(mnist.IMAGES, address="http://127.0.0.1:9/mnist")
+    images = dataclasses.replace(mnist.IMAGES, address="https://127.0.0.1:9/mnist")
     monkeypatch.setattr(mnist, "IMAGES", images)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     assert main(["fetch", "mnist"]) == 1

@@ -124,7 +124,7 @@ sys.exit(any(name in sys.modules for name in ("tensorflow", "tensorflow_datasets
 
 def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     # Port 9 of this machine: refused at once, and no name to resolve.
-    images = dataclasses.replace(mnist.IMAGES, address="http://127.0.0.1:9/mnist")
+    images = dataclasses.replace(mnist.IMAGES, address="https://127.0.0.1:9/mnist")
     monkeypatch.setattr(mnist, "IMAGES", images)
 
 

@@ -15,6 +15,7 @@ from datasets.reuters_sgml import Document
 from datasets.text import punkt_is_present, share_untruncated
 from tests.datasets import newsgroups_small
 from tests.datasets import reuters_small as small
+from tests.datasets.serving import serve
 from tests.datasets.test_packed import check_packing_changes_nothing, from_parts, same
 
 needs_reuters = pytest.mark.skipif(
@@ -259,9 +260,7 @@ def test_what_can_be_downloaded_is(small_reuters: Path, monkeypatch: pytest.Monk
     expected = load()
     served = small_reuters / "served.tar.gz"
     served.write_bytes(without_data(small_reuters))
-    addresses = list(reuters_files.ADDRESSES)
-    addresses[place] = served.as_uri()
-    monkeypatch.setattr(reuters_files, "ADDRESSES", tuple(addresses))
+    serve(monkeypatch, {reuters_files.ADDRESSES[place]: served})
     reuters.fetch()
     assert (small_reuters / "own/reuters21578/reuters21578.tar.gz").read_bytes() == served.read_bytes()
     assert same(load(), expected)
@@ -270,10 +269,10 @@ def test_what_can_be_downloaded_is(small_reuters: Path, monkeypatch: pytest.Monk
 def test_a_download_that_is_not_the_data_is_not_kept(small_reuters: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = without_data(small_reuters)
     served = small_reuters / "served.tar.gz"
-    monkeypatch.setattr(reuters_files, "ADDRESSES", (served.as_uri(),))
+    serve(monkeypatch, {reuters_files.ADDRESSES[0]: served})
     for wrong in (b"<p>moved</p>", content[:-50], pack_archive(small_reuters, keep=2)):
         served.write_bytes(wrong)
-        with pytest.raises(DataUnavailable, match="downloading them from file:.* failed: "):
+        with pytest.raises(DataUnavailable, match="downloading them from https:.* failed: "):
             load()
         assert list((small_reuters / "own").iterdir()) == []
 
