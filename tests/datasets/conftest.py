@@ -105,8 +105,10 @@ def small_newsgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         monkeypatch.setenv(variable, str(tmp_path / folder))
     # Port 9 of this machine: refused at once, and no name to resolve.
     for module, address in ((newsgroups_texts, "ADDRESS"), (newsgroups_vocabulary, "ADDRESS"), (text, "PUNKT_ADDRESS")):
-        monkeypatch.setattr(module, address, "http://127.0.0.1:9/newsgroups")
+        monkeypatch.setattr(module, address, "https://127.0.0.1:9/newsgroups")
     monkeypatch.setattr(newsgroups_texts, "COUNTS", newsgroups_small.SMALL)
+    for module in (newsgroups_texts, newsgroups_vocabulary):  # they know the published data alone
+        monkeypatch.setattr(module, "_check_published", lambda _: None)
     newsgroups_small.write_postings(tmp_path / "sklearn", newsgroups_small.small_texts())
     newsgroups_small.write_vocabulary(tmp_path / "own", newsgroups_small.vocabulary_words())
     newsgroups_small.write_punkt(tmp_path / "nltk")
