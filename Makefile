@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 ONCE := benchmarks crash datasets experiments masking/test_files.py models plots report results search/test_fused_search.py \
 	training/test_skipped.py training/test_threads.py \
 	$(foreach name,backends branches cli composites_documentation criteria criteria_documentation densities \
-	documented_comparison documented_results lazy learning machine masks observation packaging pruning readme runner \
+	documented_comparison documented_results lazy learning machine masks observation packaging printing pruning readme runner \
 	sampling schedules seeds tasks without_tensorflow,\
 	test_$(name).py)
 ON_JAX := $(ONCE:%=--ignore=tests/%)

@@ -50,13 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "fetch":
             DATASETS[options.name].fetch()
-            print(f"{options.name}: {DATASETS[options.name].status().where}")
+            print(_printable(f"{options.name}: {DATASETS[options.name].status().where}"))
         elif options.command == "pack":
             _pack(options.name, options.out, options.part_size)
         else:
-            print(_listing())
+            print(_printable(_listing()))
     except (DataUnavailable, ValueError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(_printable(str(error)), file=sys.stderr)
         return 1
     return 0
 
@@ -71,7 +71,8 @@ def _pack(name: str, out: Path | None, megabytes: float) -> None:
         advice = "Choose another folder with --out, or set LTH_DATA_DIR."
         raise OSError(f"{name}: Expected to write parts to {folder}. Received: {error}.\n{advice}") from error
     size = sum(part.stat().st_size for part in parts)
-    print(f"{name}: {len(parts)} part{'s' if len(parts) > 1 else ''}, {size / 1e6:.1f} MB, in {folder}")
+    count = f"{len(parts)} part{'s' if len(parts) > 1 else ''}"
+    print(_printable(f"{name}: {count}, {size / 1e6:.1f} MB, in {folder}"))
     if folder.absolute() != packed_folder(name).absolute():
         print(f"They are read from packed/{name} in LTH_DATA_DIR: copy the folder there.")
 
@@ -85,6 +86,11 @@ def _listing() -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     padded = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
     return "\n".join([*padded, f"Packed parts come first: {packed_folder('NAME')} (LTH_DATA_DIR)."])
+
+
+def _printable(text: str) -> str:
+    """The text with control characters written out: names of folders may hold what a terminal would obey."""
+    return "".join(one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode() for one in text)
 
 
 def _megabytes(text: str) -> float:

@@ -363,7 +363,9 @@ def _make(make_search: Callable[[Any, int], TicketSearch], config: Any, threads:
 
 def _say(console: Console, text: str) -> None:
     """Prints a text as it is: brackets in a path are no markup, and a long line is the terminal's to break."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    from lth_keras.printing import printable
+
+    console.print(printable(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _show_warning(console: Console, message: Warning | str, *_: Any, **__: Any) -> None:

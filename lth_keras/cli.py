@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
+from lth_keras.printing import plain, printable
 from lth_keras.results import compare, open_run, units_of
 
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command(options)
     except (OSError, ValueError) as error:
-        print(f"lth-keras: {error}", file=sys.stderr)
+        print(printable(f"lth-keras: {error}"), file=sys.stderr)
         return 2
     return 0
 
@@ -122,7 +122,7 @@ def _plot(options: argparse.Namespace) -> None:
     beside = options.run if options.run.is_dir() else options.run.parent
     out = options.out or beside / "figures"
     for path in save_figures(dataset, out, options.formats, options.style, options.baseline):
-        print(path)
+        print(printable(path))
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -147,11 +147,11 @@ def _compare(options: argparse.Namespace) -> None:
     console = Console()
     if len(runs) > 1:
         for name, path in zip(runs, options.runs, strict=True):
-            console.print(Text(f"{name}: {path}"))
+            console.print(plain(f"{name}: {path}"))
     console.print(compare_table(comparison))
     if options.csv:
         write_comparison(options.csv, comparison)
-        print(options.csv)
+        print(printable(options.csv))
 
 
 def _list(options: argparse.Namespace) -> None:

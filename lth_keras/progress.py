@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lth_keras.printing import printable
+
 
 class Reporter(Protocol):
     """Hears of a search's progress. A task is a `lth_keras.tasks.Task`."""
@@ -40,7 +42,7 @@ class ConsoleReporter:
         self._done = 0
         self._started = time.monotonic()
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeRemainingColumn(),
@@ -64,7 +66,7 @@ class ConsoleReporter:
     def started(self, task: Any, steps: int) -> None:
         """See `Reporter.started`."""
         self._progress.update(self._total, total=self._pending * steps)
-        self._bars[task] = self._progress.add_task(str(task), total=steps)
+        self._bars[task] = self._progress.add_task(printable(task), total=steps)
         self._steps[task] = 0
         self._length = steps
 
@@ -83,10 +85,11 @@ class ConsoleReporter:
         done, total = sum(self._steps.values()), self._pending * self._length
         left = (time.monotonic() - self._started) / done * max(0, total - done)
         self._console.print(
-            f"{self._done}/{self._pending} {task}: density {scalars['density']:.2%}, early stop at step "
+            f"{self._done}/{self._pending} {printable(task)}: density {scalars['density']:.2%}, early stop at step "
             f"{scalars['early_stop_step']:,.0f} with {scalars['test_accuracy_at_early_stop']:.2%} test {self._metric}, "
             f"{scalars['test_accuracy_final']:.2%} at the end; {scalars['seconds']:.1f} s, about {duration(left)} left",
             markup=False,
+            emoji=False,
             highlight=False,
             soft_wrap=True,
         )

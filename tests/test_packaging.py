@@ -27,7 +27,8 @@ ROOMS: dict[str, set[str]] = {
     "seeds": set(),
     "models": set(),
     "training": {"machine"},
-    "progress": set(),
+    "printing": set(),
+    "progress": {"printing"},
     "ranking": {"masks"},
     "pruning": COMMON | {"ranking"},
     "criteria": COMMON,
@@ -85,8 +86,8 @@ ROOMS: dict[str, set[str]] = {
     | {"network", "training", "splits"},
     "runner": COMMON | {"search", "run", "tasks", "results", "branches"},
     "plots": COMMON | {"results"},
-    "report": COMMON | {"results"},
-    "cli": COMMON | {"results", "plots", "report"},
+    "report": COMMON | {"printing", "results"},
+    "cli": COMMON | {"printing", "results", "plots", "report"},
 }
 NUMPY_ONLY = {"lazy", "masks", "seeds", "ranking", "pruning", "branches", "criteria", "results", "tasks", "tickets"} | {
     "machine",
@@ -98,7 +99,20 @@ NUMPY_ONLY = {"lazy", "masks", "seeds", "ranking", "pruning", "branches", "crite
     "observation",
 }
 EXPERIMENTS = {"criteria", "learning", "observation", "run"} | {
-    *("runner", "search", "pruning", "tasks", "machine", "progress", "plots", "report", "results", "models", "masking"),
+    *(
+        "runner",
+        "search",
+        "pruning",
+        "tasks",
+        "machine",
+        "printing",
+        "progress",
+        "plots",
+        "report",
+        "results",
+        "models",
+        "masking",
+    ),
 }
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from rich import box
-from rich.table import Table
 from rich.text import Text
 
+from lth_keras.printing import Table, plain, printable
 from lth_keras.report.table import percent
 from lth_keras.results import Comparison
 from lth_keras.results.comparison import Row
@@ -100,8 +100,8 @@ def _cells(row: Row, comparison: Comparison, unit: _Unit, most: int) -> list[str
     pairs = row.pairs
     fewer = f", {len(pairs.seeds)} pairs" if pairs and len(pairs.seeds) < most else ""
     significant = row.verdict in ("higher", "lower")
-    name = Text(f"{row.rank} {row.cell.branch}\n", style="bold" if significant else "")
-    name.append(f"  {_VERDICTS.get(row.verdict, row.verdict)}{fewer}")
+    name = plain(f"{row.rank} {row.cell.branch}\n", style="bold" if significant else "")
+    name.append(printable(f"  {_VERDICTS.get(row.verdict, row.verdict)}{fewer}"))
     mean = f"{unit.value(row.mean)} {unit.value(row.low)}-{unit.value(row.high)}"
     cells: list[str | Text] = [name, f"{mean}\n{_interval(row.interval, unit.value)}"]
     if pairs is None:

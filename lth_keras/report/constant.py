@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray
 from rich import box
-from rich.table import Table
+
+from lth_keras.printing import Table
 
 CONFUSION = "test_confusion"
 

@@ -10,8 +10,8 @@ import xarray
 from rich import box
 from rich.console import Console, ConsoleOptions
 from rich.measure import Measurement
-from rich.table import Table
 
+from lth_keras.printing import Table
 from lth_keras.results import spread
 
 NEAR = 0.1

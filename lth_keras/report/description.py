@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from rich import box
-from rich.table import Table
+
+from lth_keras.printing import Table
 
 
 class LayerRow(Protocol):

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from rich import box
-from rich.table import Table
 
+from lth_keras.printing import Table
 from lth_keras.results import RunDirectory, open_run
 from lth_keras.results.contents import Level, finished_levels
 from lth_keras.results.directory import CONFIG_FILE

@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray
 from rich import box
-from rich.table import Table
-from rich.text import Text
 
+from lth_keras.printing import Table, plain
 from lth_keras.results import Spread, metric_name, spread
 from lth_keras.results.schema import DENSE
 
@@ -67,7 +66,7 @@ def _add_section(table: Table, dataset: xarray.Dataset, branch: str, levels: Seq
     rows = [row for row in rows if row]
     if rows:
         table.add_section()
-        table.add_row(Text(title, style="bold"))
+        table.add_row(plain(title, style="bold"))
         for row in rows:
             table.add_row(*row)
 
