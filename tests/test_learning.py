@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import keras
@@ -114,6 +115,25 @@ def test_it_is_applied_before_training_in_a_search(network: Network, searches: S
     mask = masks_of(search.run(out=tmp_path), 0, "winning_ticket", 1)[1]
     by_synflow = make(network, criterion="synflow", **changes).run(out=tmp_path)
     assert mask.kept == 44 and mask.jaccard(masks_of(by_synflow, 0, "winning_ticket", 1)[1]) > 0.3
+
+
+def test_a_file_whose_trees_never_end_or_whose_header_asks_for_terabytes_is_refused(
+    searches: Searches, tmp_path: Path
+) -> None:
+    path = tmp_path / "tree.npz"
+    learn("tree", searches).save(path)
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    for name, change in {"left": 0, "right": 10**6, "roots": -1}.items():
+        changed = arrays[name].copy()
+        changed[0] = change
+        np.savez(path, **{**arrays, name: changed})
+        with pytest.raises(ValueError, match=r"whose children come behind them"):
+            criterion(f"learned({path})")
+    with zipfile.ZipFile(path, "w") as archive, archive.open("kind.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (2**46,)})
+    with pytest.raises(ValueError, match="a learned criterion that lth_keras saved"):
+        criterion(f"learned({path})")
 
 
 def test_what_is_no_learned_criterion_is_refused(searches: Searches, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,7 @@ class Learned:
         name: what it is called.
 
     Raises:
-        ValueError: for an unknown kind, missing arrays, or shapes that do not fit.
+        ValueError: for an unknown kind, missing arrays, shapes that do not fit, or trees that do not end.
     """
 
     parts = PARTS
@@ -87,6 +86,8 @@ class Learned:
                 f"Expected a kind of {', '.join(KINDS)} with its arrays, and {count} means and scales. "
                 f"Received: {kind!r} with {sorted(arrays)} and {mean.shape}, {scale.shape}."
             )
+        if kind == "trees":
+            _check_trees(arrays)
         self.kind, self.arrays, self.mean, self.scale, self.extended = kind, dict(arrays), mean, scale, extended
         self.__name__ = self.__qualname__ = name
 
@@ -144,7 +145,20 @@ class Learned:
             kind, extended = str(arrays.pop("kind")), bool(arrays.pop("extended"))
             name = f"learned({os.fspath(path)})"
             return cls(kind, arrays, arrays.pop("mean"), arrays.pop("scale"), extended, name)
-        except (KeyError, ValueError, AttributeError, TypeError, zipfile.BadZipFile, EOFError) as error:
+        except OSError:
+            raise
+        except Exception as error:  # zipfile, zlib and numpy each have their own; MemoryError is that of a header
             raise ValueError(
                 f"Expected a learned criterion that lth_keras saved. Received: {Path(path)} ({error})."
             ) from error
+
+
+def _check_trees(arrays: Mapping[str, Array]) -> None:
+    """Raises ValueError unless children come behind their parents, so that every way through a tree ends."""
+    left, right, roots = (arrays[name] for name in ("left", "right", "roots"))
+    nodes = np.arange(len(arrays["value"]))
+    inner = left >= 0 if left.shape == nodes.shape else np.zeros(1, bool)
+    whole = {left.shape, right.shape, inner.shape, arrays["feature"].shape, arrays["threshold"].shape} == {nodes.shape}
+    ends = whole and all((nodes[inner] < child[inner]).all() and (child < len(nodes)).all() for child in (left, right))
+    if not ends or not ((roots >= 0) & (roots < len(nodes))).all():
+        raise ValueError(f"Expected trees of {len(nodes)} nodes whose children come behind them. Received: others.")
