@@ -322,9 +322,10 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
         together=config.workers == 1 and not config.fresh_graphs,
     )
     asked = (seeds, branches, config.control_levels)
-    with directory.locked():  # sets damaged levels aside; let go before the run, which takes it for itself
+    every = search.tasks((), *asked)
+    with directory.locked(every):  # sets damaged levels aside; let go before the run, which takes it for itself
         pending = search.tasks(directory.finished(), *asked)
-    total = len(search.tasks((), *asked))
+    total = len(every)
     _say(
         console,
         f"{experiment}: {len(pending)} of {total} trainings to do, {config.length} each, "

@@ -71,7 +71,7 @@ def run(
         )
     _check_importable(make_search)
     directory, seeds, branches = search.prepare(trials, branches, out, keep_weights, control_levels, together=False)
-    with directory.locked():
+    with directory.locked(search.tasks((), seeds, branches, control_levels)):
         pending = search.tasks(directory.finished(), seeds, branches, control_levels)
         pool = _Pool(make_search, directory, keep_weights, workers, fresh_graphs, search.independent)
         try:

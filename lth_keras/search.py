@@ -227,11 +227,12 @@ class TicketSearch:
             KeyboardInterrupt: on Ctrl-C, after run.h5 is written with what is finished.
         """
         directory, seeds_of_trials, branches = self.prepare(trials, branches, out, keep_weights, control_levels)
-        with directory.locked():
+        asked = self.tasks((), seeds_of_trials, branches, control_levels)
+        with directory.locked(asked):
             done = directory.finished()
             pending = self.tasks(done, seeds_of_trials, branches, control_levels)
             if pending:
-                self._check_made(directory, {task[0] for task in (*done, *pending)})
+                self._check_made(directory, set(seeds_of_trials), done & set(asked))
             try:
                 for branch in sorted({task.branch for task in pending}):
                     self.of(branch)._check_compact()
@@ -251,7 +252,7 @@ class TicketSearch:
                     for task in pending:
                         self.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
             finally:
-                self.write_run(directory, self.tasks((), seeds_of_trials, branches, control_levels))
+                self.write_run(directory, asked)
         return Run(self, directory)
 
     def tasks(
@@ -402,7 +403,7 @@ class TicketSearch:
         search = self.of(task.branch)
         started = time.perf_counter()
         network = search.trial_data.loaded(task.seed)
-        self._check_made(directory, {task.seed})
+        self._check_made(directory, {task.seed}, directory.finished())
         recipe = search.recipe(task, len(network.split("train")[0]), keep_weights)
         return train_level(network, directory, task, recipe, started=started, reporter=reporter)
 
@@ -444,12 +445,12 @@ class TicketSearch:
         """What the levels of a trial are made with, as their files record it."""
         return {**self.trained_by, "data": self.trial_data.digest(seed)}
 
-    def _check_made(self, directory: RunDirectory, seeds: set[int]) -> None:
+    def _check_made(self, directory: RunDirectory, seeds: set[int], finished: Iterable[tuple[int, str, int]]) -> None:
         """Checks that what is finished was made with what trains here, with the data of these trials, once."""
         compared = self._workshop.compared.setdefault(directory.path, set())
         if seeds - compared:
             known = (DENSE, *BRANCHES, *self.variants)
-            check(directory, directory.finished(), lambda branch: self.of(branch) if branch in known else None, seeds)
+            check(directory, finished, lambda branch: self.of(branch) if branch in known else None, seeds)
             compared |= seeds
 
     def _observe(self, task: Task, mask: Mask, before: Weights, after: Weights) -> Distributions:

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -109,8 +109,7 @@ class RunDirectory:
             with lock.held(path):
                 if not (path / CONFIG_FILE).exists():  # another process may have been faster
                     cls._write_record(path, entry)
-        run = cls.load(path)
-        run._check(experiment, plain, threads)
+        run = cls._taken(path, experiment, plain, threads)
         if run.vectorize != vectorize:
             run._record_width(vectorize)
         return run
@@ -124,20 +123,31 @@ class RunDirectory:
             ValueError: config.json cannot be understood.
         """
         path = Path(path)
-        text = (path / CONFIG_FILE).read_text(encoding="utf-8")
-        try:
-            return cls(path, json.loads(text))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"Expected: {path / CONFIG_FILE} as lth_keras writes it. "
-                f"Received: something else ({error!r}); restore it, or move the directory away"
-            ) from error
+        with _understood(path):
+            entry = record.parsed((path / CONFIG_FILE).read_bytes())
+            record.check_sum(entry)
+            return cls(path, entry)
+
+    @classmethod
+    def _taken(cls, path: Path, experiment: str, config: dict[str, Any], threads: int | None) -> RunDirectory:
+        """As `load`, for a search that says what it expects, so that what was changed is named."""
+        with _understood(path):
+            entry = record.parsed((path / CONFIG_FILE).read_bytes())
+            run = cls(path, entry)
+        run._check(experiment, config, threads)
+        with _understood(path):
+            record.check_sum(entry)
+        return run
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, asked: Iterable[tuple[int, str, int]] | None = None) -> Iterator[None]:
         """Writing in the directory, for one process at a time: it has the lock within it, and its workers need none.
 
         What killed processes left half-written is removed first, and damaged level files are set aside.
+
+        Args:
+            asked: (seed, branch, level) of those that may be set aside, others being somebody's own; None for all of
+                the branches that every search has.
 
         Raises:
             InUseError: Another process has it.
@@ -146,15 +156,18 @@ class RunDirectory:
         with lock.held(self.path):
             atomic.remove_leftovers(self.path)
             self._prepare()
+            ours = None if asked is None else set(asked)
             for key in self.finished():
-                self.summary(*key)
+                self._summary(key, ours)
             yield
 
     @staticmethod
     def recorded(out: str | os.PathLike[str], experiment: str, config: Mapping[str, Any]) -> RunDirectory | None:
         """The directory of these parameters, to read from; None without one."""
         path = record.path_of(out, experiment, config)
-        return RunDirectory.load(path) if (path / CONFIG_FILE).exists() else None
+        if not (path / CONFIG_FILE).exists():
+            return None
+        return RunDirectory._taken(path, experiment, json.loads(record.canonical(config)), None)
 
     def level_path(self, seed: int, branch: str, level: int) -> Path:
         """`levels/seed_<seed>/<branch>/level_<nn>.h5`; level 0 is "dense" in every branch but variants."""
@@ -185,22 +198,31 @@ class RunDirectory:
 
         A damaged file is renamed, and errors are raised, as by `read`.
         """
-        path = self.level_path(seed, branch, level)
+        return self._summary((seed, branch, level), {(seed, branch, level)})
+
+    def _summary(self, key: tuple[int, str, int], ours: Container[tuple[int, str, int]] | None) -> LevelSummary | None:
+        """As `summary`; a damaged file that is not ours stays, with a warning."""
+        path = self.level_path(*key)
 
         def read() -> LevelSummary:
             summary = summarise_level(path)
             self._check_place(path, *summary[:3])
             return summary
 
-        return self._undamaged(path, read)
+        if key in ours if ours is not None else key[1] in (DENSE, *BRANCH_ORDER):
+            return self._undamaged(path, read)
+        try:
+            return read()
+        except (DamagedFile, FileNotFoundError) as error:
+            warnings.warn(f"{error} Left as it is, and left out: this search has no such level.", stacklevel=3)
+            return None
 
     def made(self, seed: int, branch: str, level: int) -> dict[str, Any] | None:
-        """What the finished level was made with, empty where it does not say; None where it has to be trained.
-
-        A damaged file is renamed, and errors are raised, as by `read`.
-        """
-        path = self.level_path(seed, branch, level)
-        return self._undamaged(path, lambda: read_made(path))
+        """What the finished level was made with, empty where it does not say; None where it is absent or damaged."""
+        try:
+            return read_made(self.level_path(seed, branch, level))
+        except (FileNotFoundError, DamagedFile):
+            return None
 
     @property
     def identity(self) -> str:
@@ -261,7 +283,9 @@ class RunDirectory:
             OSError: It could not be written; an earlier run.h5 is intact.
         """
         self._prepare()
-        found = {key: summary for key in sorted(self._levels()) if (summary := self.summary(*key)) is not None}
+        asked = set(asked)
+        ours = asked or None
+        found = {key: summary for key in sorted(self._levels()) if (summary := self._summary(key, ours)) is not None}
         dataset = assemble(
             found.values(),
             experiment=self.experiment,
@@ -275,7 +299,7 @@ class RunDirectory:
             dataset = dataset.assign_coords({name: ("branch", along)})
         overlaps = overlap_variables(dataset, self.level_path, found)
         dataset = dataset.merge(overlaps, combine_attrs="override")
-        if asked := set(asked):
+        if asked:
             dataset.attrs["trainings"] = len(asked | set(found))
         write_run(self.path / RUN_FILE, dataset)
         return self.path / RUN_FILE
@@ -289,7 +313,10 @@ class RunDirectory:
             seed = _SEED_DIRECTORY.fullmatch(path.parent.parent.name)
             level = _LEVEL_FILE.fullmatch(path.name)
             if seed and level:
-                yield int(seed[1]), path.parent.name, int(level[1])
+                key = int(seed[1]), path.parent.name, int(level[1])
+                with contextlib.suppress(ValueError):  # a folder whose name no branch can have
+                    if self.level_path(*key) == path and path.is_file():  # no seed_00, level_3.h5 or dangling link
+                        yield key
 
     def _record_width(self, vectorize: int) -> None:
         if self.finished():
@@ -304,7 +331,7 @@ class RunDirectory:
 
     @staticmethod
     def _write_record(path: Path, entry: Mapping[str, Any]) -> None:
-        text = json.dumps(entry, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(record.sealed(entry), indent=2, ensure_ascii=False) + "\n"
         atomic.write_bytes(path / CONFIG_FILE, text.encode())
 
     def _check(self, experiment: str, config: dict[str, Any], threads: int | None) -> None:
@@ -323,6 +350,18 @@ class RunDirectory:
                 + ("differ; " if self.threads is None else f"differ; pass --threads {self.threads} or ")
                 + "choose another --out"
             )
+
+
+@contextlib.contextmanager
+def _understood(path: Path) -> Iterator[None]:
+    """Errors of a record within it become one that names its file."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(
+            f"Expected: {path / CONFIG_FILE} as lth_keras writes it. "
+            f"Received: something else ({error}); restore it, or move the directory away"
+        ) from error
 
 
 def _unused(path: Path) -> Path:

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import sys
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ from typing import BinaryIO
 
 LOCK_FILE = ".lock"
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+_NOT_FOR_DIRECTORIES = {errno.EBADF, errno.EINVAL, errno.EISDIR, errno.EACCES}
+_TAKEN = {errno.EACCES, errno.EAGAIN}
+_FLAGS = ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC")
+"""Where the system has them: a link is not followed, and a pipe not waited for."""
 
 
 class InUseError(RuntimeError):
@@ -27,38 +32,58 @@ def held(directory: Path) -> Iterator[None]:
     """Holds the lock on `directory`, an existing one, within it.
 
     The operating system keeps the lock and lets it go when its process ends, however it ends: one that a dead process
-    left behind never stands in the way. The file `.lock` says who holds it. It is there while the lock is held, and
-    after a kill; its being there means nothing. Where a network file system has no locks, a warning says so.
+    left behind never stands in the way. It is on the directory itself, where the system can lock one, and on the file
+    `.lock`, which says who holds it. That is there while the lock is held, and after a kill; its being there means
+    nothing, and removing it lets nobody in. Where a network file system has no locks, a warning says so.
 
     Raises:
         InUseError: Another holds it.
-        OSError: The directory cannot be written.
+        OSError: The directory cannot be written, or `.lock` is a link or another thing than a file.
     """
     path = directory / LOCK_FILE
-    file = _acquired(path)
+    with _directory_held(directory):
+        file = _acquired(path)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows removes no open file; one that stays does no harm
+                path.unlink()  # before the lock goes: afterwards it may be another's
+            file.close()
+
+
+@contextlib.contextmanager
+def _directory_held(directory: Path) -> Iterator[None]:
+    if sys.platform == "win32":  # which opens no directory; nor removes a file that is open
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _in_use(directory, _holder_of(directory / LOCK_FILE)) from None
+        except OSError as error:  # NFS locks only what is open for writing: `.lock` alone must do
+            if error.errno not in _UNSUPPORTED | _NOT_FOR_DIRECTORIES:
+                raise
         yield
     finally:
-        with contextlib.suppress(OSError):  # Windows removes no open file; one that stays does no harm
-            path.unlink()  # before the lock goes: afterwards it may be another's
-        file.close()
+        os.close(descriptor)
 
 
 def _acquired(path: Path) -> BinaryIO:
     """The lock's file, which has the lock as long as it is open."""
     while True:
-        file: BinaryIO = open(path, "a+b", buffering=0)
+        file = _opened(path)
         try:
             _lock(file.fileno())
         except OSError as error:
             other = _holder(file)
             file.close()
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
+            if error.errno not in _TAKEN:
                 raise
-            raise InUseError(
-                "Expected: a run directory that no other process is writing in. Received: "
-                f"{str(path.parent)!r}, in use by {other}; wait until it ends, stop it, or choose another --out"
-            ) from None
+            raise _in_use(path.parent, other) from None
         if _is_at(file, path):
             with contextlib.suppress(OSError):  # a full disk: held all the same, without a name
                 file.truncate(0)
@@ -67,6 +92,47 @@ def _acquired(path: Path) -> BinaryIO:
                 file.write(f"{json.dumps(holder)}\n".encode())
             return file
         file.close()  # its holder removed it, after it was opened here and before it was locked
+
+
+def _opened(path: Path, create: bool = True) -> BinaryIO:
+    """The lock's own file; OSError where something else is in its place, which is left as it is."""
+    flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0)
+    for name in _FLAGS:
+        flags |= getattr(os, name, 0)
+    try:
+        file: BinaryIO = os.fdopen(os.open(path, flags, 0o666), "a+b", buffering=0)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO):
+            raise
+        raise _foreign(path, error.errno) from error
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        file.close()
+        raise _foreign(path, errno.EEXIST)
+    return file
+
+
+def _foreign(path: Path, number: int) -> OSError:
+    return OSError(
+        number,
+        "Expected: the lock of a run directory, a file of its own. Received: a link, or no file; remove it",
+        str(path),
+    )
+
+
+def _in_use(directory: Path, other: str) -> InUseError:
+    return InUseError(
+        "Expected: a run directory that no other process is writing in. Received: "
+        f"{str(directory)!r}, in use by {other}; wait until it ends, stop it, or choose another --out"
+    )
+
+
+def _holder_of(path: Path) -> str:
+    try:
+        with _opened(path, create=False) as file:
+            return _holder(file)
+    except OSError:  # removed by hand, or not yet there
+        return "another process"
 
 
 def _holder(file: BinaryIO) -> str:
@@ -80,7 +146,7 @@ def _holder(file: BinaryIO) -> str:
 
 def _is_at(file: BinaryIO, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
     except FileNotFoundError:
         return False
 

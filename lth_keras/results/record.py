@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import hashlib
 import json
 import os
@@ -12,6 +14,74 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("lth_keras", "keras", "tensorflow", "jax", "numpy", "h5py")
+
+
+_SUM = "sha256"
+_REQUIRED = {"experiment": str, "config": dict, "versions": dict, "created": str, "threads": int}
+_OPTIONAL = {"vectorize": int, "variants": dict, "described": dict}
+_MOST = 1 << 31  # of what is counted
+
+
+def sealed(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with the checksum of its other entries."""
+    others = {name: value for name, value in entry.items() if name != _SUM}
+    return {**others, _SUM: hashlib.sha256(canonical(others).encode()).hexdigest()}
+
+
+def parsed(content: bytes) -> dict[str, Any]:
+    """A record, whatever its checksum says.
+
+    Raises:
+        ValueError: Another encoding than UTF-8, no JSON, or entries of other names or types.
+    """
+    try:
+        entry = json.loads(content.decode(), object_pairs_hook=_once, parse_constant=_refused)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"another encoding than UTF-8 ({error})") from error
+    except RecursionError as error:
+        raise ValueError("lists within lists without an end") from error
+    if not isinstance(entry, dict):
+        raise ValueError(f"a {type(entry).__name__}, no record")
+    if missing := _REQUIRED.keys() - entry.keys():
+        raise ValueError(f"a record without {sorted(missing)}")
+    for name, kind in {**_REQUIRED, **_OPTIONAL}.items():
+        value = entry.get(name)
+        if (name not in entry or (name == "threads" and value is None)) or _fits(name, kind, value):
+            continue
+        raise ValueError(f"{name} {value!r}")
+    return entry
+
+
+def check_sum(entry: Mapping[str, Any]) -> None:
+    """Raises ValueError where a record was changed after it was written; those of lth_keras 0.1 cannot tell."""
+    if _SUM in entry:
+        if sealed(entry)[_SUM] != entry[_SUM]:
+            raise ValueError(f"entries that do not fit its {_SUM}: it was changed after it was written")
+    elif unknown := entry.keys() - _REQUIRED.keys() - _OPTIONAL.keys():
+        raise ValueError(f"unknown entries {sorted(unknown)}, and no {_SUM}")
+
+
+def _fits(name: str, kind: type, value: Any) -> bool:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return False
+    if name == "created":
+        with contextlib.suppress(ValueError):
+            return bool(datetime.datetime.fromisoformat(value))
+        return False
+    if name == "versions":
+        return all(isinstance(version, str) for version in value.values())
+    return kind is not int or 1 <= value < _MOST
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"an entry twice among {[name for name, _ in pairs]}")
+    return found
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant}, which is no JSON")
 
 
 def path_of(out: str | os.PathLike[str], experiment: str, config: Mapping[str, Any]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -43,7 +44,7 @@ def test_opening_again_keeps_the_record(tmp_path: Path) -> None:
     assert (first.path / "config.json").read_bytes() == before
     assert again.config == CONFIG and again.threads == 2 and again.experiment == "digits"
     assert opened(tmp_path).threads == 2
-    assert set(json.loads(before)) == {"experiment", "config", "versions", "created", "threads", "vectorize"}
+    assert set(json.loads(before)) == {"experiment", "config", "versions", "created", "threads", "vectorize", "sha256"}
     assert "numpy" in again.versions
 
 
@@ -242,3 +243,104 @@ def test_resumed_weights_are_read_when_asked_for(tmp_path: Path) -> None:
     read = run.read(0, "winning_ticket", 1, weights=True)
     assert read is not None and read.weights is not None and set(read.weights) == set(mask)
     assert read_level(run.level_path(0, "winning_ticket", 1)).weights is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "seed_0/winning_ticket/level_3.h5",
+        "seed_0/winning_ticket/level_003.h5",
+        "seed_00/winning_ticket/level_03.h5",
+        "seed_-0/winning_ticket/level_03.h5",
+        "seed_0/random_mask/level_00.h5",
+        "seed_0/a:b/level_03.h5",
+        "seed_0/winning_ticket/level_٠٣.h5",
+    ],
+)
+def test_only_files_at_the_place_of_a_level_are_levels(tmp_path: Path, name: str) -> None:
+    run = opened(tmp_path)
+    run.write(level_result(0, level=3))
+    path = run.path / "levels" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(run.level_path(0, "winning_ticket", 3), path)
+    assert run.finished() == set()
+    with run.locked():
+        assert path.exists()
+
+
+def test_a_link_to_nothing_and_a_folder_are_no_levels(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    path = run.level_path(0, "winning_ticket", 3)
+    path.parent.mkdir(parents=True)
+    path.symlink_to(tmp_path / "none")
+    run.level_path(0, "winning_ticket", 4).mkdir()
+    assert run.finished() == set()
+    run.write(level_result(0, level=3))
+    assert run.finished() == {(0, "winning_ticket", 3)} and not (tmp_path / "none").exists()
+
+
+def test_what_a_user_keeps_in_a_run_is_left_alone(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    asked = {(0, "dense", 0), (0, "winning_ticket", 1)}
+    for key in asked:
+        run.write(level_result(*key))
+    shutil.copytree(run.path / "levels/seed_0/winning_ticket", run.path / "levels/seed_0/winning_ticket copy")
+    shutil.copytree(run.path / "levels/seed_0", run.path / "levels/seed_5")
+    (run.path / "levels/seed_0/notes").mkdir()
+    (run.path / "levels/seed_0/notes/level_01.h5").write_text("mine")
+    (run.path / ".x.tmp").write_text("mine")
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with pytest.warns(UserWarning, match="Left as it is"):
+        with run.locked(asked):
+            pass
+        run.write_run(asked=asked)
+    assert {path: path.read_bytes() for path in before} == before and not list(run.path.rglob("*.damaged"))
+    assert open_run(run.path).trial.values.tolist() == [0]
+    assert open_run(run.path).branch.values.tolist() == ["winning_ticket"]
+    run.level_path(0, "winning_ticket", 1).write_text("cut")
+    with pytest.warns(UserWarning, match="Set aside"), run.locked(asked):
+        assert run.finished() & asked == {(0, "dense", 0)}
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ('{"experiment": "digitß"}'.encode("latin-1"), "another encoding than UTF-8"),
+        ('{"experiment": "x"}'.encode("utf-16"), "another encoding than UTF-8"),
+        (b"[" * 100_000, "lists within lists|RecursionError|Expecting"),
+        (b'{"experiment": NaN}', "NaN, which is no JSON"),
+        (b'{"experiment": "a", "experiment": "b"}', "an entry twice"),
+        (b'"text"', "a str, no record"),
+    ],
+)
+def test_a_record_that_is_none_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = opened(tmp_path).path / "config.json"
+    path.write_bytes(content)
+    for look in (lambda: opened(tmp_path), lambda: RunDirectory.load(path.parent)):
+        with pytest.raises(ValueError, match=f"config.json as lth_keras writes it. Received: .*({message})"):
+            look()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"threads": "2"}, {"threads": 0}, {"threads": True}, {"vectorize": 1.5}, {"vectorize": None}, {"versions": []}]
+    + [{"versions": {"keras": 3}}, {"created": 7}, {"created": "yesterday"}, {"config": "x"}, {"experiment": None}],
+    ids=str,
+)
+def test_entries_of_another_type_are_named(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = opened(tmp_path).path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(ValueError, match=rf"config.json.*{next(iter(changes))} "):
+        RunDirectory.load(path.parent)
+
+
+def test_an_entry_changed_by_hand_is_noticed_and_older_records_have_no_checksum(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    path = run.path / "config.json"
+    entry = json.loads(path.read_text())
+    path.write_text(json.dumps({**entry, "created": "2020-01-01"}))
+    with pytest.raises(ValueError, match="changed after it was written"):
+        RunDirectory.load(run.path)
+    del entry["sha256"]
+    path.write_text(json.dumps(entry))
+    assert RunDirectory.load(run.path).created == opened(tmp_path).created == entry["created"]

@@ -150,3 +150,33 @@ def test_two_that_make_a_directory_at_a_time_make_one_record(tmp_path: Path, mon
     with pytest.raises(ValueError, match="made with 2 threads, received 1"):
         RunDirectory.open(tmp_path, "digits", {}, threads=1)
     assert RunDirectory.load(others[0].path).threads == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no open file")
+def test_removing_it_by_hand_lets_nobody_in(tmp_path: Path) -> None:
+    with another_process(tmp_path):
+        (left,) = tmp_path.rglob(LOCK_FILE)
+        left.unlink()
+        with pytest.raises(InUseError, match="in use by another process; wait"), opened(tmp_path).locked():
+            pass
+        assert not left.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes of other systems")
+@pytest.mark.parametrize("kind", ["link", "dangling", "hard link", "pipe", "folder"])
+def test_what_is_in_its_place_is_left_as_it_is(tmp_path: Path, kind: str) -> None:
+    precious, path = tmp_path / "precious", tmp_path / "run" / LOCK_FILE
+    precious.write_text("precious")
+    path.parent.mkdir()
+    make = {
+        "link": lambda: path.symlink_to(precious),
+        "dangling": lambda: path.symlink_to(tmp_path / "none"),
+        "hard link": lambda: path.hardlink_to(precious),
+        "pipe": lambda: os.mkfifo(path),
+        "folder": lambda: path.mkdir(),
+    }
+    make[kind]()
+    with pytest.raises(OSError, match="a link, or no file; remove it"), lock.held(path.parent):
+        pass
+    assert precious.read_text() == "precious" and not (tmp_path / "none").exists()
+    assert path.is_symlink() or path.exists()
