@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
 import os
 import shlex
-import signal
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 from rich.console import Console
+
+from lth_keras import interrupts
 
 if TYPE_CHECKING:
     import xarray
@@ -264,18 +265,26 @@ def main(config_class: Any, make_search: Callable[[Any, int], TicketSearch], exp
         make_search: (config, threads) -> the search; a function of the experiment's module.
         experiment: names the run's directory.
     """
+    console = Console(stderr=True)
+    try:
+        with interrupts.stopped_by_signals():
+            _main(config_class, make_search, experiment, console)
+    except KeyboardInterrupt as stopped:
+        command = shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
+        with contextlib.suppress(OSError):  # the terminal may be gone, which is what SIGHUP says
+            _say(console, f"\nStopped. Finished levels are kept; resume with: {command}")
+        raise SystemExit(stopped.exit_code if isinstance(stopped, interrupts.Stopped) else 130) from None
+
+
+def _main(
+    config_class: Any, make_search: Callable[[Any, int], TicketSearch], experiment: str, console: Console
+) -> None:
     config = tyro.cli(config_class, prog=f"python -m experiments.{experiment}")
     # Keras itself describes a model on numpy, so that needs no backend to be installed.
     os.environ["KERAS_BACKEND"] = "numpy" if config.describe else config.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    console = Console(stderr=True)
-    signal.signal(signal.SIGTERM, _terminated)
     try:
         _run(config, make_search, experiment, console)
-    except KeyboardInterrupt:
-        command = shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
-        _say(console, f"\nStopped. Finished levels are kept; resume with: {command}")
-        raise SystemExit(130) from None
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != config.backend:
             raise
@@ -302,9 +311,11 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     from lth_keras.results import RunDirectory
     from lth_keras.runner import run
 
+    interrupts.check()
     warnings.showwarning = functools.partial(_show_warning, console)
     for line in config.notes():
         _say(console, line)
+    interrupts.check()
     recorded = RunDirectory.recorded(config.out, experiment, config.identity())
     if config.workers < 1:
         raise ValueError(f"Expected at least 1 worker. Received: {config.workers}.")
@@ -313,6 +324,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
         threads = (recorded and recorded.threads) or max(1, usable_cpus() // config.workers)
     make = functools.partial(_make, make_search, config, threads)
     search = make()
+    interrupts.check()
     directory, seeds, branches = search.prepare(
         config.trials,
         config.asked_branches(),
@@ -344,6 +356,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
             fresh_graphs=config.fresh_graphs,
             reporter=reporter,
         )
+    interrupts.check()
     dataset = result.dataset
     output = Console()
     for line in config.finished(result):
@@ -371,7 +384,3 @@ def _say(console: Console, text: str) -> None:
 
 def _show_warning(console: Console, message: Warning | str, *_: Any, **__: Any) -> None:
     _say(console, f"Warning: {message}")
-
-
-def _terminated(signal_number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lth_keras import interrupts
 from lth_keras.branches import Weights
 from lth_keras.compact import Compact, Trainer
 from lth_keras.level_masks import LevelMasks
@@ -84,6 +85,7 @@ def train_level(
         network.rewind(weights, mask)
     else:
         trainer = recipe.compact.ticket(weights, mask)
+    interrupts.check()
     if reporter is not None:
         reporter.started(task, recipe.steps)
     scored: dict[str, np.ndarray] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -61,7 +62,8 @@ class ConsoleReporter:
         return self
 
     def __exit__(self, *exception: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._progress.stop()
+        with contextlib.suppress(OSError) if any(exception) else contextlib.nullcontext():  # the terminal may be gone
+            self._progress.stop()
 
     def started(self, task: Any, steps: int) -> None:
         """See `Reporter.started`."""

@@ -8,11 +8,13 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+from lth_keras import interrupts
 from lth_keras.branches import is_control
 from lth_keras.results import RunDirectory
 from lth_keras.run import Run
@@ -20,6 +22,10 @@ from lth_keras.search import TicketSearch
 from lth_keras.tasks import LevelError, Task, is_ready
 
 _CONTEXT = multiprocessing.get_context("spawn")
+_ENDING_SECONDS = 5.0
+"""What worker processes have to end in when they are asked to, before they are killed."""
+_LISTENING_SECONDS = 0.2
+"""How long workers are listened to before signals are."""
 
 
 class WorkerDiedError(RuntimeError):
@@ -64,13 +70,27 @@ def run(
     """
     if workers < 1:
         raise ValueError(f"Expected at least 1 worker. Received: {workers}.")
-    search = make_search()
-    if workers == 1 and not fresh_graphs:
-        return search.run(
-            trials, branches, out, keep_weights=keep_weights, control_levels=control_levels, reporter=reporter
-        )
-    _check_importable(make_search)
-    directory, seeds, branches = search.prepare(trials, branches, out, keep_weights, control_levels, together=False)
+    with interrupts.stopped_by_ctrl_c():
+        search = make_search()
+        if workers == 1 and not fresh_graphs:
+            return search.run(
+                trials, branches, out, keep_weights=keep_weights, control_levels=control_levels, reporter=reporter
+            )
+        _check_importable(make_search)
+        asked = (trials, branches, out, keep_weights, control_levels)
+        return _run_in_workers(make_search, search, asked, workers, fresh_graphs, reporter)
+
+
+def _run_in_workers(
+    make_search: Callable[[], TicketSearch],
+    search: TicketSearch,
+    asked: tuple[int, Sequence[str], str | os.PathLike[str], str, Sequence[int] | None],
+    workers: int,
+    fresh_graphs: bool,
+    reporter: Any,
+) -> Run:
+    *_, keep_weights, control_levels = asked
+    directory, seeds, branches = search.prepare(*asked, together=False)
     with directory.locked(search.tasks((), seeds, branches, control_levels)):
         pending = search.tasks(directory.finished(), seeds, branches, control_levels)
         pool = _Pool(make_search, directory, keep_weights, workers, fresh_graphs, search.independent)
@@ -122,13 +142,15 @@ class _Pool:
             for task in ready[: self._size - len(self._busy)]:
                 pending.remove(task)
                 self._start(task)
-            for connection in wait(list(self._busy)):
+            interrupts.check()
+            for connection in wait(list(self._busy), _LISTENING_SECONDS):
                 assert isinstance(connection, Connection)
                 process, task = self._busy[connection]
                 try:
                     kind, *content = connection.recv()
                 except (EOFError, ConnectionResetError):  # reset, where it had not read its task yet
-                    process.join()
+                    interrupts.check()  # a signal to the whole group of processes has ended it
+                    process.join(_ENDING_SECONDS)
                     raise WorkerDiedError(
                         f"The worker process for {task} died ({_reason(process.exitcode)}). Finished levels are kept "
                         f"in {self._directory.path}; the same command resumes."
@@ -143,11 +165,12 @@ class _Pool:
                     self._rest(process, connection)
 
     def close(self) -> None:
-        """Ends all worker processes; a level in training is lost, files are not, since they are renamed when whole."""
+        """Ends all worker processes; a level in training is lost, files are not, since they are renamed when whole.
+
+        One that does not end when it is asked to is killed, and one that cannot be killed is left behind.
+        """
         connections = [*self._busy, *(connection for _, connection in self._idle)]
-        for process in [process for process, _ in (*self._busy.values(), *self._idle)]:
-            process.terminate()
-            process.join()
+        _end([process for process, _ in (*self._busy.values(), *self._idle)])
         for connection in connections:
             connection.close()
         self._busy, self._idle = {}, []
@@ -159,7 +182,7 @@ class _Pool:
             connection, theirs = _CONTEXT.Pipe()
             to_come = self._size - len(self._busy)  # those that are busy have their memory
             process = _CONTEXT.Process(target=_work, args=(theirs, *self._arguments, to_come), daemon=True)
-            with _deaf_to_interrupts():
+            with interrupts.blocked(signal.SIGINT):  # Ctrl-C is the parent's, which ends its workers
                 process.start()
             theirs.close()
         self._busy[connection] = (process, task)
@@ -171,20 +194,19 @@ class _Pool:
             self._idle.append((process, connection))
             return
         connection.close()
-        process.join()
+        process.join(_ENDING_SECONDS)
+        if process.exitcode is None:
+            _end([process])
 
 
-@contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """A process that is started within it ignores Ctrl-C from its first moment: it is the parent's, which ends it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
+def _end(processes: Sequence[Any]) -> None:
+    """Asks processes to end, and kills those that do not within some seconds, which all have in common."""
+    for ask in ("terminate", "kill"):
+        for process in processes:
+            getattr(process, ask)()
+        until = time.monotonic() + _ENDING_SECONDS
+        for process in processes:
+            process.join(max(0, until - time.monotonic()))
 
 
 class _PipeReporter:
@@ -210,8 +232,8 @@ def _work(
 
     It is the first of `processes` that still need their memory.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in interrupts.STOPPING:  # they reach the parent too, which ends its workers by SIGTERM
+        signal.signal(number, signal.SIG_DFL if number is signal.SIGTERM else signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError):
         search = None

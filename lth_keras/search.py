@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from lth_keras import interrupts
 from lth_keras.blocks import Blocks
 from lth_keras.branches import BRANCHES, DENSE, WINNING_TICKET, Weights, check_branches, is_control
 from lth_keras.criteria import Criterion, Initialiser, State, criterion, name_of
@@ -224,8 +225,20 @@ class TicketSearch:
             TypeError: where `build` or `optimizer` does not make what it should.
             LevelError: where a level's loss is not finite, or layers without any weight left cut its network through;
                 finished levels are kept.
-            KeyboardInterrupt: on Ctrl-C, after run.h5 is written with what is finished.
+            KeyboardInterrupt: on Ctrl-C, once the step at hand is done and run.h5 is written with what is finished.
         """
+        with interrupts.stopped_by_ctrl_c():
+            return self._run(trials, branches, out, keep_weights, control_levels, reporter)
+
+    def _run(
+        self,
+        trials: int,
+        branches: Sequence[str],
+        out: str | os.PathLike[str],
+        keep_weights: str,
+        control_levels: Sequence[int] | None,
+        reporter: Any,
+    ) -> Run:
         directory, seeds_of_trials, branches = self.prepare(trials, branches, out, keep_weights, control_levels)
         asked = self.tasks((), seeds_of_trials, branches, control_levels)
         with directory.locked(asked):
@@ -250,6 +263,7 @@ class TicketSearch:
                     blocks.train(pending, done)
                 else:
                     for task in pending:
+                        interrupts.check()
                         self.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
             finally:
                 self.write_run(directory, asked)

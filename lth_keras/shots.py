@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from lth_keras import interrupts
 from lth_keras.densities import Density, counts_at
 from lth_keras.masks import Mask
 from lth_keras.pruning import keep_highest
@@ -45,6 +46,8 @@ def prune_in_shots(
         ValueError: as `pruning.keep_highest` and `densities.counts_at`, or what `score` and `check` raise.
     """
     for shot, density in enumerate(densities, start=1):
+        if shot > 1:
+            interrupts.check()
         last = shot == len(densities)
         keep = counts_at(density, mask, scope, min_per_layer, last=last)
         if not last and keep in (mask.kept, mask.counts()):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from lth_keras import seeds
+from lth_keras import interrupts, seeds
 from lth_keras.identity import digest
 from lth_keras.network import Network
 from lth_keras.sampling import draw_samples
@@ -68,6 +68,7 @@ class TrialData:
             network.load(made)
             self._note(seed, made)
             network.holds = key
+            interrupts.check()
         return network
 
     def sample(self, seed: int) -> Arrays:
@@ -92,4 +93,6 @@ class TrialData:
             digests[key] = (None if callable(self.data) else made, digest(made))
 
     def _made(self, seed: int) -> Any:
-        return self.data(seed) if callable(self.data) else self.data
+        made = self.data(seed) if callable(self.data) else self.data
+        interrupts.check()
+        return made

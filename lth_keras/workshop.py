@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from lth_keras import interrupts
 from lth_keras.compact import Compact
 from lth_keras.memory import checked_build, clear_memory_errors
 from lth_keras.network import Network
@@ -40,7 +41,10 @@ class Blueprint(NamedTuple):
         """
         with clear_memory_errors("the model and its optimiser"):
             arguments = self._asdict() | {"build": checked_build(self.build, self.optimizer, processes)}
-            return Network(**arguments)
+            interrupts.check()
+            network = Network(**arguments)
+        interrupts.check()
+        return network
 
 
 class Workshop:

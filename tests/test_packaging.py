@@ -19,14 +19,15 @@ DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow"}
 
 # What each room of docs/architecture.md may import, beside itself. An import for types only counts
 # too: an arrow upwards is one, whoever follows it. lth_keras/__init__.py re-exports, and is in no room.
-COMMON = {"lazy", "masks", "seeds"}
+COMMON = {"interrupts", "lazy", "masks", "seeds"}
 ROOMS: dict[str, set[str]] = {
+    "interrupts": set(),
     "layers": set(),
     "lazy": set(),
     "masks": {"lazy"},
     "seeds": set(),
     "models": set(),
-    "training": {"machine"},
+    "training": {"interrupts", "machine"},
     "printing": set(),
     "progress": {"printing"},
     "ranking": {"masks"},
@@ -53,7 +54,7 @@ ROOMS: dict[str, set[str]] = {
     "run": COMMON | {"branches", "tasks", "tickets", "results", "network"},
     "together": COMMON | {"branches", "network", "splits", "training"},
     "width": {"network", "results", "training"},
-    "workshop": {"compact", "memory", "network", "splits", "together"},
+    "workshop": {"compact", "interrupts", "memory", "network", "splits", "together"},
     "provenance": {"identity", "results", "training"},
     "trial_data": COMMON | {"identity", "network", "sampling", "splits", "workshop"},
     "level_masks": COMMON | {"branches", "tasks", "tickets", "results", "selection"},
@@ -89,7 +90,19 @@ ROOMS: dict[str, set[str]] = {
     "report": COMMON | {"printing", "results"},
     "cli": COMMON | {"printing", "results", "plots", "report"},
 }
-NUMPY_ONLY = {"lazy", "masks", "seeds", "ranking", "pruning", "branches", "criteria", "results", "tasks", "tickets"} | {
+NUMPY_ONLY = {
+    "interrupts",
+    "lazy",
+    "masks",
+    "seeds",
+    "ranking",
+    "pruning",
+    "branches",
+    "criteria",
+    "results",
+    "tasks",
+    "tickets",
+} | {
     "machine",
     "densities",
     "sampling",
@@ -98,7 +111,7 @@ NUMPY_ONLY = {"lazy", "masks", "seeds", "ranking", "pruning", "branches", "crite
     "variants",
     "observation",
 }
-EXPERIMENTS = {"criteria", "learning", "observation", "run"} | {
+EXPERIMENTS = {"criteria", "interrupts", "learning", "observation", "run"} | {
     *(
         "runner",
         "search",

@@ -10,12 +10,12 @@ import keras
 import numba
 import numpy as np
 
+from lth_keras.interrupts import uninterrupted
 from lth_keras.training import fused_forward, fused_steps
 from lth_keras.training.fused_kernels import VECTORS
 from lth_keras.training.fused_layout import BELOW, BELOW_ROW, ROWS, FusedLayer, Layout, zeros
 from lth_keras.training.fused_threads import BARRIER, GENERATION, GONE
 from lth_keras.training.fused_vectors import NUMBERS
-from lth_keras.training.interrupts import uninterrupted
 from lth_keras.training.program import ORDER_BYTES, Arrays, Evaluations, due_steps
 from lth_keras.training.skipped import is_plain
 

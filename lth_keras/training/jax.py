@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from lth_keras.training.interrupts import uninterrupted
+from lth_keras.interrupts import uninterrupted
 from lth_keras.training.jax_pure import Pure, State, assign, exactly
 from lth_keras.training.jax_together import JaxPrograms
 from lth_keras.training.program import (

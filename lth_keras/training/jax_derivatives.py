@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lth_keras.training.interrupts import uninterrupted
+from lth_keras.interrupts import uninterrupted
 from lth_keras.training.jax_pure import exactly
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lth_keras.training.interrupts import uninterrupted
+from lth_keras.interrupts import uninterrupted
 from lth_keras.training.jax_pure import assign, exactly
 from lth_keras.training.rowwise import RowwiseProgram
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from lth_keras.training.interrupts import uninterrupted
+from lth_keras.interrupts import uninterrupted
 from lth_keras.training.jax_pure import Pure, State, exactly
 from lth_keras.training.program import NEVER, NOTHING_PRUNED, Arrays, Evaluations, Pruned, due_steps, padded_order
 

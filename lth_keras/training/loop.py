@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lth_keras import interrupts
 from lth_keras.training.metrics import Counter
 from lth_keras.training.order import BatchOrder
 from lth_keras.training.program import Evaluations, Program, Programs
 
 CALL_SECONDS = 0.5
-"""What one call of the compiled program aims to take: Ctrl-C is heard between calls."""
+"""What one call of the compiled program aims to take: signals that stop a search are heard between calls."""
 
 
 Hooks = Mapping[int, Callable[[], None]]
@@ -228,6 +229,7 @@ class _Calls:
                 return
             left = [self._capacity, self._steps - self._done, self._bounds - self._done % self._bounds]
             left += [step - self._done for step in self._after if step > self._done]
+            interrupts.check()
             self._count, self._started = min(size, *left), time.perf_counter()
             yield self._done, self._count
             self._done += self._count

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import gc
 import os
 import signal
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +80,34 @@ def search_after_another(out: str, journal: str, **asked: Any) -> dict[str, int]
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(7), keras.layers.Dropout(0.5)])(np.ones((2, 4)))
     tiny.make(seed=3, steps=15, levels=1).run(2, tiny.ALL, f"{out}-before")
     return search(out, journal, **asked)
+
+
+def command(out: str, number: int, moment: float, collecting: bool) -> None:
+    """The command of an experiment whose training would take days, sent a signal after so many seconds.
+
+    Args:
+        out: directory for runs.
+        number: the signal.
+        moment: seconds after the start.
+        collecting: whether it comes in a callback of the garbage collector, which drops what its handler raises.
+    """
+    from experiments import digits_lenet_fcn as experiment
+    from experiments.command import main
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
+    started, sent = time.monotonic(), threading.Event()
+
+    def send(phase: str, information: dict[str, int]) -> None:
+        if phase == "start" and time.monotonic() - started > moment and not sent.is_set():
+            sent.set()
+            os.kill(os.getpid(), number)
+
+    if collecting:
+        gc.callbacks.append(send)
+    else:
+        threading.Timer(moment, os.kill, (os.getpid(), number)).start()
+    sys.argv = ["digits", "--steps", "1000000000", "--backend", keras.backend.backend(), "--out", out]
+    main(experiment.Config, experiment.make_search, "digits_lenet_fcn")
 
 
 class _Stages:

@@ -38,7 +38,6 @@ def training(**changes: Any) -> Config:
 
 def describe(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
     monkeypatch.setattr("sys.argv", ["newsgroups_end2end", "--describe", *arguments])
-    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
     monkeypatch.setattr("lth_keras.runner.run", None)
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     command.main(Config, make_search, "newsgroups_end2end")

@@ -38,7 +38,6 @@ def command_line(
     import keras
 
     monkeypatch.setattr("sys.argv", ["reuters", *arguments])
-    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
     monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
     try:
         command.main(Config, make_search, "reuters")

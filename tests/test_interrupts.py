@@ -1,0 +1,178 @@
+"""Signals in the middle of a compiled call, and where nothing could hear an exception of their handler."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+from lth_keras import interrupts
+from lth_keras.interrupts import Stopped, stopped_by_ctrl_c, stopped_by_signals, uninterrupted
+from tests.training.programs import make, perceptron, run, weights
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_heard_at_the_end(number):
+    def handler(number, frame):
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(number, handler)
+    reached = []
+    try:
+        with pytest.raises(KeyboardInterrupt), uninterrupted():
+            os.kill(os.getpid(), number)
+            reached.append(1)
+        assert reached and signal.getsignal(number) is handler
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+            signal.pause()
+    finally:
+        signal.signal(number, before)
+
+
+def test_errors_go_through_and_ignored_signals_stay_ignored():
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with pytest.raises(ZeroDivisionError), uninterrupted():
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise ZeroDivisionError
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_in_other_threads_nothing_happens():
+    done = []
+
+    def work():
+        with uninterrupted():
+            done.append(1)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [1]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX takes the buffers of variables away")
+def test_interrupted_within_a_call_the_weights_are_there():
+    """The signal comes after the compiled call has taken the variables' buffers, before they have their new values."""
+    model = perceptron()
+    program = make(model)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    compiled = program._advance
+
+    def interrupted(*arguments):
+        result = compiled(*arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+        return result
+
+    program._advance = interrupted
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(program)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert all(np.isfinite(value).all() for value in weights(model))
+    program._advance = compiled
+    assert np.isfinite(run(program).test_loss[-1])
+
+
+@pytest.fixture
+def default():
+    """Ctrl-C as Python has it, not as a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("default")
+@pytest.mark.parametrize("number", interrupts.STOPPING)
+def test_a_signal_in_a_callback_that_drops_exceptions_is_raised_by_the_next_check(number):
+    def collected(phase, information):
+        if phase == "start":
+            os.kill(os.getpid(), number)
+
+    reached = []
+    with pytest.raises(Stopped) as stopped, stopped_by_signals():
+        gc.callbacks.append(collected)
+        gc.collect()
+        gc.callbacks.remove(collected)
+        reached.append(1)
+        interrupts.check()
+        reached.append(2)
+    assert reached == [1] and stopped.value.number == number and stopped.value.exit_code == 128 + number
+
+
+@pytest.mark.usefixtures("default")
+def test_a_signal_is_raised_once_and_at_the_latest_at_the_end():
+    with pytest.raises(Stopped), stopped_by_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+    interrupts.check()
+    with pytest.raises(ZeroDivisionError), stopped_by_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise ZeroDivisionError
+    interrupts.check()
+
+
+@pytest.mark.usefixtures("default")
+def test_in_the_library_the_second_ctrl_c_interrupts_at_once(monkeypatch):
+    monkeypatch.setattr(interrupts, "REPEATED", -1.0)
+    with pytest.raises(KeyboardInterrupt) as error, stopped_by_ctrl_c():
+        os.kill(os.getpid(), signal.SIGINT)
+        with uninterrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.pause()
+    assert not isinstance(error.value, Stopped)
+    interrupts.check()
+
+
+@pytest.mark.usefixtures("default")
+def test_handlers_of_others_and_ignored_signals_stay():
+    def own(number, frame):
+        raise ZeroDivisionError
+
+    for handler in (own, signal.SIG_IGN):
+        signal.signal(signal.SIGINT, handler)
+        with stopped_by_ctrl_c():
+            assert signal.getsignal(signal.SIGINT) is handler
+    with stopped_by_signals():
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        with stopped_by_ctrl_c():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+TWICE = """
+import os, signal
+from lth_keras import interrupts
+interrupts.REPEATED = -1.0
+with interrupts.stopped_by_signals():
+    os.kill(os.getpid(), signal.SIGHUP)
+    print("first", flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("second", flush=True)
+"""
+
+
+def test_a_second_signal_ends_a_command_at_once():
+    ended = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (128 + signal.SIGTERM, "first\n")
+    assert "SIGHUP: stopping" in ended.stderr
+
+
+def test_a_process_started_where_a_signal_is_blocked_never_gets_it_and_this_one_does():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    child = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    try:
+        with pytest.raises(KeyboardInterrupt), interrupts.blocked(signal.SIGINT):
+            assert subprocess.check_output([sys.executable, "-c", child], text=True) == "True\n"
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
