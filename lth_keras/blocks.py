@@ -7,7 +7,9 @@ from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lth_keras import interrupts
 from lth_keras.branches import DENSE
+from lth_keras.failures import Failures
 from lth_keras.level import Recipe, train_levels
 from lth_keras.network import Network
 from lth_keras.results import RunDirectory
@@ -47,6 +49,7 @@ class Blocks:
         independent: branches whose levels wait for no other.
         directory: the run's.
         keep_weights: final weights to store, as `TicketSearch.run`.
+        failures: gets what fails.
         reporter: see `lth_keras.progress.Reporter`.
     """
 
@@ -57,10 +60,11 @@ class Blocks:
     independent: Collection[str]
     directory: RunDirectory
     keep_weights: str
+    failures: Failures
     reporter: Any = None
 
     def train(self, pending: list[Task], finished: Collection[tuple[int, str, int]]) -> None:
-        """Trains all that is pending; arguments and errors as `tasks.ready_together` and `level.train_levels`."""
+        """Trains all that is pending and does not build on failures; arguments as `tasks.ready_together`."""
         branches = {task.branch for task in pending if task.level} or {DENSE}
         trials = -(-self.width // tickets_at_a_time(branches, self.levels, self.independent))
         seeds = sorted({task.seed for task in pending})
@@ -72,12 +76,12 @@ class Blocks:
             kin = self.of(first[0].branch).kin
             alike = [task for task in pending if self.of(task.branch).kin == kin]
             group = ready_together(alike, finished, self.width, self.independent)
-            self._train_group(group, alike)
-            finished |= set(group)
-            pending = [task for task in pending if task not in finished]
+            interrupts.check()
+            finished |= self._train_group(group, alike)
+            pending = self.failures.without(task for task in pending if task not in finished)
 
-    def _train_group(self, group: list[Task], alike: list[Task]) -> None:
-        """Trains tasks at once; where data must be loaded for it, those of all that are alike."""
+    def _train_group(self, group: list[Task], alike: list[Task]) -> set[Task]:
+        """Trains tasks at once; where data must be loaded for it, those of all that are alike. Returns the finished."""
         started = time.perf_counter()
         network = self.of(group[0].branch).network
         together = self.workshop.together(network, self.width)
@@ -87,13 +91,14 @@ class Blocks:
             of_all = {key: task for task, key in trial.items()}
             together.load({key: self.of(task.branch).trial_data.checked(task.seed) for key, task in of_all.items()})
         examples = len(together.datasets[trial[group[0]]]["train"][0])
-        train_levels(
+        written = train_levels(
             together,
             network,
             self.directory,
             {task: self.of(task.branch).recipe(task, examples, self.keep_weights) for task in group},
             trial=trial,
-            independent=self.independent,
+            failures=self.failures,
             started=started,
             reporter=self.reporter,
         )
+        return {Task(result.seed, result.branch, result.level) for result in written}

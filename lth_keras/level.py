@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -12,13 +12,14 @@ import numpy as np
 from lth_keras import interrupts
 from lth_keras.branches import Weights
 from lth_keras.compact import Compact, Trainer
+from lth_keras.failures import Failures
 from lth_keras.level_masks import LevelMasks
 from lth_keras.machine import peak_memory_bytes, return_free_memory
 from lth_keras.masking import check_connected
 from lth_keras.masks import Mask
 from lth_keras.network import Network
 from lth_keras.results import CURVES, Distributions, LevelResult, RunDirectory
-from lth_keras.tasks import LevelError, Task, builds_on
+from lth_keras.tasks import LevelError, Task
 from lth_keras.tickets import starting_weights
 from lth_keras.together import Member, Together, Trained
 from lth_keras.training import NonFiniteLossError
@@ -119,7 +120,7 @@ def train_levels(
     recipes: Mapping[Task, Recipe],
     *,
     trial: Mapping[Task, Hashable],
-    independent: Collection[str],
+    failures: Failures,
     started: float,
     reporter: Any = None,
 ) -> list[LevelResult]:
@@ -131,15 +132,21 @@ def train_levels(
         directory: has the levels that the tasks build on, but for those among the tasks, which come first.
         recipes: what to train, and how; with the same steps, patience and `confusion`.
         trial: whose data a task is trained on, as `together` knows them.
-        independent: branches whose levels build on no other.
+        failures: gets the tasks that fail: as `train_level`; the others are trained and written, but for those that
+            build on them.
         started: when this began, by `time.perf_counter`. A level's `seconds` are its share.
         reporter: see `lth_keras.progress.Reporter`.
 
-    Raises:
-        LevelError: as `train_level`; the other tasks are trained and written first, but for those that build on it.
+    Returns:
+        What was written.
     """
-    tasks, common = list(recipes), next(iter(recipes.values()))
-    tickets = [_ticket(network, directory, task, recipe) for task, recipe in recipes.items()]
+    tickets: dict[Task, tuple[Mask, Weights]] = {}
+    for task, recipe in recipes.items():
+        with _collected(failures, task):
+            tickets[task] = _ticket(network, directory, task, recipe)
+    tasks, common = list(tickets), next(iter(recipes.values()))
+    if not tasks:
+        return []
     if reporter is not None:
         for task in tasks:
             reporter.started(task, common.steps)
@@ -152,7 +159,8 @@ def train_levels(
     results = together.train(
         [
             Member(weights, mask, task.seed, ("level", task.level), trial[task], recipe.scored_at, recipe.updates)
-            for (task, recipe), (mask, weights) in zip(recipes.items(), tickets, strict=True)
+            for task, (mask, weights) in tickets.items()
+            for recipe in [recipes[task]]
         ],
         common.steps,
         confusion=common.confusion,
@@ -160,31 +168,27 @@ def train_levels(
         progress=advanced,
     )
     seconds = (time.perf_counter() - started) / len(tasks)
-    written, errors = [], []
-    broken: set[Task] = set()
-    for (task, recipe), (mask, weights), trained in zip(recipes.items(), tickets, results, strict=True):
-        try:
+    written = []
+    for (task, (mask, weights)), trained in zip(tickets.items(), results, strict=True):
+        recipe = recipes[task]
+        if failures.rule_out(task):
+            continue
+        with _collected(failures, task):
             with _named(directory, task, NonFiniteLossError):
                 if isinstance(trained, NonFiniteLossError):
                     raise trained
-            if broken & set(builds_on(task, independent)):
-                continue
             pruned = _next_mask(directory, task, recipe, mask, trained)
             seen = _observed(directory, task, recipe, mask, weights, trained)
             epoch = len(together.datasets[trial[task]]["train"][0]) // network.batch_size
             written.append(
                 _write(network, directory, task, recipe, mask, pruned, trained, seen, epoch, seconds, reporter)
             )
-        except LevelError as error:
-            errors.append(error)
-            broken.add(task)
-    if errors:
-        raise errors[0]
     return written
 
 
 def _ticket(network: Network, directory: RunDirectory, task: Task, recipe: Recipe) -> tuple[Mask, Weights]:
     """The mask and the weights that a task starts from."""
+    directory.check_there()
     with _named(directory, task, ValueError):
         if task.level:
             mask = recipe.masks.starting(directory, task, recipe.initial)
@@ -262,8 +266,17 @@ def _check_finite(directory: RunDirectory, task: Task, trained: Trained) -> None
     if broken:  # a loss can hide it: fused operations make zeros of NaN
         raise LevelError(
             f"In {task}: weights {broken} are not finite after step {trained.curves.step[-1]}. Lower the learning "
-            f"rate. Finished levels are kept in {directory.path}."
+            f"rate. {directory.kept()}"
         )
+
+
+@contextmanager
+def _collected(failures: Failures, task: Task) -> Iterator[None]:
+    """A `LevelError` within it is noted, and others go on."""
+    try:
+        yield
+    except LevelError as error:
+        failures.add(task, error)
 
 
 @contextmanager
@@ -272,4 +285,4 @@ def _named(directory: RunDirectory, task: Task, kind: type[Exception]) -> Iterat
     try:
         yield
     except kind as error:
-        raise LevelError(f"In {task}: {error} Finished levels are kept in {directory.path}.") from error
+        raise LevelError(f"In {task}: {error} {directory.kept()}") from error

@@ -26,6 +26,8 @@ class Reporter(Protocol):
     def finished(self, task: Any, scalars: Mapping[str, float]) -> None:
         """It is finished and in its file; `scalars` as in `lth_keras.results.SCALARS`."""
 
+    # A reporter may have a method `failed(task, message)` too: a training that had started, or not, has failed.
+
 
 class ConsoleReporter:
     """Shows progress on the console. Use as a context manager.
@@ -95,6 +97,13 @@ class ConsoleReporter:
             highlight=False,
             soft_wrap=True,
         )
+
+    def failed(self, task: Any, message: str) -> None:
+        """Says that a training failed; the others go on."""
+        if task in self._bars:
+            self._progress.remove_task(self._bars.pop(task))
+            self._steps[task] = self._length
+        self._console.print(f"Failed: {message}", markup=False, highlight=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

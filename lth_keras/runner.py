@@ -9,6 +9,7 @@ import pickle
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Collection, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
@@ -16,6 +17,7 @@ from typing import Any
 
 from lth_keras import interrupts
 from lth_keras.branches import is_control
+from lth_keras.failures import Failures
 from lth_keras.results import RunDirectory
 from lth_keras.run import Run
 from lth_keras.search import TicketSearch
@@ -28,8 +30,20 @@ _LISTENING_SECONDS = 0.2
 """How long workers are listened to before signals are."""
 
 
+_UNGUARDED = 78
+"""Exit code of a worker process whose import of the script that started it came to start a search."""
+
+
 class WorkerDiedError(RuntimeError):
     """A worker process ended without an answer. Levels finished before are kept."""
+
+
+class WorkerError(RuntimeError):
+    """What a worker process raised, where it cannot be raised again as it was."""
+
+
+class WorkerStartError(RuntimeError):
+    """A worker process ended before it could be given anything to do: it cannot import what it needs."""
 
 
 def run(
@@ -67,7 +81,11 @@ def run(
             where tickets are to be trained together in more than one process.
         TypeError: where worker processes cannot import `make_search`.
         WorkerDiedError: where a worker process was killed, e.g. out of memory.
+        WorkerStartError: where a worker process cannot import the script that started it, or that starts the search
+            when it is imported, without `if __name__ == "__main__":`.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports an unguarded script
+        raise SystemExit(_UNGUARDED)
     if workers < 1:
         raise ValueError(f"Expected at least 1 worker. Received: {workers}.")
     with interrupts.stopped_by_ctrl_c():
@@ -93,12 +111,14 @@ def _run_in_workers(
     directory, seeds, branches = search.prepare(*asked, together=False)
     with directory.locked(search.tasks((), seeds, branches, control_levels)):
         pending = search.tasks(directory.finished(), seeds, branches, control_levels)
+        failures = Failures(search.independent, reporter)
         pool = _Pool(make_search, directory, keep_weights, workers, fresh_graphs, search.independent)
         try:
-            pool.run(pending, reporter)
+            pool.run(pending, reporter, failures)
         finally:
             pool.close()
             search.write_run(directory, search.tasks((), seeds, branches, control_levels))
+    failures.raise_any()
     return Run(search, directory)
 
 
@@ -132,11 +152,12 @@ class _Pool:
         self._fresh = fresh_graphs
         self._idle: list[tuple[Any, Connection]] = []
         self._busy: dict[Connection, tuple[Any, Task]] = {}
+        self._begun: set[Connection] = set()
 
-    def run(self, pending: list[Task], reporter: Any) -> None:
-        """Does the tasks in order, each as soon as what it builds on is finished."""
+    def run(self, pending: list[Task], reporter: Any, failures: Failures) -> None:
+        """Does the tasks in order, each as soon as what it builds on is finished; not those that build on failures."""
         finished = self._directory.finished()
-        while pending or self._busy:
+        while (pending := failures.without(pending)) or self._busy:
             ready = [task for task in pending if is_ready(task, finished, self._independent)]
             ready.sort(key=lambda task: is_control(task.branch))  # they wait for the others, and none for them
             for task in ready[: self._size - len(self._busy)]:
@@ -146,23 +167,49 @@ class _Pool:
             for connection in wait(list(self._busy), _LISTENING_SECONDS):
                 assert isinstance(connection, Connection)
                 process, task = self._busy[connection]
-                try:
-                    kind, *content = connection.recv()
-                except (EOFError, ConnectionResetError):  # reset, where it had not read its task yet
-                    interrupts.check()  # a signal to the whole group of processes has ended it
-                    process.join(_ENDING_SECONDS)
-                    raise WorkerDiedError(
-                        f"The worker process for {task} died ({_reason(process.exitcode)}). Finished levels are kept "
-                        f"in {self._directory.path}; the same command resumes."
-                    ) from None
+                kind, *content = self._heard(connection)
+                if kind == "begun":
+                    self._begun.add(connection)
+                    continue
                 if kind == "error":
                     raise content[0]
-                if reporter is not None:
+                if kind == "failed":
+                    failures.add(task, content[0])
+                elif reporter is not None:
                     getattr(reporter, kind)(task, *content)
                 if kind == "finished":
                     finished.add(task)
+                if kind in ("finished", "failed"):
                     del self._busy[connection]
                     self._rest(process, connection)
+
+    def _heard(self, connection: Connection) -> tuple[Any, ...]:
+        """What a worker sends.
+
+        Raises:
+            WorkerDiedError, WorkerStartError: where it has ended.
+        """
+        with contextlib.suppress(EOFError, ConnectionResetError):  # reset, where it had not read its task yet
+            heard: tuple[Any, ...] = connection.recv()
+            return heard
+        interrupts.check()  # a signal to the whole group of processes has ended it
+        process, task = self._busy[connection]
+        process.join(_ENDING_SECONDS)
+        if process.exitcode == _UNGUARDED:
+            raise WorkerStartError(
+                "Expected a script that starts a search with worker processes below `if __name__ == '__main__':`, as "
+                "each of them imports it. Received: one that starts it as it is imported. Move the call there."
+            )
+        if connection not in self._begun and (process.exitcode or 0) > 0:
+            raise WorkerStartError(
+                "Expected worker processes to import the script that starts them, and the module of make_search. "
+                f"Received: {_reason(process.exitcode)} before the first had begun; what it says itself is above. "
+                "Start the search below `if __name__ == '__main__':`, and keep make_search in a file."
+            )
+        raise WorkerDiedError(
+            f"The worker process for {task} died ({_reason(process.exitcode)}). {self._directory.kept()} "
+            "The same command resumes."
+        )
 
     def close(self) -> None:
         """Ends all worker processes; a level in training is lost, files are not, since they are renamed when whole.
@@ -236,6 +283,7 @@ def _work(
         signal.signal(number, signal.SIG_DFL if number is signal.SIGTERM else signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError):
+        connection.send(("begun",))
         search = None
         while True:
             task = connection.recv()
@@ -246,6 +294,8 @@ def _work(
                 search.train_level(
                     RunDirectory.load(path), task, keep_weights=keep_weights, reporter=_PipeReporter(connection)
                 )
+            except LevelError as error:  # the parent goes on with others
+                connection.send(("failed", LevelError(str(error))))
             except Exception as error:  # the parent raises it
                 connection.send(("error", _sendable(error)))
 
@@ -258,7 +308,14 @@ def _end_with_parent() -> None:
 
 
 def _sendable(error: Exception) -> Exception:
-    return error if isinstance(error, LevelError | ValueError | OSError | MemoryError) else LevelError(repr(error))
+    """The error, or one that says the same where it cannot be sent; its traceback is a note on it."""
+    sent: Exception = WorkerError(f"{type(error).__name__}: {error}")
+    with contextlib.suppress(Exception):  # whatever an exception does that is made anew from its arguments
+        same = pickle.loads(pickle.dumps(error))
+        if type(same) is type(error) and str(same) == str(error):
+            sent = same
+    sent.add_note("In a worker process:\n\n" + "".join(traceback.format_exception(error)).rstrip())
+    return sent
 
 
 def _reason(exitcode: int | None) -> str:

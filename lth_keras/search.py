@@ -15,6 +15,7 @@ from lth_keras import interrupts
 from lth_keras.blocks import Blocks
 from lth_keras.branches import BRANCHES, DENSE, WINNING_TICKET, Weights, check_branches, is_control
 from lth_keras.criteria import Criterion, Initialiser, State, criterion, name_of
+from lth_keras.failures import Failures
 from lth_keras.identity import describe
 from lth_keras.level import Recipe, train_level
 from lth_keras.level_masks import LevelMasks
@@ -29,7 +30,7 @@ from lth_keras.run import Run
 from lth_keras.sampling import SAMPLES_PER_CLASS
 from lth_keras.selection import Selection
 from lth_keras.splits import check_cadence
-from lth_keras.tasks import Task, pending_tasks, tickets_at_a_time
+from lth_keras.tasks import LevelError, Task, pending_tasks, tickets_at_a_time
 from lth_keras.together import check_together
 from lth_keras.training import set_threads
 from lth_keras.trial_data import TrialData
@@ -223,8 +224,8 @@ class TicketSearch:
             InUseError: where another process is writing in the run's directory.
             OSError: where it cannot be written; finished levels are kept.
             TypeError: where `build` or `optimizer` does not make what it should.
-            LevelError: where a level's loss is not finite, or layers without any weight left cut its network through;
-                finished levels are kept.
+            LevelError: where a level's loss is not finite, or layers without any weight left cut its network through:
+                in the end, once all that do not build on such levels are trained. Finished levels are kept.
             KeyboardInterrupt: on Ctrl-C, once the step at hand is done and run.h5 is written with what is finished.
         """
         with interrupts.stopped_by_ctrl_c():
@@ -240,6 +241,7 @@ class TicketSearch:
         reporter: Any,
     ) -> Run:
         directory, seeds_of_trials, branches = self.prepare(trials, branches, out, keep_weights, control_levels)
+        failures = Failures(self.independent, reporter)
         asked = self.tasks((), seeds_of_trials, branches, control_levels)
         with directory.locked(asked):
             done = directory.finished()
@@ -258,15 +260,22 @@ class TicketSearch:
                         self.independent,
                         directory,
                         keep_weights,
+                        failures,
                         reporter,
                     )
                     blocks.train(pending, done)
                 else:
                     for task in pending:
                         interrupts.check()
-                        self.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
+                        if failures.rule_out(task):
+                            continue
+                        try:
+                            self.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
+                        except LevelError as error:
+                            failures.add(task, error)
             finally:
                 self.write_run(directory, asked)
+        failures.raise_any()
         return Run(self, directory)
 
     def tasks(

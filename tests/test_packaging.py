@@ -59,8 +59,10 @@ ROOMS: dict[str, set[str]] = {
     "trial_data": COMMON | {"identity", "network", "sampling", "splits", "workshop"},
     "level_masks": COMMON | {"branches", "tasks", "tickets", "results", "selection"},
     "compact": COMMON | {"masking", "memory", "network", "splits", "training"},
+    "failures": {"tasks"},
     "level": COMMON
     | {
+        "failures",
         "branches",
         "compact",
         "tasks",
@@ -73,7 +75,7 @@ ROOMS: dict[str, set[str]] = {
         "training",
         "machine",
     },
-    "blocks": {"branches", "level", "network", "results", "tasks", "trial_data", "workshop"},
+    "blocks": {"branches", "failures", "interrupts", "level", "network", "results", "tasks", "trial_data", "workshop"},
     "variants": {"branches"},
     "parameters": {"plan", "rewinding", "width"},
     "learning": COMMON | {"criteria", "rewinding"},
@@ -82,10 +84,22 @@ ROOMS: dict[str, set[str]] = {
     "observation": COMMON | {"criteria", "results"},
     "search": COMMON
     | {"observation"}
-    | {"blocks", "branches", "tasks", "together", "level", "level_masks", "run", "trial_data", "width", "workshop"}
+    | {
+        "blocks",
+        "branches",
+        "failures",
+        "tasks",
+        "together",
+        "level",
+        "level_masks",
+        "run",
+        "trial_data",
+        "width",
+        "workshop",
+    }
     | {"identity", "parameters", "provenance", "results", "criteria", "plan", "sampling", "selection", "variants"}
     | {"network", "training", "splits"},
-    "runner": COMMON | {"search", "run", "tasks", "results", "branches"},
+    "runner": COMMON | {"failures", "search", "run", "tasks", "results", "branches"},
     "plots": COMMON | {"results"},
     "report": COMMON | {"printing", "results"},
     "cli": COMMON | {"printing", "results", "plots", "report"},

@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import multiprocessing
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,12 +17,14 @@ from typing import Any
 import pytest
 
 from lth_keras import runner
+from lth_keras.failures import Failures
 from lth_keras.identity import describe
 from lth_keras.network import Network
 from lth_keras.results import InUseError, RunDirectory, open_run
 from lth_keras.tasks import LevelError, Task, is_ready, pending_tasks
 from tests import tiny
 from tests.backends import BACKEND
+from tests.search.test_search_failures import failing
 from tests.tiny import Witness, assert_same_numbers, make
 
 BRANCHES = ("winning_ticket", "random_mask")
@@ -135,19 +140,30 @@ def test_a_worker_sends_progress_and_errors(network: Network, tmp_path: Path, mo
     directory, *_ = make_search().prepare(1, BRANCHES, tmp_path, "none")
     line = Line(Task(0, "dense", 0))
     runner._work(line, make_search, directory.path, "none")
-    assert [kind for kind, *_ in line.sent if kind != "advanced"] == ["started", "finished"]
+    assert [kind for kind, *_ in line.sent if kind != "advanced"] == ["begun", "started", "finished"]
     assert ("started", 20) in line.sent and ("advanced", 20, 20) in line.sent
     assert open_run(RunDirectory.load(directory.path).write_run().parent).sizes["level"] == 1
     for error, kind in (
         (LevelError("loss"), LevelError),
         (ValueError("rates"), ValueError),
-        (KeyError("bug"), LevelError),
+        (KeyError("bug"), KeyError),
+        (Unsendable("with", "two"), runner.WorkerError),
     ):
         monkeypatch.setattr(network, "train", _raises(error))
         line = Line(Task(0, "winning_ticket", 1))
         runner._work(line, make_search, directory.path, "none")
-        assert [type(content) for _, content in line.sent if isinstance(content, Exception)] == [kind]
+        ((what, received),) = [sent for sent in line.sent if isinstance(sent[-1], Exception)]
+        assert type(received) is kind and what == ("failed" if kind is LevelError else "error")
+        if what == "error":
+            assert "raise error" in received.__notes__[0] and "\\n" not in received.__notes__[0]
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN, "Ctrl-C reaches workers too: the parent ends them"
+
+
+class Unsendable(Exception):
+    """One whose copy cannot be made of its arguments."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(one + other)
 
 
 def _raises(error: Exception) -> Any:
@@ -180,7 +196,7 @@ def test_winning_tickets_are_started_before_the_controls_that_wait_for_them(work
     pool = Recorded(directory, workers)
     branches = ("random_mask", "winning_ticket", "random_reinit")
     tasks = pending_tasks((), [0, 1], branches, 4)
-    pool.run(list(tasks), None)
+    pool.run(list(tasks), None, Failures())
     assert sorted(pool.started) == sorted(tasks)
     done: set[Any] = set()
     for i in range(0, len(tasks), workers):  # all that run at a time finish at a time
@@ -188,3 +204,65 @@ def test_winning_tickets_are_started_before_the_controls_that_wait_for_them(work
         leading = [task for task in left if is_ready(task, done) and task.branch in ("dense", "winning_ticket")]
         assert set(together) <= set(leading) or set(leading) <= set(together)
         done |= set(together)
+
+
+def test_workers_go_on_behind_a_trial_that_diverges(tmp_path: Path) -> None:
+    with pytest.raises(
+        LevelError, match="1 training failed.* 1 that build.*\n.*In trial 1, dense, level 0: .*not finite"
+    ):
+        runner.run(failing, trials=3, workers=2, out=tmp_path)
+    (path,) = tmp_path.iterdir()
+    assert RunDirectory.load(path).finished() == set(pending_tasks((), [0, 2], ("winning_ticket",), 1))
+
+
+UNGUARDED = """
+import functools
+from lth_keras import runner
+from tests import tiny
+runner.run(functools.partial(tiny.make, config={"name": "unguarded"}), workers=2, out="runs")
+"""
+AS_IT_IS_IMPORTED = "import sys\nif __name__ == '__mp_main__':\n    raise ImportError('not here')\n"
+
+
+@pytest.mark.parametrize(
+    "before, message",
+    [("", "below `if __name__ == '__main__':`, as each of them imports it"), (AS_IT_IS_IMPORTED, "exit code 1")],
+)
+def test_a_script_that_workers_cannot_import_is_told_so(tmp_path: Path, before: str, message: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(before + UNGUARDED)
+    root = Path(__file__).parents[1]
+    ended = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    last = ended.stderr.strip().splitlines()[-1]
+    assert ended.returncode == 1 and "WorkerStartError" in last and message in last and "resumes" not in last
+    assert ended.stderr.count("WorkerStartError") == 1
+
+
+class Stubborn:
+    """A process that does not end when it is asked to."""
+
+    def __init__(self, killed: bool) -> None:
+        self.killed, self.asked = killed, []
+
+    def terminate(self) -> None:
+        self.asked.append("terminate")
+
+    def kill(self) -> None:
+        self.asked.append("kill")
+
+    def join(self, timeout: float) -> None:
+        assert timeout < 1
+        self.asked.append("join")
+
+
+def test_workers_that_do_not_end_are_killed_and_never_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_ENDING_SECONDS", 0.01)
+    processes = [Stubborn(False), Stubborn(True)]
+    runner._end(processes)
+    assert all(process.asked == ["terminate", "join", "kill", "join"] for process in processes)

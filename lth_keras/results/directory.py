@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import hashlib
 import json
 import os
@@ -161,6 +162,22 @@ class RunDirectory:
                 self._summary(key, ours)
             yield
 
+    def kept(self) -> str:
+        """What to say, in a message, of the levels that are finished."""
+        if not (self.path / CONFIG_FILE).exists():
+            return f"{self.path} is gone, and the levels that were finished in it."
+        return f"Finished levels are kept in {self.path}." if self.finished() else "No level was finished before."
+
+    def check_there(self) -> None:
+        """Raises FileNotFoundError where the directory was deleted or moved since it was opened."""
+        if not (self.path / CONFIG_FILE).exists():
+            raise FileNotFoundError(
+                errno.ENOENT,
+                "Expected: the run's directory, as when the search began. Received: none, deleted or moved since, and "
+                "with it the levels that were finished; put it back, or run the same command again to begin anew",
+                str(self.path),
+            )
+
     @staticmethod
     def recorded(out: str | os.PathLike[str], experiment: str, config: Mapping[str, Any]) -> RunDirectory | None:
         """The directory of these parameters, to read from; None without one."""
@@ -253,8 +270,9 @@ class RunDirectory:
         """Record a finished level, the whole file or nothing.
 
         Raises:
-            OSError: It could not be written; every level before is intact.
+            OSError: It could not be written; every level before is intact, where the directory is still there.
         """
+        self.check_there()
         path = self.level_path(result.seed, result.branch, result.level)
         with atomic.explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,8 +13,10 @@ import pytest
 from lth_keras.network import Network
 from lth_keras.results import InUseError, RunDirectory, open_run
 from lth_keras.run import Run
+from lth_keras.search import TicketSearch
 from lth_keras.tasks import LevelError, Task, pending_tasks
 from tests import tiny
+from tests.backends import BACKEND
 from tests.search.whole import TASKS, expected_of
 from tests.tiny import ALL, Witness, assert_same_numbers, make, masks_of
 
@@ -32,11 +36,11 @@ def test_a_loss_that_is_not_finite_is_named_and_finished_levels_are_kept(
     message = "In trial 0, random_reinit, level 2: The training loss is not finite.* at step 1[. ].*levels are kept in"
     with pytest.raises(LevelError, match=message):
         search.run(branches=ALL, out=tmp_path, reporter=witness)
-    assert witness.tasks("finished") == TASKS[:5]
+    assert witness.tasks("finished") == [task for task in TASKS if task != (0, "random_reinit", 2)]
     monkeypatch.undo()
     path = search.prepare(1, ALL, tmp_path, "none")[0].path
     kept = expected_of(run, 1, 2).copy(deep=True)
-    kept.test_accuracy_final[0, 1:, 2] = np.nan
+    kept.test_accuracy_final[0, 1, 2] = np.nan
     np.testing.assert_array_equal(open_run(path).test_accuracy_final, kept.test_accuracy_final)
     assert_same_numbers(search.run(branches=ALL, out=tmp_path), expected_of(run, 1, 2))
 
@@ -133,3 +137,49 @@ def test_weights_that_are_not_finite_are_named_though_the_loss_hides_them(monkey
     monkeypatch.setattr(Network, "train", train)
     with pytest.raises(LevelError, match=r"trial 0, dense, level 0.*hidden/kernel"):
         tiny.make().run(out=tmp_path)
+
+
+def diverging(seed: int) -> dict[str, Any]:
+    """The data of trials 0 and 2; those of trials 1 and 3 are finite, and a weighted sum of them is not."""
+    made = tiny.data(seed)
+    return {name: (np.sign(x) * np.float32(3e38), y) for name, (x, y) in made.items()} if seed % 2 else made
+
+
+CONFIG = {"name": "diverging"}
+
+
+def failing(**changes: Any) -> TicketSearch:
+    """A search of trials of which every other one diverges, importable by workers."""
+    return make(**{"data": diverging, "levels": 1, "config": CONFIG, **changes})
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_trials_behind_one_that_diverges_are_trained_and_all_failures_are_said(tmp_path: Path, together: bool) -> None:
+    if together and BACKEND != "jax":
+        pytest.skip("tickets are trained together on JAX only")
+    width = {"vectorize": 2} if together else {}
+    for heard, trained in ((Witness(), [0, 2]), (Witness(), [])):  # a rerun goes on likewise
+        with pytest.raises(LevelError) as error:
+            failing(**width).run(4, ("winning_ticket", "random_mask"), tmp_path, reporter=heard)
+        first, *lines = str(error.value).splitlines()
+        assert first.startswith("2 trainings failed; all others that were asked for are finished. 4 that build on ")
+        assert ["In trial 1, dense, level 0: " in lines[0], "In trial 3, dense, level 0: " in lines[1]] == [True, True]
+        assert all("is not finite" in line and "levels are kept in" in line for line in lines)
+        assert {task.seed for task in heard.tasks("finished")} == set(trained)
+    (path,) = tmp_path.iterdir()
+    finished = pending_tasks((), [0, 2], ("winning_ticket", "random_mask"), 1)
+    assert RunDirectory.load(path).finished() == set(finished)
+    assert open_run(path).trial.values.tolist() == [0, 2]
+
+
+def test_a_directory_that_is_deleted_meanwhile_is_not_said_to_be_kept(network: Network, tmp_path: Path) -> None:
+    class Deleting(Witness):
+        def finished(self, task: Task, scalars: Any) -> None:
+            super().finished(task, scalars)
+            shutil.rmtree(tmp_path / "out")
+
+    with pytest.raises(
+        FileNotFoundError, match="Received: none, deleted or moved since, and with it the levels"
+    ) as error:
+        make(network).run(out=tmp_path / "out", reporter=Deleting())
+    assert "kept" not in str(error.value) and not list(tmp_path.rglob("level_*"))
