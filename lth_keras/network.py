@@ -28,6 +28,7 @@ from lth_keras.masking import (
     walk,
 )
 from lth_keras.masks import Mask
+from lth_keras.network_arguments import check_makers
 from lth_keras.rewinding import draw_weights, own_array
 from lth_keras.splits import SPLITS, Arrays, check_cadence, check_patience, check_splits
 from lth_keras.training import (
@@ -47,6 +48,7 @@ from lth_keras.training import (
     skipped,
     train,
 )
+from lth_keras.values import boolean, integer
 
 EMBEDDINGS = ("exact", "lazy", "dense")
 """How large embedding tables are trained."""
@@ -115,7 +117,12 @@ class Network:
     ) -> None:
         if embeddings not in EMBEDDINGS:
             raise ValueError(f"Expected embeddings to be one of {EMBEDDINGS}. Received: {embeddings!r}.")
+        check_makers(build, optimizer, loss)
         self._build = build
+        batch_size = integer("batch_size", batch_size, 1)
+        evaluation_batch_size = integer("evaluation_batch_size", evaluation_batch_size, 1)
+        jit_compile = jit_compile if jit_compile is None else boolean("jit_compile", jit_compile)
+        fused = boolean("fused", fused)
         self.test_every = check_cadence(evaluate_every, test_every)
         made = build()
         if not isinstance(made, keras.Model):
@@ -381,6 +388,7 @@ class Network:
         """
         if not self._splits:
             raise RuntimeError("Expected data to be loaded before training. Call load(splits) first.")
+        steps, seed, updates = integer("steps", steps, 1), integer("seed", seed, 0), integer("updates", updates, 0)
         validated = len(self._splits["validation"][0]) > 0
         check_patience(patience, validated)
         for i, state in enumerate(self.seed_states):

@@ -14,9 +14,11 @@ from lth_keras.densities import check_scope, shot_densities
 from lth_keras.derivatives import ModelDerivatives
 from lth_keras.lazy import LazyArrays
 from lth_keras.masking import check_connected, get_mask, mask_model, set_mask, variables
+from lth_keras.network_arguments import check_loss, check_model
 from lth_keras.sampling import draw_samples
 from lth_keras.shots import prune_in_shots
 from lth_keras.splits import check_examples
+from lth_keras.values import integer, real
 
 
 def prune(
@@ -67,7 +69,14 @@ def prune(
         >>> pruned = prune(model, 0.1, "snip", data=(x, y), loss="sparse_categorical_crossentropy")
         >>> pruned = prune(model, 0.01, "synflow", shots=100)
     """
-    densities = shot_densities(density, shots, schedule)
+    check_model(model)
+    integer("seed", seed, 0)
+    integer("min_per_layer", min_per_layer, 0)
+    if samples_per_class is not None:
+        integer("samples_per_class", samples_per_class, 1)
+    if loss is not None:
+        check_loss(loss)
+    densities = shot_densities(real("density", density), integer("shots", shots), schedule)
     check_scope(scope)
     score, name = find_criterion(criterion), name_of(criterion)
     pruned = mask_model(model)

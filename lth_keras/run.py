@@ -14,6 +14,7 @@ from lth_keras.network import Network
 from lth_keras.results import RunDirectory, open_run
 from lth_keras.tasks import task_of
 from lth_keras.tickets import finished_level, starting_weights
+from lth_keras.values import integer
 
 
 class Search(Protocol):
@@ -65,6 +66,7 @@ class Run:
         """
         if weights not in ("rewound", "final"):
             raise ValueError(f"Expected weights to be 'rewound' or 'final'. Received: {weights!r}.")
+        trial, level = integer("trial", trial), integer("level", level, 0)
         task = task_of(trial, branch, level, self.search.share_dense)
         result = finished_level(self.directory, task, weights=weights == "final")
         if weights == "final" and result.weights is None:

@@ -15,9 +15,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from lth_keras import interrupts
+from lth_keras import interrupts, values
 from lth_keras.branches import is_control
 from lth_keras.failures import Failures
+from lth_keras.parameters import check_asked
 from lth_keras.results import RunDirectory
 from lth_keras.run import Run
 from lth_keras.search import TicketSearch
@@ -86,8 +87,9 @@ def run(
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports an unguarded script
         raise SystemExit(_UNGUARDED)
-    if workers < 1:
+    if values.integer("workers", workers) < 1:
         raise ValueError(f"Expected at least 1 worker. Received: {workers}.")
+    values.boolean("fresh_graphs", fresh_graphs)
     with interrupts.stopped_by_ctrl_c():
         search = make_search()
         if workers == 1 and not fresh_graphs:
@@ -96,6 +98,7 @@ def run(
             )
         _check_importable(make_search)
         asked = (trials, branches, out, keep_weights, control_levels)
+        check_asked(trials, branches, keep_weights, control_levels, search.levels, search.seed, reporter)
         return _run_in_workers(make_search, search, asked, workers, fresh_graphs, reporter)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from lth_keras import interrupts
+from lth_keras import interrupts, values
 from lth_keras.blocks import Blocks
 from lth_keras.branches import BRANCHES, DENSE, WINNING_TICKET, Weights, check_branches, is_control
 from lth_keras.criteria import Criterion, Initialiser, State, criterion, name_of
@@ -22,7 +22,7 @@ from lth_keras.level_masks import LevelMasks
 from lth_keras.masks import Mask
 from lth_keras.network import Network
 from lth_keras.observation import Observation
-from lth_keras.parameters import check_asked, check_parameters, levels_of
+from lth_keras.parameters import check_asked, check_parameters, levels_of, take_values
 from lth_keras.plan import Plan
 from lth_keras.provenance import check, trained_by
 from lth_keras.results import Distributions, Facts, LevelResult, RunDirectory
@@ -166,6 +166,7 @@ class TicketSearch:
     vectorize: int | str = "auto"
 
     def __post_init__(self) -> None:
+        take_values(self)
         self._plan = Plan(
             self.rates,
             self.densities,
@@ -228,6 +229,7 @@ class TicketSearch:
                 in the end, once all that do not build on such levels are trained. Finished levels are kept.
             KeyboardInterrupt: on Ctrl-C, once the step at hand is done and run.h5 is written with what is finished.
         """
+        check_asked(trials, branches, keep_weights, control_levels, self.levels, self.seed, reporter)
         with interrupts.stopped_by_ctrl_c():
             return self._run(trials, branches, out, keep_weights, control_levels, reporter)
 
@@ -325,8 +327,9 @@ class TicketSearch:
         Returns:
             The directory, the seeds of the trials, and the branches in their fixed order.
         """
-        check_width(self.vectorize)  # which is set after the search is made, too
-        check_asked(trials, keep_weights, control_levels, self.levels)
+        self.vectorize = check_width(self.vectorize)  # which is set after the search is made, too
+        check_asked(trials, branches, keep_weights, control_levels, self.levels, self.seed)
+        out = values.path("out", out)
         branches = check_branches(branches, self.variants)
         for branch in branches:
             self.of(branch)  # what is wrong with a variant shows here, not when its turn comes
@@ -444,6 +447,7 @@ class TicketSearch:
         steps = self.steps if self.steps is not None else (self.epochs or 0) * (examples // self.batch_size)
         if self.score_at is not None and self.score_at > steps:
             raise ValueError(f"Expected score_at in 0 ... {steps}, the steps of a training. Received: {self.score_at}.")
+        values.integer("steps", steps, 1)
         return Recipe(
             initial=self._initial_weights(task.seed),
             steps=steps,

@@ -10,6 +10,7 @@ import numpy as np
 
 from lth_keras.masking import input_rows
 from lth_keras.training import is_multi_label
+from lth_keras.values import integer, shown
 
 Arrays = tuple[np.ndarray, np.ndarray]
 SPLITS = ("train", "validation", "test")
@@ -21,9 +22,9 @@ def check_cadence(evaluate_every: int, test_every: int | None) -> int:
     Raises:
         ValueError: where `evaluate_every` is not positive or `test_every` is not a multiple of it.
     """
-    if evaluate_every < 1:
+    if integer("evaluate_every", evaluate_every) < 1:
         raise ValueError(f"Expected evaluate_every to be at least 1 step. Received: {evaluate_every}.")
-    test_every = 10 * evaluate_every if test_every is None else test_every
+    test_every = 10 * evaluate_every if test_every is None else integer("test_every", test_every)
     if test_every < 1 or test_every % evaluate_every:
         raise ValueError(
             f"Expected test_every to be a multiple of evaluate_every ({evaluate_every} steps). Received: {test_every}."
@@ -33,7 +34,7 @@ def check_cadence(evaluate_every: int, test_every: int | None) -> int:
 
 def check_patience(patience: int | None, validated: bool) -> None:
     """Raises ValueError for a patience below 1 evaluation, or one where no validation split decides."""
-    if patience is not None and (patience < 1 or not validated):
+    if patience is not None and (integer("patience", patience) < 1 or not validated):
         raise ValueError(
             "Expected patience of at least 1 evaluation, and a validation split that decides. "
             f"Received: patience={patience}, {'with' if validated else 'without'} a validation split."
@@ -81,7 +82,7 @@ def check_examples(model: keras.Model, loss: Any, data: Any) -> Arrays:
 
 
 def _checked(model: keras.Model, loss: Any, name: str, part: Any, may_be_empty: bool, rows: int | None) -> Arrays:
-    x, y = (np.asarray(array) for array in part)
+    x, y = (_array(name, what, array) for what, array in zip(("x", "y"), part, strict=True))
     expected = model.input_shape[1:]
     if may_be_empty and len(x) == len(y) == 0:
         return x, y
@@ -103,6 +104,18 @@ def _checked(model: keras.Model, loss: Any, name: str, part: Any, may_be_empty: 
     return x, y
 
 
+def _array(name: str, what: str, given: Any) -> np.ndarray:
+    if remedy := _remedy(given):
+        raise ValueError(f"Split {name!r}: Expected {what} as an array{remedy}. Received: {shown(given)}.")
+    try:
+        array = np.asarray(given)
+    except ValueError as error:  # rows of several lengths
+        raise ValueError(f"Split {name!r}: Expected {what} as an array. Received: {error}.") from None
+    if not array.ndim:
+        raise ValueError(f"Split {name!r}: Expected {what} as an array of examples. Received: {shown(given)}.")
+    return array
+
+
 def _check_labels(output_shape: tuple[int | None, ...], loss: Any, name: str, y: np.ndarray) -> None:
     if is_multi_label(loss, output_shape):
         if not _fits(y.shape[1:], output_shape[1:]) or y.min() < 0 or y.max() > 1:
@@ -111,6 +124,11 @@ def _check_labels(output_shape: tuple[int | None, ...], loss: Any, name: str, y:
                 f"{(len(y), *output_shape[1:])}. Received: {y.shape} with values from {y.min()} to {y.max()}."
             )
         return
+    if _takes_shares(loss) and not _fits(y.shape[1:], output_shape[1:]):
+        raise ValueError(
+            f"Split {name!r}: Expected one-hot labels, of shape {(len(y), *output_shape[1:])}. Received: {y.shape}; "
+            "for class indices use sparse_categorical_crossentropy."
+        )
     if _takes_indices(loss):
         *places, classes = output_shape[1:]
         assert classes is not None
@@ -124,6 +142,14 @@ def _check_labels(output_shape: tuple[int | None, ...], loss: Any, name: str, y:
                 f"Split {name!r}: Expected labels in 0 ... {classes - 1} (the model has {classes} outputs). "
                 f"Received: labels from {y.min()} to {y.max()}."
             )
+
+
+def _takes_shares(loss: Any) -> bool:
+    """Whether labels are one-hot, or shares of classes: a number for each output."""
+    function = keras.losses.get(loss)
+    if isinstance(function, keras.losses.CategoricalCrossentropy | keras.losses.CategoricalFocalCrossentropy):
+        return True
+    return getattr(function, "__name__", "") in ("categorical_crossentropy", "categorical_focal_crossentropy")
 
 
 def _takes_indices(loss: Any) -> bool:
@@ -140,13 +166,40 @@ def part_of(data: Any, name: str) -> Any:
     Raises:
         ValueError: where the data have no such attribute or key, or it is no pair.
     """
-    part = data.get(name) if isinstance(data, Mapping) else getattr(data, name, None)
-    if part is None or len(part) != 2:
+    part = _attribute(data, name)
+    if part is None and name == "validation" and _attribute(data, "without_validation"):
+        x, y = part_of(data, "train")
+        return x[:0], y[:0]
+    expected = f"Expected data with {SPLITS}, as keys or attributes, each a pair (x, y)"
+    received = f"Received: {type(data).__name__} whose {name!r} is {shown(part)}"
+    if isinstance(part, float) and name == "validation":
+        raise ValueError(f"{expected}. {received}; split the arrays before, e.g. by numpy or scikit-learn.")
+    if part is None and name == "validation":
         raise ValueError(
-            f"Expected data with {SPLITS}, as keys or attributes, each a pair (x, y). "
-            f"Received: {type(data).__name__} whose {name!r} is {type(part).__name__}."
+            f"{expected}. {received}. Where there are no examples to decide the early stop, say so by an attribute or "
+            "key without_validation=True: the last step counts as it then."
         )
+    if isinstance(part, str | Mapping) or hasattr(part, "columns") or not hasattr(part, "__len__") or len(part) != 2:
+        raise ValueError(f"{expected}{_remedy(part)}. {received}.")
+    for what, array in zip(("x", "y"), part, strict=True):
+        if array is None or isinstance(array, str | Mapping) or _remedy(array):
+            raise ValueError(f"Split {name!r}: Expected {what} as an array{_remedy(array)}. Received: {shown(array)}.")
     return part
+
+
+def _attribute(data: Any, name: str) -> Any:
+    return data.get(name) if isinstance(data, Mapping) else getattr(data, name, None)
+
+
+def _remedy(given: Any) -> str:
+    """What to do with examples that are no arrays; empty for what can be one."""
+    if type(given).__module__.startswith("scipy.sparse"):
+        return ": make a sparse matrix one with .toarray()"
+    if hasattr(given, "element_spec"):
+        return ": take those of a tf.data.Dataset with keras.utils.split_dataset or list(dataset.as_numpy_iterator())"
+    if hasattr(given, "__next__") or isinstance(given, keras.utils.PyDataset) or hasattr(given, "batch_sampler"):
+        return " of all examples: a search trains on arrays in memory, not on a generator or loader of batches"
+    return ""
 
 
 def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:

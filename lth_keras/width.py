@@ -23,9 +23,11 @@ def check_width(width: Any) -> Any:
     Raises:
         ValueError: otherwise.
     """
-    if width != "auto" and (not isinstance(width, int) or isinstance(width, bool) or width < 1):
+    if isinstance(width, str) and width == "auto":
+        return width
+    if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
         raise ValueError(f"Expected vectorize to be 'auto' or an integer from 1 (off). Received: {width!r}.")
-    return width
+    return int(width)
 
 
 def best_width(make_network: Callable[[], Network], tickets: int) -> int:

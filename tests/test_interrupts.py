@@ -85,11 +85,12 @@ def test_interrupted_within_a_call_the_weights_are_there():
 
 @pytest.fixture
 def default():
-    """Ctrl-C as Python has it, not as a shell's background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Signals as Python has them in a terminal, not ignored as in a shell's background."""
+    usual = dict.fromkeys(interrupts.STOPPING, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        assert signal.signal(number, handler) == usual[number]
 
 
 @pytest.mark.usefixtures("default")
@@ -152,6 +153,8 @@ def test_handlers_of_others_and_ignored_signals_stay():
 TWICE = """
 import os, signal
 from lth_keras import interrupts
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
 interrupts.REPEATED = -1.0
 with interrupts.stopped_by_signals():
     os.kill(os.getpid(), signal.SIGHUP)

@@ -19,9 +19,11 @@ DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow"}
 
 # What each room of docs/architecture.md may import, beside itself. An import for types only counts
 # too: an arrow upwards is one, whoever follows it. lth_keras/__init__.py re-exports, and is in no room.
-COMMON = {"interrupts", "lazy", "masks", "seeds"}
+COMMON = {"interrupts", "lazy", "masks", "seeds", "values"}
 ROOMS: dict[str, set[str]] = {
     "interrupts": set(),
+    "values": set(),
+    "network_arguments": {"values"},
     "layers": set(),
     "lazy": set(),
     "masks": {"lazy"},
@@ -40,11 +42,12 @@ ROOMS: dict[str, set[str]] = {
     "masking": COMMON | {"layers"},
     "derivatives": COMMON | {"masking", "training"},
     "shots": COMMON | {"pruning", "densities", "ranking"},
-    "oneshot": COMMON | {"masking", "criteria", "densities", "derivatives", "sampling", "shots", "splits"},
+    "oneshot": COMMON
+    | {"network_arguments", "masking", "criteria", "densities", "derivatives", "sampling", "shots", "splits"},
     "export": COMMON | {"masking"},
-    "splits": {"masking", "training"},
+    "splits": {"masking", "training", "values"},
     "fused": {"masking", "training"},
-    "network": COMMON | {"fused", "masking", "rewinding", "training", "splits", "derivatives"},
+    "network": COMMON | {"network_arguments", "fused", "masking", "rewinding", "training", "splits", "derivatives"},
     "branches": COMMON | {"pruning"},
     "identity": COMMON | {"masking", "sampling", "splits"},
     "machine": set(),
@@ -77,7 +80,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "blocks": {"branches", "failures", "interrupts", "level", "network", "results", "tasks", "trial_data", "workshop"},
     "variants": {"branches"},
-    "parameters": {"plan", "rewinding", "width"},
+    "parameters": COMMON | {"network_arguments", "observation", "plan", "results", "rewinding", "splits", "width"},
     "learning": COMMON | {"criteria", "rewinding"},
     "plan": COMMON | {"densities", "pruning"},
     "selection": COMMON | {"criteria", "densities", "derivatives", "plan", "shots"} | {"masking", "network", "splits"},
@@ -99,7 +102,7 @@ ROOMS: dict[str, set[str]] = {
     }
     | {"identity", "parameters", "provenance", "results", "criteria", "plan", "sampling", "selection", "variants"}
     | {"network", "training", "splits"},
-    "runner": COMMON | {"failures", "search", "run", "tasks", "results", "branches"},
+    "runner": COMMON | {"parameters", "failures", "search", "run", "tasks", "results", "branches"},
     "plots": COMMON | {"results"},
     "report": COMMON | {"printing", "results"},
     "cli": COMMON | {"printing", "results", "plots", "report"},

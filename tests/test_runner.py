@@ -241,7 +241,7 @@ def test_a_script_that_workers_cannot_import_is_told_so(tmp_path: Path, before: 
     )
     last = ended.stderr.strip().splitlines()[-1]
     assert ended.returncode == 1 and "WorkerStartError" in last and message in last and "resumes" not in last
-    assert ended.stderr.count("WorkerStartError") == 1
+    assert ended.stderr.count("WorkerStartError: ") == 1
 
 
 class Stubborn:

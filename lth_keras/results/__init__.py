@@ -6,6 +6,7 @@ from lth_keras.results.distributions import Distribution, Distributions, distrib
 from lth_keras.results.facts import DocumentLengths, Facts
 from lth_keras.results.levels import DamagedFile, LevelResult, read_level, write_level
 from lth_keras.results.lock import InUseError
+from lth_keras.results.record import path_part as check_path_part
 from lth_keras.results.run import assemble, metric_name, open_run, write_run
 from lth_keras.results.schema import CURVES, SCALARS, SCHEMA_VERSION
 from lth_keras.results.statistics import Spread, spread
@@ -25,6 +26,7 @@ __all__ = [
     "RunDirectory",
     "Spread",
     "assemble",
+    "check_path_part",
     "metric_name",
     "compare",
     "distribution",

@@ -144,7 +144,8 @@ class RunDirectory:
     def locked(self, asked: Iterable[tuple[int, str, int]] | None = None) -> Iterator[None]:
         """Writing in the directory, for one process at a time: it has the lock within it, and its workers need none.
 
-        What killed processes left half-written is removed first, and damaged level files are set aside.
+        What killed processes left half-written is removed first, and damaged level files are set aside. Where an error
+        comes up before anything was written, a directory that `open` made goes again.
 
         Args:
             asked: (seed, branch, level) of those that may be set aside, others being somebody's own; None for all of
@@ -160,7 +161,19 @@ class RunDirectory:
             ours = None if asked is None else set(asked)
             for key in self.finished():
                 self._summary(key, ours)
-            yield
+            try:
+                yield
+            except Exception:
+                self._unmake()
+                raise
+
+    def _unmake(self) -> None:
+        """Removes the directory where nothing is in it but what `open` made."""
+        with contextlib.suppress(OSError):
+            if {path.name for path in self.path.iterdir()} <= {CONFIG_FILE, lock.LOCK_FILE}:
+                for name in (CONFIG_FILE, lock.LOCK_FILE):
+                    (self.path / name).unlink(missing_ok=True)
+                self.path.rmdir()
 
     def kept(self) -> str:
         """What to say, in a message, of the levels that are finished."""

@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+LONGEST = 200
+"""Bytes of a name: file systems take 255, and a hash is added to some."""
 _PACKAGES = ("lth_keras", "keras", "tensorflow", "jax", "numpy", "h5py")
 
 
@@ -87,7 +89,7 @@ def _refused(constant: str) -> Any:
 def path_of(out: str | os.PathLike[str], experiment: str, config: Mapping[str, Any]) -> Path:
     """`<out>/<experiment>-<hash>`; the hash is the first 8 hex digits of SHA-256 of the config."""
     digest = hashlib.sha256(canonical(config).encode()).hexdigest()
-    return Path(out) / f"{path_part('experiment', experiment)}-{digest[:8]}"
+    return Path(os.path.expanduser(out)) / f"{path_part('experiment', experiment)}-{digest[:8]}"
 
 
 def canonical(config: Mapping[str, Any]) -> str:
@@ -107,7 +109,12 @@ def canonical(config: Mapping[str, Any]) -> str:
 
 def path_part(what: str, name: str) -> str:
     """`name`, if every file system takes it as one part of a path; ValueError otherwise."""
-    if not name or name.startswith(".") or set(name) & set('/\\\0:*?"<>|'):
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        size = LONGEST + 1
+    unfit = set('/\\:*?"<>|') | set(map(chr, range(32))) | {"\x7f"}
+    if not name or name.startswith(".") or name[-1] in ". " or set(name) & unfit or size > LONGEST:
         raise ValueError(f"Expected: a name of {what} that can be part of a path. Received: {name!r}")
     return name
 

@@ -32,7 +32,14 @@ def set_threads(threads: int) -> None:
         RuntimeError: where TensorFlow is already initialised with another number.
     """
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        except RuntimeError:
+            raise RuntimeError(
+                f"Expected TensorFlow not to have run anything yet, so that its threads can be set to {threads}. "
+                "Received: a TensorFlow that has; make the search before any model or tensor, in a new process, or "
+                "leave out threads."
+            ) from None
 
 
 def assign(variable: Any, value: Any) -> None:

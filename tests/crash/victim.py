@@ -94,7 +94,9 @@ def command(out: str, number: int, moment: float, collecting: bool) -> None:
     from experiments import digits_lenet_fcn as experiment
     from experiments.command import main
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
+    signal.signal(number, signal.SIG_DFL)  # ignored where the tests run in a shell's background
+    if number == signal.SIGINT:
+        signal.signal(number, signal.default_int_handler)
     started, sent = time.monotonic(), threading.Event()
 
     def send(phase: str, information: dict[str, int]) -> None:

@@ -23,7 +23,7 @@ def changed(split: str, x: Any = None, y: Any = None) -> dict[str, Any]:
 
 
 BAD_DATA = {
-    "a missing split": ({"train": tiny.data()["train"]}, "Expected data with .*'validation' is NoneType"),
+    "a missing split": ({"train": tiny.data()["train"]}, "Expected data with .*'validation' is None"),
     "no pair": ({**tiny.data(), "test": tiny.data()["test"][0]}, "Expected data with .*'test' is ndarray"),
     "an empty split": (
         changed("validation", lambda x: x[:0], lambda y: y[:0]),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 from lth_keras.network import Network
@@ -90,6 +91,63 @@ BAD_SEARCHES: dict[str, tuple[dict[str, Any], str]] = {
     "negative seed": ({"seed": -1}, "Expected seed to be at least 0. Received: -1"),
     "no thread": ({"threads": 0}, "Expected threads to be at least 1. Received: 0"),
     "negative minimum": ({"min_per_layer": -1}, "Expected min_per_layer to be at least 0. Received: -1"),
+    "steps as float": ({"steps": 2e4}, r"Expected steps to be an integer. Received: 20000.0 \(float\)"),
+    "too many steps": ({"steps": 2**31}, "Expected steps to be at most 2,147,483,647. Received: 2147483648"),
+    "levels as float": ({"levels": 2.0}, r"Expected levels to be an integer. Received: 2.0 \(float\)"),
+    "levels as bool": ({"levels": True}, r"Expected levels to be an integer. Received: True \(bool\)"),
+    "batch as text": ({"batch_size": "60"}, r"Expected batch_size to be an integer. Received: '60' \(str\)"),
+    "no batch": ({"batch_size": None}, "Expected batch_size to be an integer. Received: None"),
+    "no seed": ({"seed": None}, "Expected seed to be an integer. Received: None"),
+    "large seed": (
+        {"seed": 2**63},
+        "Expected seed to be at most 9,223,372,036,854,775,807. Received: 9223372036854775808",
+    ),
+    "cadence as float": ({"evaluate_every": 5.0}, "Expected evaluate_every to be an integer. Received: 5.0"),
+    "cadence of 0": ({"evaluate_every": 0}, "Expected evaluate_every to be at least 1. Received: 0"),
+    "shots as float": ({"shots": 1.0}, "Expected shots to be an integer"),
+    "threads as text": ({"threads": "all"}, "Expected threads to be an integer. Received: 'all'"),
+    "flag as int": ({"compact": 1}, r"Expected compact to be True or False. Received: 1 \(int\)"),
+    "flag as None": ({"fused": None}, "Expected fused to be True or False. Received: None"),
+    "jit as text": ({"jit_compile": "auto"}, "Expected jit_compile to be True or False. Received: 'auto'"),
+    "name": ({"name": 3}, "Expected name to be a string. Received: 3"),
+    "scope as None": ({"scope": None}, "Expected scope to be a string. Received: None"),
+    "rate as text": (
+        {"rates": "0.2"},
+        "Expected rates, where it is no dict by kind of layer, to be a number. Received: '0.2'",
+    ),
+    "rate of a kind": ({"rates": {"dense": "0.2"}}, r"Expected rates\['dense'\] to be a number. Received: '0.2'"),
+    "rate as bool": ({"rates": {"dense": True}}, r"Expected rates\['dense'\] to be a number. Received: True"),
+    "one density": ({"rates": None, "densities": 0.5}, "Expected densities to be a list of numbers. Received: 0.5"),
+    "a density as text": (
+        {"rates": None, "densities": ["0.5"]},
+        "Expected each density to be a number. Received: '0.5'",
+    ),
+    "optimizer by name": (
+        {"optimizer": "adam"},
+        "function that makes one, such as lambda: keras.optimizers.Adam.*'adam'",
+    ),
+    "optimizer itself": ({"optimizer": tiny.adam()}, "Expected optimizer to be a function that makes one.*an Adam"),
+    "model itself": ({"build": tiny.build()}, "Expected build to be the function that makes the model.*the model 'seq"),
+    "no builder": ({"build": None}, "Expected build to be a function that makes the model. Received: None"),
+    "no loss": ({"loss": None}, "Expected loss to be a name, a keras.losses.Loss or a function.*Received: None"),
+    "losses": ({"loss": ["mse"]}, "Expected loss to be a name, a keras.losses.Loss or a function"),
+    "class of a loss": ({"loss": keras.losses.MeanSquaredError}, r"an instance, MeanSquaredError\(\)"),
+    "unknown loss": (
+        {"loss": "crossentropy!"},
+        "Expected the name of a loss that Keras has. Received: 'crossentropy!'",
+    ),
+    "no criterion": ({"criterion": None}, "Expected a criterion"),
+    "observe": ({"observe": True}, "Expected observe to be an Observation. Received: True"),
+    "facts": ({"facts": {}}, "Expected facts to be a function"),
+    "config": ({"config": "mine"}, "Expected config to be a dict of JSON values. Received: 'mine'"),
+    "variants": ({"variants": ["a"]}, "Expected variants to be a dict by name"),
+    "a variant": ({"variants": {"a": 3}}, "Expected what the variant 'a' changes as a dict of parameters. Received: 3"),
+    "name of a variant": ({"variants": {"a/b": {}}}, "name of variant that can be part of a path. Received: 'a/b'"),
+    "long variant": ({"variants": {"a" * 300: {}}}, "name of variant that can be part of a path"),
+    "vectorize": ({"vectorize": True}, "Expected vectorize to be 'auto' or an integer from 1"),
+    "no data": ({"data": None}, "Expected data with .*Received: NoneType whose 'train' is None"),
+    "data as text": ({"data": "mnist"}, "Expected data with .*Received: str whose 'train' is None"),
+    "data as a pair": ({"data": tiny.data()["train"]}, "Expected data with .*Received: tuple whose 'train' is None"),
     "test cadence": ({"test_every": 12}, "multiple of evaluate_every .5 steps.. Received: 12"),
 }
 
@@ -97,14 +155,97 @@ BAD_SEARCHES: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("what", BAD_SEARCHES)
 def test_parameters_that_mean_nothing_are_refused(what: str) -> None:
     changes, message = BAD_SEARCHES[what]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         make(**changes)
+
+
+def with_split(name: str, part: Any) -> dict[str, Any]:
+    return {**tiny.data(), name: part}
+
+
+def sparse() -> Any:
+    from scipy.sparse import csr_matrix
+
+    return csr_matrix(np.eye(4, 8))
+
+
+LABELS = np.zeros(4, np.int32)
+BAD_DATA: dict[str, tuple[Callable[[], Any], str]] = {
+    "a fraction": (lambda: with_split("validation", 0.1), "'validation' is 0.1 .float.; split the arrays before"),
+    "nothing": (lambda: with_split("validation", None), "say so by an attribute or key without_validation=True"),
+    "a generator": (lambda: with_split("train", (i for i in range(2))), "on arrays in memory, not on a generator"),
+    "a generator of x": (
+        lambda: with_split("train", (iter([1, 2]), LABELS)),
+        "'train': Expected x as an array of all ex",
+    ),
+    "a sparse matrix": (
+        lambda: with_split("test", (sparse(), LABELS)),
+        r"'test': Expected x as an array.*\.toarray\(\)",
+    ),
+    "a dict of x and y": (
+        lambda: with_split("test", {"x": 1, "y": 2}),
+        "each a pair .x, y.. Received: dict whose 'test'",
+    ),
+    "three arrays": (lambda: with_split("test", (LABELS,) * 3), "each a pair .x, y.. Received: dict whose 'test'"),
+    "no labels": (
+        lambda: with_split("train", (np.zeros((4, 8)), None)),
+        "'train': Expected y as an array. Received: None",
+    ),
+    "a batched data set": (
+        lambda: with_split("train", BatchedDataset()),
+        "tf.data.Dataset with keras.utils.split_data",
+    ),
+}
+
+
+class BatchedDataset:
+    """What tells a tf.data.Dataset."""
+
+    element_spec = None
+
+
+@pytest.mark.parametrize("what", BAD_DATA)
+def test_data_that_are_no_arrays_are_refused_with_what_to_do(what: str, tmp_path: Path) -> None:
+    given, message = BAD_DATA[what]
+    with pytest.raises(ValueError, match=message):
+        make(data=given(), config={"name": "data"})
+    with pytest.raises(ValueError, match=message):
+        make(data=lambda seed: given(), config={"name": "data"}).run(out=tmp_path)
+    assert not list(tmp_path.iterdir()), "a run that is refused leaves nothing to list"
+
+
+@pytest.mark.parametrize("loss", ["categorical_crossentropy", keras.losses.CategoricalCrossentropy()], ids=str)
+def test_class_indices_for_a_loss_of_one_hot_labels_are_refused(loss: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Expected one-hot labels, of shape .*use sparse_categorical_crossentropy"):
+        make(loss=loss).run(out=tmp_path)
+
+
+def test_numbers_of_numpy_are_those_of_python() -> None:
+    search = make(levels=np.int64(2), steps=np.int32(20), rates=np.float32(0.25), compact=np.bool(False))
+    assert (search.identity, type(search.steps), type(search.compact)) == (make(rates=0.25).identity, int, bool)
+    densities = make(rates=None, densities=np.array([0.5, 0.25]), levels=None)
+    assert densities.densities == [0.5, 0.25] and densities.levels == 2
+
+
+def test_without_a_validation_split_it_need_not_be_there(network: Network, tmp_path: Path) -> None:
+    given = {key: value for key, value in tiny.data().items() if key != "validation"}
+    run = make(network, data={**given, "without_validation": True}, levels=0).run(out=tmp_path)
+    assert run.dataset.early_stop_step.values.item() == 20
 
 
 BAD_RUNS: dict[str, tuple[dict[str, Any], str]] = {
     "no trial": ({"trials": 0}, "Expected at least 1 trial. Received: 0"),
     "branch": ({"branches": ("winning_ticket", "lost")}, "Expected branches out of.*Received: .*'lost'"),
     "no winning ticket": ({"branches": ("random_mask",)}, "'winning_ticket' among them"),
+    "trials as float": ({"trials": 2.0}, r"Expected trials to be an integer. Received: 2.0 \(float\)"),
+    "seeds beyond what files hold": ({"trials": 2**63 + 1}, "Expected seeds of trials up to 9,223,372,036,854,775,807"),
+    "one branch": (
+        {"branches": "winning_ticket"},
+        "Expected branches to be a list of names. Received: 'winning_ticket'",
+    ),
+    "one level": ({"control_levels": 2}, "Expected control_levels to be a list of levels. Received: 2"),
+    "reporter": ({"reporter": print}, "Expected a reporter with methods started, advanced, finished"),
+    "out": ({"out": None}, "Expected out to be a path. Received: None"),
     "keep_weights": (
         {"keep_weights": "some"},
         r"keep_weights to be one of \('none', 'last', 'all'\). Received: 'some'",
@@ -122,17 +263,21 @@ def test_runs_that_mean_nothing_are_refused_and_leave_nothing(network: Network, 
 
 def test_what_does_not_fit_shows_before_anything_is_trained(network: Network, tmp_path: Path) -> None:
     x, y = tiny.data()["train"]
-    bad: tuple[tuple[TicketSearch, type[Exception], str], ...] = (
-        (make(rates={"dense": 0.2}), ValueError, "'output/kernel' is of kind 'output'; add a rate"),
-        (make(rates={"dense": 0.2, "hidden": 0.1, "output": 0.1}), ValueError, "Received: 'hidden'"),
-        (make(build=lambda: "model"), TypeError, "Expected build.. to return a keras.Model. Received: str"),
-        (make(build=lambda: keras.Sequential([keras.layers.Dense(3)])), ValueError, "is not built"),
-        (make(optimizer=lambda: "adam"), TypeError, "Expected optimizer.. to return a keras.Optimizer"),
-        (make(network, data={"train": (x, y)}), ValueError, "Expected data with"),
-        (make(network, data={**tiny.data(), "train": (x, y + 1)}), ValueError, "Expected labels in 0"),
-        (make(network, data={**tiny.data(), "train": (x[:9], y[:9])}), ValueError, "Expected at least one batch of 10"),
+    bad: tuple[tuple[Callable[[], TicketSearch], type[Exception], str], ...] = (
+        (lambda: make(rates={"dense": 0.2}), ValueError, "'output/kernel' is of kind 'output'; add a rate"),
+        (lambda: make(rates={"dense": 0.2, "hidden": 0.1, "output": 0.1}), ValueError, "Received: 'hidden'"),
+        (lambda: make(build=lambda: "model"), TypeError, "Expected build.. to return a keras.Model. Received: str"),
+        (lambda: make(build=lambda: keras.Sequential([keras.layers.Dense(3)])), ValueError, "is not built"),
+        (lambda: make(optimizer=lambda: "adam"), TypeError, "Expected optimizer.. to return a keras.Optimizer"),
+        (lambda: make(network, data={"train": (x, y)}), ValueError, "Expected data with"),
+        (lambda: make(network, data={**tiny.data(), "train": (x, y + 1)}), ValueError, "Expected labels in 0"),
+        (
+            lambda: make(network, data={**tiny.data(), "train": (x[:9], y[:9])}),
+            ValueError,
+            "Expected at least one batch of 10",
+        ),
     )
     for search, error, message in bad:
         with pytest.raises(error, match=message):
-            search.run(out=tmp_path)
-    assert not list(tmp_path.rglob("level_*"))
+            search().run(out=tmp_path)
+    assert not list(tmp_path.iterdir()), "a run that is refused leaves nothing to list"
