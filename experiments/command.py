@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lth_keras.models import LayerSize
-    from lth_keras.results import Facts
+    from lth_keras.results import Facts, RunDirectory
     from lth_keras.run import Run
     from lth_keras.search import TicketSearch
 
@@ -272,8 +272,20 @@ def main(config_class: Any, make_search: Callable[[Any, int], TicketSearch], exp
     except KeyboardInterrupt as stopped:
         command = shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
         with contextlib.suppress(OSError):  # the terminal may be gone, which is what SIGHUP says
-            _say(console, f"\nStopped. Finished levels are kept; resume with: {command}")
+            _say(console, f"\nStopped. {_kept(stopped)}: {command}")
         raise SystemExit(stopped.exit_code if isinstance(stopped, interrupts.Stopped) else 130) from None
+
+
+def _kept(stopped: BaseException) -> str:
+    """What there is of a run that was stopped, and so what its command does."""
+    directory: RunDirectory | None = getattr(stopped, "directory", None)
+    if directory is None:
+        return "Nothing was trained; run it again with"
+    if not directory.path.exists():
+        return f"{directory.path} is gone, with the levels that were finished; begin anew with"
+    return (
+        "Finished levels are kept; resume with" if directory.finished() else "No level was finished; begin again with"
+    )
 
 
 def _main(
@@ -308,8 +320,9 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     from lth_keras.plots import save_figures
     from lth_keras.progress import ConsoleReporter, duration
     from lth_keras.report import summary_table
-    from lth_keras.results import RunDirectory
+    from lth_keras.results import RunDirectory, open_run
     from lth_keras.runner import run
+    from lth_keras.tasks import LevelError
 
     interrupts.check()
     warnings.showwarning = functools.partial(_show_warning, console)
@@ -344,27 +357,37 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
         + (f"{search.width} together as one program" if search.width > 1 else f"{config.workers} at a time")
         + f" with {threads} thread{'s' if threads > 1 else ''} each; in {directory.path}",
     )
-    with ConsoleReporter(len(pending), console, config.metric) as reporter:
-        result = run(
-            make if config.workers > 1 or config.fresh_graphs else lambda: search,
-            trials=config.trials,
-            branches=config.asked_branches(),
-            out=config.out,
-            keep_weights=config.keep_weights,
-            control_levels=config.control_levels,
-            workers=config.workers,
-            fresh_graphs=config.fresh_graphs,
-            reporter=reporter,
-        )
-    interrupts.check()
-    dataset = result.dataset
+    failure: LevelError | None = None
     output = Console()
-    for line in config.finished(result):
-        _say(output, line)
-    output.print(summary_table(dataset), *config.tables(dataset))
-    for path in [directory.path / "run.h5", *save_figures(dataset, directory.path / "figures")]:
-        _say(output, f"wrote {path}")
+    try:
+        with ConsoleReporter(len(pending), console, config.metric) as reporter:
+            result = run(
+                make if config.workers > 1 or config.fresh_graphs else lambda: search,
+                trials=config.trials,
+                branches=config.asked_branches(),
+                out=config.out,
+                keep_weights=config.keep_weights,
+                control_levels=config.control_levels,
+                workers=config.workers,
+                fresh_graphs=config.fresh_graphs,
+                reporter=reporter,
+            )
+        interrupts.check()
+        for line in config.finished(result):
+            _say(output, line)
+    except KeyboardInterrupt as stopped:
+        stopped.directory = directory  # type: ignore[attr-defined]  # for what is said of it
+        raise
+    except LevelError as error:  # the others are finished, and shown before it is said
+        failure = error
+    if directory.finished():
+        dataset = open_run(directory.path)
+        output.print(summary_table(dataset), *([] if failure else config.tables(dataset)))
+        for path in [directory.path / "run.h5", *save_figures(dataset, directory.path / "figures")]:
+            _say(output, f"wrote {path}")
     _say(output, f"in {duration(time.monotonic() - started)}")
+    if failure:
+        raise failure
 
 
 def _make(make_search: Callable[[Any, int], TicketSearch], config: Any, threads: int) -> TicketSearch:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from lth_keras import __version__
 from lth_keras.printing import plain, printable
 from lth_keras.results import compare, open_run, units_of
 
@@ -31,15 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lth-keras", description="Look at runs of lth_keras.")
+    parser.add_argument("--version", action="version", version=f"lth_keras {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run_help = "run directory, or a run.h5"
 
     plot = commands.add_parser("plot", help="draw every figure that a run.h5 has the numbers of")
-    plot.add_argument("run", metavar="RUN", type=Path, help=run_help)
+    plot.add_argument("run", metavar="RUN", type=_path, help=run_help)
     plot.add_argument(
         "--out",
         metavar="DIR",
-        type=Path,
+        type=_path,
         help="where the figures go (default: figures/ beside the run.h5)",
     )
     plot.add_argument(
@@ -63,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     plot.set_defaults(command=_plot)
 
     report = commands.add_parser("report", help="print the table of a run")
-    report.add_argument("run", metavar="RUN", type=Path, help=run_help)
+    report.add_argument("run", metavar="RUN", type=_path, help=run_help)
     report.set_defaults(command=_report)
 
     comparison = commands.add_parser(
@@ -73,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         "docs/statistics.md says what the numbers are.",
     )
     comparison.add_argument(
-        "runs", metavar="RUN", nargs="+", type=Path, help=f"{run_help}; several are numbered from 1 on"
+        "runs", metavar="RUN", nargs="+", type=_path, help=f"{run_help}; several are numbered from 1 on"
     )
     comparison.add_argument(
         "--baseline",
@@ -106,13 +109,18 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         help="say how many trials it takes to find this difference, in percentage points (or the variable's unit)",
     )
-    comparison.add_argument("--csv", metavar="FILE", type=Path, help="write every number to this file, too")
+    comparison.add_argument("--csv", metavar="FILE", type=_path, help="write every number to this file, too")
     comparison.set_defaults(command=_compare)
 
     listing = commands.add_parser("list", help="list the runs in a directory")
-    listing.add_argument("directory", metavar="DIR", type=Path, help="directory that holds runs")
+    listing.add_argument("directory", metavar="DIR", type=_path, help="directory that holds runs")
     listing.set_defaults(command=_list)
     return parser
+
+
+def _path(text: str) -> Path:
+    """With the user's directory in place of `~`: shells leave it in `--out=~/figures`."""
+    return Path(os.path.expanduser(text))
 
 
 def _plot(options: argparse.Namespace) -> None:

@@ -202,6 +202,10 @@ class Network:
         self._splits: dict[str, Arrays] = {}
         self.holds: Any = None
 
+    def __repr__(self) -> str:
+        prunable = sum(int(np.prod(weight.variable.shape)) for weight in self.prunable)
+        return f"Network({self.model.name!r}, {prunable:,} prunable weights, batch_size={self.batch_size})"
+
     @property
     def backend(self) -> str:
         """The Keras backend that trains: `tensorflow` or `jax`."""

@@ -40,12 +40,15 @@ class Search(Protocol):
         """The weights that a branch's trial starts from, where they are not those that are drawn."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """What a search has done: its directory, results and tickets."""
 
     search: Search
     directory: RunDirectory
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.directory.path)!r})"
 
     @cached_property
     def dataset(self) -> Any:

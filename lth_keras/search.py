@@ -39,7 +39,7 @@ from lth_keras.width import best_width, check_width, choose_width
 from lth_keras.workshop import Blueprint, Workshop
 
 
-@dataclass
+@dataclass(repr=False)
 class TicketSearch:
     """Iterative pruning with rewinding: the search for winning tickets of Frankle & Carbin (2019), arXiv:1803.03635.
 
@@ -164,6 +164,13 @@ class TicketSearch:
     config: Mapping[str, Any] | None = None
     threads: int | None = None
     vectorize: int | str = "auto"
+
+    def __repr__(self) -> str:
+        length = f"steps={self.steps}" if self.epochs is None else f"epochs={self.epochs}"
+        return (
+            f"TicketSearch(name={self.name!r}, levels={self.levels}, {length}, batch_size={self.batch_size}, "
+            f"criterion={name_of(self.criterion)!r}, seed={self.seed})"
+        )
 
     def __post_init__(self) -> None:
         take_values(self)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lth_keras import __version__
 from lth_keras.cli import main
 from lth_keras.results import RunDirectory, open_run, write_run
 from tests.results.synthetic import levels_of
@@ -161,3 +162,24 @@ def test_looking_at_results_loads_no_backend(run: RunDirectory) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code, str(run.path)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_it_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0 and capsys.readouterr().out == f"lth_keras {__version__}\n"
+
+
+def test_the_home_directory_is_meant_by_a_tilde(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(run.path.parent))
+    monkeypatch.chdir(run.path)
+    assert open_run(f"~/{run.path.name}").sizes == open_run(run.path).sizes
+    opened = RunDirectory.open("~", "synthetic", {"steps": 20_000})
+    assert opened.path == run.path == RunDirectory.load(f"~/{run.path.name}").path
+    assert repr(opened) == f"RunDirectory({str(run.path)!r})"
+    assert main(["list", "~"]) == main(["plot", f"~/{run.path.name}", "--out=~/figures", "--formats", "svg"]) == 0
+    assert main(["compare", f"~/{run.path.name}", "--csv=~/table.csv"]) == 0
+    assert (run.path.parent / "figures").is_dir() and (run.path.parent / "table.csv").is_file()
+    assert not (run.path / "~").exists()

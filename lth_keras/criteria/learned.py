@@ -128,7 +128,7 @@ class Learned:
             OSError: where it cannot be written.
         """
         said: dict[str, Any] = {"kind": self.kind, "extended": self.extended, "mean": self.mean, "scale": self.scale}
-        with open(path, "wb") as file:
+        with open(os.path.expanduser(path), "wb") as file:
             np.savez_compressed(file, **{**said, **self.arrays})
 
     @classmethod
@@ -140,7 +140,7 @@ class Learned:
             ValueError: where it is none.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(os.path.expanduser(path), allow_pickle=False) as file:
                 arrays = dict(file)
             kind, extended = str(arrays.pop("kind")), bool(arrays.pop("extended"))
             name = f"learned({os.fspath(path)})"

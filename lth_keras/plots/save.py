@@ -71,7 +71,7 @@ def save_figure(
         OSError: `directory` cannot be written.
     """
     parameters, formats = _choose(formats, style)
-    directory = Path(directory)
+    directory = Path(os.path.expanduser(directory))
     directory.mkdir(parents=True, exist_ok=True)
     written = []
     with rc_context(parameters):

@@ -26,7 +26,7 @@ def write_comparison(path: str | os.PathLike[str], comparison: Comparison) -> No
     writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: "" if value != value else value for name, value in record.items()} for record in records)
-    write_bytes(Path(path), text.getvalue().encode())
+    write_bytes(Path(os.path.expanduser(path)), text.getvalue().encode())
 
 
 def _record(row: Row, comparison: Comparison) -> dict[str, object]:

@@ -23,7 +23,7 @@ def find_runs(directory: str | os.PathLike[str]) -> list[Path]:
     Raises:
         FileNotFoundError, NotADirectoryError: `directory` is none.
     """
-    directory = Path(directory)
+    directory = Path(os.path.expanduser(directory))
     inside = sorted(path for path in directory.iterdir() if path.is_dir())
     return [path for path in [directory, *inside] if (path / RUN_FILE).exists() or (path / CONFIG_FILE).exists()]
 

@@ -59,6 +59,9 @@ class RunDirectory:
         self.versions: dict[str, str] = entry["versions"]
         self.created: str = entry["created"]
 
+    def __repr__(self) -> str:
+        return f"RunDirectory({str(self.path)!r})"
+
     @classmethod
     def open(
         cls,
@@ -123,7 +126,7 @@ class RunDirectory:
             FileNotFoundError: No config.json there.
             ValueError: config.json cannot be understood.
         """
-        path = Path(path)
+        path = Path(os.path.expanduser(path))
         with _understood(path):
             entry = record.parsed((path / CONFIG_FILE).read_bytes())
             record.check_sum(entry)
@@ -153,9 +156,10 @@ class RunDirectory:
 
         Raises:
             InUseError: Another process has it.
-            OSError: The directory cannot be written.
+            OSError: The directory, or one of its levels', cannot be read or written.
         """
         with lock.held(self.path):
+            _check_open(self.path / "levels", below=2)
             atomic.remove_leftovers(self.path)
             self._prepare()
             ours = None if asked is None else set(asked)
@@ -393,6 +397,30 @@ def _understood(path: Path) -> Iterator[None]:
             f"Expected: {path / CONFIG_FILE} as lth_keras writes it. "
             f"Received: something else ({error}); restore it, or move the directory away"
         ) from error
+
+
+def _check_open(folder: Path, below: int) -> None:
+    """Raises OSError where a directory, or one so far below it, is there and cannot be read and written.
+
+    Levels in it would be trained again, or could not be written once they are trained.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            inside = [Path(entry.path) for entry in entries if below and entry.is_dir()]
+        effective = os.access in os.supports_effective_ids
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"Expected: a directory of levels that can be read and written. Received: {error.strerror}; let it be, "
+            "then run the same command again",
+            str(folder),
+        ) from error
+    for path in inside:
+        _check_open(path, below - 1)
 
 
 def _unused(path: Path) -> Path:

@@ -193,7 +193,7 @@ def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
         DamagedFile: It is truncated, changed, or not a run file.
         ValueError: Written by a newer version of lth_keras.
     """
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     if path.is_dir():
         path = path / RUN_FILE
     if not path.exists():

@@ -78,6 +78,6 @@ def test_a_signal_stops_a_training_and_says_how_to_resume(tmp_path: Path, name: 
     assert "Traceback" not in stopped.stderr
     last = stopped.stderr.strip().splitlines()[-1]
     assert last == (
-        "Stopped. Finished levels are kept; resume with: python -m experiments.digits_lenet_fcn --steps 1000000000 "
+        "Stopped. No level was finished; begin again with: python -m experiments.digits_lenet_fcn --steps 1000000000 "
         f"--out '{out}'"
     )

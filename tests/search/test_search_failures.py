@@ -183,3 +183,25 @@ def test_a_directory_that_is_deleted_meanwhile_is_not_said_to_be_kept(network: N
     ) as error:
         make(network).run(out=tmp_path / "out", reporter=Deleting())
     assert "kept" not in str(error.value) and not list(tmp_path.rglob("level_*"))
+
+
+@pytest.mark.usefixtures("bound_by_permissions")
+@pytest.mark.parametrize("place, mode", [("levels", 0o300), ("levels", 0o500), ("levels/seed_0/dense", 0o300)])
+def test_levels_that_cannot_be_read_or_written_are_named_before_anything_is_trained(
+    network: Network, tmp_path: Path, place: str, mode: int
+) -> None:
+    done = make(network, levels=0).run(out=tmp_path)
+    folder, witness = done.directory.path / place, Witness()
+    folder.chmod(mode)
+    try:
+        with pytest.raises(PermissionError, match="Expected: a directory of levels that can be read and wr") as error:
+            make(network, levels=1).run(out=tmp_path, reporter=witness)
+    finally:
+        folder.chmod(0o700)
+    assert error.value.filename == str(folder) and not witness.events
+
+
+def test_what_it_prints_is_short(network: Network, run: Run) -> None:
+    assert repr(run) == f"Run({str(run.directory.path)!r})"
+    assert repr(run.search).startswith("TicketSearch(name='search', levels=3, steps=20, batch_size=10, criterion='magn")
+    assert repr(network).endswith("176 prunable weights, batch_size=10)")
