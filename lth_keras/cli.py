@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lth_keras import __version__
+import lth_keras
 from lth_keras.printing import plain, printable
 from lth_keras.results import compare, open_run, units_of
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lth-keras", description="Look at runs of lth_keras.")
-    parser.add_argument("--version", action="version", version=f"lth_keras {__version__}")
+    parser.add_argument("--version", action="version", version=f"lth_keras {lth_keras.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run_help = "run directory, or a run.h5"
 

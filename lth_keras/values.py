@@ -41,7 +41,7 @@ def real(name: str, value: Any) -> float:
     """The value as it is where it is a number of Python's, else as a float; ValueError where it is none, or a bool."""
     if isinstance(value, bool | np.bool) or not isinstance(value, numbers.Real):
         raise ValueError(f"Expected {name} to be a number. Received: {shown(value)}.")
-    return value if type(value) in (int, float) else float(value)
+    return value if isinstance(value, int) or type(value) is float else float(value)
 
 
 def text(name: str, value: Any) -> str:

@@ -226,7 +226,10 @@ AS_IT_IS_IMPORTED = "import sys\nif __name__ == '__mp_main__':\n    raise Import
 
 @pytest.mark.parametrize(
     "before, message",
-    [("", "below `if __name__ == '__main__':`, as each of them imports it"), (AS_IT_IS_IMPORTED, "exit code 1")],
+    [
+        ("", "below `if __name__ == '__main__':`, as each of them imports it"),
+        pytest.param(AS_IT_IS_IMPORTED, "exit code 1", marks=pytest.mark.slow),
+    ],
 )
 def test_a_script_that_workers_cannot_import_is_told_so(tmp_path: Path, before: str, message: str) -> None:
     script = tmp_path / "script.py"
