@@ -258,6 +258,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
                 unsealed.check(path)
             with _parsed(raw) as file:
                 yield file
+        except unsealed.NotExaminedError:
+            raise
         except NewerSchema as error:
             raise ValueError(
                 f"{error} in {os.fspath(path)!r}; read it with the version of lth_keras that wrote it, or a newer one."

@@ -207,7 +207,7 @@ def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
             unsealed.check(path)
         dataset = _parsed(content)
         version = int(dataset.attrs["schema_version"])
-    except PermissionError:
+    except (PermissionError, unsealed.NotExaminedError):
         raise
     except Exception as error:  # the reader raises errors of many kinds on a damaged file
         raise DamagedFile(

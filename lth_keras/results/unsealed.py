@@ -30,10 +30,25 @@ _verdicts: dict[_Key, str | None] = {}
 _said: set[Path] = set()
 
 
+class NotExaminedError(RuntimeError):
+    """A file without a checksum could not be examined, which says nothing of the file."""
+
+
 def check(path: str | os.PathLike[str]) -> None:
-    """Raises ValueError where a file without a checksum cannot be read; see `prepare`."""
+    """Examines a file without a checksum; see `prepare`.
+
+    Raises:
+        ValueError: It cannot be read.
+        NotExaminedError: No process could be started to examine it, or the file was replaced meanwhile.
+    """
     prepare([path])
-    verdict = _verdicts[_key(path)]
+    key = _key(path)
+    if key not in _verdicts:
+        raise NotExaminedError(
+            f"Expected: a file that stays as it is while it is examined. Received: {os.fspath(path)!r}, which another "
+            "process has replaced; try again"
+        )
+    verdict = _verdicts[key]
     if verdict is not None:
         raise ValueError(verdict)
 
@@ -70,26 +85,24 @@ def _verdicts_of(sizes: dict[str, int]) -> list[tuple[str, str | None]]:
     """The files that one process reads, in their order, up to the first that ends it."""
     command = [sys.executable, "-P", str(Path(__file__).with_name("probe.py"))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MALLOC_PERTURB_": "165"}
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-        text=True,
-        encoding="utf-8",
-    ) as process:
+    try:
+        started = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            text=True,
+            encoding="utf-8",
+        )
+    except OSError as error:
+        raise _no_process(command, str(error)) from error
+    with started as process:
         try:
             lines = _lines(process)
-            assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError):
-                json.dump(list(sizes), process.stdin)
-                process.stdin.close()
+            threading.Thread(target=_send, args=(process, list(sizes)), daemon=True).start()
             if not _next(lines, START_SECONDS):
-                raise RuntimeError(
-                    "Expected: a process that reads files without a checksum. Received: none within "
-                    f"{START_SECONDS:g} s from {' '.join(command)!r}; try it by itself"
-                )
+                raise _no_process(command, f"none within {START_SECONDS:g} s")
             verdicts: list[tuple[str, str | None]] = []
             for path, size in sizes.items():
                 limit = FILE_SECONDS + size / BYTES_PER_SECOND
@@ -102,6 +115,21 @@ def _verdicts_of(sizes: dict[str, int]) -> list[tuple[str, str | None]]:
             return verdicts
         finally:
             process.kill()
+
+
+def _no_process(command: list[str], reason: str) -> NotExaminedError:
+    return NotExaminedError(
+        f"Expected: a process that reads files without a checksum. Received: {reason}, from {' '.join(command)!r}; "
+        "try it by itself. The files are as they were"
+    )
+
+
+def _send(process: subprocess.Popen[str], paths: list[str]) -> None:
+    """Tells the process what to read; in a thread, since one that hangs empties no pipe."""
+    assert process.stdin is not None
+    with contextlib.suppress(OSError, ValueError):  # it has ended, which shows in its output
+        json.dump(paths, process.stdin)
+        process.stdin.close()
 
 
 def _lines(process: subprocess.Popen[str]) -> queue.Queue[str]:

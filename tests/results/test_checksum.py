@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 import xarray
 
-from lth_keras.results import DamagedFile, checksum, open_run, read_level, unsealed, write_level, write_run
+from lth_keras.results import (
+    DamagedFile,
+    RunDirectory,
+    checksum,
+    open_run,
+    read_level,
+    unsealed,
+    write_level,
+    write_run,
+)
 from lth_keras.results.levels import summarise_level
 from tests.results.synthetic import dataset, level_result, reseal
 
@@ -165,3 +174,25 @@ def test_what_leads_elsewhere_or_is_not_there_is_refused(tmp_path: Path, kind: s
     for look, path in ((read_level, level), (summarise_level, level), (open_run, run)):
         with pytest.raises(DamagedFile, match=f"{path.name}.*{said[kind]}"):
             look(path)
+
+
+@pytest.mark.parametrize("which", ["no process", "no answer"])
+def test_a_file_that_cannot_be_examined_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    directory = RunDirectory.open(tmp_path, "search", {})
+    directory.write(level_result(level=1))
+    path = directory.level_path(0, "winning_ticket", 1)
+    before = unseal(path)
+    write_run(tmp_path / "run.h5", dataset(trials=1, levels=1))
+    unseal(tmp_path / "run.h5")
+    if which == "no process":
+        monkeypatch.setattr(unsealed.sys, "executable", str(tmp_path / "absent"))
+    else:
+        monkeypatch.setattr(unsealed, "START_SECONDS", 0.0)
+    with pytest.warns(UserWarning, match="without a checksum"):
+        with pytest.raises(unsealed.NotExaminedError, match="process"):
+            directory.read(0, "winning_ticket", 1)
+        with pytest.raises(unsealed.NotExaminedError, match="process"):
+            open_run(tmp_path / "run.h5")
+    assert path.read_bytes() == before
