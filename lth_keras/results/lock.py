@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from lth_keras.results import atomic
+
 LOCK_FILE = ".lock"
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _NOT_FOR_DIRECTORIES = {errno.EBADF, errno.EINVAL, errno.EISDIR, errno.EACCES}
@@ -102,9 +104,10 @@ def _opened(path: Path, create: bool = True) -> BinaryIO:
     try:
         file: BinaryIO = os.fdopen(os.open(path, flags, 0o666), "a+b", buffering=0)
     except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO):
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO):
+            raise _foreign(path, error.errno) from error
+        with atomic.explained(path):
             raise
-        raise _foreign(path, error.errno) from error
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         file.close()

@@ -63,7 +63,7 @@ def check_sum(entry: Mapping[str, Any]) -> None:
         raise ValueError(f"unknown entries {sorted(unknown)}, and no {_SUM}")
 
 
-def _fits(name: str, kind: type, value: Any) -> bool:
+def _fits(name: str, kind: Any, value: Any) -> bool:
     if not isinstance(value, kind) or isinstance(value, bool):
         return False
     if name == "created":
