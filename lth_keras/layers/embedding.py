@@ -42,6 +42,7 @@ class MaskedEmbedding(MaskedLayer, keras.layers.Embedding):
 
     def call(self, inputs: Any) -> Any:
         """Looks rows up, then masks them."""
+        self.note_masks()
         found = look_up(self)
         return self._masked_rows(inputs, super().call(inputs)) if found is None else found
 

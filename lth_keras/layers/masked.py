@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
+import numpy as np
 from keras import ops
+from keras.src.backend.common.stateless_scope import get_stateless_scope
 
 # The masked layer whose forward pass is running in this thread. Outside a forward pass `layer.kernel` stays the plain
 # Keras variable, so assigning to it, saving, quantisation and LoRA work as in Keras.
@@ -42,7 +44,47 @@ class OnMasked:
 
     def __call__(self, value: Any) -> Any:
         """The Keras function of the masked weight."""
-        return self.function(ops.multiply(value, ops.cast(self.mask, value.dtype)))
+        return self.function(ops.multiply(value, ops.cast(self.current_mask(), value.dtype)))
+
+    def current_mask(self) -> Any:
+        """The mask to go by."""
+        return self.mask
+
+
+class ConstraintOnMasked(OnMasked):
+    """A constraint on a masked weight, by the mask of the training step that it is part of.
+
+    On JAX a step is a pure function, and where Keras calls constraints it passes that function the optimiser's and the
+    trained variables alone: the mask's own value would be compiled in. The layer's forward pass, in the same step, has
+    seen the one that the step was given.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], mask: Any) -> None:
+        super().__init__(function, mask)
+        self._seen: Any = None
+
+    def see(self) -> None:
+        """Notes the mask of the forward pass that runs, for the update that follows."""
+        scope = get_stateless_scope()
+        self._seen = None if scope is None else scope.get_current_value(self.mask)
+
+    def current_mask(self) -> Any:
+        """The mask of the step that runs.
+
+        Raises:
+            RuntimeError: in a pure function that was not given the mask, and has not run the layer.
+        """
+        scope = get_stateless_scope()
+        if scope is None or scope.get_current_value(self.mask) is not None:
+            return self.mask
+        seen, self._seen = self._seen, None  # what a pure function saw must not outlive it
+        if seen is None:
+            raise RuntimeError(
+                "Expected a constraint to be called in a step that has run its layer before. Received: no mask for "
+                f"{self.mask.path!r}. Compute the gradients and apply them in one function, or give its StatelessScope "
+                "the masks too."
+            )
+        return seen
 
 
 class MaskedLayer:
@@ -79,7 +121,7 @@ class MaskedLayer:
             if variable.regularizer is not None:
                 variable.regularizer = OnMasked(variable.regularizer, mask)
             if variable.constraint is not None:
-                variable.constraint = OnMasked(variable.constraint, mask)
+                variable.constraint = ConstraintOnMasked(variable.constraint, mask)
 
     def prunable_variable(self, name: str) -> Any:
         """The Keras variable that holds a prunable weight, unmasked.
@@ -100,11 +142,19 @@ class MaskedLayer:
     @contextmanager
     def masking(self) -> Iterator[None]:
         """Within it, this layer's prunable weights read as masked."""
+        self.note_masks()
         token = _running.set(self)
         try:
             yield
         finally:
             _running.reset(token)
+
+    def note_masks(self) -> None:
+        """Lets the constraints of this layer's weights know the masks of the forward pass that runs."""
+        for name in self.prunable:
+            constraint = self.prunable_variable(name).constraint
+            if isinstance(constraint, ConstraintOnMasked):
+                constraint.see()
 
     def masked(self, name: str, value: Any) -> Any:
         """`value` of the weight `name`, times its mask while this layer's forward pass runs."""
@@ -148,11 +198,17 @@ class MaskedLayer:
                 store[mask_name(name)] = getattr(self, mask_name(name))
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads what `save_own_variables` wrote."""
-        super().load_own_variables(store)  # type: ignore[misc]
+        """Loads what `save_own_variables` wrote.
+
+        Raises:
+            ValueError: for a mask of other values than zeros and ones; then nothing is loaded.
+        """
+        masks = {}
         if self.built:  # type: ignore[attr-defined]
-            for name in self.prunable:
-                getattr(self, mask_name(name)).assign(store[mask_name(name)])
+            masks = {name: _checked_bits(store[mask_name(name)], name, self) for name in self.prunable}
+        super().load_own_variables(store)  # type: ignore[misc]
+        for name, mask in masks.items():
+            getattr(self, mask_name(name)).assign(mask)
 
 
 def _with_masked_gradient(value: Any, mask: Any) -> Any:
@@ -168,10 +224,21 @@ def _with_masked_gradient(value: Any, mask: Any) -> Any:
     return function(value)
 
 
+def _checked_bits(stored: Any, name: str, layer: Any) -> np.ndarray:
+    """The stored mask of a weight, as booleans."""
+    mask: np.ndarray = np.asarray(stored)
+    if mask.dtype != bool and not np.all((mask == 0) | (mask == 1)):
+        raise ValueError(
+            f"Expected zeros and ones as {mask_name(name)} of layer {layer.name!r}. Received: other values, dtype "
+            f"{mask.dtype}; the file is damaged, or was not written by lth_keras."
+        )
+    return mask.astype(bool)
+
+
 def _check_quantization(layer: Any, mode: str | None) -> None:
     if mode not in (None, "int8", "int4") or (mode and layer.lora_enabled):
         raise NotImplementedError(
-            f"Expected {type(layer).__name__} to be quantised to int8 or int4, without LoRA, which keep pruned weights "
-            f"at zero. Received: mode={mode!r}, lora_enabled={layer.lora_enabled}. "
+            f"Expected {type(layer).__name__} {layer.name!r} to be quantised to int8 or int4, without LoRA, which keep "
+            f"pruned weights at zero. Received: mode={mode!r}, lora_enabled={layer.lora_enabled}. "
             "Use lth_keras.strip_masks(model) first."
         )

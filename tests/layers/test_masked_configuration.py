@@ -104,3 +104,20 @@ def test_weights_and_masks_are_saved_and_loaded(case, tmp_path):
     for ours, theirs in zip(again.weights, masked.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(mask_of(again), mask)
+
+
+@pytest.mark.parametrize("value", [7.5, np.nan, -1.0])
+def test_a_stored_mask_of_other_values_is_refused(case, value):
+    cls, arguments, shape = case
+    _, masked, _ = pair(cls, arguments, shape)
+    store: dict = {}
+    masked.save_own_variables(store)
+    name = f"{masked.prunable[0]}_mask"
+    before = [variable.numpy() for variable in masked.weights]
+    store = {key: np.array(stored) + 1 for key, stored in store.items() if key != name}
+    store[name] = np.ones(mask_of(masked).shape, "float32")
+    store[name].flat[0] = value
+    with pytest.raises(ValueError, match=f"{name} of layer '{masked.name}'"):
+        masked.load_own_variables(store)
+    for variable, old in zip(masked.weights, before, strict=True):
+        np.testing.assert_array_equal(variable, old)

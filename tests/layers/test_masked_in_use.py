@@ -167,3 +167,49 @@ def test_fit_never_moves_pruned_weights(name, jit):
             assert np.all(np.abs(value[~mask]) <= np.abs(start[~mask]))
         else:
             np.testing.assert_array_equal(value[~mask], start[~mask])
+
+
+ON_WEIGHTS = {
+    "constraint": {"constraint": keras.constraints.MaxNorm(1.0)},
+    "regulariser": {"regularizer": "l2"},
+    "both": {"constraint": "unit_norm", "regularizer": "l1"},
+}
+
+
+@pytest.mark.parametrize("given", ON_WEIGHTS.values(), ids=ON_WEIGHTS)
+def test_constraints_and_regularisers_see_the_mask_of_their_step(given):
+    """Also a mask set after a step was compiled: a step of size 0 leaves what it keeps, and zeroes the rest."""
+    model = keras.Sequential(
+        [
+            keras.Input((6,), dtype="int32"),
+            MaskedEmbedding(11, 4, **{f"embeddings_{key}": value for key, value in given.items()}),
+            layers.Flatten(),
+            MaskedDense(8, **{f"kernel_{key}": value for key, value in given.items()}),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    generator = np.random.default_rng(0)
+    x, y = generator.integers(0, 11, (16, 6)), generator.normal(size=(16, 8))
+    model.fit(x, y, batch_size=8, verbose=0)
+    masked = [layer for layer in model.layers if hasattr(layer, "prunable")]
+    for seed in range(2):
+        for layer in masked:
+            mask_of(layer).assign(random_mask(mask_of(layer).shape, seed))
+            weight(layer).assign(generator.normal(size=weight(layer).shape) + 3)
+        expected = float(model.evaluate(x, y, verbose=0))
+        np.testing.assert_allclose(float(model.train_on_batch(x, y)), expected, rtol=1e-4)
+        for layer in masked:
+            mask, value = mask_of(layer).numpy(), weight(layer).numpy()
+            assert value[mask].all()
+            if "constraint" in given:
+                assert not value[~mask].any()
+                norms = np.linalg.norm(value, axis=0)
+                assert np.all(norms <= 1.001) and norms.max() > 0.9
+    model.fit(x, y, batch_size=8, verbose=0)
+
+
+def test_a_constraint_that_cannot_know_its_mask_says_so():
+    layer = MaskedDense(3, kernel_constraint="unit_norm", name="mine")
+    layer.build((None, 4))
+    with keras.StatelessScope(), pytest.raises(RuntimeError, match="mine/kernel_mask"):
+        weight(layer).constraint(weight(layer).numpy())
