@@ -19,6 +19,7 @@ from lth_keras.masking import (
     get_mask,
     large_tables,
     mask_model,
+    masked_copy,
     prunable_weights,
     pruned_weights_are_zero,
     seed_states,
@@ -338,7 +339,7 @@ class Network:
         """
         return draw_weights(
             self._owners,
-            lambda: variables(mask_model(self._build())),
+            lambda: variables(masked_copy(self._build())),
             lambda key: seeds.integer(seed, *names, key),
         )
 

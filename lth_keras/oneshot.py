@@ -13,7 +13,7 @@ from lth_keras.criteria import criterion as find_criterion
 from lth_keras.densities import check_scope, shot_densities
 from lth_keras.derivatives import ModelDerivatives
 from lth_keras.lazy import LazyArrays
-from lth_keras.masking import check_connected, get_mask, mask_model, set_mask, variables
+from lth_keras.masking import check_connected, get_mask, lora_updates, mask_model, set_mask, variables
 from lth_keras.network_arguments import check_loss, check_model
 from lth_keras.sampling import draw_samples
 from lth_keras.shots import prune_in_shots
@@ -85,11 +85,12 @@ def prune(
     shapes = {key: tuple(variable.shape) for key, variable in values.items()}
     weights = LazyArrays(shapes, lambda key: keras.ops.convert_to_numpy(values[key]))
     derivatives = _derivatives(pruned, data, loss, samples_per_class, seed)
+    updates = lora_updates(pruned)
     draws, ties = seeds.stream(seed, "prune", "criterion"), seeds.stream(seed, "prune", "ties")
     mask = prune_in_shots(
         mask,
         densities,
-        lambda mask: score(State(weights, mask, draws, derivatives=derivatives, criterion=name)),
+        lambda mask: score(State(weights, mask, draws, derivatives=derivatives, criterion=name, updates=updates)),
         scope=scope,
         ties=ties,
         min_per_layer=min_per_layer,

@@ -12,7 +12,7 @@ from lth_keras import seeds
 from lth_keras.criteria import Criterion, Initialiser, State, takes_data
 from lth_keras.derivatives import NothingPassesError
 from lth_keras.lazy import LazyArrays
-from lth_keras.masking import is_connected
+from lth_keras.masking import is_connected, lora_updates
 from lth_keras.masks import Mask
 from lth_keras.network import Network
 from lth_keras.plan import Plan
@@ -105,4 +105,6 @@ class Selection:
     def _state(
         self, seed: int, draws: np.random.Generator, initial: Weights, final: Weights, mask: Mask, name: str
     ) -> State:
-        return State(final, mask, draws, initial, self.network().derivatives.on(partial(self.sample, seed)), name)
+        network = self.network()
+        derivatives = network.derivatives.on(partial(self.sample, seed))
+        return State(final, mask, draws, initial, derivatives, name, lora_updates(network.model))

@@ -27,4 +27,4 @@ def grasp(state: State) -> LazyArrays:
         ValueError: without data, labels or a loss, or where a product is not finite or all are zero.
     """
     products = state.hessian_gradients_at(TEMPERATURE)
-    return LazyArrays(state.mask.shapes, lambda key: state.final[key] * products[key])
+    return LazyArrays(state.mask.shapes, lambda key: state.value(key) * products[key])

@@ -19,5 +19,5 @@ def initial_magnitude(state: State) -> LazyArrays:
     Raises:
         ValueError: the state has no initial weights.
     """
-    initial = state.initial_weights()
-    return LazyArrays(state.mask.shapes, lambda key: np.abs(initial[key]))
+    state.initial_weights()  # or an error, before anything is scored
+    return LazyArrays(state.mask.shapes, lambda key: np.abs(state.initial_value(key)))

@@ -17,4 +17,4 @@ def magnitude(state: State) -> LazyArrays:
     Returns:
         Weight key to scores of the weight's shape and dtype, made on access.
     """
-    return LazyArrays(state.mask.shapes, lambda key: np.abs(state.final[key]))
+    return LazyArrays(state.mask.shapes, lambda key: np.abs(state.value(key)))

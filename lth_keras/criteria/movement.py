@@ -19,10 +19,10 @@ def movement(state: State) -> LazyArrays:
     Raises:
         ValueError: the state has no initial weights.
     """
-    initial = state.initial_weights()
+    state.initial_weights()  # or an error, before anything is scored
 
     def scores(key: str) -> Array:
-        final = state.final[key]
-        return final * (final - initial[key])
+        final = state.value(key)
+        return final * (final - state.initial_value(key))
 
     return LazyArrays(state.mask.shapes, scores)

@@ -21,4 +21,4 @@ def snip(state: State) -> LazyArrays:
         ValueError: without data, labels or a loss, or where a gradient is not finite or all are zero.
     """
     gradients = state.gradients
-    return LazyArrays(state.mask.shapes, lambda key: np.abs(state.final[key] * gradients[key]))
+    return LazyArrays(state.mask.shapes, lambda key: np.abs(state.value(key) * gradients[key]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -53,6 +53,7 @@ class State:
         initial: weight key to its values before any training, or None where not known.
         derivatives: what differentiates the network, or None where there is none.
         criterion: name of the criterion that is to score it, for messages.
+        updates: of weights with LoRA: weight key to `(a, b, scale)`, where `scale * weights[a] @ weights[b]` is added.
 
     Raises:
         ValueError: a prunable weight without values, or with values of another shape.
@@ -64,12 +65,25 @@ class State:
     initial: Weights | None = None
     derivatives: Derivatives | None = None
     criterion: str = "own"
+    updates: Mapping[str, tuple[str, str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for weights in (self.final, self.initial):
             if weights is not None:
                 known = weights.shapes if isinstance(weights, LazyArrays) else weights
                 self.mask.check_same_weights({key: known[key] for key in self.mask if key in known})
+
+    def value(self, key: str) -> Array:
+        """A prunable weight as the network has it at the end of training: with the update that LoRA adds to it."""
+        return self._with_update(key, self.final)
+
+    def initial_value(self, key: str) -> Array:
+        """As `value`, before training.
+
+        Raises:
+            ValueError: as `initial_weights`.
+        """
+        return self._with_update(key, self.initial_weights())
 
     @cached_property
     def gradients(self) -> Weights:
@@ -112,6 +126,13 @@ class State:
                 "pass them, or use 'magnitude'."
             )
         return self.initial
+
+    def _with_update(self, key: str, weights: Weights) -> Array:
+        value = weights[key]
+        if key not in self.updates:
+            return value
+        a, b, scale = self.updates[key]
+        return (value + scale * np.matmul(weights[a], weights[b])).astype(value.dtype)
 
     def _derived(self, derive: Callable[[Derivatives], Weights]) -> Weights:
         if self.derivatives is None:

@@ -20,7 +20,12 @@ def synflow(state: State) -> LazyArrays:
         Weight key to scores of the weight's shape and dtype, made on access.
 
     Raises:
-        ValueError: where the flow is not finite, or all zero as the network is cut through.
+        ValueError: where the flow is not finite, or all zero as the network is cut through; or with LoRA.
     """
+    if state.updates:
+        raise ValueError(
+            f"Expected weights without LoRA for {state.criterion!r}: synaptic flow passes through the magnitudes of "
+            f"weights, not of their updates. Received: LoRA in {', '.join(state.updates)}."
+        )
     flow = state.synaptic_flow
     return LazyArrays(state.mask.shapes, lambda key: np.abs(state.final[key]) * flow[key])

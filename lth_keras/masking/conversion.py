@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -14,43 +13,57 @@ import numpy as np
 from lth_keras.layers import MASKED_LAYERS, MaskedLayer, mask_name
 from lth_keras.masking.places import PLAIN_LAYERS, variables, walk
 from lth_keras.masking.prunable import prunable_weights
+from lth_keras.masking.state import copy_state
+from lth_keras.masking.unmasked import warn_of_unmasked
 
 
 def mask_model(model: keras.Model) -> keras.Model:
-    """Returns the same function with masked layers: every argument of every layer, and all weights, are kept.
+    """Returns the same function with masked layers: every argument of every layer, all weights and state, are kept.
 
     Dense, Conv1D, Conv2D and Embedding layers become their masked counterparts, all True; every other layer is
-    rebuilt from its configuration, also inside nested models and wrappers such as `TimeDistributed`. The result is
-    not compiled. `model` is left as it is. Subclasses of these layers, and layers inside layers of the user's own, stay
-    as they are; the latter with a warning.
+    rebuilt from its configuration, also inside nested models and wrappers such as `TimeDistributed`, and gets the state
+    that it had: what `adapt` computed, vocabularies, seed generators, which weights are trained. The result is not
+    compiled. `model` is left as it is. Subclasses of these layers, and layers inside layers of the user's own, stay as
+    they are.
 
     Args:
         model: a Sequential or Functional model; masked layers in it keep their masks.
 
     Raises:
         TypeError: for a subclassed model. Write it with the layers of `lth_keras.layers`.
-        ValueError: where the model has nothing to prune, or cannot be copied.
+        ValueError: where the model has nothing to prune, or cannot be copied: naming a layer that cannot be made again,
+            or whose state cannot be copied.
+        NotImplementedError: where a layer is quantised in a way that does not keep pruned weights at zero.
+
+    Warns:
+        UserWarning: naming the layers with kernels that have no mask, and their share of the weights.
     """
+    masked = masked_copy(model)
+    warn_of_unmasked(masked)
+    return masked
+
+
+def masked_copy(model: keras.Model) -> keras.Model:
+    """As `mask_model`, without a warning: for a further copy of a model."""
     converted = _convert(model, MASKED_LAYERS)
     if not any(isinstance(layer, MaskedLayer) for _, layer in walk(converted)):
         kinds = ", ".join(layer.__name__ for layer in MASKED_LAYERS)
         found = sorted({type(layer).__name__ for _, layer in walk(model)})
         raise ValueError(f"Nothing to prune in model {model.name!r}. Expected one of {kinds}. Received: {found}.")
-    left = [place for place, layer in walk(converted) if type(layer) in MASKED_LAYERS]
-    if left:
-        warnings.warn(f"Not masked, since they are part of a layer of another class: {left}.", stacklevel=2)
     return converted
 
 
 def strip_masks(model: keras.Model) -> keras.Model:
     """Returns a plain Keras model with the same outputs: pruned weights are zeros, and it loads without lth_keras.
 
+    Its layers have the state that they had, as those of `mask_model`.
+
     Args:
         model: a model with masked layers.
 
     Raises:
         TypeError: for a subclassed model, or a subclass of a masked layer.
-        ValueError: where the model has no masked layer.
+        ValueError: where the model has no masked layer, or cannot be copied; see `mask_model`.
     """
     weights = prunable_weights(model)
     foreign = sorted({type(w.layer).__name__ for w in weights if type(w.layer) not in PLAIN_LAYERS})
@@ -97,11 +110,19 @@ def _convert(model: keras.Model, replacements: Mapping[type, type]) -> keras.Mod
     for key, variable in source.items():
         # A copy: on JAX both would have one buffer, and training the one would delete it for the other.
         target[key].assign(keras.ops.copy(variable))
-    masked = {place: layer for place, layer in walk(copy) if isinstance(layer, MaskedLayer)}
+    copies = dict(walk(copy))
     for place, layer in walk(model):
-        if isinstance(layer, MaskedLayer) and place in masked:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue  # Keras names those of a copy anew
+        if place not in copies:
+            raise ValueError(
+                "Expected layers that make the layers inside them when they are made or built. Received: "
+                f"{place!r}, a {type(layer).__name__}, which is not in the copy."
+            )
+        copy_state(layer, copies[place], place)
+        if isinstance(layer, MaskedLayer) and isinstance(copies[place], MaskedLayer):
             for name in map(mask_name, layer.prunable):
-                getattr(masked[place], name).assign(keras.ops.copy(getattr(layer, name)))
+                getattr(copies[place], name).assign(keras.ops.copy(getattr(layer, name)))
     return copy
 
 
@@ -117,8 +138,25 @@ def _not_compiled(model: keras.Model) -> Iterator[None]:
 
 
 def _rebuild(layer: Any, replacements: Mapping[type, type]) -> Any:
+    """A layer or operation of the same configuration, of the class that replaces its own; errors name it."""
+    try:
+        made = _remade(layer, replacements)
+        made.name = layer.name  # which Keras leaves out of the configuration of layers that have no get_config
+        return made
+    except NotImplementedError:
+        raise
+    except Exception as error:  # whatever the layer's constructor raises
+        raise ValueError(
+            f"Expected layers that can be made again from their configuration, get_config(). Received: {layer.name!r}, "
+            f"a {type(layer).__name__}: {error}"
+        ) from error
+
+
+def _remade(layer: Any, replacements: Mapping[type, type]) -> Any:
     if not isinstance(layer, keras.layers.Layer):  # an operation of the graph, as the addition in x + y
         return type(layer).from_config(layer.get_config())
+    if type(layer) is keras.layers.Lambda:
+        return _same_lambda(layer)
     config = _replace_in_config(layer.get_config(), replacements)
     kind: Any = replacements.get(type(layer), type(layer))
     if isinstance(layer, tuple(PLAIN_LAYERS.values())):
@@ -127,6 +165,13 @@ def _rebuild(layer: Any, replacements: Mapping[type, type]) -> Any:
         config |= {key: value for key, value in objects.items() if not isinstance(value, keras.layers.Layer)}
     with keras.saving.custom_object_scope(_custom_objects(layer)):
         return kind.from_config(config)
+
+
+def _same_lambda(layer: Any) -> Any:
+    """A Lambda layer of the same function: a configuration loses what it closes over, and may not hold a lambda."""
+    common = keras.layers.Layer.get_config(layer)
+    own = {"function": layer.function, "output_shape": layer._output_shape, "mask": layer.mask}
+    return keras.layers.Lambda(**own, arguments=dict(layer.arguments), **common)
 
 
 def _custom_objects(layer: keras.layers.Layer) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -34,6 +34,34 @@ class PrunableWeight:
     kind: str
 
 
+class Update(NamedTuple):
+    """What LoRA adds to a weight: `scale * a @ b`.
+
+    Attributes:
+        a: key of the first factor among the model's variables.
+        b: key of the second.
+        scale: LoRA's alpha by its rank.
+    """
+
+    a: str
+    b: str
+    scale: float
+
+
+def lora_updates(model: keras.Model) -> dict[str, Update]:
+    """The updates that LoRA adds to prunable weights, by the weights' keys; the mask holds for the sums."""
+    return {
+        weight.key: _update(weight)
+        for weight in prunable_weights(model)
+        if getattr(weight.layer, "lora_enabled", False)
+    }
+
+
+def _update(weight: PrunableWeight) -> Update:
+    place, _, name = weight.key.rpartition("/")
+    return Update(f"{place}/lora_{name}_a", f"{place}/lora_{name}_b", weight.layer.lora_alpha / weight.layer.lora_rank)
+
+
 def get_mask(model: keras.Model) -> Mask:
     """The masks of a model's prunable weights, by place inside the model.
 
@@ -45,30 +73,81 @@ def get_mask(model: keras.Model) -> Mask:
     return Mask(LazyArrays(shapes, lambda key: keras.ops.convert_to_numpy(masks[key])))
 
 
-def set_mask(model: keras.Model, mask: Mapping[str, np.ndarray]) -> None:
+def set_mask(model: keras.Model, mask: Mapping[str, np.ndarray], *, by: str | None = None) -> None:
     """Gives a model's prunable weights a mask; their values stay as they are.
 
     Args:
         model: a model with masked layers.
-        mask: boolean arrays of the weights' shapes by place inside the model, as `get_mask` returns, or by
-            `weight.path` where that is unique. All prunable weights must be there.
+        mask: boolean arrays of the weights' shapes, or zeros and ones, by place inside the model, as `get_mask`
+            returns, or by `weight.path` where that is unique. All prunable weights must be there.
+        by: what the keys are, `place` or `path`. None takes those of a `Mask` for places where they can be, and asks
+            where the keys of another mapping can be both: Keras counts names in the order in which layers are made,
+            places are counted in the order of the model.
 
     Raises:
-        ValueError: for a mask of another model, or a quantised model; nothing is changed then.
+        TypeError: for a mask that is no mapping.
+        ValueError: for a mask of another model, keys that can be places and paths, or a quantised model; nothing is
+            changed then.
     """
+    if not isinstance(mask, Mapping):
+        raise TypeError(
+            "Expected a mapping of each prunable weight's place to a boolean array, as get_mask(model) returns. "
+            f"Received: a {type(mask).__name__}."
+        )
     weights = prunable_weights(model)
     quantised = [w.key for w in weights if w.layer.quantization_mode is not None]
     if quantised:
         raise ValueError(f"Expected a model to be pruned before it is quantised. Received: {quantised} quantised.")
-    # As a whole: "dense_1/kernel" can be the place of one weight and the path of another.
-    if not mask.keys() <= {w.key for w in weights}:
-        paths = [w.variable.path for w in weights]
-        by_path = {w.variable.path: w.key for w in weights if paths.count(w.variable.path) == 1}
-        mask = {by_path.get(key, key): value for key, value in mask.items()}
+    if by not in (None, "place", "path"):
+        raise ValueError(f"Expected by to be 'place', 'path' or None. Received: {by!r}.")
+    if by != "place":
+        mask = _by_place(mask, weights, by)
+    _check_weights(mask, weights)
     checked = Mask(mask)
-    checked.check_same_weights({w.key: tuple(w.mask.shape) for w in weights})
     for weight in weights:
         weight.mask.assign(checked[weight.key])
+
+
+def _by_place(mask: Mapping[str, Any], weights: list[PrunableWeight], by: str | None) -> Mapping[str, Any]:
+    """The mask by places, where its keys may be paths: read as a whole, since one weight's path can be another's place.
+
+    Raises:
+        ValueError: where both readings fit, and are not the same.
+    """
+    paths = [w.variable.path for w in weights]
+    by_path = {w.variable.path: w.key for w in weights if paths.count(w.variable.path) == 1}
+    read = {by_path.get(key, key): value for key, value in mask.items()}
+    if by == "path" or not mask.keys() <= {w.key for w in weights}:
+        return read
+    differing = [key for key in mask if by_path.get(key, key) != key]
+    if not isinstance(mask, Mask) and differing and mask.keys() == by_path.keys() and _fits(read, weights):
+        raise ValueError(
+            f"Expected keys that say which weight they mean. Received: {', '.join(differing)}, each the place of one "
+            "weight and the path of another, since layers were made in another order than they are used in. Say "
+            "by='place', if they are keys of get_mask, or by='path'."
+        )
+    return mask
+
+
+def _fits(mask: Mapping[str, Any], weights: list[PrunableWeight]) -> bool:
+    return all(np.shape(mask[w.key]) == tuple(w.mask.shape) for w in weights)
+
+
+def _check_weights(mask: Mapping[str, Any], weights: list[PrunableWeight]) -> None:
+    """Checks that a mask has an array of the right shape for each prunable weight, and none else."""
+    shapes = {w.key: tuple(w.mask.shape) for w in weights}
+    given = mask.shapes if isinstance(mask, Mask) else {key: np.shape(value) for key, value in mask.items()}
+    findings = {
+        "missing": [key for key in shapes if key not in given],
+        "unexpected": [str(key) for key in given if key not in shapes],
+        "shapes": [f"{key} is {given[key]} instead of {s}" for key, s in shapes.items() if given.get(key, s) != s],
+    }
+    if any(findings.values()):
+        found = "; ".join(f"{name}: {', '.join(what)}" for name, what in findings.items() if what)
+        raise ValueError(
+            f"Expected a mask of all {len(shapes)} prunable weights of the model, {', '.join(shapes)}. Received: "
+            f"{found}. To change some, start from dict(get_mask(model))."
+        )
 
 
 def prunable_weights(model: keras.Model) -> list[PrunableWeight]:

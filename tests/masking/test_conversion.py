@@ -18,7 +18,6 @@ from lth_keras.masking import (
     walk,
 )
 from tests.masking.models import (
-    Block,
     OwnDense,
     Scale,
     Subclassed,
@@ -195,13 +194,6 @@ def test_a_model_with_nothing_to_prune():
     for function in (get_mask, strip_masks, prunable_weights):
         with pytest.raises(ValueError, match=r"no masked layer. Convert it with lth_keras.mask_model\(model\)"):
             function(plain)
-
-
-def test_layers_inside_layers_of_the_users_own_are_named_in_a_warning():
-    model = keras.Sequential([keras.Input((4,)), Block(), layers.Dense(2)])
-    with pytest.warns(UserWarning, match=r"Not masked.*\['block/dense'\]"):
-        masked = mask_model(model)
-    assert list(get_mask(masked)) == ["dense/kernel"]
 
 
 def test_a_layer_shared_with_a_wrapper_is_an_error():

@@ -82,6 +82,60 @@ def test_paths_that_are_places_of_other_weights():
     assert get_mask(masked) == expected, paths
 
 
+def made_in_another_order_than_used(sizes=(4, 4)):
+    """Layers whose paths, `dense/kernel` and `dense_1/kernel`, are each other's places."""
+    keras.utils.clear_session()
+    x = keras.Input((4,))
+    last, first = layers.Dense(sizes[1]), layers.Dense(sizes[0])
+    model = mask_model(keras.Model(x, last(first(x))))
+    paths = [w.variable.path for w in prunable_weights(model)]
+    assert [w.key for w in prunable_weights(model)] == ["dense/kernel", "dense_1/kernel"] == paths[::-1]
+    return model
+
+
+def test_keys_that_are_places_and_paths_are_not_guessed():
+    model = made_in_another_order_than_used()
+    mask = random_mask(model)
+    by_path = {w.variable.path: mask[w.key] for w in prunable_weights(model)}
+    with pytest.raises(ValueError, match="dense/kernel, each the place of one.*by='place'"):
+        set_mask(model, by_path)
+    assert get_mask(model).density == 1
+    set_mask(model, by_path, by="path")
+    assert get_mask(model) == mask
+    set_mask(model, dict(mask), by="place")
+    assert get_mask(model) == mask
+    set_mask(model, mask)  # as get_mask returns it
+    assert get_mask(model) == mask
+    with pytest.raises(ValueError, match="'place', 'path' or None"):
+        set_mask(model, mask, by="name")
+
+
+def test_shapes_can_tell_places_from_paths():
+    model = made_in_another_order_than_used((5, 3))
+    mask = random_mask(model)
+    set_mask(model, dict(mask))
+    assert get_mask(model) == mask
+
+
+def test_a_mask_that_is_no_mapping_is_refused():
+    model = pruned_model(sequential)
+    for mask in ([np.ones((3, 3))], np.ones(3), None):
+        with pytest.raises(TypeError, match="mapping of each prunable weight.*get_mask"):
+            set_mask(model, mask)
+
+
+def test_a_partial_mask_is_missing_what_it_has_not():
+    model = pruned_model(sequential)
+    before = get_mask(model)
+    some = {"first/kernel": before["first/kernel"], "other/kernel": np.ones((2, 2), bool)}
+    with pytest.raises(ValueError, match=r"missing: conv2d/kernel, dense/kernel, dense_1/kernel; unexpected: other/k"):
+        set_mask(model, some)
+    set_mask(model, {key: value.astype("float32") for key, value in before.items()})
+    assert get_mask(model) == before
+    with pytest.raises(ValueError, match="zeros and ones, as the mask of 'first/kernel'"):
+        set_mask(model, {**before, "first/kernel": np.full(before["first/kernel"].shape, np.nan)})
+
+
 @pytest.mark.parametrize("change", ["missing", "unexpected", "shape", "values"])
 def test_a_mask_of_another_model_changes_nothing(change):
     masked = pruned_model(sequential)

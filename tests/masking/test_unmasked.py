@@ -1,0 +1,103 @@
+"""What is not masked is named in a warning, with its share of the weights."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from lth_keras.masking import get_mask, mask_model, unmasked_layers, warn_of_unmasked
+from lth_keras.models import conv_2, lenet_300_100
+from lth_keras.network import Network
+from lth_keras.oneshot import prune
+from tests.masking.models import Block, OwnDense, Scale
+
+
+def transformer():
+    x = keras.Input((5, 8))
+    attended = layers.MultiHeadAttention(2, 4, name="attention")(x, x)
+    hidden = layers.LayerNormalization(axis=(1, 2))(attended)
+    return keras.Model(x, layers.Dense(8)(hidden))
+
+
+def after(shape, *inside):
+    return keras.Sequential([keras.Input(shape), *inside, layers.Flatten(), layers.Dense(2)])
+
+
+# What is named, of which class, with how many weights.
+CASES = {
+    "LSTM": (lambda: after((5, 3), layers.LSTM(4)), {"lstm": ("LSTM", 4 * 4 * (3 + 4))}),
+    "GRU, both ways": (
+        lambda: after((5, 3), layers.Bidirectional(layers.GRU(4))),
+        {"bidirectional": ("Bidirectional", 2 * 3 * 4 * (3 + 4))},
+    ),
+    "depthwise": (lambda: after((5, 5, 3), layers.DepthwiseConv2D(2)), {"depthwise_conv2d": ("DepthwiseConv2D", 12)}),
+    "separable": (
+        lambda: after((5, 5, 3), layers.SeparableConv2D(4, 2)),
+        {"separable_conv2d": ("SeparableConv2D", 12 + 12)},
+    ),
+    "transposed": (
+        lambda: after((5, 5, 3), layers.Conv2DTranspose(4, 2)),
+        {"conv2d_transpose": ("Conv2DTranspose", 48)},
+    ),
+    "three axes": (lambda: after((4, 4, 4, 2), layers.Conv3D(3, 2)), {"conv3d": ("Conv3D", 48)}),
+    "attention": (transformer, {"attention": ("MultiHeadAttention", 4 * 8 * 8)}),
+    "a subclass of Dense": (lambda: after((4,), OwnDense(3, name="own")), {"own": ("OwnDense", 12)}),
+    "a layer of the user's": (lambda: after((4,), Block()), {"block": ("Block", 16)}),
+    "nested": (
+        lambda: after((5, 3), keras.Sequential([keras.Input((5, 3)), layers.LSTM(4), layers.Dense(3)], name="inner")),
+        {"inner/lstm": ("LSTM", 112)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_layers_without_masks_are_named_with_their_share(name):
+    build, expected = CASES[name]
+    with pytest.warns(UserWarning, match="Not masked") as caught:
+        masked = mask_model(build())
+    found, weights = unmasked_layers(masked)
+    assert {one.place: (one.kind, one.weights) for one in found} == expected
+    assert weights == get_mask(masked).size + sum(count for _, count in expected.values())
+    (message,) = {str(warning.message) for warning in caught if "Not masked" in str(warning.message)}
+    for place, (kind, count) in expected.items():
+        assert f"{place} ({kind}, {count / weights:.1%})" in message
+    assert f"in all {sum(count for _, count in expected.values()) / weights:.1%} of the weights" in message
+
+
+def test_prune_and_a_network_warn_once():
+    build = CASES["LSTM"][0]
+    network = {"optimizer": keras.optimizers.Adam, "loss": "mse", "batch_size": 4}
+    for function in (lambda: prune(build(), 0.5), lambda: Network(build, **network).draw_weights(1, "initial")):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            function()
+        assert len([warning for warning in caught if "Not masked" in str(warning.message)]) == 1
+
+
+def everything_masked():
+    x = keras.Input((6, 6, 3))
+    hidden = layers.BatchNormalization()(layers.Conv2D(4, 2)(x))
+    hidden = layers.PReLU()(layers.LayerNormalization(axis=(1, 2, 3))(Scale()(hidden)))
+    hidden = layers.TimeDistributed(layers.SpectralNormalization(layers.Dense(3)))(hidden)
+    return keras.Model(x, layers.Dense(2)(layers.Flatten()(hidden)))
+
+
+@pytest.mark.parametrize("build", [everything_masked, lenet_300_100, conv_2])
+def test_nothing_is_said_where_all_kernels_are_masked(build):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_unmasked(mask_model(build()))
+
+
+def test_lora_and_quantised_layers_have_no_other_kernels():
+    model = after((4,), layers.Dense(8), layers.Dense(4))
+    model.layers[0].enable_lora(2)
+    model.layers[1].quantize("int8")
+    found, weights = unmasked_layers(mask_model(model))
+    assert (found, weights) == ([], 4 * 8 + 8 * 4 + 4 * 2)
+    dense = after((3, 4), layers.EinsumDense("abc,cd->abd", (3, 8)))
+    dense.layers[0].quantize("int8")
+    assert [(one.place, one.weights) for one in unmasked_layers(dense)[0]] == [("einsum_dense", 32), ("dense", 48)]
+    assert np.isclose(sum(one.weights for one in unmasked_layers(dense)[0]), unmasked_layers(dense)[1])
