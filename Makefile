@@ -5,8 +5,8 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 # All tests run on TensorFlow; these alone: they are the same on every backend, or start a process on each.
-ONCE := benchmarks crash datasets experiments masking/test_files.py models plots report results search/test_fused_search.py \
-	training/test_skipped.py training/test_threads.py \
+ONCE := benchmarks crash datasets experiments masking/test_files.py masking/test_unmasked.py models plots report results \
+	search/test_fused_search.py training/test_skipped.py training/test_threads.py \
 	$(foreach name,backends branches cli composites_documentation criteria criteria_documentation densities \
 	documented_comparison documented_results lazy learning machine masks observation packaging printing pruning readme runner \
 	sampling schedules seeds tasks without_tensorflow,\
