@@ -103,7 +103,7 @@ class ConsoleReporter:
         if task in self._bars:
             self._progress.remove_task(self._bars.pop(task))
             self._steps[task] = self._length
-        self._console.print(f"Failed: {message}", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(f"Failed: {message}"), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

@@ -103,7 +103,7 @@ ROOMS: dict[str, set[str]] = {
     | {"identity", "parameters", "provenance", "results", "criteria", "plan", "sampling", "selection", "variants"}
     | {"network", "training", "splits"},
     "runner": COMMON | {"parameters", "failures", "search", "run", "tasks", "results", "branches"},
-    "plots": COMMON | {"results"},
+    "plots": COMMON | {"printing", "results"},
     "report": COMMON | {"printing", "results"},
     "cli": COMMON | {"printing", "results", "plots", "report"},
 }

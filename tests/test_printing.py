@@ -71,7 +71,9 @@ def test_progress_shows_any_branch(terminal: bool) -> None:
         reporter.advanced(task, 10, 10)
         names = ("density", "early_stop_step", "test_accuracy_at_early_stop", "test_accuracy_final", "seconds")
         reporter.finished(task, dict.fromkeys(names, 1.0))
-    assert SHOWN in file.getvalue() and "\x1b]0" not in file.getvalue() and "\x9b" not in file.getvalue()
+        reporter.failed(Task(0, EVIL, 2), EVIL)
+    assert f"Failed: {SHOWN}" in file.getvalue() and f"trial 0, {SHOWN}, level 1" in file.getvalue()
+    assert "\x1b]0" not in file.getvalue() and "\x9b" not in file.getvalue()
 
 
 def test_the_command_line_of_experiments_says_any_name() -> None:

@@ -7,7 +7,7 @@ import xarray
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, line_width, marker_size, new_figure
+from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, as_text, line_width, marker_size, new_figure
 from lth_keras.results.statistics import spread
 
 # Wide and solid first: kinds of one rate lie on each other, and each has to be seen.
@@ -46,7 +46,7 @@ def density_by_kind_figure(dataset: xarray.Dataset) -> Figure:
         values = spread((of_kind.drop_vars("weight") * (100 * weights / weights.sum())).sum("weight", skipna=False))
         level = dataset.level.values
         axes.fill_between(level, values.low, values.high, color=style.colour, alpha=0.17, linewidth=0)
-        label = f"{kind}: {int(weights.sum()):,} weights"
+        label = f"{as_text(str(kind))}: {int(weights.sum()):,} weights"
         look = style.curve(linewidth=line_width(width), markersize=marker_size(size), label=label)
         axes.plot(level, values.mean, **look)
     axes.set_yscale("log")

@@ -17,7 +17,7 @@ from lth_keras.plots.density_axis import draw_over_density, set_density_axis
 from lth_keras.plots.early_tickets import chance_overlap
 from lth_keras.plots.labels import axis_label
 from lth_keras.plots.legend import add_legend
-from lth_keras.plots.style import DASH_DOT, BranchStyle, branch_style, branch_styles, line_width, new_figure
+from lth_keras.plots.style import DASH_DOT, BranchStyle, as_text, branch_style, branch_styles, line_width, new_figure
 from lth_keras.results.schema import DENSE
 
 BASELINE = "winning_ticket"
@@ -150,7 +150,7 @@ def layers_figure(dataset: xarray.Dataset) -> Figure:
         row[0].set_ylabel(TITLES[schedule])
         row[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     for axes, weight in zip(rows[0], weights, strict=True):
-        axes.set_title(weight)
+        axes.set_title(as_text(weight))
     for axes in rows[:-1].flat:
         axes.set_xlabel("")
     figure.supylabel("percent of the layer's weights remaining (crosses: none)", size=rcParams["axes.labelsize"])

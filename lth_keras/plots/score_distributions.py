@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from lth_keras.plots.binned import shares_in_bins
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.rows import label_of, points_of
-from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, line_width, luminance, new_figure
+from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, as_text, line_width, luminance, new_figure
 from lth_keras.results.statistics import spread
 
 CORRELATION, OTHER = "score_correlation", "other_criterion"
@@ -72,7 +72,7 @@ def score_distributions_figure(dataset: xarray.Dataset) -> Figure:
 
 def _layers(dataset: xarray.Dataset) -> dict[str, list[int]]:
     """What a line is drawn of, by its name: places along `weight`."""
-    names = [str(weight) for weight in dataset.weight.values]
+    names = [as_text(str(weight)) for weight in dataset.weight.values]
     if len(names) > len(_LOOKS):
         return {_TOGETHER: list(range(len(names)))}
     return {name: [place] for place, name in enumerate(names)}

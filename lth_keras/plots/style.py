@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
+from lth_keras.printing import printable
+
 DASHED = (0, (5, 1.6))
 DOTTED = (0, (1.2, 1.4))
 DASH_DOT = (0, (6, 1.5, 1.2, 1.5))
@@ -189,5 +191,10 @@ def _uses(place: int, taken: list[int]) -> tuple[bool, int]:
     return place in taken, sum(other % len(_COLOURS) == place % len(_COLOURS) for other in taken)
 
 
+def as_text(name: str) -> str:
+    """A name as text for Matplotlib: dollar signs begin no formula, and control characters are written out."""
+    return printable(name).replace("$", r"\$")
+
+
 def _label(branch: str) -> str:
-    return branch.replace("_", " ")
+    return as_text(branch.replace("_", " "))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import xarray
 from matplotlib import rc_context
+from matplotlib.cbook import is_math_text
 from matplotlib.legend import Legend
+from matplotlib.text import Text
 
 from lth_keras.plots import STYLES, figures_of, save_figures
+from lth_keras.plots.style import as_text
 from tests.plots.early_run import early_run
 from tests.results.synthetic import dataset
 
@@ -23,6 +27,16 @@ def test_a_paper_gets_vectors_and_a_screen_pixels_too(tmp_path: Path) -> None:
     for style, kinds in (("paper", {".pdf"}), ("screen", {".png", ".svg"})):
         assert {path.suffix for path in save_figures(run, tmp_path / style, style=style)} == kinds
     assert {p.suffix for p in save_figures(run, tmp_path / "both", ["png", "pdf"], "paper")} == {".png", ".pdf"}
+
+
+@pytest.mark.parametrize("name", ["a$\\frac{$b", "$x$", "a[/b]\x1b]0;title\x07", "../<b>&amp;"])
+def test_any_name_is_shown_as_text(tmp_path: Path, name: str) -> None:
+    run = dataset(trials=2, levels=2, branches=("winning_ticket", name))
+    run = run.assign_coords(weight=[f"{name} {weight}" for weight in run.weight.values])
+    for path in save_figures(run, tmp_path, ["svg"]):
+        ElementTree.fromstring(path.read_bytes())
+    texts = [text.get_text() for draw in figures_of(run).values() for text in draw().findobj(Text)]
+    assert any(text == as_text(name) for text in texts) and not any(map(is_math_text, texts))
 
 
 def test_a_papers_figures_fit_its_columns_in_letters_that_come_with_matplotlib(tmp_path: Path) -> None:
