@@ -16,7 +16,7 @@ from lth_keras.blocks import Blocks
 from lth_keras.branches import BRANCHES, DENSE, WINNING_TICKET, Weights, check_branches, is_control
 from lth_keras.criteria import Criterion, Initialiser, State, criterion, name_of
 from lth_keras.failures import Failures
-from lth_keras.identity import describe
+from lth_keras.identity import describe, describe_changes, former
 from lth_keras.level import Recipe, train_level
 from lth_keras.level_masks import LevelMasks
 from lth_keras.masks import Mask
@@ -346,13 +346,29 @@ class TicketSearch:
                 "Expected one process where tickets are trained together as one program: one worker, and no fresh "
                 f"graphs. Received: more, and vectorize={self.width}."
             )
-        directory = RunDirectory.open(out, self.name, self.identity, threads=self.threads, vectorize=self.width)
+        identity = self._identity_in(out)
+        directory = RunDirectory.open(out, self.name, identity, threads=self.threads, vectorize=self.width)
         if directory.threads != self.threads:
             raise ValueError(
                 f"Expected threads={directory.threads}, which {directory.path} was made with; others give other bits. "
                 f"Received: threads={self.threads}."
             )
+        if identity is not self.identity:
+            directory.record_description(self.identity)
+        changes = {
+            branch: describe_changes(self.variants[branch], self.seed) for branch in branches if branch in self.variants
+        }
+        directory.record_variants(changes)
         return directory, [self.seed + i for i in range(trials)], branches
+
+    def _identity_in(self, out: str | os.PathLike[str]) -> Mapping[str, Any]:
+        """What names the run's directory: the identity, or its older form where a directory has that and no other."""
+        if self.config is not None or RunDirectory.recorded(out, self.name, self.identity):
+            return self.identity
+        before = former(self, self.identity)
+        made = None if before is None else RunDirectory.recorded(out, self.name, before)
+        same = made is not None and made.described in (None, self.identity)
+        return before if same and before is not None else self.identity
 
     def _choose_width(
         self, out: str | os.PathLike[str], trials: int, branches: Sequence[str], control_levels: Sequence[int] | None
@@ -368,7 +384,7 @@ class TicketSearch:
             self._set_threads()
             return 1 if alone else best_width(lambda: self.network, tickets)
 
-        recorded = RunDirectory.recorded(out, self.name, self.identity)
+        recorded = RunDirectory.recorded(out, self.name, self._identity_in(out))
         width = choose_width(self.vectorize, recorded, tickets, best)
         if width > 1 and alone:
             raise ValueError(f"Expected vectorize=1 with {' and '.join(alone)}. Received: {width}.")

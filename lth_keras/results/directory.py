@@ -48,6 +48,8 @@ class RunDirectory:
         vectorize: How many levels were trained together as one program; 1 where each was alone.
         versions: Package versions at creation, by package.
         created: When it was made, ISO 8601 in UTC.
+        variants: What each variant that was trained here changes, by name.
+        described: The identity of the search that took up a directory which an older version named; None without one.
     """
 
     def __init__(self, path: Path, entry: Mapping[str, Any]) -> None:
@@ -58,6 +60,8 @@ class RunDirectory:
         self.vectorize: int = entry.get("vectorize", 1)
         self.versions: dict[str, str] = entry["versions"]
         self.created: str = entry["created"]
+        self.variants: dict[str, Any] = entry.get("variants", {})
+        self.described: dict[str, Any] | None = entry.get("described")
 
     def __repr__(self) -> str:
         return f"RunDirectory({str(self.path)!r})"
@@ -342,6 +346,40 @@ class RunDirectory:
     def _prepare(self) -> None:
         """Has one process look at all levels without a checksum at once."""
         unsealed.prepare(self.level_path(*key) for key in self._levels())
+
+    def record_variants(self, variants: Mapping[str, Any]) -> None:
+        """Record what variants change, by name, for those who ask for them under the same name later.
+
+        Raises:
+            ValueError: Levels of a variant of this name are finished, and it changed something else.
+            InUseError: Another process has the directory.
+            OSError: It cannot be written.
+        """
+        plain = json.loads(record.canonical(variants))
+        finished = {branch for _, branch, _ in self._levels()}
+        for name in plain.keys() & self.variants.keys() & finished:
+            changes = list(record.differences(self.variants[name], plain[name]))
+            if changes:
+                raise ValueError(
+                    f"Expected the variant {name!r} that {self.path} has levels of. Received: {'; '.join(changes)}; "
+                    "give the new variant another name, undo the change, or choose another --out"
+                )
+        self._note("variants", {**self.variants, **plain})
+        self.variants = {**self.variants, **plain}
+
+    def record_description(self, described: Mapping[str, Any]) -> None:
+        """Record the whole identity of a search that takes up a directory which an older version named by less."""
+        plain = json.loads(record.canonical(described))
+        self._note("described", plain)
+        self.described = plain
+
+    def _note(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a further entry into config.json, if it is not there."""
+        file = self.path / CONFIG_FILE
+        if value and json.loads(file.read_text(encoding="utf-8")).get(name) != value:
+            with lock.held(self.path):
+                entry = json.loads(file.read_text(encoding="utf-8"))
+                self._write_record(self.path, {**entry, name: dict(value)})
 
     def _levels(self) -> Iterator[tuple[int, str, int]]:
         for path in self.path.glob("levels/*/*/*.h5"):

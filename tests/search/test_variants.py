@@ -76,3 +76,55 @@ def test_a_step_to_score_at_is_one_of_the_variants_own_training(tmp_path, vector
     search = tiny.make(variants={"late": {"score_at": 21}}, vectorize=vectorize, config={"name": "late"})
     with pytest.raises(ValueError, match=r"Expected score_at in 0 ... 20, .*Received: 21"):
         search.run(1, ("winning_ticket", "late"), tmp_path)
+
+
+def powered(power):
+    return lambda state: {key: np.abs(state.final[key]) ** power for key in state.mask}
+
+
+CHANGED = {
+    "score_at": ({"score_at": 7}, {"score_at": 8}),
+    "criterion": ({"criterion": "random"}, {"criterion": "magnitude"}),
+    "function": ({"criterion": powered(1)}, {"criterion": powered(2)}),
+    "another parameter": ({"score_at": 7}, {"score_at": 7, "min_per_layer": 2}),
+    "optimizer": tuple({"optimizer": lambda rate=rate: keras.optimizers.SGD(rate)} for rate in (0.1, 0.2)),
+    "model": tuple(
+        {
+            "build": lambda n=n: keras.Sequential(
+                [keras.Input((8,)), keras.layers.Dense(n), keras.layers.Dense(3, "softmax")]
+            )
+        }
+        for n in (4, 5)
+    ),
+    "data": ({"data": tiny.data(3)}, {"data": tiny.data(4)}),
+}
+
+
+@pytest.mark.parametrize("config", [None, {"name": "changed"}])
+@pytest.mark.parametrize("name", CHANGED)
+def test_another_variant_under_the_same_name_is_refused(tmp_path, network, name, config):
+    before, after = CHANGED[name]
+
+    def prepare(**variants):
+        search = tiny.make(network, variants=variants, config=config)
+        return search.prepare(1, ("winning_ticket", *variants), tmp_path, "none")[0]
+
+    prepare(one=after)
+    directory = prepare(one=before)  # nothing was trained yet
+    file = directory.level_path(0, "one", 0)
+    file.parent.mkdir(parents=True)
+    file.touch()
+    with pytest.raises(ValueError, match="Expected the variant 'one' that .* has levels of"):
+        prepare(one=after)
+    assert prepare(one=before, other=after).path == directory.path
+    assert prepare(other=after).variants.keys() == {"one", "other"}
+    with pytest.raises(ValueError, match="Expected the variant 'one'"):
+        prepare(other=after, one=after)
+
+
+def test_a_changed_variant_is_refused_after_a_run(tmp_path, network):
+    run = tiny.make(network, variants={"one": {"score_at": 7}}, levels=0).run(branches=("one",), out=tmp_path)
+    before = (run.directory.path / "run.h5").read_bytes()
+    with pytest.raises(ValueError, match="score_at=7, expected 8"):
+        tiny.make(network, variants={"one": {"score_at": 8}}, levels=0).run(branches=("one",), out=tmp_path)
+    assert (run.directory.path / "run.h5").read_bytes() == before
