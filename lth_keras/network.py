@@ -14,6 +14,7 @@ import numpy as np
 from lth_keras import seeds
 from lth_keras.derivatives import ModelDerivatives
 from lth_keras.fused import fused_chain
+from lth_keras.given import FirstModel, find_given, owners
 from lth_keras.lazy import LazyArrays
 from lth_keras.masking import (
     get_mask,
@@ -30,7 +31,7 @@ from lth_keras.masking import (
 )
 from lth_keras.masks import Mask
 from lth_keras.network_arguments import check_makers
-from lth_keras.rewinding import draw_weights, own_array
+from lth_keras.rewinding import check_start, draw_weights, own_array
 from lth_keras.splits import SPLITS, Arrays, check_cadence, check_patience, check_splits
 from lth_keras.training import (
     NOTHING_PRUNED,
@@ -65,7 +66,8 @@ class Network:
 
     Args:
         build: makes the Keras model, `() -> keras.Model`; plain or masked layers. Its weights are drawn anew from
-            the seed of each trial (`draw_weights`), also where `build` fixes the seeds of its initialisers.
+            the seed of each trial (`draw_weights`), also where `build` fixes the seeds of its initialisers; but for
+            those that it gives, see `start`.
         optimizer: makes the optimiser, `() -> keras.Optimizer`.
         loss: as Keras' `compile` takes it.
         batch_size: examples per step.
@@ -85,8 +87,15 @@ class Network:
             those of the backend within float32 rounding, not the same bits.
             The loss is always that of the logits: on JAX, Keras clips softmax probabilities at 1e-7, beyond which a
             loss stays at 16.1 and has no gradient.
+        start: what `draw_weights` does to weights that `build` brings. `initial`: draws them from their initialisers.
+            `given`: takes those that `build` makes, called under the trial's seed. None: calls `build` under two seeds;
+            weights that are equal both times though their initialiser is random and has no seed were given (loaded,
+            pretrained), and are kept; the others are drawn.
+        prune_frozen: whether layers with `trainable=False` are masked. By default they have no part in masks and
+            density. Their weights are never drawn.
 
     Attributes:
+        given: the weights that are kept, see `start`.
         model: the masked Keras model.
         variables: the Keras variables of all weights by key, without masks.
         prunable: the prunable weights among them, with their masks.
@@ -97,7 +106,8 @@ class Network:
 
     Raises:
         ValueError: where the model has nothing to prune, is not built or has several inputs or outputs, where the
-            cadences do not fit, or `embeddings` is unknown; with `fused` for what its kernel cannot train.
+            cadences do not fit, or `embeddings` or `start` is unknown; where it cannot be told which weights `build`
+            gives; for frozen layers with masks without `prune_frozen`; with `fused` for what its kernel cannot train.
         ModuleNotFoundError: with `fused`, without numba.
         TypeError: where `build` or `optimizer` does not make what it should.
     """
@@ -115,7 +125,10 @@ class Network:
         jit_compile: bool | None = None,
         embeddings: str = "exact",
         fused: bool = False,
+        start: str | None = None,
+        prune_frozen: bool = False,
     ) -> None:
+        check_start(start)
         if embeddings not in EMBEDDINGS:
             raise ValueError(f"Expected embeddings to be one of {EMBEDDINGS}. Received: {embeddings!r}.")
         check_makers(build, optimizer, loss)
@@ -128,17 +141,27 @@ class Network:
         made = build()
         if not isinstance(made, keras.Model):
             raise TypeError(f"Expected build() to return a keras.Model. Received: {type(made).__name__}.")
-        self.model = mask_model(made)
+        first = FirstModel.of(made)
+        self.model = mask_model(made, frozen=prune_frozen)
         del made  # what build() made is in reference cycles; of a large model it is gigabytes
         gc.collect()
+        self.given = find_given(first, build, start)
+        del first
+        gc.collect()
         self.prunable = prunable_weights(self.model)
+        masked = [weight.key for weight in self.prunable if not weight.layer.trainable]
+        if masked and not prune_frozen:
+            raise ValueError(
+                f"Expected frozen layers (trainable=False) without masks. Received: {masked}. Use plain layers "
+                "(strip_masks makes them), or pass prune_frozen=True."
+            )
         if len(self.model.inputs) != 1 or len(self.model.outputs) != 1:
             raise ValueError(
                 f"Expected a model with one input and one output. Received: {len(self.model.inputs)} and "
                 f"{len(self.model.outputs)}."
             )
         self.variables = variables(self.model)
-        self._owners = _owners(self.model, self.variables)
+        self._owners = owners(self.model)
         self.seed_states = seed_states(self.model)
         self.batch_size = batch_size
         self.loss = loss
@@ -199,7 +222,7 @@ class Network:
         self.make_optimizer = optimizer
         self._program_options = {**shared, "evaluation_batch_size": evaluation_batch_size}
         own = {"test_every": self.test_every, "jit_compile": jit_compile, "embeddings": embeddings, "fused": fused}
-        self._like = {**self._program_options, **own}
+        self._like = {**self._program_options, **own, "start": "initial", "prune_frozen": True}
         self._splits: dict[str, Arrays] = {}
         self.holds: Any = None
 
@@ -330,8 +353,13 @@ class Network:
         if weights.keys() != self.variables.keys():
             raise ValueError(f"Expected weights for {list(self.variables)}. Received: {list(weights)}.")
 
-    def draw_weights(self, seed: int, *names: str | int) -> Mapping[str, np.ndarray]:
+    def draw_weights(self, seed: int, *names: str | int, given: bool = True) -> Mapping[str, np.ndarray]:
         """Draws all weights from their initialisers, decided by the seed and the names alone; the model keeps its own.
+
+        Args:
+            seed: decides the draw, with the names.
+            names: name it.
+            given: whether weights that `build` gives are taken as they are. Those of frozen layers always are.
 
         Returns:
             Weight key to array: all weights of the model, biases and statistics included. Each is drawn when its key
@@ -341,6 +369,8 @@ class Network:
             self._owners,
             lambda: variables(masked_copy(self._build())),
             lambda key: seeds.integer(seed, *names, key),
+            kept={key: value for key, value in self.given.weights.items() if given or key in self.given.frozen},
+            as_built=given and self.given.start == "given",
         )
 
     def rewind(self, weights: Mapping[str, np.ndarray], mask: Mask) -> None:
@@ -444,11 +474,3 @@ def batch_order(examples: int, batch_size: int, seed: int, *names: str | int) ->
 def dropout_seed(state: Any, seed: int, *names: str | int) -> np.ndarray:
     """What the state of a layer's random generator begins a training with, decided by its seed and names."""
     return np.array([seeds.integer(seed, "dropout", *names), 0]).astype(state.dtype)
-
-
-def _owners(model: keras.Model, found: Mapping[str, Any]) -> dict[str, tuple[keras.layers.Layer, Any]]:
-    """The layer of each variable, by the variable's key."""
-    owners: dict[int, keras.layers.Layer] = {}
-    for _, layer in walk(model):
-        owners |= {id(v): layer for v in layer._trainable_variables + layer._non_trainable_variables}
-    return {key: (owners[id(variable)], variable) for key, variable in found.items()}

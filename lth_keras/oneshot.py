@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any
 
 import keras
@@ -13,7 +14,15 @@ from lth_keras.criteria import criterion as find_criterion
 from lth_keras.densities import check_scope, shot_densities
 from lth_keras.derivatives import ModelDerivatives
 from lth_keras.lazy import LazyArrays
-from lth_keras.masking import check_connected, get_mask, lora_updates, mask_model, set_mask, variables
+from lth_keras.masking import (
+    check_connected,
+    get_mask,
+    lora_updates,
+    mask_model,
+    prunable_weights,
+    set_mask,
+    variables,
+)
 from lth_keras.network_arguments import check_loss, check_model
 from lth_keras.sampling import draw_samples
 from lth_keras.shots import prune_in_shots
@@ -60,7 +69,8 @@ def prune(
             the network through.
 
     Warns:
-        UserWarning: naming the layers that collapse, if `min_per_layer=0` lets them, or that no gradient reaches.
+        UserWarning: naming the layers that collapse, if `min_per_layer=0` lets them, that no gradient reaches, or that
+            are frozen (`trainable=False`), which are pruned all the same.
 
     Example:
         >>> pruned = prune(model, density=0.1)
@@ -80,6 +90,11 @@ def prune(
     check_scope(scope)
     score, name = find_criterion(criterion), name_of(criterion)
     pruned = mask_model(model)
+    frozen = [weight.key for weight in prunable_weights(pruned) if not weight.layer.trainable]
+    if frozen:
+        warnings.warn(
+            f"Pruned too, though their layers are frozen (trainable=False): {', '.join(frozen)}.", stacklevel=2
+        )
     mask = get_mask(pruned)
     values = variables(pruned)
     shapes = {key: tuple(variable.shape) for key, variable in values.items()}

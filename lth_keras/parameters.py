@@ -10,7 +10,7 @@ from lth_keras.network_arguments import check_makers
 from lth_keras.observation import Observation
 from lth_keras.plan import Plan
 from lth_keras.results import check_path_part
-from lth_keras.rewinding import check_rewind
+from lth_keras.rewinding import check_rewind, check_start
 from lth_keras.splits import SPLITS, part_of
 from lth_keras.width import check_width
 
@@ -35,7 +35,7 @@ LEAST = {
 MAY_BE_NONE = frozenset(
     {"levels", "steps", "epochs", "test_every", "threads", "score_at", "patience", "jit_compile", "initialise"}
 )
-FLAGS = ("carry_step_count", "masks_of_drawn", "compact", "fused", "confusion", "jit_compile")
+FLAGS = ("carry_step_count", "masks_of_drawn", "compact", "fused", "confusion", "jit_compile", "prune_frozen")
 TEXTS = ("schedule", "shot_schedule", "scope", "rewind", "initialise", "cut_through", "embeddings", "name")
 
 
@@ -126,6 +126,7 @@ def check_parameters(search: Any, plan: Plan) -> None:
         )
     check_width(search.vectorize)
     check_rewind(search.rewind)
+    check_start(search.start)
     if (search.steps is None) == (search.epochs is None):
         raise ValueError(f"Expected steps or epochs. Received: steps={search.steps}, epochs={search.epochs}.")
 

@@ -15,6 +15,20 @@ from lth_keras.lazy import LazyArrays
 REWINDS = ("init",)
 """Where a ticket restarts: `init`, the weights before any training (Frankle & Carbin, 2019, section 1)."""
 
+STARTS = ("initial", "given")
+"""What trials begin with: weights that initialisers draw, or those that `build()` makes."""
+
+
+def check_start(start: str | None) -> str | None:
+    """Returns `start` where it is known, or None.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if start is not None and start not in STARTS:
+        raise ValueError(f"Expected start to be one of {STARTS}, or None to tell. Received: {start!r}.")
+    return start
+
 
 def check_rewind(rewind: str) -> str:
     """Returns `rewind` where it is known.
@@ -83,6 +97,9 @@ def draw_weights(
     layers: dict[str, tuple[keras.layers.Layer, Any]],
     rebuild: Callable[[], dict[str, Any]],
     seed_of: Callable[[str], int],
+    *,
+    kept: Mapping[str, np.ndarray] | None = None,
+    as_built: bool = False,
 ) -> LazyArrays:
     """Draws all weights of a model anew, each when it is accessed.
 
@@ -91,20 +108,23 @@ def draw_weights(
         rebuild: builds the model once more and returns its variables by key; called only for weights that no
             initialiser of their layer makes.
         seed_of: the seed that decides a name's draw.
+        kept: weights that are as they are, by key.
+        as_built: whether all others are those that `rebuild` makes.
 
     Returns:
         Weight key to array, the same values at each access. Nothing that an initialiser makes is kept; what `rebuild`
         made of the other weights is.
     """
-    draws = {key: redrawing(layer, variable, seed_of(key)) for key, (layer, variable) in layers.items()}
-    kept: Mapping[str, np.ndarray] = {}
+    left = {key: owned for key, owned in layers.items() if key not in (kept or {})}
+    draws = {key: None if as_built else redrawing(*owned, seed_of(key)) for key, owned in left.items()}
+    values = dict(kept or {})
     if None in draws.values():
         with seeded(seed_of("rebuild")):
             fresh = rebuild()
-        kept = {key: own_array(fresh[key]) for key, draw in draws.items() if draw is None}
+        values |= {key: own_array(fresh[key]) for key, draw in draws.items() if draw is None}
 
     def draw(key: str) -> np.ndarray:
-        again = draws[key]
-        return kept[key].copy() if again is None else again()
+        again = draws.get(key)
+        return values[key].copy() if again is None else again()
 
     return LazyArrays({key: tuple(variable.shape) for key, (_, variable) in layers.items()}, draw)

@@ -33,6 +33,14 @@ class Search(Protocol):
         """As Keras' `compile` takes it."""
 
     @property
+    def start(self) -> str | None:
+        """What trials begin with; see `TicketSearch`."""
+
+    @property
+    def prune_frozen(self) -> bool:
+        """Whether layers that are not trained have masks."""
+
+    @property
     def share_dense(self) -> Collection[str]:
         """Branches whose level 0 is the dense network of the others."""
 
@@ -77,7 +85,15 @@ class Run:
                 f"Final weights were not kept for {task}. Train the ticket, or run the search again in another `out` "
                 "with keep_weights='all': a finished level is not trained again for them."
             )
-        network = Network(self.search.build, optimizer=self.search.optimizer, loss=self.search.loss, batch_size=1)
+        search = self.search
+        network = Network(
+            search.build,
+            optimizer=search.optimizer,
+            loss=search.loss,
+            batch_size=1,
+            start=search.start,
+            prune_frozen=search.prune_frozen,
+        )
         values = result.weights
         if values is None:
             initial = self.search.made_weights(trial, branch) or network.draw_weights(trial, "initial")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
+import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
@@ -16,6 +18,7 @@ from lth_keras.blocks import Blocks
 from lth_keras.branches import BRANCHES, DENSE, WINNING_TICKET, Weights, check_branches, is_control
 from lth_keras.criteria import Criterion, Initialiser, State, criterion, name_of
 from lth_keras.failures import Failures
+from lth_keras.given import Given, described, given_by, recorded
 from lth_keras.identity import describe, describe_changes, former
 from lth_keras.level import Recipe, train_level
 from lth_keras.level_masks import LevelMasks
@@ -34,7 +37,7 @@ from lth_keras.tasks import LevelError, Task, pending_tasks, tickets_at_a_time
 from lth_keras.together import check_together
 from lth_keras.training import set_threads
 from lth_keras.trial_data import TrialData
-from lth_keras.variants import check_variants, coordinates, independent, share_dense
+from lth_keras.variants import OF_THE_START, check_variants, coordinates, independent, share_dense
 from lth_keras.width import best_width, check_width, choose_width
 from lth_keras.workshop import Blueprint, Workshop
 
@@ -107,6 +110,12 @@ class TicketSearch:
             configuration and a digest of the data.
         threads: threads per training; None leaves the backend's own number. Other threads give other bits, so a run
             records them and is resumed with the same.
+        start: what trials begin with: `initial`, weights that are drawn from their initialisers; `given`, those that
+            `build` makes. By default it is told by calling `build` under two seeds: weights that are equal both times
+            though their initialiser is random and has no seed were given (loaded, pretrained); they are kept in all
+            trials, with a warning that names them, and the others are drawn.
+        prune_frozen: whether layers with `trainable=False` are pruned. By default they are not, and do not count in
+            densities. Their weights are those that `build` makes, in all trials.
         vectorize: tickets (trials and branches of a level) that are trained together as one compiled program, on JAX; 1
             for none. `auto`: what the run was made with, else on a GPU as many as are ready at a time and fit into its
             memory, and 1 on a CPU. The numbers are those of training alone within float32 rounding, not the same bits,
@@ -164,6 +173,8 @@ class TicketSearch:
     config: Mapping[str, Any] | None = None
     threads: int | None = None
     vectorize: int | str = "auto"
+    start: str | None = None
+    prune_frozen: bool = False
 
     def __repr__(self) -> str:
         length = f"steps={self.steps}" if self.epochs is None else f"epochs={self.epochs}"
@@ -194,6 +205,7 @@ class TicketSearch:
         """Tickets trained together, as `prepare` found out."""
         self._variants: dict[str, TicketSearch] = {}
         self._initial: dict[int, Weights] = {}
+        self._started: set[str] = set()
         self._workshop = Workshop()
         self._selection = Selection(
             self._plan,
@@ -227,7 +239,9 @@ class TicketSearch:
             reporter: shows progress; see `lth_keras.progress.Reporter`. None shows nothing.
 
         Raises:
-            ValueError: for zero trials, unknown branches, data that do not fit the model, a kind of layer without a
+            ValueError: for functions that cannot be read where there is no `config`, variants that have levels under
+                other parameters, weights of which it cannot be told whether `build` gives them,
+                zero trials, unknown branches, data that do not fit the model, a kind of layer without a
                 rate, or a run directory made with other parameters or threads.
             InUseError: where another process is writing in the run's directory.
             OSError: where it cannot be written; finished levels are kept.
@@ -260,6 +274,8 @@ class TicketSearch:
             try:
                 for branch in sorted({task.branch for task in pending}):
                     self.of(branch)._check_compact()
+                    if self.width > 1:
+                        self._record_start(directory, branch)
                 if self.width > 1:
                     blocks = Blocks(
                         self.of,
@@ -355,11 +371,18 @@ class TicketSearch:
             )
         if identity is not self.identity:
             directory.record_description(self.identity)
-        changes = {
-            branch: describe_changes(self.variants[branch], self.seed) for branch in branches if branch in self.variants
-        }
-        directory.record_variants(changes)
+        self._record_variants(directory, branches, together)
         return directory, [self.seed + i for i in range(trials)], branches
+
+    def _record_variants(self, directory: RunDirectory, branches: Sequence[str], together: bool) -> None:
+        """Records what variants change, and refuses others under their names."""
+        asked = {branch: self.variants[branch] for branch in branches if branch in self.variants}
+        if any(changes.keys() & {"build", "optimizer"} for changes in asked.values()):
+            self._set_threads()  # before a backend runs
+            if not together:  # worker processes need the memory of a GPU
+                os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+                os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+        directory.record_variants({name: describe_changes(changes, self.seed) for name, changes in asked.items()})
 
     def _identity_in(self, out: str | os.PathLike[str]) -> Mapping[str, Any]:
         """What names the run's directory: the identity, or its older form where a directory has that and no other."""
@@ -400,6 +423,11 @@ class TicketSearch:
         self.network  # noqa: B018  # checks what build and optimizer make, and sets the threads before a model exists
         return describe(self)
 
+    @property
+    def given(self) -> Given:
+        """The weights that `build` gives; known without a network, too."""
+        return self.network.given if "network" in vars(self) else given_by(self.build, self.start)
+
     @cached_property
     def network(self) -> Network:
         """The network that all levels, branches and trials of this process use; built at first use."""
@@ -413,6 +441,8 @@ class TicketSearch:
             self.jit_compile,
             self.embeddings,
             self.fused,
+            self.start,
+            self.prune_frozen,
         )
         networks = self._workshop.networks
         if blueprint not in networks:
@@ -451,10 +481,25 @@ class TicketSearch:
         """Trains one task from what is in the run's directory, writes its level file and returns what is in it."""
         search = self.of(task.branch)
         started = time.perf_counter()
+        self._record_start(directory, task.branch)
         network = search.trial_data.loaded(task.seed)
         self._check_made(directory, {task.seed}, directory.finished())
         recipe = search.recipe(task, len(network.split("train")[0]), keep_weights)
         return train_level(network, directory, task, recipe, started=started, reporter=reporter)
+
+    def _record_start(self, directory: RunDirectory, branch: str) -> None:
+        """Records what weights a branch's trials begin with where they are not drawn, and says so once a process."""
+        owns = [name for name, changes in self.variants.items() if changes.keys() & OF_THE_START]
+        name = branch if branch in owns else ""
+        if name in self._started:
+            return
+        given = self.of(branch).network.given
+        others = {own for own in owns if own != name} if not name else set(self.variants) - {name} | {*BRANCHES, DENSE}
+        new = directory.record_start(recorded(given), name, apart_from=others)
+        told = described(given)
+        if told is not None and (new or multiprocessing.parent_process() is None):
+            warnings.warn(told if not name else f"Variant {name!r}: {told}", stacklevel=2)
+        self._started.add(name)
 
     @property
     def kin(self) -> Hashable:

@@ -67,7 +67,9 @@ def starting_weights(task: Task, initial: Weights, draw: Draw) -> Weights:
     """
     if task.level == 0 or is_variant(task.branch):
         return initial
-    return BRANCHES[task.branch].weights(initial, lambda level: draw(task.seed, task.branch, level), task.level)
+    return BRANCHES[task.branch].weights(
+        initial, lambda level: draw(task.seed, task.branch, level, given=False), task.level
+    )
 
 
 def finished_level(directory: RunDirectory, task: Task, *, weights: bool = False) -> LevelResult:

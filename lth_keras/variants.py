@@ -11,6 +11,8 @@ Variants = Mapping[str, Mapping[str, Any]]
 """Name to the parameters that it changes."""
 OF_THE_RUN = frozenset({"levels", "seed", "variants", "observe", "facts", "name", "config", "threads", "vectorize"})
 """Parameters that no variant can change."""
+OF_THE_START = frozenset({"build", "start", "prune_frozen"})
+"""Parameters that change which weights are given."""
 OF_MASKS = frozenset(
     {"rates", "densities", "schedule", "shots", "shot_schedule", "criterion", "samples_per_class", "scope"}
     | {"min_per_layer", "cut_through"}

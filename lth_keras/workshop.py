@@ -28,6 +28,8 @@ class Blueprint(NamedTuple):
     jit_compile: bool | None
     embeddings: str
     fused: bool
+    start: str | None = None
+    prune_frozen: bool = False
 
     def network(self, processes: int) -> Network:
         """Makes the network.

@@ -47,7 +47,9 @@ ROOMS: dict[str, set[str]] = {
     "export": COMMON | {"masking"},
     "splits": {"masking", "training", "values"},
     "fused": {"masking", "training"},
-    "network": COMMON | {"network_arguments", "fused", "masking", "rewinding", "training", "splits", "derivatives"},
+    "given": {"masking", "rewinding"},
+    "network": COMMON
+    | {"given", "network_arguments", "fused", "masking", "rewinding", "training", "splits", "derivatives"},
     "branches": COMMON | {"pruning"},
     "identity": COMMON | {"masking", "sampling", "splits"},
     "machine": set(),
@@ -100,7 +102,18 @@ ROOMS: dict[str, set[str]] = {
         "width",
         "workshop",
     }
-    | {"identity", "parameters", "provenance", "results", "criteria", "plan", "sampling", "selection", "variants"}
+    | {
+        "given",
+        "identity",
+        "parameters",
+        "provenance",
+        "results",
+        "criteria",
+        "plan",
+        "sampling",
+        "selection",
+        "variants",
+    }
     | {"network", "training", "splits"},
     "runner": COMMON | {"parameters", "failures", "search", "run", "tasks", "results", "branches"},
     "plots": COMMON | {"printing", "results"},

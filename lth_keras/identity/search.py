@@ -32,9 +32,11 @@ _ADDED = {
     "cut_through": "refuse",
     "compact": False,
     "fused": False,
+    "start": None,
+    "prune_frozen": False,
 }
 """Later ones with what they are by default, which is left out, so that runs made before keep their names."""
-_AMBIGUOUS = ("<lambda>", "<locals>", "__lambda__", '"partial"', '"closure"', '"method"', '"wrapped"')
+_AMBIGUOUS = ("<lambda>", "<locals>", "__lambda__", '"partial"', '"closure"', '"method"', '"wrapped"', '"given"')
 """What a description of functions holds where their names alone, as runs were named once, do not tell them apart."""
 
 
@@ -52,6 +54,7 @@ def describe(search: Any) -> dict[str, Any]:
     parameters = {name: getattr(search, name) for name in _PARAMETERS if getattr(search, name) is not None}
     parameters |= {name: getattr(search, name) for name, default in _ADDED.items() if getattr(search, name) != default}
     rates = search.rates
+    given = search.given.digest  # of weights that no initialiser draws
     model, optimizer = search.build(), search.optimizer()
     files = dict(_learned_files(search.criterion, search.initialise))
     code = {
@@ -69,6 +72,7 @@ def describe(search: Any) -> dict[str, Any]:
             "model": describe_model(model),
             "data": digest(search.data(search.seed) if callable(search.data) else search.data),
             "backend": keras.backend.backend(),
+            **({} if given is None else {"given": given}),
             **({"code": {name: told for name, told in code.items() if told}} if any(code.values()) else {}),
         }
     )
@@ -85,7 +89,11 @@ def former(search: Any, described: Mapping[str, Any]) -> dict[str, Any] | None:
     own = {name: described.get(name) for name in ("criterion", "loss", "code")}
     text = json.dumps(own)
     held = [name for name in ("criterion", "loss") if isinstance(own[name], dict) and "values" in json.dumps(own[name])]
-    if held or any(word in text or word in json.dumps(described["model"]) for word in _AMBIGUOUS):
+    if (
+        "given" in described
+        or held
+        or any(word in text or word in json.dumps(described["model"]) for word in _AMBIGUOUS)
+    ):
         return None
     loss = search.loss
     if not isinstance(loss, str):

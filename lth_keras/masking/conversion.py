@@ -17,7 +17,7 @@ from lth_keras.masking.state import copy_state
 from lth_keras.masking.unmasked import warn_of_unmasked
 
 
-def mask_model(model: keras.Model) -> keras.Model:
+def mask_model(model: keras.Model, *, frozen: bool = True) -> keras.Model:
     """Returns the same function with masked layers: every argument of every layer, all weights and state, are kept.
 
     Dense, Conv1D, Conv2D and Embedding layers become their masked counterparts, all True; every other layer is
@@ -28,6 +28,7 @@ def mask_model(model: keras.Model) -> keras.Model:
 
     Args:
         model: a Sequential or Functional model; masked layers in it keep their masks.
+        frozen: whether layers with `trainable=False` are masked too.
 
     Raises:
         TypeError: for a subclassed model. Write it with the layers of `lth_keras.layers`.
@@ -38,18 +39,21 @@ def mask_model(model: keras.Model) -> keras.Model:
     Warns:
         UserWarning: naming the layers with kernels that have no mask, and their share of the weights.
     """
-    masked = masked_copy(model)
-    warn_of_unmasked(masked)
+    masked = masked_copy(model, frozen=frozen)
+    warn_of_unmasked(masked, frozen=frozen)
     return masked
 
 
-def masked_copy(model: keras.Model) -> keras.Model:
+def masked_copy(model: keras.Model, *, frozen: bool = True) -> keras.Model:
     """As `mask_model`, without a warning: for a further copy of a model."""
-    converted = _convert(model, MASKED_LAYERS)
+    converted = _convert(model, MASKED_LAYERS, frozen=frozen)
     if not any(isinstance(layer, MaskedLayer) for _, layer in walk(converted)):
         kinds = ", ".join(layer.__name__ for layer in MASKED_LAYERS)
         found = sorted({type(layer).__name__ for _, layer in walk(model)})
-        raise ValueError(f"Nothing to prune in model {model.name!r}. Expected one of {kinds}. Received: {found}.")
+        trained = "" if frozen else " that is trained (trainable=True)"
+        raise ValueError(
+            f"Nothing to prune in model {model.name!r}. Expected one of {kinds}{trained}. Received: {found}."
+        )
     return converted
 
 
@@ -85,8 +89,11 @@ def strip_masks(model: keras.Model) -> keras.Model:
     return stripped
 
 
-def _convert(model: keras.Model, replacements: Mapping[type, type]) -> keras.Model:
-    """A copy of a model with layers replaced by class, and all variables (also masks, where both have them) copied."""
+def _convert(model: keras.Model, replacements: Mapping[type, type], *, frozen: bool = True) -> keras.Model:
+    """A copy of a model with layers replaced by class, and all variables (also masks, where both have them) copied.
+
+    Where not `frozen`, layers that are not trainable keep their class.
+    """
     if not (isinstance(model, keras.Sequential) or hasattr(model, "_operations")):
         raise TypeError(
             f"Expected a Sequential or Functional model. Received: {type(model).__name__}, a subclassed model. "
@@ -94,7 +101,9 @@ def _convert(model: keras.Model, replacements: Mapping[type, type]) -> keras.Mod
         )
     with _not_compiled(model):
         copy = keras.models.clone_model(
-            model, clone_function=lambda layer: _rebuild(layer, replacements), recursive=True
+            model,
+            clone_function=lambda layer: _rebuild(layer, replacements if frozen or layer.trainable else {}),
+            recursive=True,
         )
     built = {place: layer for place, layer in walk(model) if layer.built}
     for place, layer in walk(copy):

@@ -36,7 +36,7 @@ class Unmasked(NamedTuple):
     weights: int
 
 
-def unmasked_layers(model: keras.Model) -> tuple[list[Unmasked], int]:
+def unmasked_layers(model: keras.Model, frozen: bool = True) -> tuple[list[Unmasked], int]:
     """The layers whose kernels no mask reaches, and how many weights of kernels the model has, masked ones included.
 
     A kernel is a weight with two axes or more that is no bias and not part of a normalisation. Layers inside of others
@@ -44,12 +44,13 @@ def unmasked_layers(model: keras.Model) -> tuple[list[Unmasked], int]:
 
     Args:
         model: with masked layers or without.
+        frozen: whether layers with `trainable=False` count.
     """
     layers = dict(walk(model))
     masked = {id(variable): variable for layer in layers.values() for variable in _masked(layer)}
     counted, found = set(masked), dict[str, int]()
     for place, layer in layers.items():
-        for variable in _kernels(layer):
+        for variable in _kernels(layer) if frozen or layer.trainable else ():
             if id(variable) not in counted:  # SpectralNormalization lists the kernel of the layer inside as its own
                 counted.add(id(variable))
                 owner = _owner(place, layers)
@@ -58,9 +59,9 @@ def unmasked_layers(model: keras.Model) -> tuple[list[Unmasked], int]:
     return unmasked, sum(found.values()) + sum(math.prod(variable.shape) for variable in masked.values())
 
 
-def warn_of_unmasked(model: keras.Model, stacklevel: int = 2) -> None:
+def warn_of_unmasked(model: keras.Model, stacklevel: int = 2, *, frozen: bool = True) -> None:
     """Warns of the layers of a masked model that stay dense, with their share of the weights of its kernels."""
-    layers, weights = unmasked_layers(model)
+    layers, weights = unmasked_layers(model, frozen)
     if not layers:
         return
     share = sum(layer.weights for layer in layers) / weights

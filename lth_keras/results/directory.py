@@ -10,7 +10,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -366,6 +366,38 @@ class RunDirectory:
                 )
         self._note("variants", {**self.variants, **plain})
         self.variants = {**self.variants, **plain}
+
+    def record_start(
+        self, start: Mapping[str, Any] | None, variant: str = "", *, apart_from: Collection[str] = ()
+    ) -> bool:
+        """Record which weights trials begin with where `build` gives them, in start.json; a variant's in its own.
+
+        Workers may do so at the same time, since they all write the same.
+
+        Args:
+            start: JSON values; None where all weights are drawn.
+            variant: Whose they are; of all other branches by default.
+            apart_from: Branches with weights of their own.
+
+        Returns:
+            Whether it was not recorded before.
+
+        Raises:
+            ValueError: Levels are finished that began with other weights.
+            OSError: It cannot be written.
+        """
+        file = self.path / (f"start-{record.path_part('variant', variant)}.json" if variant else "start.json")
+        before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        if before == start:
+            return False
+        if any(branch not in apart_from for _, branch, _ in self._levels()):
+            raise ValueError(
+                f"Expected: trials that begin with the weights that levels in {self.path} began with: "
+                f"{before or 'all of them drawn'}. Received: {start or 'all of them drawn'}; undo the change, choose "
+                "start='initial' or start='given', or another --out"
+            )
+        atomic.write_bytes(file, (json.dumps(start, indent=2) + "\n").encode())
+        return True
 
     def record_description(self, described: Mapping[str, Any]) -> None:
         """Record the whole identity of a search that takes up a directory which an older version named by less."""
