@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from fractions import Fraction
+from numbers import Real
+
+import numpy as np
 
 from lth_keras.masks import Mask
 
@@ -46,7 +50,7 @@ def counts_in_scope(scope: str, mask: Mask, kept: int, min_per_layer: int = 1) -
 
 
 def counts_at(
-    density: Density, mask: Mask, scope: str, min_per_layer: int = 1, *, last: bool = True
+    density: Density, mask: Mask, scope: str, min_per_layer: int = 1, *, last: bool = True, exact: bool = False
 ) -> int | dict[str, int]:
     """How many weights a density leaves, counted from the dense network, as `keep_highest` takes it.
 
@@ -56,12 +60,17 @@ def counts_at(
         scope: one of `SCOPES`.
         min_per_layer: least number to leave in a layer, or all of it where it has fewer.
         last: False for a shot before the last one, which keeps no more than are left.
+        exact: in layer scope, whether round(N * density) weights are left in all, as `layer_shares` shares them out;
+            otherwise each layer is rounded on its own.
 
     Raises:
-        ValueError: as `uniform_counts` and `erk_counts`.
+        ValueError: as `layer_shares`, `uniform_counts` and `erk_counts`.
     """
     left = mask.counts()
     if scope == "layer":
+        if exact:
+            assert not isinstance(density, Mapping)
+            return layer_shares(density, mask, min_per_layer, last=last)
         shares = density if isinstance(density, Mapping) else dict.fromkeys(left, density)
         least = {key: min(count, min_per_layer) for key, count in left.items()}
         keep = {key: max(least[key], round(size * shares[key])) for key, size in mask.sizes.items()}
@@ -69,6 +78,45 @@ def counts_at(
     assert not isinstance(density, Mapping)
     kept = round(mask.size * density)
     return counts_in_scope(scope, mask, kept if last else min(kept, mask.kept), min_per_layer)
+
+
+def layer_shares(density: float, mask: Mask, min_per_layer: int = 1, *, last: bool = True) -> dict[str, int]:
+    """How many weights each layer keeps, at one density in each and round(N * density) in all.
+
+    By largest remainder: each layer gets the whole part of its share, its size times the density, and those of the
+    largest fractions one more. So each is within one weight of its share. Where `min_per_layer` takes more for some,
+    the others give that up in proportion to their sizes.
+
+    Args:
+        density: share of all prunable weights, and of those of each layer, counted from the dense network.
+        mask: the mask so far.
+        min_per_layer: least number to leave in a layer, or all of it where it has fewer.
+        last: False for a shot before the last one, in which a layer keeps no more than it has left.
+
+    Returns:
+        Weight key to a number; they add up to round(N * density) exactly, but for a shot before the last one.
+
+    Raises:
+        ValueError: for fewer than `min_per_layer` needs, or where a layer has less left than its share.
+    """
+    left, kept = mask.counts(), round(mask.size * density)
+    shares = {key: Fraction(float(density)) * size for key, size in mask.sizes.items()}
+    counts = {key: math.floor(share) for key, share in shares.items()}
+    short = [key for key in counts if counts[key] > left[key]]
+    if short and not last:
+        return {key: min(left[key], max(counts[key], min(left[key], min_per_layer))) for key in counts}
+    if short:
+        named = ", ".join(f"{left[key]} of {mask.sizes[key]} in {key}" for key in short)
+        raise ValueError(
+            f"Expected layers that have at least their share of a density of {density} left. Received: {named}. "
+            "Prune with scope='global', or to a lower density."
+        )
+    if any(share < min(left[key], min_per_layer) for key, share in shares.items()):
+        return _shared_out(mask.sizes, mask, kept, min_per_layer)
+    by_rest = sorted((key for key in counts if counts[key] < left[key]), key=lambda key: counts[key] - shares[key])
+    for key in by_rest[: kept - sum(counts.values())]:
+        counts[key] += 1
+    return counts
 
 
 def erk_counts(mask: Mask, kept: int, min_per_layer: int = 1) -> dict[str, int]:
@@ -146,8 +194,7 @@ def shot_densities(density: float, shots: int, schedule: str = "exponential", st
         >>> shot_densities(0.25, 2), shot_densities(0.25, 3, "linear")
         ([0.5, 0.25], [0.75, 0.5, 0.25])
     """
-    if not 0 < density <= 1:
-        raise ValueError(f"Expected a density in (0, 1], the share of weights to keep. Received: {density}.")
+    check_density(density)
     if start < density:
         raise ValueError(f"Expected shots to start at {density} or more, where they end. Received: start={start}.")
     check_shots(shots, schedule)
@@ -156,6 +203,23 @@ def shot_densities(density: float, shots: int, schedule: str = "exponential", st
     else:
         before = [start * (density / start) ** (shot / shots) for shot in range(1, shots)]
     return [*before, density]
+
+
+def check_density(density: float) -> float:
+    """Returns `density` where it is a number in (0, 1].
+
+    Raises:
+        TypeError: where it is no number.
+        ValueError: where it is out of range.
+    """
+    if isinstance(density, bool | np.bool_) or not isinstance(density, Real):
+        raise TypeError(
+            "Expected a density, one number in (0, 1]: the share of all prunable weights to keep. "
+            f"Received: {density!r} of type {type(density).__name__}."
+        )
+    if not 0 < density <= 1:
+        raise ValueError(f"Expected a density in (0, 1], the share of weights to keep. Received: {density}.")
+    return float(density)
 
 
 def check_shots(shots: int, schedule: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from lth_keras import seeds
 from lth_keras.criteria import Criterion, State, name_of
@@ -43,6 +45,7 @@ def prune(
     shots: int = 1,
     schedule: str = "exponential",
     min_per_layer: int = 1,
+    initial: Sequence[Any] | None = None,
 ) -> keras.Model:
     """Returns the model with masked layers and the weights of lowest score pruned; its weights are the model's own.
 
@@ -52,8 +55,10 @@ def prune(
         density: share of all prunable weights to keep, in (0, 1]: exactly round(N * density) survive, counted from
             the dense network.
         criterion: name or function that scores the weights.
-        scope: `global` ranks across layers; `layer` keeps the same share in each; `uniform` too, but for the first
-            layer, which stays as it is; `erk` keeps more of small layers (see `densities.erk_counts`).
+        scope: `global` ranks across layers; `layer` keeps the same share in each, shared out by largest remainder: each
+            layer keeps what is within one weight of its share, but for what `min_per_layer` takes first (see
+            `densities.layer_shares`); `uniform` too, but for the first layer, which stays as it is; `erk` keeps more
+            of small layers (see `densities.erk_counts`). In all of them round(N * density) weights are left.
         data: `(x, y)` for criteria that take gradients, scored as one batch of all of it; or of some of it.
         loss: as Keras' `compile` takes it, for the same criteria.
         seed: decides random scores, samples and ties.
@@ -61,12 +66,15 @@ def prune(
         shots: prune step by step, and score what is left after each: 100 for SynFlow as in its paper.
         schedule: the densities of the shots: `exponential` (each prunes the same share of what is left) or `linear`.
         min_per_layer: weights that every layer keeps at least. 0 lets a layer collapse.
+        initial: the weights before training, as `model.get_weights()` gave them then, for criteria that compare with
+            them: `initial_magnitude`, `magnitude_change`, `movement`.
 
     Raises:
+        TypeError: for a density that is no number.
         ValueError: for a density out of range or above what is left, an unknown criterion, scope or schedule, a model
-            with nothing to prune, data or a loss that a criterion misses or that do not fit, more samples than there
-            are, scores that are not finite, gradients that are all zero, or where layers without any weight left cut
-            the network through.
+            with nothing to prune, data, a loss or initial weights that a criterion misses or that do not fit, more
+            samples than there are, scores that are not finite, gradients that are all zero, or where layers without
+            any weight left cut the network through.
 
     Warns:
         UserWarning: naming the layers that collapse, if `min_per_layer=0` lets them, that no gradient reaches, or that
@@ -97,6 +105,7 @@ def prune(
         )
     mask = get_mask(pruned)
     values = variables(pruned)
+    before = None if initial is None else _by_key(model, initial)
     shapes = {key: tuple(variable.shape) for key, variable in values.items()}
     weights = LazyArrays(shapes, lambda key: keras.ops.convert_to_numpy(values[key]))
     derivatives = _derivatives(pruned, data, loss, samples_per_class, seed)
@@ -105,15 +114,29 @@ def prune(
     mask = prune_in_shots(
         mask,
         densities,
-        lambda mask: score(State(weights, mask, draws, derivatives=derivatives, criterion=name, updates=updates)),
+        lambda mask: score(State(weights, mask, draws, before, derivatives, name, updates=updates)),
         scope=scope,
         ties=ties,
         min_per_layer=min_per_layer,
         criterion=name,
         check=functools.partial(check_connected, pruned),
+        exact=True,
     )
     set_mask(pruned, mask)
     return pruned
+
+
+def _by_key(model: keras.Model, weights: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Weight key to array, of arrays in the order of `model.get_weights()`."""
+    keys = {id(variable): key for key, variable in variables(model).items()}
+    arrays = [np.asarray(weight) for weight in weights]
+    if [array.shape for array in arrays] != [tuple(variable.shape) for variable in model.weights]:
+        raise ValueError(
+            "Expected initial to be what model.get_weights() gave before training: "
+            f"{len(model.weights)} arrays of the shapes of the model's weights. Received: {len(arrays)} arrays of "
+            f"shapes {[array.shape for array in arrays]}."
+        )
+    return {keys[id(v)]: array for v, array in zip(model.weights, arrays, strict=True) if id(v) in keys}
 
 
 def _derivatives(

@@ -23,6 +23,7 @@ def prune_in_shots(
     min_per_layer: int = 1,
     criterion: str | None = None,
     check: Callable[[Mask], None] | None = None,
+    exact: bool = False,
 ) -> Mask:
     """The mask after the last of several shots. One that would prune nothing, before the last, is left out.
 
@@ -38,6 +39,7 @@ def prune_in_shots(
         min_per_layer: as `pruning.keep_highest`.
         criterion: what scores, for messages.
         check: raises where a shot's mask is not to be gone on with.
+        exact: in layer scope, whether round(N * density) weights are left in all; see `densities.counts_at`.
 
     Returns:
         A subset of `mask`.
@@ -49,7 +51,7 @@ def prune_in_shots(
         if shot > 1:
             interrupts.check()
         last = shot == len(densities)
-        keep = counts_at(density, mask, scope, min_per_layer, last=last)
+        keep = counts_at(density, mask, scope, min_per_layer, last=last, exact=exact)
         if not last and keep in (mask.kept, mask.counts()):
             continue
         mask = keep_highest(score(mask), mask, keep, generator=ties, min_per_layer=min_per_layer, criterion=criterion)

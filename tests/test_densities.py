@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lth_keras.densities import SCOPES, check_scope, counts_in_scope, erk_counts, shot_densities, uniform_counts
+from lth_keras.densities import (
+    SCOPES,
+    check_density,
+    check_scope,
+    counts_at,
+    counts_in_scope,
+    erk_counts,
+    layer_shares,
+    shot_densities,
+    uniform_counts,
+)
 from lth_keras.masks import Mask
 
 LENET = {"a": (784, 300), "b": (300, 100), "c": (100, 10)}
@@ -116,3 +126,41 @@ def test_what_shots_are_refused() -> None:
         shot_densities(0.5, 0)
     with pytest.raises(ValueError, match="Expected schedule to be one of 'exponential', 'linear'. Received: 'cubic'"):
         shot_densities(0.5, 2, "cubic")
+
+
+@given(made=shapes, density=st.floats(0.01, 1), floor=st.integers(0, 3))
+def test_layer_shares_add_up_and_each_is_within_one_weight_of_its_share(
+    made: dict[str, tuple[int, ...]], density: float, floor: int
+) -> None:
+    mask = Mask.ones(made)
+    kept = round(mask.size * density)
+    least = {key: min(size, floor) for key, size in mask.sizes.items()}
+    if kept < sum(least.values()):
+        with pytest.raises(ValueError, match="Expected to keep"):
+            layer_shares(density, mask, floor)
+        return
+    counts = layer_shares(density, mask, floor)
+    assert list(counts) == list(mask) and sum(counts.values()) == kept
+    assert all(least[key] <= counts[key] <= size for key, size in mask.sizes.items())
+    if all(size * density >= least[key] for key, size in mask.sizes.items()):
+        assert all(abs(counts[key] - size * density) < 1 + 1e-9 for key, size in mask.sizes.items())
+
+
+def test_small_layers_that_are_rounded_on_their_own_add_up_to_more() -> None:
+    mask = Mask.ones({f"layer_{i}": (size,) for i, size in enumerate([35, 36] * 12)})
+    assert sum(layer_shares(0.1, mask).values()) == 85
+    assert sum(counts_at(0.1, mask, "layer").values()) == 96  # type: ignore[union-attr]  # as a search rounds them
+
+
+def test_a_layer_with_less_left_than_its_share_is_named() -> None:
+    mask = Mask({"a": np.arange(10) < 3, "b": np.ones(10, bool)})
+    with pytest.raises(ValueError, match="at least their share.*3 of 10 in a"):
+        layer_shares(0.5, mask)
+    assert layer_shares(0.5, mask, last=False) == {"a": 3, "b": 5}
+
+
+@pytest.mark.parametrize("density", ["0.1", None, {"a": 0.1}, [0.1], True])
+def test_a_density_is_a_number(density: object) -> None:
+    with pytest.raises(TypeError, match="Expected a density, one number"):
+        check_density(density)  # type: ignore[arg-type]
+    assert check_density(np.float32(0.5)) == check_density(1) / 2  # type: ignore[arg-type]

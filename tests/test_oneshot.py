@@ -103,6 +103,9 @@ def test_what_is_refused(scope: str) -> None:
     for density in (0, -0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match=r"Expected a density in \(0, 1\]"):
             prune(chain(), density, scope=scope)
+    for density in ("0.1", None, {"first/kernel": 0.1}):
+        with pytest.raises(TypeError, match="Expected a density, one number"):
+            prune(chain(), density, scope=scope)
     with pytest.raises(ValueError, match="Expected min_per_layer of 0 or more. Received: -1"):
         prune(chain(), 0.5, scope=scope, min_per_layer=-1)
     with pytest.raises(ValueError, match="Expected to keep|Expected at least one weight to keep"):
@@ -139,6 +142,31 @@ def masks_in_shots(criterion: str, scope: str) -> list[Mask]:
             np.testing.assert_array_equal(variables(pruned)[key], value)
         found.append(get_mask(pruned))
     return found
+
+
+def test_layer_scope_keeps_exactly_that_share_of_many_small_layers() -> None:
+    model = keras.Sequential([keras.Input((6,)), *(layers.Dense(6) for _ in range(23)), layers.Dense(4)])
+    mask = get_mask(prune(model, 0.1, scope="layer"))
+    assert mask.size == 852 and mask.kept == 85
+    assert all(abs(mask.counts()[key] - size * 0.1) < 1 for key, size in mask.sizes.items())
+
+
+@pytest.mark.parametrize("name", ["initial_magnitude", "magnitude_change", "movement"])
+def test_criteria_that_compare_with_the_start_take_initial_weights(name: str) -> None:
+    model = classifier()
+    before = [weight * 0.5 + 0.1 for weight in model.get_weights()]
+    first, start = model.get_layer("first").kernel.numpy(), before[0]
+    scores = {
+        "initial_magnitude": np.abs(start),
+        "magnitude_change": np.abs(first) - np.abs(start),
+        "movement": first * (first - start),
+    }[name]
+    kept = get_mask(prune(model, 0.25, name, "layer", initial=before))["first/kernel"]
+    assert kept.sum() == kept.size // 4 and scores[kept].min() >= scores[~kept].max()
+    with pytest.raises(ValueError, match=f"initial weights for the criterion '{name}'.*initial=.*get_weights"):
+        prune(model, 0.25, name)
+    with pytest.raises(ValueError, match="what model.get_weights.. gave before training"):
+        prune(model, 0.25, name, initial=before[1:])
 
 
 @pytest.mark.parametrize("scope", ["layer", "global", "uniform", "erk"])

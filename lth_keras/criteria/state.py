@@ -122,8 +122,9 @@ class State:
         """
         if self.initial is None:
             raise ValueError(
-                f"Expected the initial weights for the criterion {self.criterion!r}. Received: State(initial=None); "
-                "pass them, or use 'magnitude'."
+                f"Expected the initial weights for the criterion {self.criterion!r}: prune(..., initial=weights) with "
+                "what model.get_weights() gave before training, or State(initial=...). Received: none. "
+                "A search has them; of a trained model alone, 'magnitude' needs none."
             )
         return self.initial
 
