@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,7 @@ import numpy as np
 
 from lth_keras.masking import prunable_weights, variables
 from lth_keras.masks import Mask
-from lth_keras.training import make_differentiator
+from lth_keras.training import make_differentiator, not_followed
 
 Weights = Mapping[str, np.ndarray]
 Sample = Callable[[], tuple[np.ndarray, np.ndarray]]
@@ -87,11 +87,12 @@ class ModelDerivatives:
     def synaptic_flow(self, weights: Weights, mask: Mask) -> Weights:
         """The gradient of the linearised model's total output, for inputs of ones, by each weight's magnitude.
 
-        Arguments and errors as `gradients`; no data is needed, but where the shape of an input is not fixed.
+        Arguments and errors as `gradients`; no data is needed, but where the shape of an input is not fixed. Where the
+        flow ends in layers that are not known to be linear, the errors and the warning name these.
         """
         shapes = self._input_shapes()
         found = self._differentiator.synaptic_flow(*self._values(weights, mask), shapes)
-        return self._checked(found, mask, "synaptic flow")
+        return self._checked(found, mask, "synaptic flow", not_followed(self._model))
 
     def _examples(self) -> tuple[np.ndarray, np.ndarray]:
         if self._sample is None or self._loss is None:
@@ -126,24 +127,26 @@ class ModelDerivatives:
             )
         return [self._sample()[0].shape[1:]]
 
-    def _checked(self, arrays: list[np.ndarray], mask: Mask, what: str) -> Weights:
+    def _checked(self, arrays: list[np.ndarray], mask: Mask, what: str, not_followed: Sequence[str] = ()) -> Weights:
         found = dict(zip((weight.key for weight in self._prunable), arrays, strict=True))
         broken = [key for key, array in found.items() if not np.isfinite(array).all()]
+        through = f"; it cannot be followed through {', '.join(not_followed)}" if not_followed else ""
         if broken:
-            raise ValueError(
-                f"Expected a finite {what}. Received: NaN or infinity in {', '.join(broken)}; are the weights and the "
-                "data finite, and of a size that the loss takes?"
-            )
+            cause = through or "; are the weights and the data finite, and of a size that the loss takes?"
+            raise ValueError(f"Expected a finite {what}. Received: NaN or infinity in {', '.join(broken)}{cause}")
         left = [key for key, array in mask.items() if array.any()]
         zero = [key for key in left if not found[key].any()]
+        expected = f"Expected a {what} that tells weights apart. Received: zero for all weights of {', '.join(zero)}"
+        if zero == left and not_followed:
+            raise ValueError(f"{expected}{through}. Use another criterion for such a model.")
         if zero == left:
             raise NothingPassesError(
-                f"Expected a {what} that tells weights apart. Received: zero for all weights of {', '.join(zero)}; "
-                "nothing passes through the network: its units are dead or saturated, or it is cut through."
+                f"{expected}; nothing passes through the network: its units are dead or saturated, or it is cut "
+                "through."
             )
         if zero:
             warnings.warn(
-                f"The {what} is zero for all weights of {', '.join(zero)}: they are ranked by chance.",
+                f"The {what} is zero for all weights of {', '.join(zero)}: they are ranked by chance{through}.",
                 stacklevel=2,
             )
         return found

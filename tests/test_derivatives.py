@@ -259,3 +259,39 @@ def test_what_is_missing_or_says_nothing_is_an_error() -> None:
         UserWarning, match="gradient is zero for all weights of conv/kernel, output/kernel: they are ranked by chance"
     ):
         state(hidden_kernel=np.zeros((3, 5), "float32")).gradients  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [("snip", "mixed_float16"), ("synflow", "mixed_float16"), ("snip", "float16")]
+    + [pytest.param("grasp", policy, marks=pytest.mark.slow) for policy in ("mixed_float16", "mixed_bfloat16")],
+)
+def test_scores_are_computed_in_float32_whatever_the_network_computes_in(name: str, policy: str) -> None:
+    def build(dtype: str) -> keras.Model:
+        options: dict[str, Any] = {"dtype": dtype}
+        parts = [
+            *(layer for _ in range(3) for layer in (layers.Conv2D(4, 3, padding="same", **options), layers.ReLU())),
+            layers.BatchNormalization(**options),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax", **options),
+        ]
+        return mask_model(keras.Sequential([keras.Input((4, 4, 2)), *parts]))
+
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(40, 4, 4, 2)).astype("float32")
+    y = generator.integers(0, 3, 40)
+    narrow, wide = build(policy), build("float32")
+    for one, other in zip(variables(wide).values(), variables(narrow).values(), strict=True):
+        other.assign(np.abs(generator.normal(scale=0.05, size=one.shape)) + 0.01)
+        one.assign(keras.ops.cast(other, "float32"))
+    found = []
+    for model in (narrow, wide):
+        derivatives = ModelDerivatives(model, LOSS).on(lambda: (x, y))
+        weights = {key: keras.ops.convert_to_numpy(value) for key, value in variables(model).items()}
+        state = State(weights, get_mask(model), np.random.default_rng(0), derivatives=derivatives)
+        scores = criterion(name)(state)
+        found.append(np.concatenate([np.asarray(scores[key], np.float64).ravel() for key in state.mask]))
+    assert (found[0] != 0).mean() == (found[1] != 0).mean() > 0.9
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-3, atol=1e-4 * np.abs(found[1]).max())
+    if policy != "float16":
+        assert narrow.layers[0].compute_dtype == policy.removeprefix("mixed_")

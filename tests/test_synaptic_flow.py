@@ -14,6 +14,7 @@ from lth_keras.criteria import State, criterion
 from lth_keras.derivatives import ModelDerivatives
 from lth_keras.masking import get_mask, mask_model, variables
 from lth_keras.masks import Mask
+from lth_keras.oneshot import prune
 from lth_keras.training.linearised import linearised
 
 Weights = dict[str, np.ndarray]
@@ -229,3 +230,22 @@ def test_a_network_that_is_cut_through_has_no_flow() -> None:
     mask = Mask({**get_mask(model), "layer_1/kernel": np.zeros((3, 3), bool)})
     with pytest.raises(ValueError, match="Expected a synaptic flow that tells weights apart.*cut through"):
         scores_of(model, weights, mask)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Threshold(layers.Layer):  # type: ignore[misc]
+    """A step: no derivative passes through it."""
+
+    def call(self, inputs: Any) -> Any:
+        return keras.ops.cast(inputs > 0, "float32")
+
+
+def test_layers_that_the_flow_cannot_be_followed_through_are_named() -> None:
+    parts = [layers.Dense(4), layers.BatchNormalization(), Threshold(name="step"), layers.Dense(3)]
+    model = keras.Sequential([keras.Input((5,)), *parts])
+    with pytest.warns(UserWarning, match=r"ranked by chance; it cannot be followed through step \(Threshold\)"):
+        prune(model, 0.5, "synflow")
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(4), Threshold(name="step")])
+    with pytest.raises(ValueError, match=r"cannot be followed through step \(Threshold\). Use another") as caught:
+        prune(model, 0.5, "synflow")
+    assert "dead" not in str(caught.value)

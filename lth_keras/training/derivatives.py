@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import keras
@@ -34,7 +35,8 @@ class Differentiator:
 
     So no call changes the model, each function is traced once for each size of a batch, whatever the mask, and nothing
     is compiled before it is asked for. The model runs in inference mode: without dropout, and batch normalisation goes
-    by its moving statistics. Regularisation terms do not take part.
+    by its moving statistics. Regularisation terms do not take part. What the model computes in float16 or bfloat16 is
+    computed in float32 here: gradients, and their products even more, are below what those can hold.
 
     Args:
         backend: differentiates and compiles.
@@ -83,7 +85,7 @@ class Differentiator:
         compiled = self._function(
             ("product", temperature), self._backend.hessian_products, self._mean_loss(temperature)
         )
-        return _mean(lambda *part: compiled(weights, gradient, others, *part), x, y)
+        return _mean(lambda *part: compiled(list(map(_wide, weights)), gradient, others, *part), x, y)
 
     def synaptic_flow(self, weights: Arrays, others: Arrays, shapes: Sequence[tuple[int, ...]]) -> Arrays:
         """The gradient of the linearised network's total output, for inputs of ones, by each weight's magnitude.
@@ -100,23 +102,23 @@ class Differentiator:
         def flow(weights: list[Any], others: list[Any]) -> Any:
             self.traces += 1
             values = [_linear_value(variable, value) for variable, value in zip(self.others, others, strict=True)]
-            with self._with(weights, values), linearised(self._model, self._prunable):
+            with self._with(weights, values), in_float32(self._model), linearised(self._model, self._prunable):
                 outputs = self._model(ones_for(self._model, shapes), training=False)
                 return sum(keras.ops.sum(keras.ops.cast(part, "float32")) for part in keras.tree.flatten(outputs))
 
         compiled = self._function(("flow", tuple(shapes)), self._backend.gradients, flow)
-        return compiled([np.abs(weight) for weight in weights], others)
+        return compiled([np.abs(weight) for weight in map(_wide, weights)], others)
 
     def _gradients(self, temperature: float, weights: Arrays, others: Arrays, x: np.ndarray, y: np.ndarray) -> Arrays:
         compiled = self._function(("gradient", temperature), self._backend.gradients, self._mean_loss(temperature))
-        return _mean(lambda *part: compiled(weights, others, *part), x, y)
+        return _mean(lambda *part: compiled(list(map(_wide, weights)), others, *part), x, y)
 
     def _mean_loss(self, temperature: float) -> Callable[..., Any]:
         loss = loss_function(self._loss)
 
         def mean_loss(weights: list[Any], others: list[Any], x: Any, y: Any) -> Any:
             self.traces += 1
-            with self._with(weights, others):
+            with self._with(weights, others), in_float32(self._model):
                 outputs = self._model(x, training=False)
                 return keras.ops.cast(loss(y, tempered(self._loss, outputs, temperature)), "float32")
 
@@ -132,7 +134,40 @@ class Differentiator:
     def _with(self, weights: list[Any], others: list[Any]) -> keras.StatelessScope:
         """Within it, the model's variables have these values."""
         pairs = [*zip(self._weights, weights, strict=True), *zip(self.others, others, strict=True)]
-        return keras.StatelessScope(state_mapping=pairs)
+        scope = keras.StatelessScope(state_mapping=pairs)
+        for variable, value in pairs:
+            if variable.dtype in NARROW:  # a scope rounds values to this type, and their gradients on the way back
+                scope.state_mapping[id(variable)] = keras.ops.cast(value, "float32")
+        return scope
+
+
+NARROW = ("float16", "bfloat16")
+"""Types whose range or digits are too few for derivatives."""
+
+
+@contextmanager
+def in_float32(model: keras.Model) -> Iterator[None]:
+    """Within it, layers of the model that compute in float16 or bfloat16 compute in float32.
+
+    Quantised layers are left alone: what they compute in is part of how they are quantised.
+    """
+    changed: list[tuple[Any, Any]] = []
+    try:
+        for layer in model._flatten_layers():
+            if layer.quantization_mode is None and layer.compute_dtype in NARROW:
+                changed.append((layer, vars(layer)["_dtype_policy"]))
+                policy = keras.DTypePolicy("float32")
+                policy._variable_dtype = layer.variable_dtype  # so that Keras casts what is narrow
+                vars(layer)["_dtype_policy"] = policy
+        yield
+    finally:
+        for layer, policy in changed:
+            vars(layer)["_dtype_policy"] = policy
+
+
+def _wide(weight: np.ndarray) -> np.ndarray:
+    """The weight in float32 where its type is narrower."""
+    return weight.astype(np.float32) if weight.dtype.name in NARROW else weight
 
 
 def tempered(loss: Any, outputs: Any, temperature: float) -> Any:

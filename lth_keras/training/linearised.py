@@ -31,6 +31,21 @@ OPERATIONS = frozenset(
 """Activations as operations of a graph, as `keras.ops.relu(x)` makes them, by the names of Keras' classes."""
 
 
+LINEAR = frozenset(
+    "Activation ActivityRegularization Add AlphaDropout Average BatchNormalization Concatenate Dense Dropout "
+    "EinsumDense Embedding Flatten GaussianDropout GaussianNoise Identity InputLayer Masking Maximum Minimum Permute "
+    "RepeatVector Reshape Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose DepthwiseConv1D "
+    "DepthwiseConv2D SeparableConv1D SeparableConv2D".split()
+    + [f"{kind}{n}D" for kind in ("ZeroPadding", "Cropping", "UpSampling", "SpatialDropout") for n in (1, 2, 3)]
+    + [f"{size}{kind}Pooling{n}D" for size in ("", "Global") for kind in ("Max", "Average") for n in (1, 2, 3)]
+)
+"""Layers of Keras that are linear where nothing is negative, or keep a positive factor, once they are linearised."""
+LINEAR_OPERATIONS = frozenset(
+    "Absolute Add AveragePool BroadcastTo Cast Concatenate ExpandDims Flatten GetItem Identity Max Maximum MaxPool "
+    "Mean Minimum Moveaxis Pad Permute Repeat Reshape Squeeze Stack Sum Swapaxes Tile Transpose".split()
+)
+
+
 @contextmanager
 def linearised(model: keras.Model, prunable: Sequence[Any]) -> Iterator[None]:
     """Within it, a model that is called computes the linearised network of Tanaka et al. (2020), arXiv:2006.05467.
@@ -58,7 +73,7 @@ def linearised(model: keras.Model, prunable: Sequence[Any]) -> Iterator[None]:
 
     try:
         for operation in _operations(model):
-            if isinstance(operation, ACTIVATIONS + NORMALISATIONS) or _is_activation(operation):
+            if isinstance(operation, ACTIVATIONS + NORMALISATIONS) or _is_operation(operation, OPERATIONS):
                 change(operation, "call", _identity)
             elif isinstance(operation, keras.layers.Embedding):
                 change(operation, "call", _sum_of_rows(operation, masks.get(id(operation))))
@@ -73,6 +88,19 @@ def linearised(model: keras.Model, prunable: Sequence[Any]) -> Iterator[None]:
                 del vars(item)[name]
             else:
                 vars(item)[name] = value
+
+
+def not_followed(model: keras.Model) -> list[str]:
+    """The layers and operations of a model that synaptic flow does not know to be linear, with their types.
+
+    It goes through them as they are; a gate or a softmax that is saturated by inputs of ones lets nothing pass.
+    """
+    known = ACTIVATIONS + NORMALISATIONS + tuple(getattr(keras.layers, name) for name in LINEAR)
+    return [
+        f"{operation.name} ({type(operation).__name__})"
+        for operation in _operations(model)
+        if not (isinstance(operation, known) or _is_operation(operation, OPERATIONS | LINEAR_OPERATIONS))
+    ]
 
 
 def ones_for(model: keras.Model, shapes: Sequence[tuple[int, ...]]) -> Any:
@@ -96,9 +124,8 @@ def _operations(parent: Any) -> list[Any]:
     return list({id(operation): operation for operation in found}.values())
 
 
-def _is_activation(operation: Any) -> bool:
-    kind = type(operation)
-    return not isinstance(operation, keras.layers.Layer) and kind.__name__ in OPERATIONS
+def _is_operation(operation: Any, names: frozenset[str]) -> bool:
+    return not isinstance(operation, keras.layers.Layer) and type(operation).__name__ in names
 
 
 def _identity(inputs: Any, *_: Any, **__: Any) -> Any:
