@@ -39,6 +39,7 @@ from lth_keras.training import (
     Curves,
     Programs,
     Pruned,
+    as_fit_takes_it,
     assign,
     compiles_always,
     make_counter,
@@ -76,7 +77,8 @@ class Network:
             default, or as often where large tables are trained by rows. Test data decides nothing.
         evaluation_batch_size: examples per forward pass of an evaluation.
         jit_compile: whether to compile with XLA. None decides by the model: on TensorFlow not where it has
-            convolutions, which XLA runs slower on CPUs. JAX always does.
+            convolutions, which XLA runs slower on CPUs, or layers that Keras does not compile with it, as
+            RandomRotation (their attribute `supports_jit`). JAX always does.
         embeddings: how embedding tables of 4 million weights and more are trained that read the model's input.
             `exact`: a step touches the rows that its batch uses, and makes the updates that a dense optimiser would
             have made to them since they were last used (Adam, AdamW and SGD; others train densely, with a warning).
@@ -168,12 +170,21 @@ class Network:
         used = optimizer()
         if not isinstance(used, keras.Optimizer):
             raise TypeError(f"Expected optimizer() to return a keras.Optimizer. Received: {type(used).__name__}.")
+        used = as_fit_takes_it(used, self.model)
         self.tables = [] if embeddings == "dense" or fused else large_tables(self.model)
         rule = skipped(used, [table.variable for table in self.tables])
         if self.tables and rule is None:
             warnings.warn(
                 f"{len(self.tables)} large embedding tables are trained densely, every row at every step: what "
                 f"{type(used).__name__} with these arguments does to rows that are not used has no closed form here.",
+                stacklevel=2,
+            )
+            self.tables = []
+        unsupported = without_xla(self.model)
+        if self.tables and unsupported and not compiles_always():
+            warnings.warn(
+                f"{len(self.tables)} large embedding tables are trained densely, every row at every step: steps by "
+                f"rows are compiled with XLA, which Keras does not do with {', '.join(unsupported)}.",
                 stacklevel=2,
             )
             self.tables = []
@@ -207,7 +218,12 @@ class Network:
         else:
             if jit_compile is None:
                 convolves = any("Conv" in type(layer).__name__ for _, layer in walk(self.model))
-                jit_compile = compiles_always() or not convolves
+                jit_compile = compiles_always() or not (convolves or unsupported)
+            if jit_compile and unsupported and not compiles_always():
+                raise ValueError(
+                    f"Expected jit_compile=None or False for layers that Keras does not compile with XLA: "
+                    f"{', '.join(unsupported)}. Received: {jit_compile}."
+                )
             self._program = make_program(
                 self.model,
                 used,
@@ -248,7 +264,8 @@ class Network:
         """
         weights = list(self.variables.values())
         options = {**self._program_options, "pruned": self._kept_at_zero}
-        return make_programs(members, self.model, self.make_optimizer(), self.loss, weights, **options)
+        optimizer = as_fit_takes_it(self.make_optimizer(), self.model)
+        return make_programs(members, self.model, optimizer, self.loss, weights, **options)
 
     @property
     def _kept_at_zero(self) -> Pruned:
@@ -464,6 +481,11 @@ class Network:
             return self.evaluate(split)
         finally:
             self.weights = current
+
+
+def without_xla(model: keras.Model) -> list[str]:
+    """The layers of a model, and of models and wrappers within it, that Keras does not compile with XLA."""
+    return [f"{place} ({type(layer).__name__})" for place, layer in walk(model) if not layer.supports_jit]
 
 
 def batch_order(examples: int, batch_size: int, seed: int, *names: str | int) -> BatchOrder:

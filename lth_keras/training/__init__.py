@@ -10,8 +10,10 @@ import keras
 from lth_keras.machine import usable_cpus
 from lth_keras.training.derivatives import Differentiator
 from lth_keras.training.fused_layout import FusedLayer
+from lth_keras.training.linearised import not_followed
 from lth_keras.training.loop import Curves, NonFiniteLossError, train, train_together
 from lth_keras.training.metrics import is_multi_label, make_counter, make_metric
+from lth_keras.training.optimizers import as_fit_takes_it
 from lth_keras.training.order import BatchOrder
 from lth_keras.training.program import NOTHING_PRUNED, Program, Programs, Pruned
 from lth_keras.training.skipped import skipped
@@ -26,6 +28,7 @@ __all__ = [
     "Program",
     "Programs",
     "Pruned",
+    "as_fit_takes_it",
     "assign",
     "compiles_always",
     "device",
@@ -37,6 +40,7 @@ __all__ = [
     "make_program",
     "make_programs",
     "make_rowwise_program",
+    "not_followed",
     "set_threads",
     "skipped",
     "train",

@@ -16,6 +16,7 @@ from lth_keras.training.fused_kernels import VECTORS
 from lth_keras.training.fused_layout import BELOW, BELOW_ROW, ROWS, FusedLayer, Layout, zeros
 from lth_keras.training.fused_threads import BARRIER, GENERATION, GONE
 from lth_keras.training.fused_vectors import NUMBERS
+from lth_keras.training.optimizers import LOWER
 from lth_keras.training.program import ORDER_BYTES, Arrays, Evaluations, due_steps
 from lth_keras.training.skipped import is_plain
 
@@ -46,6 +47,7 @@ class FusedProgram:
     """
 
     keeps_best = True
+    advice = LOWER
 
     def __init__(
         self,

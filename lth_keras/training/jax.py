@@ -112,6 +112,7 @@ class JaxProgram:
             pruned=pruned,
         )
         self.capacity, self.every = self._pure.capacity, evaluate_every
+        self.advice = self._pure.advice
         self._weights = list(weights)
         self._slots_start = [np.array(variable) for variable in self._pure.slots]
         self._advance = jax.jit(exactly(self._pure.advance), donate_argnums=0)
@@ -139,8 +140,10 @@ class JaxProgram:
     def reset(self, updates: int = 0) -> None:
         """Puts the optimiser back to its start; see `Program.reset`."""
         for variable, value in zip(self._pure.slots, self._slots_start, strict=True):
-            assign(variable, value)
-        assign(self._pure.count, updates)
+            weight = self._pure.begin_as_weights.get(id(variable))
+            if id(variable) in self._pure.counts:
+                value = updates
+            assign(variable, value if weight is None else weight.value)
         for variable in (*self._pure.trainable, *self._pure.others):  # models made of this one may share its buffers
             assign(variable, variable.value)
         self._best = [jnp.array(variable.value, copy=True) for variable in self._weights]
@@ -161,7 +164,11 @@ class JaxProgram:
         return Evaluations(step, *np.array(curves)[:, : len(step)]), None if bad == NEVER else int(bad)
 
     def finish(self) -> None:
-        """Nothing is owed; see `Program.finish`."""
+        """Puts averages in the place of weights; see `Program.finish`."""
+        if self._pure.averages:
+            finalized = self._pure.finalized(self._state())
+            for variable, value in zip(self._pure.trainable, finalized["trainable"], strict=True):
+                assign(variable, value)
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         """Mean loss and metric; see `Program.evaluate`."""

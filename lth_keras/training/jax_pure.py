@@ -12,7 +12,8 @@ import keras
 from jax import lax
 
 from lth_keras.training.metrics import make_metric
-from lth_keras.training.program import NEVER, NOTHING_PRUNED, ORDER_BYTES, Pruned, loss_function, update_count
+from lth_keras.training.optimizers import advice, averages, begin_as_weights, update_counts
+from lth_keras.training.program import NEVER, NOTHING_PRUNED, ORDER_BYTES, Pruned, loss_function
 
 State = dict[str, Any]
 """What a call reads and gives back: the variables' values, the best weights, and what they are measured by."""
@@ -59,9 +60,13 @@ class Pure:
         self.every, self.evaluation_batch_size = evaluate_every, evaluation_batch_size
         self.trainable, self.others = list(model.trainable_variables), list(model.non_trainable_variables)
         optimizer.build(self.trainable)
-        self.slots, self.count = list(optimizer.variables), update_count(optimizer)
+        self.advice = advice(optimizer)
+        self.slots, self.counts = list(optimizer.variables), {id(count) for count in update_counts(optimizer)}
+        self.begin_as_weights = {id(state): weight for weight, state in begin_as_weights(optimizer)}
         places = {id(variable): ("trainable", i) for i, variable in enumerate(self.trainable)}
         places |= {id(variable): ("others", i) for i, variable in enumerate(self.others)}
+        slots = {id(variable): i for i, variable in enumerate(self.slots)}
+        self.averages = [(places[id(weight)][1], slots[id(average)]) for weight, average in averages(optimizer)]
         self.kept = [places[id(variable)] for variable in weights]
         self.pruned = pruned
         self._masks = [(*places[id(variable)], places[id(mask)][1]) for variable, mask in pruned.weights]
@@ -102,6 +107,8 @@ class Pure:
             i, slot, state, bad, curves = carry
             end = jnp.minimum(stop, (i // self.every + 1) * self.every)
             i, state, bad = lax.while_loop(lambda carry: carry[0] < end, step, (i, state, bad))
+            if self.averages:
+                state = lax.cond(i == total, self.finalized, lambda state: state, state)
             due = (i % self.every == 0) | (i == total)
             i, slot, state, curves = lax.cond(due, evaluate, lambda carry: carry, (i, slot, state, curves))
             return i, slot, state, bad, curves
@@ -140,6 +147,13 @@ class Pure:
         """The model's outputs for `x`."""
         outputs, _ = self.model.stateless_call(state["trainable"], state["others"], x, training=False)
         return outputs
+
+    def finalized(self, state: State) -> State:
+        """The state with averages in the place of weights, as the end of Keras' `fit`."""
+        trainable = list(state["trainable"])
+        for i, slot in self.averages:
+            trainable[i] = state["slots"][slot].astype(trainable[i].dtype)
+        return self._with_zeros({**state, "trainable": trainable}, "trainable")
 
     def _with_zeros(self, state: State, *only: str) -> State:
         """The state with zeros in place of pruned weights: of all, or of `only` these groups."""

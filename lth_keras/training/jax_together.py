@@ -58,6 +58,7 @@ class JaxPrograms:
             pruned=pruned,
         )
         self.capacity, self.every = self._pure.capacity, evaluate_every
+        self.advice = self._pure.advice
         self._slots_start = [np.array(variable) for variable in self._pure.slots]
         data = (None, None, None, None, 0)
         self._advance = jax.jit(
@@ -100,13 +101,32 @@ class JaxPrograms:
             "trainable": [self._stacked([part[id(v)] for part in values], v) for v in self._pure.trainable],
             "others": [self._stacked([part[id(v)] for part in values], v) for v in self._pure.others],
             "slots": [
-                self._stacked(updates if v is self._pure.count else [start] * self.members, v)
+                self._stacked(self._slot_starts(v, start, values, updates), v)
                 for start, v in zip(self._slots_start, self._pure.slots, strict=True)
             ],
             "best_loss": jnp.full(self.members, jnp.inf, jnp.float32),
             "loss_sum": jnp.zeros(self.members, jnp.float32),
         }
         self._state["best"] = [jnp.array(self._state[group][i], copy=True) for group, i in self._pure.kept]
+
+    def _slot_starts(
+        self, variable: Any, start: np.ndarray, values: Sequence[Mapping[int, np.ndarray]], updates: Sequence[int]
+    ) -> Sequence[Any]:
+        """What each member's training begins with of a variable of the optimiser, which is `start` after build."""
+        if id(variable) in self._pure.counts:
+            return updates
+        weight = self._pure.begin_as_weights.get(id(variable))
+        return [start] * self.members if weight is None else [part[id(weight)] for part in values]
+
+    def finish(self, members: Sequence[int]) -> None:
+        """Ends the training of some members before its last step, as `Program.finish`."""
+        if not self._pure.averages:
+            return
+        ended = np.isin(np.arange(self.members), members)
+        finalized = jax.vmap(self._pure.finalized)({**self._state})
+        for i, value in enumerate(self._state["trainable"]):
+            chosen = ended.reshape(-1, *[1] * (value.ndim - 1))
+            self._state["trainable"][i] = jnp.where(chosen, finalized["trainable"][i], value)
 
     def advance(self, orders: np.ndarray, start: int, total: int) -> tuple[list[Evaluations], list[int | None]]:
         """As `Program.advance` for every member; `orders` is `(members, steps, batch)`."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from lth_keras import interrupts
 from lth_keras.training.metrics import Counter
+from lth_keras.training.optimizers import LOWER
 from lth_keras.training.order import BatchOrder
 from lth_keras.training.program import Evaluations, Program, Programs
 
@@ -28,11 +29,8 @@ class NonFiniteLossError(ArithmeticError):
         step: the first step (counted from 1) whose loss was not finite.
     """
 
-    def __init__(self, which: str, step: int) -> None:
-        super().__init__(
-            f"The {which} loss is not finite (NaN or infinity) at step {step}. "
-            "Lower the learning rate, or check the data for NaN and the labels for the loss that is used."
-        )
+    def __init__(self, which: str, step: int, advice: str = LOWER) -> None:
+        super().__init__(f"The {which} loss is not finite (NaN or infinity) at step {step}. {advice}")
         self.step = step
 
 
@@ -90,6 +88,10 @@ def train(
 ) -> Curves:
     """Trains for `steps` updates from the weights as they are, with a fresh optimiser.
 
+    Where the optimiser keeps averages of weights (`use_ema`), these take their place at the end, as in Keras' `fit`:
+    evaluations before see the weights themselves, the last one their averages. A training that `patience` ends has its
+    last validation before that.
+
     Args:
         program: holds the model, the optimiser and the data.
         order: gives the batches.
@@ -128,7 +130,7 @@ def _train(
     after: Hooks,
     progress: Callable[[int, int], None] | None,
 ) -> Curves:
-    record = _Record(validated, counter, patience)
+    record = _Record(validated, counter, patience, program.advice)
     for done, count in (calls := _Calls(steps, _bounds(test_every, program.every, patience), program.capacity, after)):
         evaluations, bad_step = program.advance(order.take(count), done, steps)
         calls.returned()
@@ -178,7 +180,7 @@ def train_together(
     Returns:
         For each member what was measured, or the error of one whose loss became NaN or infinite; the others go on.
     """
-    records = [_Record(validated, counter, patience) for _ in orders]
+    records = [_Record(validated, counter, patience, programs.advice) for _ in orders]
     errors: list[NonFiniteLossError | None] = [None] * len(orders)
     going = set(range(len(orders)))
     bounds = _bounds(test_every, programs.every, patience)
@@ -195,6 +197,8 @@ def train_together(
         over = {i for i in going if records[i].is_over}
         if over == going:
             calls.stop()
+        if over:
+            programs.finish(sorted(over))
         if over or calls.test_is_due(test_every):
             losses, metrics = programs.evaluate("test")
             outputs = [None] * len(orders) if counter is None else programs.outputs("test")
@@ -258,17 +262,20 @@ def _bounds(test_every: int, evaluate_every: int, patience: int | None) -> int:
 class _Record:
     """What one training measures."""
 
-    def __init__(self, validated: bool, counter: Counter | None, patience: int | None) -> None:
+    def __init__(
+        self, validated: bool, counter: Counter | None, patience: int | None, advice: str | None = None
+    ) -> None:
         self._validated, self._counter, self._patience = validated, counter, patience
+        self._advice = advice or LOWER
         self._rows: list[tuple[float, ...]] = []
         self._counts: dict[int, np.ndarray] = {}
 
     def add(self, evaluations: Evaluations, bad_step: int | None) -> None:
         if bad_step is not None:
-            raise NonFiniteLossError("training", bad_step)
+            raise NonFiniteLossError("training", bad_step, self._advice)
         if self._validated and not np.isfinite(evaluations.validation_loss).all():
             first = np.argmin(np.isfinite(evaluations.validation_loss))
-            raise NonFiniteLossError("validation", int(evaluations.step[first]))
+            raise NonFiniteLossError("validation", int(evaluations.step[first]), self._advice)
         self._rows += [(*row, np.nan, np.nan) for row in zip(*evaluations, strict=True)]
 
     @property

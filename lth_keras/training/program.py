@@ -59,6 +59,8 @@ class Program(Protocol):
     """Steps between evaluations on the validation split."""
     keeps_best: bool
     """Whether `best_weights` keeps a copy of them."""
+    advice: str
+    """What to do where a loss becomes NaN or infinite."""
 
     def load(self, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> None:
         """Puts the data on the device, in place of others."""
@@ -80,7 +82,11 @@ class Program(Protocol):
         """
 
     def finish(self) -> None:
-        """Ends a training before its `total` steps: rows of large tables get the updates that they are still owed."""
+        """Ends a training before its `total` steps.
+
+        Weights become their averages where the optimiser keeps some, and rows of large tables get the updates that
+        they are still owed.
+        """
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         """Mean loss (without regularisation terms) and metric (see `make_metric`) of the weights as they are."""
@@ -101,6 +107,8 @@ class Programs(Protocol):
     """Steps between evaluations on the validation split."""
     members: int
     """How many trainings."""
+    advice: str
+    """As of `Program`."""
 
     def load(self, datasets: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> None:
         """Puts the data of members on the device: data sets with the splits `train`, `validation` and `test`."""
@@ -115,6 +123,9 @@ class Programs(Protocol):
 
     def advance(self, orders: np.ndarray, start: int, total: int) -> tuple[list[Evaluations], list[int | None]]:
         """As `Program.advance` for every member; `orders` is `(members, steps, batch)`."""
+
+    def finish(self, members: Sequence[int]) -> None:
+        """Ends the training of some members before its last step, as `Program.finish`; what they go on to is void."""
 
     def evaluate(self, split: str = "test", *, best: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Mean losses and metrics, `(members,)`, of the weights as they are, or those of least validation loss."""
@@ -160,11 +171,6 @@ def padded_order(order: np.ndarray, capacity: int) -> np.ndarray:
     padded = np.zeros((*order.shape[:-2], capacity, order.shape[-1]), np.int32)
     padded[..., : order.shape[-2], :] = order
     return padded
-
-
-def update_count(optimizer: keras.Optimizer) -> Any:
-    """The optimiser's count of steps, a variable; of one that scales losses, that of the optimiser in it."""
-    return getattr(optimizer, "inner_optimizer", optimizer)._iterations  # `iterations` is none where gradients add up
 
 
 def loss_function(loss: Any) -> Any:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from lth_keras.training.metrics import make_metric
+from lth_keras.training.optimizers import LOWER
 from lth_keras.training.program import Evaluations, loss_function
 from lth_keras.training.skipped import Lazy, Skipped
 
@@ -43,6 +44,7 @@ class RowwiseProgram(ABC):
     """
 
     keeps_best = False
+    advice = LOWER
     capacity = 1 << 30
 
     def __init__(

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from lth_keras.training.metrics import make_metric
+from lth_keras.training.optimizers import advice, averages, begin_as_weights, update_counts
 from lth_keras.training.program import (
     NEVER,
     NOTHING_PRUNED,
@@ -21,7 +22,6 @@ from lth_keras.training.program import (
     due_steps,
     loss_function,
     padded_order,
-    update_count,
 )
 
 
@@ -91,7 +91,10 @@ class TensorFlowProgram:
         self._trainable = model.trainable_variables
         self._pruned = pruned
         optimizer.build(self._trainable)
+        self.advice = advice(optimizer)
+        self.advice = advice(optimizer)
         self._optimizer_start = [_start(v) for v in optimizer.variables]
+        self._averages, self._begin_as_weights = averages(optimizer), begin_as_weights(optimizer)
         self._best = [tf.Variable(v.value, trainable=False) for v in self._weights]
         self.capacity = max(1, min(4096, ORDER_BYTES // (4 * batch_size)))
         self.traces = 0
@@ -117,7 +120,10 @@ class TensorFlowProgram:
         """Puts the optimiser back to its start; see `Program.reset`."""
         for variable, value in zip(self._optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(keras.ops.zeros_like(variable) if value is None else value)
-        update_count(self._optimizer).assign(updates)
+        for count in update_counts(self._optimizer):
+            count.assign(updates)
+        for weight, state in self._begin_as_weights:
+            state.assign(weight.value)
         self._best_loss = tf.constant(np.inf, tf.float32)
         self._loss_sum = tf.constant(0.0, tf.float32)
 
@@ -134,7 +140,8 @@ class TensorFlowProgram:
         return Evaluations(step, *curves.numpy()[:, : len(step)]), None if bad == NEVER else bad
 
     def finish(self) -> None:
-        """Nothing is owed; see `Program.finish`."""
+        """Puts averages in the place of weights; see `Program.finish`."""
+        self._finalize()
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         """Mean loss and metric; see `Program.evaluate`."""
@@ -192,6 +199,8 @@ class TensorFlowProgram:
         ) -> tuple[tf.Tensor, ...]:
             end = tf.minimum(stop, (i // every + 1) * every)
             i, loss_sum, bad = tf.while_loop(lambda i, *_: i < end, step, (i, loss_sum, bad), parallel_iterations=1)
+            if self._averages:
+                tf.cond(i == total, self._finalize, lambda: tf.constant(0))
             due = (i % every == 0) | (i == total)
             slot, loss_sum, best_loss, curves = tf.cond(
                 due,
@@ -226,6 +235,14 @@ class TensorFlowProgram:
     def _mask_weights(self) -> None:
         for variable, mask in self._pruned.weights:
             variable.assign(variable.value * tf.cast(mask.value, variable.dtype))
+
+    def _finalize(self) -> tf.Tensor:
+        """Puts averages in the place of weights, as the end of Keras' `fit`."""
+        for weight, average in self._averages:
+            weight.assign(average.value)
+        if self._averages:
+            self._mask_weights()
+        return tf.constant(0)
 
     def _keep_best(self) -> tf.Tensor:
         for best, variable in zip(self._best, self._weights, strict=True):

@@ -264,3 +264,28 @@ def test_the_accuracy_at_the_early_stop_is_that_of_the_best_weights(network: Net
         assert network.test_accuracy_at_early_stop(curves) == curves.test_accuracy[-1] == network.evaluate("test")[1]
     finally:
         network.load(tiny.data())
+
+
+def augmented(*inner: Any) -> keras.Model:
+    return keras.Sequential(
+        [keras.Input((8, 8, 1)), *inner, keras.layers.Flatten(), keras.layers.Dense(3, "softmax", name="output")]
+    )
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("name", ["RandomRotation", "RandomZoom", "RandomTranslation"])
+def test_layers_that_keras_does_not_compile_with_xla_are_trained(name: str, nested: bool) -> None:
+    options = (0.1, 0.1) if name == "RandomTranslation" else (0.1,)
+
+    def build() -> keras.Model:
+        layer = getattr(keras.layers, name)(*options)
+        return augmented(keras.Sequential([layer]) if nested else layer)
+
+    generator = np.random.default_rng(0)
+    split = generator.random((20, 8, 8, 1)).astype("float32"), generator.integers(0, 3, 20)
+    network = network_of(build, jit_compile=None)
+    network.load(dict.fromkeys(("train", "validation", "test"), split))
+    assert np.isfinite(network.train(5, seed=0).test_loss[-1])
+    if keras.backend.backend() == "tensorflow":
+        with pytest.raises(ValueError, match=f"jit_compile=None or False.*{name}"):
+            network_of(build, jit_compile=True)
