@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from numbers import Real
-
-import numpy as np
 
 from lth_keras.masks import Mask
 
@@ -194,7 +191,8 @@ def shot_densities(density: float, shots: int, schedule: str = "exponential", st
         >>> shot_densities(0.25, 2), shot_densities(0.25, 3, "linear")
         ([0.5, 0.25], [0.75, 0.5, 0.25])
     """
-    check_density(density)
+    if not 0 < density <= 1:
+        raise ValueError(f"Expected a density in (0, 1], the share of weights to keep. Received: {density}.")
     if start < density:
         raise ValueError(f"Expected shots to start at {density} or more, where they end. Received: start={start}.")
     check_shots(shots, schedule)
@@ -203,23 +201,6 @@ def shot_densities(density: float, shots: int, schedule: str = "exponential", st
     else:
         before = [start * (density / start) ** (shot / shots) for shot in range(1, shots)]
     return [*before, density]
-
-
-def check_density(density: float) -> float:
-    """Returns `density` where it is a number in (0, 1].
-
-    Raises:
-        TypeError: where it is no number.
-        ValueError: where it is out of range.
-    """
-    if isinstance(density, bool | np.bool_) or not isinstance(density, Real):
-        raise TypeError(
-            "Expected a density, one number in (0, 1]: the share of all prunable weights to keep. "
-            f"Received: {density!r} of type {type(density).__name__}."
-        )
-    if not 0 < density <= 1:
-        raise ValueError(f"Expected a density in (0, 1], the share of weights to keep. Received: {density}.")
-    return float(density)
 
 
 def check_shots(shots: int, schedule: str) -> None:

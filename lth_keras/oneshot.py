@@ -70,7 +70,6 @@ def prune(
             them: `initial_magnitude`, `magnitude_change`, `movement`.
 
     Raises:
-        TypeError: for a density that is no number.
         ValueError: for a density out of range or above what is left, an unknown criterion, scope or schedule, a model
             with nothing to prune, data, a loss or initial weights that a criterion misses or that do not fit, more
             samples than there are, scores that are not finite, gradients that are all zero, or where layers without

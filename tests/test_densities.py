@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from lth_keras.densities import (
     SCOPES,
-    check_density,
     check_scope,
     counts_at,
     counts_in_scope,
@@ -157,10 +156,3 @@ def test_a_layer_with_less_left_than_its_share_is_named() -> None:
     with pytest.raises(ValueError, match="at least their share.*3 of 10 in a"):
         layer_shares(0.5, mask)
     assert layer_shares(0.5, mask, last=False) == {"a": 3, "b": 5}
-
-
-@pytest.mark.parametrize("density", ["0.1", None, {"a": 0.1}, [0.1], True])
-def test_a_density_is_a_number(density: object) -> None:
-    with pytest.raises(TypeError, match="Expected a density, one number"):
-        check_density(density)  # type: ignore[arg-type]
-    assert check_density(np.float32(0.5)) == check_density(1) / 2  # type: ignore[arg-type]

@@ -141,9 +141,8 @@ class JaxProgram:
         """Puts the optimiser back to its start; see `Program.reset`."""
         for variable, value in zip(self._pure.slots, self._slots_start, strict=True):
             weight = self._pure.begin_as_weights.get(id(variable))
-            if id(variable) in self._pure.counts:
-                value = updates
-            assign(variable, value if weight is None else weight.value)
+            beginning = value if weight is None else weight.value
+            assign(variable, updates if id(variable) in self._pure.counts else beginning)
         for variable in (*self._pure.trainable, *self._pure.others):  # models made of this one may share its buffers
             assign(variable, variable.value)
         self._best = [jnp.array(variable.value, copy=True) for variable in self._weights]
