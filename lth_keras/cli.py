@@ -12,7 +12,7 @@ from rich.console import Console
 
 import lth_keras
 from lth_keras.printing import plain, printable
-from lth_keras.results import compare, open_run, units_of
+from lth_keras.results import common_variable, compare, open_run, units_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,9 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     comparison.add_argument(
         "--variable",
-        default="test_accuracy_at_early_stop",
         metavar="NAME",
-        help="what is compared, by trial, branch and level (default: test_accuracy_at_early_stop)",
+        help="what is compared, by trial, branch and level (default: the metric at early stop, such as "
+        "test_accuracy_at_early_stop)",
     )
     comparison.add_argument(
         "--test",
@@ -143,12 +143,13 @@ def _compare(options: argparse.Namespace) -> None:
     from lth_keras.report import compare_table, scale_of, write_comparison
 
     runs = {str(number): open_run(path) for number, path in enumerate(options.runs, 1)}
-    scale = scale_of(units_of(runs["1"], options.variable))
+    variable = options.variable or common_variable(runs)
+    scale = scale_of(units_of(runs["1"], variable))
     comparison = compare(
         runs,
         baseline=options.baseline,
         densities=options.density,
-        variable=options.variable,
+        variable=variable,
         test=options.test,
         difference=None if options.difference is None else options.difference / scale,
     )

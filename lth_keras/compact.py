@@ -41,8 +41,8 @@ class Trainer(Protocol):
     def train(self, *args: Any, **options: Any) -> Curves:
         """As `Network.train`."""
 
-    def test_accuracy_at_early_stop(self, curves: Curves) -> float:
-        """As `Network.test_accuracy_at_early_stop`."""
+    def test_metric_at_early_stop(self, curves: Curves) -> float:
+        """As `Network.test_metric_at_early_stop`."""
 
 
 class Compact:
@@ -147,9 +147,9 @@ class _CompactTicket:
         """Trains the smaller network on the same batches."""
         return self._small.train(*args, **options)
 
-    def test_accuracy_at_early_stop(self, curves: Curves) -> float:
+    def test_metric_at_early_stop(self, curves: Curves) -> float:
         """Of the smaller network, as its outputs are the whole one's."""
-        return self._small.test_accuracy_at_early_stop(curves)
+        return self._small.test_metric_at_early_stop(curves)
 
     def _examples(self, x: np.ndarray, y: np.ndarray, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Examples with the living inputs, and any other in the columns that are left over: no weight reads those."""

@@ -18,11 +18,11 @@ from lth_keras.machine import peak_memory_bytes, return_free_memory
 from lth_keras.masking import check_connected
 from lth_keras.masks import Mask
 from lth_keras.network import Network
-from lth_keras.results import CURVES, Distributions, LevelResult, RunDirectory
+from lth_keras.results import Distributions, LevelResult, MetricName, RunDirectory
 from lth_keras.tasks import LevelError, Task
 from lth_keras.tickets import starting_weights
 from lth_keras.together import Member, Together, Trained
-from lth_keras.training import NonFiniteLossError
+from lth_keras.training import Curves, NonFiniteLossError
 
 
 class Recipe(NamedTuple):
@@ -103,8 +103,8 @@ def train_level(
             progress=None if reporter is None else lambda done, total: reporter.advanced(task, done, total),
         )
     # The weights are the network's own, read when they are accessed: they are final until it trains again.
-    accuracy = trainer.test_accuracy_at_early_stop(curves)
-    trained = Trained(curves, trainer.weights, scored or trainer.weights, accuracy)
+    metric = trainer.test_metric_at_early_stop(curves)
+    trained = Trained(curves, trainer.weights, scored or trainer.weights, metric)
     pruned = _next_mask(directory, task, recipe, mask, trained)
     seconds = time.perf_counter() - started
     seen = _observed(directory, task, recipe, mask, weights, trained)
@@ -229,6 +229,8 @@ def _write(
 ) -> LevelResult:
     """Writes the level file of a task that was trained under `mask`, and whose branch goes on with `pruned`."""
     curves = trained.curves
+    measured = network.measured
+    metric = MetricName(measured.name, measured.label, measured.direction, measured.units)
     result = LevelResult(
         seed=task.seed,
         branch=task.branch,
@@ -236,15 +238,15 @@ def _write(
         mask=mask,
         next_mask=pruned,
         step=curves.step,
-        curves={name: getattr(curves, name) for name in CURVES},
+        curves=curves_by_name(metric.name, curves),
         test_confusion=curves.test_confusion,
         test_counts=curves.test_counts,
-        metric=network.metric,
+        metric=metric,
         scalars={
             "density": mask.density,
             "early_stop_step": float(curves.early_stop_step),
-            "test_accuracy_at_early_stop": trained.test_accuracy_at_early_stop,
-            "test_accuracy_final": float(curves.test_accuracy[-1]),
+            f"test_{metric.name}_at_early_stop": trained.test_metric_at_early_stop,
+            f"test_{metric.name}_final": float(curves.test_metric[-1]),
             "seconds": seconds,
             "peak_memory_bytes": float(peak_memory_bytes()),
         },
@@ -259,6 +261,17 @@ def _write(
     if reporter is not None:
         reporter.finished(task, result.scalars)
     return result
+
+
+def curves_by_name(metric: str, curves: Curves) -> dict[str, np.ndarray]:
+    """What was measured along a training, by its names in files, where the metric has this one."""
+    return {
+        "train_loss": curves.train_loss,
+        "validation_loss": curves.validation_loss,
+        f"validation_{metric}": curves.validation_metric,
+        "test_loss": curves.test_loss,
+        f"test_{metric}": curves.test_metric,
+    }
 
 
 def _check_finite(directory: RunDirectory, task: Task, trained: Trained) -> None:

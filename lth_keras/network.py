@@ -36,6 +36,7 @@ from lth_keras.splits import SPLITS, Arrays, check_cadence, check_patience, chec
 from lth_keras.training import (
     NOTHING_PRUNED,
     BatchOrder,
+    Counter,
     Curves,
     Programs,
     Pruned,
@@ -95,6 +96,8 @@ class Network:
             pretrained), and are kept; the others are drawn.
         prune_frozen: whether layers with `trainable=False` are masked. By default they have no part in masks and
             density. Their weights are never drawn.
+        metric: what is measured beside the loss: `accuracy`, `micro_f1`, `mae`, `r2`, a Keras metric or its name, or a
+            function (y, outputs) -> a number for each example. None goes by the loss and the outputs (docs/results.md).
 
     Attributes:
         given: the weights that are kept, see `start`.
@@ -129,6 +132,7 @@ class Network:
         fused: bool = False,
         start: str | None = None,
         prune_frozen: bool = False,
+        metric: Any = None,
     ) -> None:
         check_start(start)
         if embeddings not in EMBEDDINGS:
@@ -188,6 +192,10 @@ class Network:
                 stacklevel=2,
             )
             self.tables = []
+        self._asked_metric = metric
+        self.measured = make_metric(
+            loss, self.model.output_shape, metric, probabilities=gives_probabilities(self.model)
+        )
         shared: dict[str, Any] = {"batch_size": batch_size, "evaluate_every": evaluate_every}
         if self.tables:
             self.test_every = evaluate_every if test_every is None else self.test_every
@@ -205,6 +213,7 @@ class Network:
                 rule,
                 lazy=embeddings == "lazy",
                 evaluation_batch_size=min(evaluation_batch_size, ROWWISE_EVALUATION_BATCH),
+                metric=self.measured,
                 **shared,
             )
         elif fused:
@@ -212,6 +221,10 @@ class Network:
                 raise ValueError(
                     "Expected jit_compile=None with fused, which trains with a kernel of its own. "
                     f"Received: {jit_compile}."
+                )
+            if metric not in (None, "accuracy"):
+                raise ValueError(
+                    f"Expected no metric with fused, whose kernel measures accuracy. Received: {metric!r}."
                 )
             layers, softmax = fused_chain(self.model, loss)
             self._program = make_fused_program(layers, softmax, used, list(self.variables.values()), **shared)
@@ -232,13 +245,14 @@ class Network:
                 evaluation_batch_size=evaluation_batch_size,
                 jit_compile=jit_compile,
                 pruned=self._kept_at_zero if jit_compile else NOTHING_PRUNED,
+                metric=self.measured,
                 **shared,
             )
         self.evaluation_batch_size = evaluation_batch_size
         self.make_optimizer = optimizer
         self._program_options = {**shared, "evaluation_batch_size": evaluation_batch_size}
         own = {"test_every": self.test_every, "jit_compile": jit_compile, "embeddings": embeddings, "fused": fused}
-        self._like = {**self._program_options, **own, "start": "initial", "prune_frozen": True}
+        self._like = {**self._program_options, **own, "start": "initial", "prune_frozen": True, "metric": metric}
         self._splits: dict[str, Arrays] = {}
         self.holds: Any = None
 
@@ -253,8 +267,19 @@ class Network:
 
     @property
     def metric(self) -> str:
-        """What is measured beside the loss: `accuracy`, or for multi-label tasks `micro-F1`."""
-        return make_metric(self.loss, self.model.output_shape).name
+        """What is measured beside the loss, an identifier such as `accuracy`, `micro_f1` or `mae`."""
+        return str(self.measured.name)
+
+    def make_counter(self) -> Counter:
+        """Counts outcomes by class.
+
+        Raises:
+            ValueError: where nothing is classified, or every position of an example.
+        """
+        shape = self.model.output_shape
+        asked = self._asked_metric
+        by_loss = self.measured if asked is None else make_metric(self.loss, shape)
+        return make_counter(self.loss, shape, by_loss)
 
     def make_programs(self, members: int) -> Programs:
         """A program that trains so many weights of this model at once, with an optimiser of its own.
@@ -263,7 +288,7 @@ class Network:
             NotImplementedError: on another backend than JAX.
         """
         weights = list(self.variables.values())
-        options = {**self._program_options, "pruned": self._kept_at_zero}
+        options = {**self._program_options, "pruned": self._kept_at_zero, "metric": self.measured}
         optimizer = as_fit_takes_it(self.make_optimizer(), self.model)
         return make_programs(members, self.model, optimizer, self.loss, weights, **options)
 
@@ -305,6 +330,7 @@ class Network:
                 f"Expected at least one batch of {self.batch_size} training examples. "
                 f"Received: {len(splits['train'][0])}."
             )
+        self.measured.tell(splits["train"][1])
         return splits
 
     def split(self, name: str) -> Arrays:
@@ -452,7 +478,7 @@ class Network:
             test=self._splits["test"],
             test_every=self.test_every,
             validated=validated,
-            counter=make_counter(self.loss, self.model.output_shape) if confusion else None,
+            counter=self.make_counter() if confusion else None,
             updates=updates,
             patience=patience,
             after=after,
@@ -460,10 +486,10 @@ class Network:
         )
 
     def evaluate(self, split: str = "test") -> tuple[float, float]:
-        """Mean loss (without regularisation terms) and `metric` in [0, 1] on `train`, `validation` or `test`."""
+        """Mean loss (without regularisation terms) and `metric` on `train`, `validation` or `test`."""
         return self._program.evaluate(*self.split(split))
 
-    def test_accuracy_at_early_stop(self, curves: Curves) -> float:
+    def test_metric_at_early_stop(self, curves: Curves) -> float:
         """The `metric` on the test split of the weights of least validation loss in the last training.
 
         Args:
@@ -471,7 +497,11 @@ class Network:
         """
         if self._program.keeps_best and len(self._splits["validation"][0]):
             return self.evaluate_best("test")[1]
-        return float(curves.test_accuracy[curves.early_stop])
+        return float(curves.test_metric[curves.early_stop])
+
+    def test_accuracy_at_early_stop(self, curves: Curves) -> float:
+        """As `test_metric_at_early_stop`, by its older name."""
+        return self.test_metric_at_early_stop(curves)
 
     def evaluate_best(self, split: str = "test") -> tuple[float, float]:
         """As `evaluate`, for the weights of least validation loss in the last training; the model keeps its own."""
@@ -486,6 +516,17 @@ class Network:
 def without_xla(model: keras.Model) -> list[str]:
     """The layers of a model, and of models and wrappers within it, that Keras does not compile with XLA."""
     return [f"{place} ({type(layer).__name__})" for place, layer in walk(model) if not layer.supports_jit]
+
+
+def gives_probabilities(model: keras.Model) -> bool:
+    """Whether a model ends in a sigmoid or softmax."""
+    layer = model.outputs[0]._keras_history.operation
+    if isinstance(layer, keras.Model) and layer.outputs:
+        return gives_probabilities(layer)
+    if isinstance(layer, keras.layers.Softmax):
+        return True
+    named = (keras.activations.sigmoid, keras.activations.hard_sigmoid, keras.activations.softmax)
+    return getattr(layer, "activation", None) in named
 
 
 def batch_order(examples: int, batch_size: int, seed: int, *names: str | int) -> BatchOrder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -35,10 +36,10 @@ class ConsoleReporter:
     Args:
         pending: trainings to do in this call.
         console: where to; standard error by default. Where that is no terminal, only the lines are printed.
-        metric: what is called accuracy in files: `accuracy`, or for multi-label tasks `micro-F1`.
+        metric: what its metric is called in lines; by default as in files, such as `accuracy`.
     """
 
-    def __init__(self, pending: int, console: Console | None = None, metric: str = "accuracy") -> None:
+    def __init__(self, pending: int, console: Console | None = None, metric: str | None = None) -> None:
         self._metric = metric
         self._console = console or Console(stderr=True)
         self._pending = pending
@@ -90,8 +91,8 @@ class ConsoleReporter:
         left = (time.monotonic() - self._started) / done * max(0, total - done)
         self._console.print(
             f"{self._done}/{self._pending} {printable(task)}: density {scalars['density']:.2%}, early stop at step "
-            f"{scalars['early_stop_step']:,.0f} with {scalars['test_accuracy_at_early_stop']:.2%} test {self._metric}, "
-            f"{scalars['test_accuracy_final']:.2%} at the end; {scalars['seconds']:.1f} s, about {duration(left)} left",
+            f"{scalars['early_stop_step']:,.0f} with {measured(scalars, self._metric)}; "
+            f"{scalars['seconds']:.1f} s, about {duration(left)} left",
             markup=False,
             emoji=False,
             highlight=False,
@@ -104,6 +105,18 @@ class ConsoleReporter:
             self._progress.remove_task(self._bars.pop(task))
             self._steps[task] = self._length
         self._console.print(printable(f"Failed: {message}"), markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+_SHARES = ("accuracy", "f1", "precision", "recall", "auc", "r2")
+
+
+def measured(scalars: Mapping[str, float], label: str | None = None) -> str:
+    """What a training gave at early stop and at the end, under its own name: shares in percent, others as they are."""
+    name = next(key for key in scalars if re.fullmatch("test_.+_at_early_stop", key))[5 : -len("_at_early_stop")]
+    share = any(word in name.split("_") for word in _SHARES)
+    early, final = (scalars[f"test_{name}_{when}"] for when in ("at_early_stop", "final"))
+    shown = [f"{value:.2%}" if share else f"{value:.4g}" for value in (early, final)]
+    return f"{shown[0]} test {label or name.replace('_', ' ')}, {shown[1]} at the end"
 
 
 def duration(seconds: float) -> str:

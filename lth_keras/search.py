@@ -35,7 +35,7 @@ from lth_keras.selection import Selection
 from lth_keras.splits import check_cadence
 from lth_keras.tasks import LevelError, Task, pending_tasks, tickets_at_a_time
 from lth_keras.together import check_together
-from lth_keras.training import set_threads
+from lth_keras.training import OWN, set_threads, told_by
 from lth_keras.trial_data import TrialData
 from lth_keras.variants import OF_THE_START, check_variants, coordinates, independent, share_dense
 from lth_keras.width import best_width, check_width, choose_width
@@ -97,7 +97,11 @@ class TicketSearch:
             layers (see `Network`). The numbers are those of the backend within float32 rounding, not the same bits.
         embeddings: how large embedding tables are trained: `exact`, `lazy` or `dense` (see `Network`).
         confusion: whether to keep a confusion matrix of every test, for labels that are class indices; for multi-label
-            tasks (binary cross-entropy of several outputs) true and false positives and false negatives by class.
+            tasks (binary cross-entropy of several outputs) true and false positives and false negatives by class. Where
+            nothing is classified, or every position of an example, it is refused before anything is trained.
+        metric: what is measured beside the loss, by name (`accuracy`, `micro_f1`, `mae`, `r2` or a Keras metric's), a
+            Keras metric or a function (y, outputs) -> a number for each example. None goes by the loss and the outputs,
+            see docs/results.md. Its name is that of the variables in run.h5.
         variants: searches under other parameters in the same run, each a branch with its own masks and its own level 0:
             name to the arguments that it changes, e.g. `{"epoch_3": {"score_at": 2748}}`. Asking for more extends the
             run. Those whose masks are made before training, and all that is other, have the dense network of the other
@@ -166,6 +170,7 @@ class TicketSearch:
     fused: bool = False
     embeddings: str = "exact"
     confusion: bool = False
+    metric: Any = None
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     observe: Observation = Observation()
     facts: Callable[[], Facts] | None = None
@@ -355,7 +360,7 @@ class TicketSearch:
         out = values.path("out", out)
         branches = check_branches(branches, self.variants)
         for branch in branches:
-            self.of(branch)  # what is wrong with a variant shows here, not when its turn comes
+            self.of(branch)._check_counts()  # what is wrong with a variant shows here, not when its turn comes
         self.width = self._choose_width(out, trials, branches, control_levels)
         if self.width > 1 and not together:
             raise ValueError(
@@ -443,6 +448,7 @@ class TicketSearch:
             self.fused,
             self.start,
             self.prune_frozen,
+            self.metric,
         )
         networks = self._workshop.networks
         if blueprint not in networks:
@@ -557,6 +563,13 @@ class TicketSearch:
         """Raises ValueError where tickets cannot be trained on smaller networks as asked; of variants before any is."""
         if self.compact:
             self._workshop.compact(self.network)
+
+    def _check_counts(self) -> None:
+        """Raises ValueError where outcomes are to be counted by class and cannot be; before anything is trained."""
+        if self.confusion:
+            if told_by(self.loss).kind == OWN:
+                self.trial_data.checked(self.seed)  # whose labels tell what is measured
+            self.network.make_counter()
 
     def _initial_weights(self, seed: int) -> Weights:
         """The weights that a trial starts from; of one trial at a time, as some take memory."""

@@ -13,7 +13,7 @@ from lth_keras.lazy import LazyArrays
 from lth_keras.masks import Mask
 from lth_keras.network import Network, batch_order, dropout_seed
 from lth_keras.splits import Arrays, check_patience
-from lth_keras.training import Curves, NonFiniteLossError, make_counter, train_together, trains_together
+from lth_keras.training import Curves, NonFiniteLossError, train_together, trains_together
 
 
 class Member(NamedTuple):
@@ -45,13 +45,13 @@ class Trained(NamedTuple):
         curves: what was measured.
         weights: the final weights by key, read when they are accessed: until the next training.
         scored: the weights that a criterion is to score, these or earlier ones.
-        test_accuracy_at_early_stop: with the weights of least validation loss.
+        test_metric_at_early_stop: with the weights of least validation loss.
     """
 
     curves: Curves
     weights: Weights
     scored: Weights
-    test_accuracy_at_early_stop: float
+    test_metric_at_early_stop: float
 
 
 class Together:
@@ -144,7 +144,7 @@ class Together:
             labels=[own["test"][1] for own in splits],
             test_every=network.test_every,
             validated=validated,
-            counter=make_counter(network.loss, network.model.output_shape) if confusion else None,
+            counter=network.make_counter() if confusion else None,
             patience=patience,
             ended=end,
             after={step: partial(keep, step) for step in {m.scored_at for m in members} if step is not None},
@@ -156,11 +156,11 @@ class Together:
             if isinstance(part, NonFiniteLossError):
                 results.append(part)
                 continue
-            accuracy = part.test_accuracy[part.early_stop] if best is None else best[i]
+            metric = part.test_metric[part.early_stop] if best is None else best[i]
             final = self._weights(i)
             if i in ends:
-                final, accuracy = ends[i]
-            results.append(Trained(part, final, scored.get(i, final), float(accuracy)))
+                final, metric = ends[i]
+            results.append(Trained(part, final, scored.get(i, final), float(metric)))
         return results
 
     def _values(self, member: Member) -> dict[int, np.ndarray]:

@@ -30,6 +30,7 @@ class Blueprint(NamedTuple):
     fused: bool
     start: str | None = None
     prune_frozen: bool = False
+    metric: Any = None
 
     def network(self, processes: int) -> Network:
         """Makes the network.

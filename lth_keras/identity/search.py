@@ -34,6 +34,7 @@ _ADDED = {
     "fused": False,
     "start": None,
     "prune_frozen": False,
+    "metric": None,
 }
 """Later ones with what they are by default, which is left out, so that runs made before keep their names."""
 _AMBIGUOUS = ("<lambda>", "<locals>", "__lambda__", '"partial"', '"closure"', '"method"', '"wrapped"', '"given"')
@@ -73,6 +74,7 @@ def describe(search: Any) -> dict[str, Any]:
             "data": digest(search.data(search.seed) if callable(search.data) else search.data),
             "backend": keras.backend.backend(),
             **({} if given is None else {"given": given}),
+            **({} if search.metric is None else {"metric": _metric(search.metric)}),
             **({"code": {name: told for name, told in code.items() if told}} if any(code.values()) else {}),
         }
     )
@@ -117,6 +119,18 @@ def describe_changes(changes: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """
     result: dict[str, Any] = plain({name: _changed(name, value, seed) for name, value in changes.items()})
     return result
+
+
+def _metric(metric: Any) -> Any:
+    """A metric that is asked for; its name without the count of what the process has made."""
+    if isinstance(metric, str):
+        return metric
+    if not hasattr(metric, "get_config"):
+        return describe_value(metric, "metric")
+    config = metric.get_config()
+    name = re.sub(r"_\d+$", "", str(config.get("name")))
+    made_up = name.replace("_", "") == type(metric).__name__.lower()
+    return {"class": name_of_type(type(metric)), **config, **({"name": name} if made_up else {})}
 
 
 def _changed(name: str, value: Any, seed: int) -> Any:

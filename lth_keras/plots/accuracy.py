@@ -12,18 +12,18 @@ from matplotlib.figure import Figure
 from lth_keras.plots.dense import draw_dense_line
 from lth_keras.plots.density_axis import draw_over_density, set_density_axis
 from lth_keras.plots.early import EXPLAINED, early_branches, run_styles
-from lth_keras.plots.labels import axis_label
+from lth_keras.plots.labels import shown_label
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.references import Reference, add_reference_legend, densities_of, draw_references
 from lth_keras.plots.style import branch_style, new_figure
+from lth_keras.results import at_early_stop, metric_of, shown_factor
 from lth_keras.results.statistics import spread
 
-VARIABLE = "test_accuracy_at_early_stop"
 _CLOSE = 4.0  # the close-up has this times the spread of the best branch
 
 
 def accuracy_figure(dataset: xarray.Dataset, references: Sequence[Reference] = ()) -> Figure:
-    """Mean test accuracy (percent) at early stop over trials, band from least to greatest.
+    """Mean test accuracy (percent), or what the run measures, at early stop over trials, band from least to greatest.
 
     Where a branch falls so far that the differences near the dense network vanish, a second panel
     shows those closely.
@@ -35,18 +35,19 @@ def accuracy_figure(dataset: xarray.Dataset, references: Sequence[Reference] = (
     Raises:
         ValueError: A reference point that is none.
     """
-    return over_density(dataset, VARIABLE, references)
+    return over_density(dataset, at_early_stop(dataset), references)
 
 
 def over_density(dataset: xarray.Dataset, variable: str, references: Sequence[Reference]) -> Figure:
-    """As `accuracy_figure`, for any variable (trial, branch, level) of fractions in [0, 1]."""
-    close = _close_limits(100 * dataset[variable])
+    """As `accuracy_figure`, for any variable (trial, branch, level) ; shares are drawn in percent."""
+    factor = shown_factor(dataset[variable])
+    close = _close_limits(factor * dataset[variable], lower=metric_of(dataset).direction == "lower")
     early = bool(early_branches(dataset))
     figure = new_figure(wide=bool(close or early), height=1.3 if early else 1)
     panels = figure.subplots(1, 2 if close else 1, squeeze=False)[0]
     for axes in panels:
-        _draw(axes, dataset, variable, references)
-    panels[0].set_ylabel(axis_label(dataset[variable], percent=True))
+        _draw(axes, dataset, variable, references, factor)
+    panels[0].set_ylabel(shown_label(dataset[variable]))
     if close:
         panels[0].set_title("all")
         panels[1].set_title("near the dense network")
@@ -56,16 +57,19 @@ def over_density(dataset: xarray.Dataset, variable: str, references: Sequence[Re
     return figure
 
 
-def _draw(axes: Axes, dataset: xarray.Dataset, variable: str, references: Sequence[Reference]) -> None:
-    draw_dense_line(axes, dataset, variable, 100)
+def _draw(axes: Axes, dataset: xarray.Dataset, variable: str, references: Sequence[Reference], factor: float) -> None:
+    draw_dense_line(axes, dataset, variable, factor)
     for branch, style in reversed(run_styles(dataset).items()):  # the first branch lies on top
-        draw_over_density(axes, dataset, variable, branch, style, 100)
+        draw_over_density(axes, dataset, variable, branch, style, factor)
     set_density_axis(axes, dataset, densities_of(references))
-    draw_references(axes, dataset, references, 100)
+    draw_references(axes, dataset, references, factor)
 
 
-def _close_limits(percents: xarray.DataArray) -> tuple[float, float] | None:
-    """Limits around the best branch, or None where one panel shows everything well."""
+def _close_limits(percents: xarray.DataArray, *, lower: bool = False) -> tuple[float, float] | None:
+    """Limits around the best branch, or None where one panel shows everything well; `lower` values may be better."""
+    if lower:
+        turned = _close_limits(-percents)
+        return None if turned is None else (-turned[1], -turned[0])
     values = spread(percents)
     finished = np.isfinite(values.mean)
     if not finished.any():

@@ -9,12 +9,11 @@ from matplotlib.figure import Figure
 
 from lth_keras.plots.accuracy import over_density
 from lth_keras.plots.references import Reference
-
-VARIABLE = "test_accuracy_final"
+from lth_keras.results import at_the_end
 
 
 def convergence_figure(dataset: xarray.Dataset, references: Sequence[Reference] = ()) -> Figure:
-    """Mean test accuracy (percent) after the last step over trials, band from least to greatest.
+    """Mean of the metric (shares in percent) on the test split after the last step, band from least to greatest trial.
 
     With a second panel near the dense network where a branch falls far, as `accuracy_figure`.
 
@@ -25,4 +24,4 @@ def convergence_figure(dataset: xarray.Dataset, references: Sequence[Reference] 
     Raises:
         ValueError: A reference point that is none.
     """
-    return over_density(dataset, VARIABLE, references)
+    return over_density(dataset, at_the_end(dataset), references)

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from lth_keras.plots.density_axis import has_band, percent
 from lth_keras.plots.early import EXPLAINED, early_branches, run_styles
 from lth_keras.plots.early_stop import THOUSANDS
-from lth_keras.plots.labels import measure
+from lth_keras.plots.labels import shown_measure
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.style import BranchStyle, branch_style, line_width, marker_size, new_figure
+from lth_keras.results import on_split, shown_factor
 from lth_keras.results.statistics import spread
 
 CHOSEN = (1.0, 0.51, 0.21, 0.036)  # densities whose curves the paper's figures 3 and 5 show
@@ -60,12 +61,13 @@ def curves_figure(dataset: xarray.Dataset, levels: Sequence[int] | None = None) 
     unknown = sorted(set(levels) - set(dataset.level.values.tolist()))
     if unknown or not levels:
         raise ValueError(f"Expected: levels among {dataset.level.values.tolist()}. Received: {unknown or levels}")
-    percents = dataset.assign(test_accuracy=100 * dataset.test_accuracy)
+    tested = on_split(dataset, "test")
+    percents = dataset.assign({tested: shown_factor(dataset[tested]) * dataset[tested]})
     early = bool(early_branches(dataset))
     figure = new_figure(wide=len(levels) > 1, height=1.5 if early else 1.3)
     validated = np.isfinite(dataset.validation_loss.values).any()
     rows = {
-        "test_accuracy": f"test {measure(dataset.test_accuracy)} (%)",
+        tested: f"test {shown_measure(dataset[tested])}",
         **({"validation_loss": "validation loss"} if validated else {"train_loss": "training loss"}),
     }
     panels = figure.subplots(len(rows), len(levels), sharex=True, sharey="row", squeeze=False)

@@ -10,15 +10,16 @@ from matplotlib.ticker import MaxNLocator
 
 from lth_keras.plots.density_axis import percent
 from lth_keras.plots.early import COORDINATE, early_branches, epochs_of
-from lth_keras.plots.labels import axis_label
+from lth_keras.plots.labels import shown_label
 from lth_keras.plots.style import DASHED, BranchStyle, branch_style, line_width, new_figure
+from lth_keras.results import at_early_stop, shown_factor
 from lth_keras.results.statistics import spread
 
 DENSITIES = (0.1, 0.036)
 """About a tenth of the weights, and the last of the experiment's 15 levels."""
 LOOKS = (BranchStyle("#08357a", "solid", "o", ""), BranchStyle("#d1541b", DASHED, "s", ""))
 _NEAR = 1.2  # as a factor: a level further away does not answer for a density
-VARIABLE, OVERLAP = "test_accuracy_at_early_stop", "mask_overlap"
+OVERLAP = "mask_overlap"
 
 
 def early_tickets_figure(dataset: xarray.Dataset) -> Figure:
@@ -38,6 +39,8 @@ def early_tickets_figure(dataset: xarray.Dataset) -> Figure:
     if not branches:
         raise ValueError(f"Expected: a run whose branches have a number `{COORDINATE}`. Received: none")
     early = dataset.sel(branch=branches)
+    variable = at_early_stop(dataset)
+    factor = shown_factor(dataset[variable])
     epochs = np.array(list(epochs_of(dataset).values()))
     levels = [_nearest_level(early, density) for density in DENSITIES]
     reached = [level for level in levels if level is not None]
@@ -49,12 +52,12 @@ def early_tickets_figure(dataset: xarray.Dataset) -> Figure:
         if level is None:
             _say_none(axes, wanted)
             continue
-        _draw(axes, epochs, 100 * early[VARIABLE].sel(level=level), look._replace(label="masks of epoch n"))
+        _draw(axes, epochs, factor * early[variable].sel(level=level), look._replace(label="masks of epoch n"))
         _line(axes, dataset, level, "winning_ticket", branch_style("winning_ticket")._replace(label="masks of the end"))
         _line(axes, dataset, 0, branches[0], branch_style("dense"))
         axes.set_title(f"{percent(_density(early, level))}% of weights remaining")
         axes.legend(loc="best")
-    panels[0].set_ylabel(axis_label(dataset[VARIABLE], percent=True))
+    panels[0].set_ylabel(shown_label(dataset[variable]))
     if overlaps:
         _draw_overlaps(panels[-1], epochs, early, levels)
     unit = "epoch" if "steps_per_epoch" in dataset.attrs else "step"
@@ -95,7 +98,8 @@ def _draw(axes: Axes, epochs: np.ndarray, values: xarray.DataArray, look: Branch
 def _line(axes: Axes, dataset: xarray.Dataset, level: int, branch: str, look: BranchStyle) -> None:
     if branch not in dataset.branch.values or level not in dataset.level.values:
         return
-    values = spread(100 * dataset[VARIABLE].sel(branch=branch, level=level))
+    variable = dataset[at_early_stop(dataset)]
+    values = spread(shown_factor(variable) * variable.sel(branch=branch, level=level))
     if values.trials:
         width = line_width(0.6)
         line = DASHED if look.line == "solid" else look.line

@@ -34,6 +34,7 @@ from lth_keras.plots.schedules import (
 )
 from lth_keras.plots.score_distributions import score_distributions_figure, scored_criteria
 from lth_keras.plots.weight_distributions import distributed_levels, weight_distributions_figure
+from lth_keras.results import at_early_stop, at_the_end
 from lth_keras.results.contents import progress
 from lth_keras.results.facts import document_lengths
 from lth_keras.results.schema import DENSE
@@ -72,7 +73,7 @@ def figures_of(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str
     figures: dict[str, Draw] = {}
     if np.isfinite(dataset.validation_loss.values).any():
         name = "early_tickets_accuracy" if early else "accuracy"
-        figures[name] = partial(accuracy.accuracy_figure, dataset, references_of(dataset, accuracy.VARIABLE))
+        figures[name] = partial(accuracy.accuracy_figure, dataset, references_of(dataset, at_early_stop(dataset)))
         known = references_of(dataset, early_stop.VARIABLE)
         figures["early_stop"] = partial(early_stop.early_stop_figure, dataset, known)
     if early:
@@ -95,7 +96,7 @@ def figures_of(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str
         figures["weight_distributions"] = partial(weight_distributions_figure, dataset)
     if scored_criteria(dataset):
         figures["score_distributions"] = partial(score_distributions_figure, dataset)
-    known = references_of(dataset, convergence.VARIABLE)
+    known = references_of(dataset, at_the_end(dataset))
     if ALL in dataset.branch.values:
         figures["postmortem"] = partial(postmortem_figure, dataset, known)
     figures["convergence"] = partial(convergence.convergence_figure, dataset, known)

@@ -12,9 +12,10 @@ from matplotlib.ticker import MaxNLocator
 
 from lth_keras.plots.density_axis import percent
 from lth_keras.plots.early_stop import THOUSANDS
-from lth_keras.plots.labels import measure
+from lth_keras.plots.labels import shown_measure
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, branch_style, line_width, new_figure
+from lth_keras.results import metric_of, on_split, shown_factor
 from lth_keras.results.statistics import spread
 
 SPLITS = {
@@ -55,9 +56,10 @@ def history_figure(
     scale = int(dataset.attrs.get("steps_per_epoch", 1))
     figure = new_figure(wide=True)
     loss, accuracy = figure.subplots(1, 2)
-    shown = _draw(loss, cell, "loss", 1, scale) | _draw(accuracy, cell, "accuracy", 100, scale)
+    metric, tested = metric_of(dataset).name, dataset[on_split(dataset, "test")]
+    shown = _draw(loss, cell, "loss", 1, scale) | _draw(accuracy, cell, metric, shown_factor(tested), scale)
     loss.set_ylabel("loss")
-    accuracy.set_ylabel(f"{measure(dataset.test_accuracy)} (%)")
+    accuracy.set_ylabel(shown_measure(tested))
     stop = float(spread(cell.early_stop_step).mean) / scale
     decided = np.isfinite(cell.validation_loss.values).any()
     reference = branch_style("dense")._replace(label="early stop")

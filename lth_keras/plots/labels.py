@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import xarray
 
+from lth_keras.results import shown_factor
+
 
 def axis_label(variable: xarray.DataArray, *, percent: bool = False) -> str:
     """The words of the variable's attribute `long_name`, shortened where they are long; its name where it has none.
@@ -14,9 +16,22 @@ def axis_label(variable: xarray.DataArray, *, percent: bool = False) -> str:
     """
     words = str(variable.attrs.get("long_name", str(variable.name).replace("_", " ")))
     words = words.replace("at the step of least validation loss", "at early stop")
-    return f"{words} (%)" if percent else words
+    if percent:
+        return f"{words} (%)"
+    units = str(variable.attrs.get("units", "1"))
+    return f"{words} ({units})" if units not in ("1", "value", "step") else words
+
+
+def shown_label(variable: xarray.DataArray) -> str:
+    """As `axis_label`, of values that are multiplied by `shown_factor`."""
+    return axis_label(variable, percent=shown_factor(variable) == 100)
 
 
 def measure(variable: xarray.DataArray) -> str:
     """What a curve measures, on whichever split: "accuracy" of "accuracy on the test split"."""
     return axis_label(variable).partition(" on the ")[0]
+
+
+def shown_measure(variable: xarray.DataArray) -> str:
+    """As `measure`, of values that are multiplied by `shown_factor`."""
+    return f"{measure(variable)} (%)" if shown_factor(variable) == 100 else measure(variable)

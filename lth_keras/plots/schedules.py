@@ -18,10 +18,11 @@ from lth_keras.plots.early_tickets import chance_overlap
 from lth_keras.plots.labels import axis_label
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.style import DASH_DOT, BranchStyle, as_text, branch_style, branch_styles, line_width, new_figure
+from lth_keras.results import at_early_stop, shown_factor
 from lth_keras.results.schema import DENSE
 
 BASELINE = "winning_ticket"
-VARIABLE, OVERLAP = "test_accuracy_at_early_stop", "mask_overlap"
+OVERLAP = "mask_overlap"
 PAIRS, OTHER = "mask_overlap_pairs", "other_branch"
 TITLES = {
     "uss": "before training, one shot",
@@ -69,7 +70,9 @@ def relative_accuracy_figure(dataset: xarray.Dataset, baseline: str | None = Non
         ValueError: It has no such branches, or not that baseline.
     """
     against = baseline_of(dataset, baseline)
-    accuracy = 100 * dataset[VARIABLE]
+    variable = dataset[at_early_stop(dataset)]
+    factor = shown_factor(variable)
+    accuracy = factor * variable
     reference = _dense(accuracy) if against == DENSE else accuracy.sel(branch=against, drop=True)
     dataset = dataset.assign(difference=accuracy - reference)
     figure, panels = _panels(dataset, against)
@@ -84,7 +87,7 @@ def relative_accuracy_figure(dataset: xarray.Dataset, baseline: str | None = Non
     finite = finite[np.isfinite(finite)]
     if finite.size:
         panels[0][0].set_ylim(1.3 * min(finite.min(), -1), 1.3 * max(finite.max(), 1))
-    panels[0][0].set_ylabel(f"{axis_label(dataset[VARIABLE])},\npoints above the {_named(against)}")
+    panels[0][0].set_ylabel(f"{axis_label(variable)},\n{'points ' if factor == 100 else ''}above the {_named(against)}")
     return figure
 
 

@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions
 from rich.measure import Measurement
 
 from lth_keras.printing import Table
-from lth_keras.results import spread
+from lth_keras.results import at_the_end, shown_factor, spread
 
 NEAR = 0.1
 """How far a level's density may be from the one that is asked for, as a share of it."""
@@ -56,36 +56,36 @@ class DensitiesTable:
         return table
 
 
-def densities_table(
-    dataset: xarray.Dataset, densities: Sequence[float], variable: str = "test_accuracy_final"
-) -> DensitiesTable:
-    """A variable in percent at chosen densities: for each branch its level nearest to each, mean over trials.
+def densities_table(dataset: xarray.Dataset, densities: Sequence[float], variable: str | None = None) -> DensitiesTable:
+    """A variable, shares in percent, at chosen densities: for each branch its level nearest to each, mean over trials.
 
     Args:
         dataset: A run, as `lth_keras.results.open_run` gives it.
         densities: in (0, 1]. A branch without a level within 10% of one has no number there.
-        variable: (trial, branch, level), fractions.
+        variable: (trial, branch, level); by default the metric after the last step.
 
     Raises:
         ValueError: No densities, or some that are not in (0, 1].
     """
     if not densities or not all(0 < density <= 1 for density in densities):
         raise ValueError(f"Expected: densities in (0, 1]. Received: {list(densities)}")
+    variable = at_the_end(dataset) if variable is None else variable
+    factor = shown_factor(dataset[variable])
     trials = dataset.sizes["trial"]
     over = "1 trial" if trials == 1 else f"mean over {trials} trials, ± the farthest of them"
-    title = f"{dataset[variable].attrs['long_name']}, %, by density; {over}"
+    title = f"{dataset[variable].attrs['long_name']}{', %' if factor == 100 else ''}, by density; {over}"
     branches = [str(branch) for branch in dataset.branch.values]
     runs = [dataset.sel(branch=branch) for branch in branches]
-    columns = [(f"{100 * one:.3g}%", [_cell(run, one, variable) for run in runs]) for one in densities]
+    columns = [(f"{100 * one:.3g}%", [_cell(run, one, variable, factor) for run in runs]) for one in densities]
     return DensitiesTable(title, branches, columns)
 
 
-def _cell(dataset: xarray.Dataset, wanted: float, variable: str) -> str:
+def _cell(dataset: xarray.Dataset, wanted: float, variable: str, factor: float) -> str:
     means = spread(dataset.density).mean
     far = np.abs(means / wanted - 1)
     if not (far <= NEAR).any():
         return "-"
-    values = spread(100 * dataset[variable].isel(level=int(np.nanargmin(far))))
+    values = spread(factor * dataset[variable].isel(level=int(np.nanargmin(far))))
     if not values.trials:
         return "-"
     some = f" ({values.trials}/{dataset.sizes['trial']})" if values.trials < dataset.sizes["trial"] else ""

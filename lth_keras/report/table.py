@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import xarray
 from rich import box
 
 from lth_keras.printing import Table, plain
-from lth_keras.results import Spread, metric_name, spread
+from lth_keras.results import Spread, at_early_stop, at_the_end, metric_of, shown_factor, spread
 from lth_keras.results.schema import DENSE
 
-_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("early-stop\nstep", "early_stop_step", lambda value: f"{value:.0f}"),
-    ("test {metric} at\nearly stop, %", "test_accuracy_at_early_stop", lambda v: f"{100 * v:.2f}"),
-    ("test {metric} at\nthe end, %", "test_accuracy_final", lambda v: f"{100 * v:.2f}"),
-)
+_LONG = 15
+"""Letters of a metric's label that fit beside other words."""
+
+
+class _Column(NamedTuple):
+    title: str
+    variable: str
+    shown: Callable[[float], str]
 
 
 def summary_table(dataset: xarray.Dataset) -> Table:
-    """Density, early-stop step and test accuracy (or micro-F1) per branch and level; 80 characters wide.
+    """Density, early-stop step and test accuracy (or what the run measures) per branch and level; 80 characters wide.
 
     Each cell is the mean over trials, with least-greatest beside it where trials differ. The dense
     level, which all branches but variants share, stands once. A level that only 2 of 3 trials
@@ -43,15 +47,16 @@ def summary_table(dataset: xarray.Dataset) -> Table:
     )
     table.add_column("level", overflow="fold")
     table.add_column("density\n%", justify="right", no_wrap=True)
-    for title, _, _ in _COLUMNS:
-        table.add_column(title.format(metric=metric_name(dataset)), justify="right", no_wrap=True)
+    columns = _columns(dataset)
+    for column in columns:
+        table.add_column(column.title, justify="right", no_wrap=True)
     own = json.loads(dataset.attrs.get("own_dense", "[]"))
     levels = dataset.level.values.tolist()
     for branch in [branch for branch in dataset.branch.values if branch not in own][:1]:
-        _add_section(table, dataset, branch, [level for level in levels if level == 0], DENSE)
+        _add_section(table, dataset, columns, branch, [level for level in levels if level == 0], DENSE)
     for branch in dataset.branch.values:
         shown = levels if branch in own else [level for level in levels if level > 0]
-        _add_section(table, dataset, branch, shown, str(branch))
+        _add_section(table, dataset, columns, branch, shown, str(branch))
     return table
 
 
@@ -61,8 +66,27 @@ def _caption(dataset: xarray.Dataset) -> str | None:
     return f"early stop: {comment}" if comment else None
 
 
-def _add_section(table: Table, dataset: xarray.Dataset, branch: str, levels: Sequence[int], title: str) -> None:
-    rows = [_row(dataset.sel(branch=branch, level=level), level) for level in levels]
+def _columns(dataset: xarray.Dataset) -> list[_Column]:
+    """What is shown beside level and density: shares in percent, others as they are."""
+    label, early, final = metric_of(dataset).label, at_early_stop(dataset), at_the_end(dataset)
+    factor = shown_factor(dataset[early])
+    unit = ", %" if factor == 100 else ""
+
+    def shown(value: float) -> str:
+        return f"{factor * value:.2f}" if factor == 100 else f"{value:.4g}"
+
+    head = f"test {label} at" if len(label) < _LONG else f"test\n{label} at"
+    return [
+        _Column("early-stop\nstep", "early_stop_step", lambda value: f"{value:.0f}"),
+        _Column(f"{head}\nearly stop{unit}", early, shown),
+        _Column(f"{head}\nthe end{unit}", final, shown),
+    ]
+
+
+def _add_section(
+    table: Table, dataset: xarray.Dataset, columns: Sequence[_Column], branch: str, levels: Sequence[int], title: str
+) -> None:
+    rows = [_row(dataset.sel(branch=branch, level=level), columns, level) for level in levels]
     rows = [row for row in rows if row]
     if rows:
         table.add_section()
@@ -71,14 +95,14 @@ def _add_section(table: Table, dataset: xarray.Dataset, branch: str, levels: Seq
             table.add_row(*row)
 
 
-def _row(cell: xarray.Dataset, level: int) -> list[str]:
+def _row(cell: xarray.Dataset, columns: Sequence[_Column], level: int) -> list[str]:
     """Cells of one level, empty if no trial has finished it."""
     density = spread(cell.density)
     if density.trials == 0:
         return []
     missing = density.trials < cell.sizes["trial"]
     label = f"{level:>5}" + (f" ({density.trials}/{cell.sizes['trial']})" if missing else "")
-    cells = [_cell(spread(cell[name]), shown) for _, name, shown in _COLUMNS]
+    cells = [_cell(spread(cell[column.variable]), column.shown) for column in columns]
     return [label, percent(float(density.mean)), *cells]
 
 

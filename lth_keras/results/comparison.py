@@ -10,11 +10,11 @@ import numpy as np
 import xarray
 
 from lth_keras.results.cells import Cell, at_densities, baseline_of, cells_of
+from lth_keras.results.measured import at_early_stop, at_the_end
 from lth_keras.results.paired import TESTS, cohen_dz, hedges_g, holm, least_p, least_trials
 from lth_keras.results.power import trials_for
+from lth_keras.results.run import metric_of
 from lth_keras.results.statistics import Interval, bootstrap_interval
-
-ACCURACY = "test_accuracy_at_early_stop"
 
 
 class Pairs(NamedTuple):
@@ -66,7 +66,7 @@ def compare(
     *,
     baseline: str | None = None,
     densities: Sequence[float] | None = None,
-    variable: str = ACCURACY,
+    variable: str | None = None,
     test: str = "permutation",
     difference: float | None = None,
     alpha: float = 0.05,
@@ -79,7 +79,7 @@ def compare(
         runs: A run, or several by name, whose branches are then called `<name>:<branch>`.
         baseline: A branch, or "dense" for the network before pruning; by default the winning ticket, else the first.
         densities: Shares of weights kept, each within 5% of one of the baseline's; by default all of these.
-        variable: With axes trial, branch, level.
+        variable: With axes trial, branch, level; by default the metric on the test split at early stop.
         test: Of `TESTS`; Holm's correction and the verdicts go by it.
         difference: To find with probability 0.8, in the unit of `variable`: how many trials that needs is in the rows.
         alpha: Probability of any false verdict in the whole table.
@@ -95,6 +95,7 @@ def compare(
     if difference is not None and not (math.isfinite(difference) and difference > 0):
         raise ValueError(f"Expected: a difference above 0. Received: {difference}")
     named = {"": runs} if isinstance(runs, xarray.Dataset) else runs
+    variable = common_variable(named) if variable is None else variable
     cells = cells_of(named, variable)
     baseline = baseline_of(cells, baseline)
     groups = at_densities(cells, baseline, densities)
@@ -104,7 +105,7 @@ def compare(
     fewest = least_trials(test, tested, alpha)
     meaning = next(iter(named.values()))[variable].attrs
     units = units_of(next(iter(named.values())), variable)
-    rising = units != "1" or "loss" in variable  # the best first: least steps, seconds, bytes, loss
+    rising = _less_is_better(next(iter(named.values())), variable)
     rows = []
     for density, beside, near in groups:
         for rank, cell in enumerate(sorted(near, key=lambda cell: _order(cell, rising)), 1):
@@ -126,6 +127,26 @@ def compare(
         comparisons=tested,
         least_trials=fewest,
     )
+
+
+def common_variable(runs: Mapping[str, xarray.Dataset]) -> str:
+    """What runs are compared by: the metric on the test split at early stop.
+
+    Raises:
+        ValueError: They have different metrics.
+    """
+    found = list(dict.fromkeys(at_early_stop(run) for run in runs.values()))
+    if len(found) > 1:
+        raise ValueError(f"Expected: runs with one metric, or the variable to compare. Received: {', '.join(found)}")
+    return found[0]
+
+
+def _less_is_better(run: xarray.Dataset, variable: str) -> bool:
+    """Whether the best has the least value: steps, seconds, bytes, losses, and metrics that are errors."""
+    metric = metric_of(run)
+    if variable in (at_early_stop(run), at_the_end(run)):
+        return metric.direction == "lower"
+    return units_of(run, variable) != "1" or "loss" in variable
 
 
 def units_of(run: xarray.Dataset, variable: str) -> str:

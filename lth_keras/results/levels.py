@@ -31,8 +31,21 @@ from lth_keras.results.containment import check_contained
 from lth_keras.results.counts import check_counts
 from lth_keras.results.distribution_files import read_distributions, write_distributions
 from lth_keras.results.distributions import Distributions
+from lth_keras.results.older import metric_attributes, names_of_level
 from lth_keras.results.plausible import check_nested, check_scalars, check_shares
-from lth_keras.results.schema import ACCURACY, COUNTS, CURVES, METRICS, SCALARS, SCHEMA_VERSION, NewerSchema
+from lth_keras.results.schema import (
+    ACCURACY,
+    COUNTS,
+    CURVES,
+    DIRECTIONS,
+    READABLE,
+    SCALARS,
+    MetricName,
+    NewerSchema,
+    curves_of,
+    scalars_of,
+    version_of,
+)
 
 __all__ = [
     "CURVES",
@@ -68,7 +81,7 @@ class LevelSummary(NamedTuple):
     scalars: Mapping[str, float]
     test_confusion: np.ndarray | None
     test_counts: np.ndarray | None
-    metric: str
+    metric: MetricName
     steps_per_epoch: int | None
     kinds: Mapping[str, str]
     distributions: Distributions
@@ -87,16 +100,16 @@ class LevelResult:
         mask: The mask that was trained.
         next_mask: The mask of the level after, pruned from this one.
         step: (E,) increasing integers, optimiser updates done at each of E evaluations.
-        curves: Every name of `CURVES`: (E,) float32, NaN where not evaluated.
+        curves: Every name of `schema.curves_of(metric)`: (E,) float32, NaN where not evaluated.
             Losses in the unit of the loss, accuracies as fractions.
-        scalars: Every name of `SCALARS`: float; density and accuracies as fractions, steps,
+        scalars: Every name of `schema.scalars_of(metric)`: float; density and accuracies as fractions, steps,
             seconds, bytes.
         weights: All of the model's weights by key at the end of training, or None if not kept.
         test_confusion: (E, C, C) integers, for C classes: test examples of a class (rows) that were given another
             (columns); -1 in every entry where not evaluated. None if not measured.
         test_counts: (E, C, 3) integers, likewise, for multi-label tasks: true positives, false positives and false
             negatives of each class.
-        metric: What the accuracies are, of `METRICS`: micro-F1 for multi-label tasks.
+        metric: What is measured beside the loss; curves and scalars are named by it.
         steps_per_epoch: Optimiser updates of a pass over the training examples; None if not recorded.
         kinds: Weight key to the kind of its layer (`dense`, `conv`, `embedding`, `output`); empty if not recorded.
         distributions: Of weights and scores; empty if not asked for.
@@ -118,7 +131,7 @@ class LevelResult:
     weights: Mapping[str, np.ndarray] | None = None
     test_confusion: np.ndarray | None = None
     test_counts: np.ndarray | None = None
-    metric: str = ACCURACY
+    metric: MetricName = ACCURACY
     steps_per_epoch: int | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
     distributions: Distributions = NOTHING
@@ -149,12 +162,12 @@ def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
     image = io.BytesIO()
     with h5py.File(image, "w", libver=("v110", "v110")) as file:  # its metadata has checksums
         attributes = {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": version_of(result.metric),
             "seed": result.seed,
             "branch": result.branch,
             "level": result.level,
         }
-        scalars = {name: np.float64(result.scalars[name]) for name in SCALARS}
+        scalars = {name: np.float64(result.scalars[name]) for name in scalars_of(result.metric)}
         file.attrs.update({**attributes, **scalars})
         if result.steps_per_epoch is not None:
             file.attrs["steps_per_epoch"] = result.steps_per_epoch
@@ -162,7 +175,7 @@ def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
         write_mask(file.create_group("next_mask"), result.next_mask, result.kinds)
         curves = file.create_group("curves")
         write_array(curves, "step", np.asarray(result.step, np.int64))
-        for name in CURVES:
+        for name in curves_of(result.metric):
             write_array(curves, name, np.asarray(result.curves[name], np.float32))
         for name in COUNTS:
             if (counts := getattr(result, name)) is not None:
@@ -171,7 +184,7 @@ def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
         if result.made:
             write_json(file, _MADE, result.made)
         if result.metric != ACCURACY:
-            file.attrs["metric"] = result.metric
+            file.attrs.update(metric_attributes(result.metric))
         if result.weights is not None:
             weights = file.create_group("weights")
             for position, (key, values) in enumerate(result.weights.items()):
@@ -276,23 +289,24 @@ def _parsed(raw: BinaryIO) -> Iterator[h5py.File]:
     with h5py.File(raw, "r") as file:
         check_contained(file)
         version = int(file.attrs["schema_version"])
-        if version != SCHEMA_VERSION:
-            raise NewerSchema(f"Expected: schema_version {SCHEMA_VERSION}. Received: {version}")
+        if version not in READABLE:
+            raise NewerSchema(f"Expected: schema_version of {READABLE}. Received: {version}")
         yield file
 
 
 def _read_measured(file: h5py.File) -> dict[str, Any]:
     """All of a level but its masks and weights, as `LevelResult` takes it."""
     group = file["curves"]
+    metric, stored = names_of_level(file.attrs)
     return {
         "seed": int(file.attrs["seed"]),
         "branch": str(file.attrs["branch"]),
         "level": int(file.attrs["level"]),
         "step": group["step"][()],
-        "curves": {name: group[name][()] for name in CURVES},
-        "scalars": {name: float(file.attrs[name]) for name in SCALARS},
+        "curves": {name: group[stored(name)][()] for name in curves_of(metric)},
+        "scalars": {name: float(file.attrs[stored(name)]) for name in scalars_of(metric)},
         **{name: group[name][()] if name in group else None for name in COUNTS},
-        "metric": str(file.attrs.get("metric", ACCURACY)),
+        "metric": metric,
         "steps_per_epoch": int(file.attrs["steps_per_epoch"]) if "steps_per_epoch" in file.attrs else None,
         "kinds": read_kinds(file["mask"]),
         "distributions": read_distributions(file),
@@ -305,12 +319,14 @@ def _check_measured(
     scalars: Mapping[str, float],
     test_confusion: np.ndarray | None,
     test_counts: np.ndarray | None,
-    metric: str,
+    metric: MetricName,
 ) -> None:
     if np.ndim(step) != 1 or np.any(np.diff(step) <= 0):
         raise ValueError(f"Expected: `step`, one increasing axis. Received: {step!r}")
-    _check_names("curves", curves, CURVES)
-    _check_names("scalars", scalars, SCALARS)
+    if not (isinstance(metric, MetricName) and metric.name.isidentifier() and metric.direction in DIRECTIONS):
+        raise ValueError(f"Expected: metric as a MetricName, with an identifier for a name. Received: {metric!r}")
+    _check_names("curves", curves, curves_of(metric))
+    _check_names("scalars", scalars, scalars_of(metric))
     for name, values in curves.items():
         if np.shape(values) != np.shape(step):
             raise ValueError(
@@ -320,9 +336,7 @@ def _check_measured(
     for name, counts in zip(COUNTS, (test_confusion, test_counts), strict=True):
         if counts is not None:
             check_counts(name, counts, len(step))
-    if metric not in METRICS:
-        raise ValueError(f"Expected: metric of {METRICS}. Received: {metric!r}")
-    check_shares(metric, {**curves, **scalars})
+    check_shares(metric.name, {**curves, **scalars})
 
 
 def _check_names(what: str, received: Mapping[str, Any], expected: tuple[str, ...]) -> None:

@@ -19,23 +19,24 @@ from lth_keras.results.counts import count_coordinates, count_variables, empty_c
 from lth_keras.results.distribution_files import distribution_variables
 from lth_keras.results.facts import Facts, document_variables
 from lth_keras.results.levels import DamagedFile, LevelResult, LevelSummary
+from lth_keras.results.older import metric_attributes, metric_of_attributes, with_true_names
 from lth_keras.results.schema import (
-    ACCURACY,
     BRANCH_ORDER,
+    COMMENTS,
     COORDINATE_MEANING,
-    CURVE_MEANING,
-    CURVES,
     DENSE,
     KIND_MEANING,
-    MICRO_F1,
-    MICRO_F1_COMMENT,
     NO_VALIDATION,
-    SCALAR_MEANING,
-    SCALARS,
-    SCHEMA_VERSION,
+    READABLE,
     SIZE_MEANING,
     WEIGHT_DENSITY_MEANING,
     Meaning,
+    MetricName,
+    curve_meaning,
+    curves_of,
+    scalar_meaning,
+    scalars_of,
+    version_of,
 )
 
 RUN_FILE = "run.h5"
@@ -66,11 +67,11 @@ def assemble(
         facts: What the run is to say beside its levels.
 
     Returns:
-        Variables of `SCALARS` (trial, branch, level) float64, of `CURVES` (trial, branch, level,
+        Variables of `scalars_of(metric)` (trial, branch, level) float64, of `curves_of(metric)` (trial, branch, level,
         step) float32, and `weight_density` (trial, branch, level, weight) float64. Where a level has confusion
         matrices, `test_confusion` (trial, branch, level, step, true, predicted) int32, -1 where not evaluated, or for
         multi-label tasks `test_counts` (trial, branch, level, step, label, outcome); and of each name in
-        `METRIC_MEANING` (trial, branch, level, step) float32. For multi-label tasks accuracies are micro-F1.
+        `METRIC_MEANING` (trial, branch, level, step) float32.
 
     Raises:
         ValueError: No results, or results of different models.
@@ -92,8 +93,10 @@ def assemble(
     steps = np.unique(np.concatenate([row.step for row in rows])).astype(np.int64)
 
     shape = (len(trials), len(branches), len(levels))
-    scalars = {name: np.full(shape, np.nan) for name in SCALARS}
-    curves = {name: np.full((*shape, len(steps)), np.nan, np.float32) for name in CURVES}
+    metric = _metric(rows)
+    of_scalars, of_curves = scalar_meaning(metric), curve_meaning(metric)
+    scalars = {name: np.full(shape, np.nan) for name in of_scalars}
+    curves = {name: np.full((*shape, len(steps)), np.nan, np.float32) for name in of_curves}
     densities = np.full((*shape, len(weights)), np.nan)
     counts = empty_counts(rows, (*shape, len(steps)))
 
@@ -104,9 +107,9 @@ def assemble(
     for row in rows:
         places = np.searchsorted(steps, row.step)
         for index in indices(row):
-            for name in SCALARS:
+            for name in of_scalars:
                 scalars[name][index] = row.scalars[name]
-            for name in CURVES:
+            for name in of_curves:
                 curves[name][(*index, places)] = row.curves[name]
             densities[index] = [row.densities[weight] for weight in weights]
             for name, of_all in counts.items():
@@ -114,13 +117,13 @@ def assemble(
                     of_all[(*index, places)] = own_counts
 
     variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {
-        name: (_AXES, scalars[name], _attrs(SCALAR_MEANING[name])) for name in SCALARS
+        name: (_AXES, scalars[name], _attrs(meaning)) for name, meaning in of_scalars.items()
     }
-    for name in CURVES:
-        variables[name] = ((*_AXES, "step"), curves[name], _attrs(CURVE_MEANING[name]))
+    for name, meaning in of_curves.items():
+        variables[name] = ((*_AXES, "step"), curves[name], _attrs(meaning))
     variables["weight_density"] = ((*_AXES, "weight"), densities, _attrs(WEIGHT_DENSITY_MEANING))
     if np.isnan(curves["validation_loss"]).all():
-        for name in ("early_stop_step", "test_accuracy_at_early_stop"):
+        for name in ("early_stop_step", f"test_{metric.name}_at_early_stop"):
             variables[name][2]["comment"] = NO_VALIDATION
     coordinates = {
         "trial": np.asarray(trials, np.int64),
@@ -132,16 +135,16 @@ def assemble(
     for name, of_all in counts.items():
         variables |= count_variables(name, of_all, (*_AXES, "step"))
         coordinates |= count_coordinates(name, of_all)
-    if _metric(rows) != ACCURACY:
-        for name in [name for name in variables if "accuracy" in name]:
+    if metric.name in COMMENTS:
+        for name in [name for name in (*of_scalars, *of_curves) if metric.name in name]:
             attributes = variables[name][2]
-            attributes["long_name"] = attributes["long_name"].replace(ACCURACY, _metric(rows))
-            attributes["comment"] = "; ".join([MICRO_F1_COMMENT, *filter(None, [attributes.get("comment")])])
+            attributes["comment"] = "; ".join([COMMENTS[metric.name], *filter(None, [attributes.get("comment")])])
     dataset = xarray.Dataset(
         variables,
         {name: (name, v, _attrs(COORDINATE_MEANING[name])) for name, v in coordinates.items()},
         {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": version_of(metric),
+            **metric_attributes(metric),
             "experiment": experiment,
             "config": json.dumps(dict(config), sort_keys=True, ensure_ascii=False),
             "versions": json.dumps(dict(versions), sort_keys=True, ensure_ascii=False),
@@ -214,12 +217,14 @@ def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
             f"Expected: a run file of lth_keras. Received: {str(path)!r}, truncated, damaged or "
             f"foreign ({type(error).__name__}: {error}); the command that made the run writes it anew, from level files"
         ) from error
-    if version != SCHEMA_VERSION:
+    if version not in READABLE:
         raise ValueError(
-            f"Expected: schema_version {SCHEMA_VERSION}. Received: {version} in {str(path)!r}; "
+            f"Expected: schema_version of {READABLE}. Received: {version} in {str(path)!r}; "
             "read it with the version of lth_keras that wrote it, or a newer one"
         )
-    missing = [name for name in (*SCALARS, *CURVES) if name not in dataset]
+    dataset = with_true_names(dataset, str(path))
+    metric = metric_of(dataset)
+    missing = [name for name in (*scalars_of(metric), *curves_of(metric)) if name not in dataset]
     if missing:
         raise DamagedFile(f"Expected: a run file of lth_keras. Received: {path}, without {missing}")
     return dataset
@@ -231,9 +236,14 @@ def _parsed(content: bytes) -> xarray.Dataset:
     return xarray.load_dataset(io.BytesIO(content), engine="h5netcdf")
 
 
+def metric_of(dataset: xarray.Dataset) -> MetricName:
+    """What a run measures beside the loss: its name in variables, its label, which direction is better, its unit."""
+    return metric_of_attributes(dataset.attrs)
+
+
 def metric_name(dataset: xarray.Dataset) -> str:
-    """What the accuracies of a run are: `accuracy`, or for multi-label tasks `micro-F1`."""
-    return MICRO_F1 if MICRO_F1 in dataset.test_accuracy.attrs.get("long_name", "") else ACCURACY
+    """What a run measures beside the loss, as its variables name it: `accuracy`, `micro_f1`, `mae`, ..."""
+    return metric_of(dataset).name
 
 
 def _branches(rows: list[LevelSummary]) -> list[str]:
@@ -241,11 +251,11 @@ def _branches(rows: list[LevelSummary]) -> list[str]:
     return [b for b in BRANCH_ORDER if b in found] + sorted(found - {*BRANCH_ORDER, DENSE})
 
 
-def _metric(rows: list[LevelSummary]) -> str:
-    """What the accuracies are: one for all levels."""
+def _metric(rows: list[LevelSummary]) -> MetricName:
+    """What is measured beside the loss: one for all levels."""
     found = {row.metric for row in rows}
     if len(found) > 1:
-        raise ValueError(f"Expected: levels with one metric. Received: {sorted(found)}")
+        raise ValueError(f"Expected: levels with one metric. Received: {sorted(metric.label for metric in found)}")
     return found.pop()
 
 

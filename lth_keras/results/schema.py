@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-SCHEMA_VERSION = 1  # of level files and of run.h5; raised when a reader of the old one would go wrong
+SCHEMA_VERSION = 2  # of level files and of run.h5; raised when a reader of the old one would go wrong
+ACCURACY_VERSION = 1  # what files are written as whose metric is accuracy: readers of the first version take them
+READABLE = (ACCURACY_VERSION, SCHEMA_VERSION)
 
 
 class NewerSchema(ValueError):
@@ -18,27 +20,69 @@ class Meaning(NamedTuple):
     units: str
 
 
-SCALAR_MEANING = {
-    "density": Meaning("share of prunable weights kept", "1"),
-    "early_stop_step": Meaning("step of least validation loss", "step"),
-    "test_accuracy_at_early_stop": Meaning("test accuracy at the step of least validation loss", "1"),
-    "test_accuracy_final": Meaning("test accuracy after the last step", "1"),
-    "seconds": Meaning("wall-clock time of training and evaluating the level", "s"),
-    "peak_memory_bytes": Meaning("peak resident memory of the process so far", "byte"),
+class MetricName(NamedTuple):
+    """What is measured beside the loss.
+
+    Attributes:
+        name: an identifier, `M` in the names of variables (`test_M`).
+        label: for people.
+        direction: `higher` or `lower` is better; `both` where neither is.
+        units: "1" for shares, which are shown in percent.
+    """
+
+    name: str
+    label: str
+    direction: str = "higher"
+    units: str = "1"
+
+
+DIRECTIONS = ("higher", "lower", "both")
+ACCURACY, MICRO_F1 = MetricName("accuracy", "accuracy"), MetricName("micro_f1", "micro-F1")
+COMMENTS = {
+    MICRO_F1.name: "multi-label: micro-F1, 2 TP / (2 TP + FP + FN) over all examples and classes, outputs above 0.5 "
+    "(logits above 0) being predictions",
 }
-CURVE_MEANING = {
-    "train_loss": Meaning("training loss, mean over the batches since the step before", "1"),
-    "validation_loss": Meaning("loss on the validation split", "1"),
-    "validation_accuracy": Meaning("accuracy on the validation split", "1"),
-    "test_loss": Meaning("loss on the test split", "1"),
-    "test_accuracy": Meaning("accuracy on the test split", "1"),
-}
-ACCURACY, MICRO_F1 = "accuracy", "micro-F1"
-METRICS = (ACCURACY, MICRO_F1)
-"""What the variables named accuracy hold: micro-F1 for multi-label tasks, which their attributes say."""
-MICRO_F1_COMMENT = (
-    "multi-label: micro-F1, 2 TP / (2 TP + FP + FN) over all examples and classes, outputs above 0.5 being predictions"
-)
+
+
+def scalar_meaning(metric: MetricName) -> dict[str, Meaning]:
+    """What each number of a level is."""
+    name, label, _, units = metric
+    return {
+        "density": Meaning("share of prunable weights kept", "1"),
+        "early_stop_step": Meaning("step of least validation loss", "step"),
+        f"test_{name}_at_early_stop": Meaning(f"test {label} at the step of least validation loss", units),
+        f"test_{name}_final": Meaning(f"test {label} after the last step", units),
+        "seconds": Meaning("wall-clock time of training and evaluating the level", "s"),
+        "peak_memory_bytes": Meaning("peak resident memory of the process so far", "byte"),
+    }
+
+
+def curve_meaning(metric: MetricName) -> dict[str, Meaning]:
+    """What each curve of a level is."""
+    name, label, _, units = metric
+    return {
+        "train_loss": Meaning("training loss, mean over the batches since the step before", "1"),
+        "validation_loss": Meaning("loss on the validation split", "1"),
+        f"validation_{name}": Meaning(f"{label} on the validation split", units),
+        "test_loss": Meaning("loss on the test split", "1"),
+        f"test_{name}": Meaning(f"{label} on the test split", units),
+    }
+
+
+def scalars_of(metric: MetricName) -> tuple[str, ...]:
+    """The names of the numbers of a level."""
+    return tuple(scalar_meaning(metric))
+
+
+def curves_of(metric: MetricName) -> tuple[str, ...]:
+    """The names of the curves of a level."""
+    return tuple(curve_meaning(metric))
+
+
+def version_of(metric: MetricName) -> int:
+    """The schema that files of this metric are written in."""
+    return ACCURACY_VERSION if metric == ACCURACY else SCHEMA_VERSION
+
 
 CONFUSION = "test_confusion"
 COUNT_MEANING = {
@@ -93,8 +137,8 @@ WEIGHT_DENSITY_MEANING = Meaning("share of the weight's entries kept", "1")
 
 NO_VALIDATION = "no validation split: the last step is taken for it"  # comment of what early stop decides
 
-SCALARS = tuple(SCALAR_MEANING)
-CURVES = tuple(CURVE_MEANING)
+SCALARS = scalars_of(ACCURACY)
+CURVES = curves_of(ACCURACY)
 
 DENSE = "dense"  # the branch that level 0 is stored under: trained once, shared by all branches
 BRANCH_ORDER = ("winning_ticket", "random_reinit", "random_mask")  # others follow, sorted

@@ -12,7 +12,8 @@ from lth_keras.training.derivatives import Differentiator
 from lth_keras.training.fused_layout import FusedLayer
 from lth_keras.training.linearised import not_followed
 from lth_keras.training.loop import Curves, NonFiniteLossError, train, train_together
-from lth_keras.training.metrics import is_multi_label, make_counter, make_metric
+from lth_keras.training.losses import OWN, Told, has_several, is_multi_label, told_by
+from lth_keras.training.metrics import Counter, make_counter, make_metric
 from lth_keras.training.optimizers import as_fit_takes_it
 from lth_keras.training.order import BatchOrder
 from lth_keras.training.program import NOTHING_PRUNED, Program, Programs, Pruned
@@ -20,7 +21,9 @@ from lth_keras.training.skipped import skipped
 
 __all__ = [
     "NOTHING_PRUNED",
+    "OWN",
     "BatchOrder",
+    "Counter",
     "Curves",
     "Differentiator",
     "FusedLayer",
@@ -29,9 +32,11 @@ __all__ = [
     "Programs",
     "Pruned",
     "as_fit_takes_it",
+    "Told",
     "assign",
     "compiles_always",
     "device",
+    "has_several",
     "is_multi_label",
     "make_counter",
     "make_metric",
@@ -43,6 +48,7 @@ __all__ = [
     "not_followed",
     "set_threads",
     "skipped",
+    "told_by",
     "train",
     "train_together",
     "trains_together",

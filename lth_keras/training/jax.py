@@ -79,6 +79,7 @@ class JaxProgram:
         evaluation_batch_size: examples per forward pass of an evaluation.
         jit_compile: must be true: JAX compiles everything with XLA.
         pruned: weights to keep at zero where they are pruned, from the start of every `advance` on.
+        metric: what to measure beside the loss, as `make_metric` gives it; None for what that gives for the loss.
 
     Raises:
         ValueError: where `jit_compile` is false.
@@ -98,6 +99,7 @@ class JaxProgram:
         evaluation_batch_size: int,
         jit_compile: bool = True,
         pruned: Pruned = NOTHING_PRUNED,
+        metric: Any = None,
     ) -> None:
         if not jit_compile:
             raise ValueError("Expected jit_compile=True or None with JAX, which compiles with XLA. Received: False.")
@@ -110,6 +112,7 @@ class JaxProgram:
             evaluate_every=evaluate_every,
             evaluation_batch_size=evaluation_batch_size,
             pruned=pruned,
+            metric=metric,
         )
         self.capacity, self.every = self._pure.capacity, evaluate_every
         self.advice = self._pure.advice

@@ -54,9 +54,10 @@ class Pure:
         evaluate_every: int,
         evaluation_batch_size: int,
         pruned: Pruned = NOTHING_PRUNED,
+        metric: Any = None,
     ) -> None:
         self.model, self.optimizer, self.loss = model, optimizer, loss_function(loss)
-        self.metric = make_metric(loss, model.output_shape)
+        self.metric = make_metric(loss, model.output_shape) if metric is None else metric
         self.every, self.evaluation_batch_size = evaluate_every, evaluation_batch_size
         self.trainable, self.others = list(model.trainable_variables), list(model.non_trainable_variables)
         optimizer.build(self.trainable)
@@ -124,24 +125,22 @@ class Pure:
         if not examples:
             return jnp.float32(jnp.nan), jnp.float32(jnp.nan)
 
-        def sums(rows: Any) -> tuple[Any, Any]:
+        def add_part(rows: Any, loss: Any, measured: Any) -> tuple[Any, Any]:
             part = jnp.take(y, rows, axis=0)
             outputs = self.outputs(state, jnp.take(x, rows, axis=0))
-            counted = jnp.sum(self.metric.of_examples(part, outputs), axis=0)
-            return self.loss(part, outputs).astype(jnp.float32) * len(rows), counted
+            measured = self.metric.update(measured, part, outputs)
+            return loss + self.loss(part, outputs).astype(jnp.float32) * len(rows), measured
 
         def add(i: Any, so_far: tuple[Any, Any]) -> tuple[Any, Any]:
-            loss, counted = sums(lax.dynamic_slice_in_dim(rows, i * size, size))
-            return so_far[0] + loss, so_far[1] + counted
+            return add_part(lax.dynamic_slice_in_dim(rows, i * size, size), *so_far)
 
         full = examples // size
-        loss, counted = jnp.float32(0), jnp.zeros(self.metric.parts, jnp.float32)
+        loss, measured = jnp.float32(0), self.metric.start()
         if full:
-            loss, counted = lax.fori_loop(0, full, add, (loss, counted))
+            loss, measured = lax.fori_loop(0, full, add, (loss, measured))
         if examples % size:
-            rest_loss, rest = sums(rows[full * size :])
-            loss, counted = loss + rest_loss, counted + rest
-        return loss / examples, self.metric.value(counted, examples)
+            loss, measured = add_part(rows[full * size :], loss, measured)
+        return loss / examples, self.metric.value(measured, examples)
 
     def outputs(self, state: State, x: Any) -> Any:
         """The model's outputs for `x`."""

@@ -31,6 +31,7 @@ class JaxPrograms:
         evaluate_every: steps between evaluations on the validation split.
         evaluation_batch_size: examples per forward pass of an evaluation.
         pruned: weights to keep at zero where they are pruned, from the start of every `advance` on.
+        metric: what to measure beside the loss, as `make_metric` gives it; None for what that gives for the loss.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class JaxPrograms:
         evaluate_every: int,
         evaluation_batch_size: int,
         pruned: Pruned = NOTHING_PRUNED,
+        metric: Any = None,
     ) -> None:
         self.members = members
         self._pure = Pure(
@@ -56,6 +58,7 @@ class JaxPrograms:
             evaluate_every=evaluate_every,
             evaluation_batch_size=evaluation_batch_size,
             pruned=pruned,
+            metric=metric,
         )
         self.capacity, self.every = self._pure.capacity, evaluate_every
         self.advice = self._pure.advice

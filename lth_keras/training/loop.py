@@ -42,9 +42,9 @@ class Curves:
         step: int64, `(evaluations,)`: optimiser updates done.
         train_loss: float32: mean loss of the batches since the evaluation before.
         validation_loss: float32: without regularisation terms.
-        validation_accuracy: float32: the metric, accuracy or micro-F1 (see `make_metric`), in [0, 1].
+        validation_metric: float32: the metric, such as accuracy, micro-F1 or mean absolute error (see `make_metric`).
         test_loss: float32: NaN where the test split was not evaluated.
-        test_accuracy: float32: the same on the test split; NaN where not evaluated.
+        test_metric: float32: the same on the test split; NaN where not evaluated.
         test_confusion: int32 `(evaluations, classes, classes)`, rows true and columns predicted, -1 where the test
             split was not evaluated; None where it was not asked for, and for multi-label tasks.
         test_counts: int32 `(evaluations, classes, 3)`: true positives, false positives and false negatives of each
@@ -54,11 +54,21 @@ class Curves:
     step: np.ndarray
     train_loss: np.ndarray
     validation_loss: np.ndarray
-    validation_accuracy: np.ndarray
+    validation_metric: np.ndarray
     test_loss: np.ndarray
-    test_accuracy: np.ndarray
+    test_metric: np.ndarray
     test_confusion: np.ndarray | None = None
     test_counts: np.ndarray | None = None
+
+    @property
+    def validation_accuracy(self) -> np.ndarray:
+        """`validation_metric` by its older name."""
+        return self.validation_metric
+
+    @property
+    def test_accuracy(self) -> np.ndarray:
+        """`test_metric` by its older name."""
+        return self.test_metric
 
     @property
     def early_stop(self) -> int:
@@ -300,15 +310,15 @@ class _Record:
             of_all = counts[self._counter.field] = np.full((len(self._rows), *self._counter.shape), -1, np.int32)
             for evaluation, of_one in self._counts.items():
                 of_all[evaluation] = of_one
-        train_loss, validation_loss, validation_accuracy, test_loss, test_accuracy = (
+        train_loss, validation_loss, validation_metric, test_loss, test_metric = (
             np.array(value, np.float32) for value in values
         )
         return Curves(
             step=np.array(step, np.int64),
             train_loss=train_loss,
             validation_loss=validation_loss,
-            validation_accuracy=validation_accuracy,
+            validation_metric=validation_metric,
             test_loss=test_loss,
-            test_accuracy=test_accuracy,
+            test_metric=test_metric,
             **counts,
         )

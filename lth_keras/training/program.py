@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import keras
 import numpy as np
 
+from lth_keras.training.losses import OWN, told_by
 from lth_keras.training.metrics import with_axis_of
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -26,13 +27,13 @@ class Evaluations(NamedTuple):
         step: int, optimiser updates done.
         train_loss: mean loss of the batches since the evaluation before.
         validation_loss: mean over the validation split, without regularisation terms.
-        validation_accuracy: the metric (accuracy, or micro-F1) on the validation split, in [0, 1].
+        validation_metric: the metric (see `make_metric`) on the validation split.
     """
 
     step: np.ndarray
     train_loss: np.ndarray
     validation_loss: np.ndarray
-    validation_accuracy: np.ndarray
+    validation_metric: np.ndarray
 
 
 class Pruned(NamedTuple):
@@ -174,6 +175,17 @@ def padded_order(order: np.ndarray, capacity: int) -> np.ndarray:
 
 
 def loss_function(loss: Any) -> Any:
-    """A loss as Keras' `compile` takes it, as a function (y, outputs) -> scalar mean."""
+    """A loss as Keras' `compile` takes it, as a function (y, outputs) -> scalar mean.
+
+    A user's own is given floating labels in the type of the outputs, as Keras' own losses convert them.
+    """
     function = keras.losses.get(loss)
-    return lambda y, outputs: keras.ops.mean(function(with_axis_of(outputs, y), outputs))
+    own = told_by(loss).kind == OWN
+
+    def mean_loss(y: Any, outputs: Any) -> Any:
+        y = with_axis_of(outputs, y)
+        if own and "float" in keras.backend.standardize_dtype(y.dtype):
+            y = keras.ops.cast(y, outputs.dtype)
+        return keras.ops.mean(function(y, outputs))
+
+    return mean_loss

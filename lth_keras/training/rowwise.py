@@ -41,6 +41,7 @@ class RowwiseProgram(ABC):
         batch_size: examples per step.
         evaluate_every: steps between evaluations on the validation split.
         evaluation_batch_size: examples per forward pass of an evaluation.
+        metric: what to measure beside the loss, as `make_metric` gives it; None for what that gives for the loss.
     """
 
     keeps_best = False
@@ -60,9 +61,10 @@ class RowwiseProgram(ABC):
         batch_size: int,
         evaluate_every: int,
         evaluation_batch_size: int,
+        metric: Any = None,
     ) -> None:
         self._model, self._optimizer, self._loss = model, optimizer, loss_function(loss)
-        self._metric = make_metric(loss, model.output_shape)
+        self._metric = make_metric(loss, model.output_shape) if metric is None else metric
         self._tables, self._using_rows = list(tables), using_rows
         self._make_rule = (lambda steps: Lazy(rule(steps))) if lazy else rule
         self._before = self._make_rule(1)  # as long as no training runs, nothing is skipped
@@ -169,15 +171,20 @@ class RowwiseProgram(ABC):
         """Mean loss, metric and outputs; see `Program.test`."""
         if not len(x):
             return np.nan, np.nan, np.empty((0, *self._model.output_shape[1:]), np.float32)
-        losses, counted, outputs = 0.0, np.zeros(self._metric.parts), []
-        for start in range(0, len(x), self._evaluation_batch_size):
-            part = slice(start, start + self._evaluation_batch_size)
+        start = self._metric.start()
+        adds_up = self._metric.of_examples is not None
+        losses, outputs, state = 0.0, [], np.zeros(np.shape(start)) if adds_up else start
+        for first in range(0, len(x), self._evaluation_batch_size):
+            part = slice(first, first + self._evaluation_batch_size)
             rows, _, index = self._rows_of(x[part])
             loss, mean, output = self._forward(rows, index, x[part], y[part], self._coefficients(rows, self._now))
             losses += float(loss) * len(x[part])
-            counted += np.array(mean, np.float64) * len(x[part])
+            if adds_up:
+                state += np.array(mean, np.float64) * len(x[part])
+            else:
+                state = self._metric.update(state, keras.ops.convert_to_tensor(y[part]), output)
             outputs.append(np.array(output))
-        return losses / len(x), float(self._metric.value(counted, len(x))), np.concatenate(outputs)
+        return losses / len(x), float(self._metric.value(state, len(x))), np.concatenate(outputs)
 
     def best_weights(self) -> list[np.ndarray]:
         """Not kept; see `Program.best_weights`."""
@@ -233,5 +240,6 @@ class RowwiseProgram(ABC):
         return [value for value, _ in updated], [new for _, new in updated]
 
     def _measured(self, y: Any, outputs: Any) -> tuple[Any, Any, Any]:
-        mean = keras.ops.mean(self._metric.of_examples(y, outputs), axis=0)
+        of_examples = self._metric.of_examples
+        mean = keras.ops.zeros(()) if of_examples is None else keras.ops.mean(of_examples(y, outputs), axis=0)
         return keras.ops.cast(self._loss(y, outputs), "float32"), mean, outputs

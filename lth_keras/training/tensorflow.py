@@ -64,6 +64,7 @@ class TensorFlowProgram:
         jit_compile: whether to compile with XLA.
         pruned: weights to keep at zero where they are pruned, from the start of every `advance` on.
             Without XLA that costs what it saves.
+        metric: what to measure beside the loss, as `make_metric` gives it; None for what that gives for the loss.
     """
 
     keeps_best = True
@@ -80,11 +81,12 @@ class TensorFlowProgram:
         evaluation_batch_size: int,
         jit_compile: bool,
         pruned: Pruned = NOTHING_PRUNED,
+        metric: Any = None,
     ) -> None:
         self._model = model
         self._optimizer = optimizer
         self._loss = loss_function(loss)
-        self._metric = make_metric(loss, model.output_shape)
+        self._metric = make_metric(loss, model.output_shape) if metric is None else metric
         self._weights = list(weights)
         self.every = evaluate_every
         self._evaluation_batch_size = evaluation_batch_size
@@ -255,26 +257,24 @@ class TensorFlowProgram:
         if not examples:
             return tf.constant(np.nan), tf.constant(np.nan)
 
-        def sums(start: Any, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+        def add_part(start: Any, size: int, loss: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
             part = tf.slice(y, [start] + [0] * (y.shape.rank - 1), [size, *y.shape[1:]])
             outputs = self._model(tf.slice(x, [start] + [0] * (x.shape.rank - 1), [size, *x.shape[1:]]), training=False)
-            loss = tf.cast(self._loss(part, outputs), tf.float32) * size
-            return loss, tf.reduce_sum(self._metric.of_examples(part, outputs), axis=0)
+            loss = loss + tf.cast(self._loss(part, outputs), tf.float32) * size
+            return loss, self._metric.update(state, part, outputs)
 
-        def add(i: tf.Tensor, loss: tf.Tensor, counted: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            more_loss, more = sums(i * size, size)
-            return i + 1, loss + more_loss, counted + more
+        def add(i: tf.Tensor, loss: tf.Tensor, state: Any) -> tuple[Any, ...]:
+            return i + 1, *add_part(i * size, size, loss, state)
 
         full = examples // size
-        loss, counted = tf.constant(0.0), tf.zeros(self._metric.parts)
+        loss, state = tf.constant(0.0), self._metric.start()
         if full:
-            _, loss, counted = tf.while_loop(
-                lambda i, *_: i < full, add, (tf.constant(0), loss, counted), parallel_iterations=1
+            _, loss, state = tf.while_loop(
+                lambda i, *_: i < full, add, (tf.constant(0), loss, state), parallel_iterations=1
             )
         if examples % size:
-            rest_loss, rest = sums(full * size, examples % size)
-            loss, counted = loss + rest_loss, counted + rest
-        return loss / examples, self._metric.value(counted, examples)
+            loss, state = add_part(full * size, examples % size, loss, state)
+        return loss / examples, self._metric.value(state, examples)
 
 
 def _on_device(arrays: Arrays) -> tuple[tf.Tensor, ...]:

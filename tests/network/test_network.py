@@ -233,7 +233,7 @@ def test_multi_label_metrics_are_micro_f1_at_the_early_stop_too() -> None:
 
     data = {name: multi_label(split) for name, split in tiny.data().items()}
     network = network_of(any_classes, loss="binary_crossentropy")
-    assert network.metric == "micro-F1" and network_of().metric == "accuracy"
+    assert network.metric == "micro_f1" and network_of().metric == "accuracy"
     network.load(data)
     network.rewind(network.draw_weights(0, "initial"), Mask.ones(network.mask.shapes))
     curves = network.train(200, seed=0, confusion=True)

@@ -11,7 +11,8 @@ import numpy as np
 import xarray
 
 from lth_keras.masks import Mask
-from lth_keras.results import CURVES, LevelResult, assemble, checksum
+from lth_keras.results import LevelResult, MetricName, assemble, checksum
+from lth_keras.results.schema import ACCURACY, MICRO_F1
 
 BRANCHES = ("winning_ticket", "random_reinit", "random_mask")
 SHAPES = {"hidden_1/kernel": (80, 60), "hidden_2/kernel": (60, 10), "output/kernel": (10, 5)}
@@ -49,9 +50,11 @@ def level_result(
     validated: bool = True,
     steps_per_epoch: int | None = None,
     kinds: Mapping[str, str] = MappingProxyType({}),
+    metric: MetricName | None = None,
 ) -> LevelResult:
     """One level: curves rise to an accuracy that depends on branch and level, test ones coarser."""
     name = "dense" if level == 0 else branch
+    metric = metric or (MICRO_F1 if multi_label else ACCURACY)
     generator = np.random.default_rng([abs(seed), level, sum(map(ord, name))])
     if mask is None or next_mask is None:
         mask, next_mask = masks(seed, level)[-2:]
@@ -78,11 +81,12 @@ def level_result(
     if classes is not None:
         counts = generator.integers(0, 9, (step.size, classes, 3 if multi_label else classes))
         counts[np.isnan(curves["test_accuracy"])] = -1
+    curves = {name.replace("accuracy", metric.name): values for name, values in curves.items()}
     scalars = {
         "density": mask.density,
         "early_stop_step": float(step[stop]),
-        "test_accuracy_at_early_stop": float(accuracy[stop]),
-        "test_accuracy_final": float(accuracy[-1]),
+        f"test_{metric.name}_at_early_stop": float(accuracy[stop]),
+        f"test_{metric.name}_final": float(accuracy[-1]),
         "seconds": 8.5 + level,
         "peak_memory_bytes": 6.5e8,
     }
@@ -93,12 +97,12 @@ def level_result(
         mask=mask,
         next_mask=next_mask,
         step=step,
-        curves={key: curves[key].astype(np.float32) for key in CURVES},
+        curves={key: values.astype(np.float32) for key, values in curves.items()},
         scalars=scalars,
         weights=weights,
         test_confusion=None if multi_label else counts,
         test_counts=counts if multi_label else None,
-        metric="micro-F1" if multi_label else "accuracy",
+        metric=metric,
         steps_per_epoch=steps_per_epoch,
         kinds=kinds,
     )

@@ -14,7 +14,7 @@ import numpy as np
 from lth_keras.results import SCHEMA_VERSION, DocumentLengths, write_level, write_run
 from lth_keras.results.facts import document_variables
 from lth_keras.results.overlap import overlap_variables
-from lth_keras.results.schema import CONFUSION, SCALAR_MEANING
+from lth_keras.results.schema import CONFUSION, SCALARS
 from tests.plots.distributed_run import distributed_run
 from tests.results.synthetic import KINDS, dataset, level_result
 
@@ -61,5 +61,5 @@ def test_every_variable_dimension_and_attribute_is_described(tmp_path: Path) -> 
     for name in [*run.dims, *run.coords, *multi_label.dims, *distributed.dims, *run.attrs]:
         assert f"| `{name}` |" in page
     assert f"version of this layout: {SCHEMA_VERSION}" in page
-    for name in SCALAR_MEANING:
+    for name in SCALARS:
         assert f"`{name}`" in page.split("## Level files")[1]

@@ -16,7 +16,7 @@ import pytest
 from lth_keras.masks import Mask
 from lth_keras.results import CURVES, SCALARS, DamagedFile, LevelResult, atomic, levels
 from lth_keras.results.levels import read_level, summarise_level, write_level
-from lth_keras.results.schema import COUNTS
+from lth_keras.results.schema import COUNTS, MICRO_F1
 from tests.results.synthetic import KINDS, level_result, reseal
 
 WEIGHTS: dict[str, np.ndarray] = {
@@ -78,18 +78,18 @@ def test_confusion_matrices_come_back_with_those_that_were_not_measured(tmp_path
         assert file["curves/test_confusion"].shape == (61, 20, 20) and file["curves/test_confusion"].fletcher32
 
 
-def test_counts_by_class_come_back_and_say_that_accuracies_are_micro_f1(tmp_path: Path) -> None:
+def test_counts_by_class_come_back_under_the_name_of_micro_f1(tmp_path: Path) -> None:
     result = level_result(classes=90, multi_label=True)
     write_level(tmp_path / "level.h5", result)
     read, summary = read_level(tmp_path / "level.h5"), summarise_level(tmp_path / "level.h5")
     assert_same(result, read)
-    assert summary.metric == read.metric == "micro-F1" and summary.test_counts is not None
+    assert summary.metric == read.metric == MICRO_F1 and summary.test_counts is not None
     with h5py.File(tmp_path / "level.h5") as file:
         assert file["curves/test_counts"].shape == (61, 90, 3) and file["curves/test_counts"].dtype == np.int32
     write_level(tmp_path / "single.h5", level_result())
     with h5py.File(tmp_path / "single.h5") as file:  # as before there were multi-label tasks
         assert "metric" not in file.attrs and "test_counts" not in file["curves"]
-    with pytest.raises(ValueError, match="metric of .*Received: 'AUC'"):
+    with pytest.raises(ValueError, match="MetricName.*Received: 'AUC'"):
         dataclasses.replace(result, metric="AUC")
 
 
