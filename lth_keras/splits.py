@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from lth_keras.labels import checked_labels
 from lth_keras.masking import input_rows
-from lth_keras.training import is_multi_label
 from lth_keras.values import integer, shown
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -100,8 +100,7 @@ def _checked(model: keras.Model, loss: Any, name: str, part: Any, may_be_empty: 
             f"Split {name!r}: Expected row numbers in 0 ... {rows - 1}, which the model's embedding has. "
             f"Received: numbers from {x.min()} to {x.max()}."
         )
-    _check_labels(model.output_shape, loss, name, y)
-    return x, y
+    return x, checked_labels(loss, model.output_shape, name, y)
 
 
 def _array(name: str, what: str, given: Any) -> np.ndarray:
@@ -114,50 +113,6 @@ def _array(name: str, what: str, given: Any) -> np.ndarray:
     if not array.ndim:
         raise ValueError(f"Split {name!r}: Expected {what} as an array of examples. Received: {shown(given)}.")
     return array
-
-
-def _check_labels(output_shape: tuple[int | None, ...], loss: Any, name: str, y: np.ndarray) -> None:
-    if is_multi_label(loss, output_shape):
-        if not _fits(y.shape[1:], output_shape[1:]) or y.min() < 0 or y.max() > 1:
-            raise ValueError(
-                f"Split {name!r}: Expected 1 for an example's classes and 0 for the others, labels of shape "
-                f"{(len(y), *output_shape[1:])}. Received: {y.shape} with values from {y.min()} to {y.max()}."
-            )
-        return
-    if _takes_shares(loss) and not _fits(y.shape[1:], output_shape[1:]):
-        raise ValueError(
-            f"Split {name!r}: Expected one-hot labels, of shape {(len(y), *output_shape[1:])}. Received: {y.shape}; "
-            "for class indices use sparse_categorical_crossentropy."
-        )
-    if _takes_indices(loss):
-        *places, classes = output_shape[1:]
-        assert classes is not None
-        if not (_fits(y.shape[1:], places) or _fits(y.shape[1:], [*places, 1])):
-            raise ValueError(
-                f"Split {name!r}: Expected one class index per output, labels of shape {(len(y), *places)}. "
-                f"Received: {y.shape}; for one-hot labels use categorical_crossentropy."
-            )
-        if y.min() < 0 or y.max() >= classes:
-            raise ValueError(
-                f"Split {name!r}: Expected labels in 0 ... {classes - 1} (the model has {classes} outputs). "
-                f"Received: labels from {y.min()} to {y.max()}."
-            )
-
-
-def _takes_shares(loss: Any) -> bool:
-    """Whether labels are one-hot, or shares of classes: a number for each output."""
-    function = keras.losses.get(loss)
-    if isinstance(function, keras.losses.CategoricalCrossentropy | keras.losses.CategoricalFocalCrossentropy):
-        return True
-    return getattr(function, "__name__", "") in ("categorical_crossentropy", "categorical_focal_crossentropy")
-
-
-def _takes_indices(loss: Any) -> bool:
-    """Whether labels are class indices, all of which count."""
-    function = keras.losses.get(loss)
-    if isinstance(function, keras.losses.SparseCategoricalCrossentropy) and function.ignore_class is None:
-        return True  # whatever name it was given
-    return "sparse_categorical" in str(getattr(function, "name", None) or getattr(function, "__name__", None))
 
 
 def part_of(data: Any, name: str) -> Any:

@@ -45,7 +45,8 @@ ROOMS: dict[str, set[str]] = {
     "oneshot": COMMON
     | {"network_arguments", "masking", "criteria", "densities", "derivatives", "sampling", "shots", "splits"},
     "export": COMMON | {"masking"},
-    "splits": {"masking", "training", "values"},
+    "labels": {"training"},
+    "splits": {"labels", "masking", "training", "values"},
     "fused": {"masking", "training"},
     "given": {"masking", "rewinding"},
     "network": COMMON
