@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 import lth_keras
 from lth_keras.printing import plain, printable
-from lth_keras.results import common_variable, compare, open_run, units_of
+from lth_keras.results import common_variable, compare, open_run, units_of, write_csv
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument(
         "--baseline",
         metavar="BRANCH",
-        help="what relative_accuracy and overlaps are beside: a branch, or dense (default: winning_ticket)",
+        help="what relative_accuracy and overlaps are beside, in runs whose branches are named by schedules: a branch, or "
+        "dense (default: winning_ticket)",
     )
     plot.set_defaults(command=_plot)
 
@@ -112,6 +115,17 @@ def _parser() -> argparse.ArgumentParser:
     comparison.add_argument("--csv", metavar="FILE", type=_path, help="write every number to this file, too")
     comparison.set_defaults(command=_compare)
 
+    export = commands.add_parser("export", help="write the numbers of a run as tables")
+    export.add_argument("run", metavar="RUN", type=Path, help=run_help)
+    export.add_argument(
+        "--to",
+        choices=("csv",),
+        required=True,
+        help="csv: levels.csv, a row for each trial, branch and level; curves.csv, one for each evaluation of those",
+    )
+    export.add_argument("--out", metavar="DIR", type=Path, help="where the files go (default: beside the run.h5)")
+    export.set_defaults(command=_export)
+
     listing = commands.add_parser("list", help="list the runs in a directory")
     listing.add_argument("directory", metavar="DIR", type=_path, help="directory that holds runs")
     listing.set_defaults(command=_list)
@@ -126,7 +140,7 @@ def _path(text: str) -> Path:
 def _plot(options: argparse.Namespace) -> None:
     from lth_keras.plots import save_figures  # matplotlib takes a while to load
 
-    dataset = open_run(options.run)
+    dataset = _opened(options.run)
     beside = options.run if options.run.is_dir() else options.run.parent
     out = options.out or beside / "figures"
     for path in save_figures(dataset, out, options.formats, options.style, options.baseline):
@@ -136,13 +150,13 @@ def _plot(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from lth_keras.report import summary_table
 
-    Console().print(summary_table(open_run(options.run)))
+    Console().print(summary_table(_opened(options.run)))
 
 
 def _compare(options: argparse.Namespace) -> None:
     from lth_keras.report import compare_table, scale_of, write_comparison
 
-    runs = {str(number): open_run(path) for number, path in enumerate(options.runs, 1)}
+    runs = {str(number): _opened(path) for number, path in enumerate(options.runs, 1)}
     variable = options.variable or common_variable(runs)
     scale = scale_of(units_of(runs["1"], variable))
     comparison = compare(
@@ -161,6 +175,19 @@ def _compare(options: argparse.Namespace) -> None:
     if options.csv:
         write_comparison(options.csv, comparison)
         print(printable(options.csv))
+
+
+def _export(options: argparse.Namespace) -> None:
+    beside = options.run if options.run.is_dir() else options.run.parent
+    for path in write_csv(options.out or beside, _opened(options.run)):
+        print(path)
+
+
+def _opened(path: Path) -> Any:
+    """A run by its true names; that an older file calls its metric accuracy is nothing to a command's user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return open_run(path)
 
 
 def _list(options: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ import keras
 
 from lth_keras.branches import WINNING_TICKET, Weights
 from lth_keras.network import Network
-from lth_keras.results import RunDirectory, open_run
+from lth_keras.results import RunDirectory, curves_frame, levels_frame, open_run
 from lth_keras.tasks import task_of
 from lth_keras.tickets import finished_level, starting_weights
 from lth_keras.values import integer
@@ -62,6 +62,14 @@ class Run:
     def dataset(self) -> Any:
         """The xarray Dataset of run.h5; docs/results.md says what is in it."""
         return open_run(self.directory.path)
+
+    def to_frame(self, *, curves: bool = False) -> Any:
+        """The run as a pandas DataFrame, a row for each finished trial, branch and level.
+
+        Args:
+            curves: a row for each evaluation of those instead.
+        """
+        return curves_frame(self.dataset) if curves else levels_frame(self.dataset)
 
     def ticket(self, trial: int, level: int, weights: str = "rewound", *, branch: str = WINNING_TICKET) -> keras.Model:
         """A ticket as a masked Keras model, not compiled.

@@ -11,6 +11,7 @@ from lth_keras.results.record import path_part as check_path_part
 from lth_keras.results.run import assemble, metric_name, metric_of, open_run, write_run
 from lth_keras.results.schema import CURVES, SCALARS, SCHEMA_VERSION, MetricName
 from lth_keras.results.statistics import Spread, spread
+from lth_keras.results.tidy import curves_frame, levels_frame, write_csv
 
 __all__ = [
     "CURVES",
@@ -33,7 +34,9 @@ __all__ = [
     "check_path_part",
     "common_variable",
     "compare",
+    "curves_frame",
     "distribution",
+    "levels_frame",
     "metric_name",
     "metric_of",
     "on_split",
@@ -43,6 +46,7 @@ __all__ = [
     "shown_factor",
     "spread",
     "units_of",
+    "write_csv",
     "write_level",
     "write_run",
 ]
