@@ -41,8 +41,8 @@ class Config(Options):
     The first 200 known words of 6,993 / 777 / 3,019 documents of R(90); one embedding of 20,001 x 300, convolutions
     over 3, 4 and 5 words of 100 features each, their maxima, dropout, and a sigmoid for each of 90 categories; binary
     cross-entropy, Adam, batches of 50. Every level prunes 20% of the weights that are left in the embedding by
-    magnitude, 15% in each convolution and 10% in the output layer, and rewinds the rest to their initial values. What
-    is called accuracy in files is micro-F1. Sizes, batches and dropout are Kim's; he has Adadelta, and limits the norm
+    magnitude, 15% in each convolution and 10% in the output layer, and rewinds the rest to their initial values. Micro-F1
+    is measured. Sizes, batches and dropout are Kim's; he has Adadelta, and limits the norm
     of the output's weights.
     A short run on real data: --levels 1 --epochs 2 --branches winning_ticket.
     """
@@ -195,7 +195,7 @@ class Config(Options):
         }
 
     def notes(self) -> Iterable[str]:
-        """Weights by kind, documents, categories and vocabulary, and what accuracy stands for."""
+        """Weights by kind, documents, categories and vocabulary, and what is measured."""
         size, held_out = self.size, self.held_out
         yield from weight_notes(self.sizes())
         yield (
@@ -203,7 +203,7 @@ class Config(Options):
             f"{size.test:,} to test on; {size.classes} categories"
         )
         yield f"vocabulary: the {self.words:,} most frequent words of all {ALL_DOCUMENTS[0]:,} training documents"
-        yield "multi-label: what files call accuracy is micro-F1"
+        yield "multi-label: what is measured is micro-F1"
         if not held_out:
             yield "no validation split: what is reported as early stop is the last step"
 

@@ -63,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument(
         "--baseline",
         metavar="BRANCH",
-        help="what relative_accuracy and overlaps are beside, in runs whose branches are named by schedules: a branch, or "
-        "dense (default: winning_ticket)",
+        help="what relative_accuracy and overlaps are beside, in runs with branches named by schedules: a branch, or dense "
+        "(default: winning_ticket)",
     )
     plot.set_defaults(command=_plot)
 

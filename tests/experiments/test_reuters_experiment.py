@@ -153,7 +153,7 @@ def test_notes_say_documents_categories_vocabulary_and_metric() -> None:
         "output: 27,000 prunable weights, 27,090 with biases",
         "documents of R(90): 6,993 to train on, 777 for validation, 3,019 to test on; 90 categories",
         "vocabulary: the 20,000 most frequent words of all 9,603 training documents",
-        "multi-label: what files call accuracy is micro-F1",
+        "multi-label: what is measured is micro-F1",
     ):
         assert expected in notes
     assert not any("last step" in note for note in notes) and any(
@@ -169,7 +169,7 @@ def test_a_search_from_sgml_to_metrics_and_figures(small: Path, group: Any, monk
     run = search.run(branches=config.branches, out=small, keep_weights="last")
     dataset = open_run(run.directory.path)
     classes = config.size.classes
-    assert metric_name(dataset) == "micro-F1" and dataset.step.values.tolist() == [2, 4]
+    assert metric_name(dataset) == "micro_f1" and dataset.step.values.tolist() == [2, 4]
     assert dataset.test_counts.shape[-2:] == (classes, 3)
     assert json.loads(dataset.attrs["config"])["group"] == config.group
     model, test = run.ticket(trial=0, level=1, weights="final"), config.load(0).test
@@ -179,7 +179,7 @@ def test_a_search_from_sgml_to_metrics_and_figures(small: Path, group: Any, monk
         expected = precision_recall_fscore_support(test.y, predicted, average=average, zero_division=0)[:3]
         received = [cell[f"test_{name}_{average}"] for name in ("precision", "recall", "f1")]
         np.testing.assert_allclose(received, expected, rtol=1e-6)
-    assert float(cell.test_accuracy) == pytest.approx(float(cell.test_f1_micro))
+    assert float(cell.test_micro_f1) == pytest.approx(float(cell.test_f1_micro))
     unseen = int((test.y.sum(axis=0) == 0).sum())
     assert (f"{unseen} of them have no test example" in dataset.test_f1_macro.attrs["comment"]) == (unseen > 0)
     assert unseen == {3: 0, 5: 2}[classes]  # test documents: acq and wheat, and one of earn

@@ -163,7 +163,14 @@ def network(loss: Any, units: int, activation: str | None, y: np.ndarray, **opti
     return made
 
 
-@pytest.mark.parametrize("case", RIGHT)
+FAST = ("sigmoid, booleans", "one logit", "hinge, signs", "multi-label, integers", "multi-label, logits", "indices") + (
+    *("one-hot integers", "squared error", "squared error, three targets", "own, one-hot float64", "own, indices"),
+)
+
+
+@pytest.mark.parametrize(
+    "case", [case if case in FAST else pytest.param(case, marks=pytest.mark.slow) for case in RIGHT]
+)
 def test_the_metric_is_the_one_of_scikit_learn(case: str) -> None:
     loss, units, activation, y, name, value = RIGHT[case]
     made = network(loss, units, activation, y)
