@@ -41,8 +41,8 @@ class Config(Options):
     The first 200 known words of 6,993 / 777 / 3,019 documents of R(90); one embedding of 20,001 x 300, convolutions
     over 3, 4 and 5 words of 100 features each, their maxima, dropout, and a sigmoid for each of 90 categories; binary
     cross-entropy, Adam, batches of 50. Every level prunes 20% of the weights that are left in the embedding by
-    magnitude, 15% in each convolution and 10% in the output layer, and rewinds the rest to their initial values. Micro-F1
-    is measured. Sizes, batches and dropout are Kim's; he has Adadelta, and limits the norm
+    magnitude, 15% in each convolution and 10% in the output layer, and rewinds the rest to their initial values. It is
+    measured by micro-F1. Sizes, batches and dropout are Kim's; he has Adadelta, and limits the norm
     of the output's weights.
     A short run on real data: --levels 1 --epochs 2 --branches winning_ticket.
     """

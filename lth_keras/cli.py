@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument(
         "--baseline",
         metavar="BRANCH",
-        help="what relative_accuracy and overlaps are beside, in runs with branches named by schedules: a branch, or dense "
+        help="what relative_accuracy and overlaps are beside, in runs with schedules in branches: a branch, or dense "
         "(default: winning_ticket)",
     )
     plot.set_defaults(command=_plot)
