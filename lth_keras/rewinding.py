@@ -93,6 +93,21 @@ def seeded(seed: int) -> Iterator[None]:
         np.random.set_state(numpy_state)
 
 
+@contextmanager
+def settled_seeds() -> Iterator[None]:
+    """Within it, layers without a seed are given the same ones in every process.
+
+    Keras draws them from Python's generator, and some layers (RandomCrop) have what they drew in their configuration.
+    The generator continues afterwards as if nothing had been drawn.
+    """
+    state = random.getstate()
+    random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
 def draw_weights(
     layers: dict[str, tuple[keras.layers.Layer, Any]],
     rebuild: Callable[[], dict[str, Any]],

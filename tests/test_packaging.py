@@ -52,7 +52,7 @@ ROOMS: dict[str, set[str]] = {
     "network": COMMON
     | {"given", "network_arguments", "fused", "masking", "rewinding", "training", "splits", "derivatives"},
     "branches": COMMON | {"pruning"},
-    "identity": COMMON | {"masking", "sampling", "splits"},
+    "identity": COMMON | {"masking", "rewinding", "sampling", "splits"},
     "machine": set(),
     "memory": {"machine"},
     "tasks": {"branches"},

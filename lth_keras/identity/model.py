@@ -67,7 +67,9 @@ def _made_up_names(config: Any) -> Iterator[str]:
         name = inner.get("name") if isinstance(inner, dict) else None
         if isinstance(name, str):
             stem = re.sub("^(forward|backward)_", "", _without_count(name))
-            if stem.replace("_", "") == str(config.get("class_name")).lower():
+            kind = str(config.get("class_name")).lower()
+            # A masked copy of a layer keeps the name that Keras made up for the layer.
+            if stem.replace("_", "") in (kind, kind.removeprefix("masked")):
                 yield name
     for value in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
         yield from _made_up_names(value)

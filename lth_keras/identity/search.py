@@ -15,6 +15,7 @@ from lth_keras.identity.data import digest
 from lth_keras.identity.model import describe_model, describe_parts
 from lth_keras.identity.source import is_library
 from lth_keras.identity.values import describe_object, describe_value, name_of_type, plain, without_count
+from lth_keras.rewinding import settled_seeds
 from lth_keras.sampling import SAMPLES_PER_CLASS
 
 _PARAMETERS = (
@@ -56,7 +57,9 @@ def describe(search: Any) -> dict[str, Any]:
     parameters |= {name: getattr(search, name) for name, default in _ADDED.items() if getattr(search, name) != default}
     rates = search.rates
     given = search.given.digest  # of weights that no initialiser draws
-    model, optimizer = search.build(), search.optimizer()
+    with settled_seeds():
+        model = search.build()
+    optimizer = search.optimizer()
     files = dict(_learned_files(search.criterion, search.initialise))
     code = {
         "model": describe_parts(model, "build"),

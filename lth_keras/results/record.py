@@ -130,6 +130,9 @@ def differences(recorded: Any, given: Any, name: str = "") -> Iterator[str]:
                 yield f"{inner}={recorded[key]!r} unexpected"
             else:
                 yield from differences(recorded[key], given[key], inner)
+    elif isinstance(recorded, list) and isinstance(given, list) and len(recorded) == len(given):
+        for place, pair in enumerate(zip(recorded, given, strict=True)):
+            yield from differences(*pair, f"{name}[{place}]")
     elif recorded != given:
         yield f"{name}={recorded!r}, expected {given!r}"
 

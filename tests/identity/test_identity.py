@@ -103,5 +103,5 @@ def test_every_array_counts() -> None:
 
 
 def test_a_missing_split_is_named() -> None:
-    with pytest.raises(ValueError, match="Expected data with .*'validation' is NoneType"):
+    with pytest.raises(ValueError, match="Expected data with .*'validation' is None"):
         digest({"train": tiny.data()["train"]})

@@ -17,6 +17,7 @@ from lth_keras.network import Network
 from lth_keras.results import RunDirectory, read_level, write_level
 from lth_keras.results.levels import read_made
 from lth_keras.run import Run
+from lth_keras.search import TicketSearch
 from tests import tiny
 from tests.tiny import Witness, make
 
@@ -153,3 +154,21 @@ def test_what_cannot_be_described_is_left_out_and_the_rest_compared(
     assert "loss" not in first and first["optimizer"]["name"].endswith("Adam") and first["model"]
     with pytest.raises(ValueError, match="optimizer"):
         search(network, optimizer=sgd).run(2, out=run.path.parent)
+
+
+@pytest.mark.parametrize("config", [None, CONFIG])
+def test_a_model_whose_layers_draw_seeds_for_themselves_is_resumed(config: Any, tmp_path: Path) -> None:
+    def build() -> keras.Model:
+        layers = [keras.layers.RandomCrop(4, 4), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")]
+        return keras.Sequential([keras.Input((4, 4, 1)), *layers])
+
+    x, y = np.zeros((20, 4, 4, 1), np.float32), np.arange(20) % 3
+    data = dict.fromkeys(("train", "validation", "test"), (x, y))
+    paths = set()
+    for trials in (1, 2):
+        made = TicketSearch(
+            build, data, lambda: keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", rates=0.2, levels=1,
+            steps=1, batch_size=5, config=config,
+        )  # fmt: skip
+        paths.add(made.run(trials, out=tmp_path).directory.path)
+    assert len(paths) == 1
