@@ -82,7 +82,8 @@ class Told(NamedTuple):
 
 def told_by(loss: Any) -> Told:
     """What a loss, as Keras' `compile` takes it, says of labels and outputs."""
-    function, options = keras.losses.get(loss), {}
+    function = keras.losses.get(loss)
+    options: dict[str, Any] = {}
     while isinstance(function, partial):
         options = {**function.keywords, **options}
         function = function.func

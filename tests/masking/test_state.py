@@ -202,7 +202,9 @@ def own(kind, state):
 
 
 @pytest.mark.parametrize(
-    ("kind", "state"), [(Own, 3.0), (Own, np.arange(4.0, dtype="float32")), (Saving, Holder(3.0))], ids=str
+    ("kind", "state"),
+    [(Own, 3.0), (Own, np.arange(4.0, dtype="float32")), (Saving, Holder(3.0))],
+    ids=["number", "array", "object that is saved"],
 )
 def test_state_that_a_user_set_is_copied(kind, state):
     model, x = own(kind, state)

@@ -214,7 +214,9 @@ def test_data_that_are_no_arrays_are_refused_with_what_to_do(what: str, tmp_path
     assert not list(tmp_path.iterdir()), "a run that is refused leaves nothing to list"
 
 
-@pytest.mark.parametrize("loss", ["categorical_crossentropy", keras.losses.CategoricalCrossentropy()], ids=str)
+@pytest.mark.parametrize(
+    "loss", ["categorical_crossentropy", keras.losses.CategoricalCrossentropy()], ids=["name", "object"]
+)
 def test_class_indices_for_a_loss_of_one_hot_labels_are_refused(loss: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Expected one-hot labels, of shape .*use sparse_categorical_crossentropy"):
         make(loss=loss).run(out=tmp_path)
