@@ -111,7 +111,8 @@ def test_a_trial_that_cannot_be_trained_costs_no_other(tmp_path):
 
 def _overflowing(data):
     x, y = data["train"]
-    return {**data, "train": (np.full_like(x, 3e38), y)}
+    signs = np.where(np.arange(len(x)) % 2, -1, 1)[:, None]  # so that every unit overflows for some example
+    return {**data, "train": (np.full_like(x, 3e38) * signs.astype(x.dtype), y)}
 
 
 @jax_only
