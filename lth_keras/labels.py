@@ -82,15 +82,12 @@ def _check_shape(told: Told, output_shape: tuple[int | None, ...], name: str, y:
     fits = _fits(y.shape[1:], wanted) or (wanted[-1:] == (1,) and _fits(y.shape[1:], wanted[:-1]))
     if fits:
         return
-    what = "labels of the outputs' shape"
+    what, meaning, remedy = "labels of the outputs' shape", "", ""
     if told.kind == "categorical":
-        what = "one-hot labels, of shape"
-        more = "; for class indices use sparse_categorical_crossentropy"
+        what, remedy = "one-hot labels, of shape", "; for class indices use sparse_categorical_crossentropy"
     elif told.kind in ("binary", "overlap"):
-        more = ", 1 for an example's classes and 0 for the others"
-    else:
-        more = ""
-    _refuse(name, f"{what} {(len(y), *wanted)}", f"{y.shape}{more}")
+        meaning = ", 1 for an example's classes and 0 for the others"
+    _refuse(name, f"{what} {(len(y), *wanted)}{meaning}", f"{y.shape}{remedy}")
 
 
 def _check_shares(told: Told, name: str, y: np.ndarray) -> None:

@@ -31,7 +31,7 @@ from lth_keras.masking import (
 )
 from lth_keras.masks import Mask
 from lth_keras.network_arguments import check_makers
-from lth_keras.rewinding import check_start, draw_weights, own_array, settled_seeds
+from lth_keras.rewinding import check_start, draw_weights, own_array
 from lth_keras.splits import SPLITS, Arrays, check_cadence, check_patience, check_splits
 from lth_keras.training import (
     NOTHING_PRUNED,
@@ -144,11 +144,10 @@ class Network:
         jit_compile = jit_compile if jit_compile is None else boolean("jit_compile", jit_compile)
         fused = boolean("fused", fused)
         self.test_every = check_cadence(evaluate_every, test_every)
-        with settled_seeds():
-            made = build()
-            if not isinstance(made, keras.Model):
-                raise TypeError(f"Expected build() to return a keras.Model. Received: {type(made).__name__}.")
-            first = FirstModel.of(made)
+        made = build()
+        if not isinstance(made, keras.Model):
+            raise TypeError(f"Expected build() to return a keras.Model. Received: {type(made).__name__}.")
+        first = FirstModel.of(made)
         self.model = mask_model(made, frozen=prune_frozen)
         del made  # what build() made is in reference cycles; of a large model it is gigabytes
         gc.collect()

@@ -62,9 +62,9 @@ def take_values(search: Any) -> None:
     if search.rates is not None:
         search.rates = values.rates("rates", search.rates)
     if search.densities is not None:
-        search.densities = [
+        search.densities = tuple(
             values.real("each density", one) for one in values.sequence("densities", search.densities, "numbers")
-        ]
+        )
     if not isinstance(search.observe, Observation):
         raise ValueError(f"Expected observe to be an Observation. Received: {values.shown(search.observe)}.")
     if not (search.facts is None or callable(search.facts)):

@@ -129,8 +129,17 @@ def _described(search: Any) -> dict[str, Any]:
             described["model"] = describe_model(model)
     left_out = {*_OF_THE_RUN, *unknown}
     kept = {name: value for name, value in described.items() if name not in left_out}
+    if "model" in kept:
+        kept["model"] = _without_seeds(kept["model"])
     plain: dict[str, Any] = json.loads(json.dumps(kept), parse_constant=str)  # NaN would differ from itself
     return plain
+
+
+def _without_seeds(config: Any) -> Any:
+    """A model's configuration without seeds: a search replaces them all, and some layers draw theirs in `build`."""
+    if isinstance(config, dict):
+        return {key: _without_seeds(value) for key, value in config.items() if key != "seed"}
+    return [_without_seeds(value) for value in config] if isinstance(config, list) else config
 
 
 def _no_model() -> keras.Model:

@@ -244,7 +244,7 @@ def test_multi_label_metrics_are_micro_f1_at_the_early_stop_too() -> None:
     assert network.test_accuracy_at_early_stop(curves) == best
     places = {"class indices": np.zeros(40, int), "another width": y[:, :2], "counts": 2 * y}
     for labels in places.values():
-        with pytest.raises(ValueError, match="'test': Expected 1 for an example's classes and 0 for the others"):
+        with pytest.raises(ValueError, match="'test': Expected .*1 for an example's classes and 0 for the others"):
             network.load({**data, "test": (x, labels)})
 
 
