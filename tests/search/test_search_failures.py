@@ -26,9 +26,9 @@ def test_a_loss_that_is_not_finite_is_named_and_finished_levels_are_kept(
 ) -> None:
     draw = network.draw_weights
 
-    def poisoned(seed: int, *names: str | int) -> dict[str, np.ndarray]:
+    def poisoned(seed: int, *names: str | int, **options: bool) -> dict[str, np.ndarray]:
         poison = np.float32(np.nan if names == ("random_reinit", 2) else 0)
-        return {key: value + poison for key, value in draw(seed, *names).items()}
+        return {key: value + poison for key, value in draw(seed, *names, **options).items()}
 
     monkeypatch.setattr(network, "draw_weights", poisoned)
     witness = Witness()
