@@ -129,11 +129,11 @@ def test_a_run_that_cannot_be_plotted_says_why_and_what_to_do(
 ) -> None:
     """Of another version, cut short, without a level; nothing is drawn."""
     copies = [tmp_path / name for name in ("newer.h5", "cut.h5", "unbegun")]
-    write_run(copies[0], open_run(run.path).assign_attrs(schema_version=2))
+    write_run(copies[0], open_run(run.path).assign_attrs(schema_version=3))
     content = (run.path / "run.h5").read_bytes()
     copies[1].write_bytes(content[: len(content) // 2])
     copies[2] = RunDirectory.open(copies[2], "synthetic", {}).path
-    reasons = ("schema_version 1. Received: 2", "truncated", "run.h5 or a run directory that holds one")
+    reasons = ("Received: 3", "truncated", "run.h5 or a run directory that holds one")
     for path, reason in zip(copies, reasons, strict=True):
         target = tmp_path / "none"
         assert main(["plot", str(path), "--out", str(target)]) == 2

@@ -83,7 +83,7 @@ def test_a_ticket_trains_as_in_the_whole_network(optimizer: str, activation: str
     def trained(trainer: Any, name: str) -> Any:
         after = {30: lambda: halfway.update({name: dict(trainer.weights)})}
         curves = trainer.train(100, seed=3, names=("level", 1), confusion=True, after=after)
-        return curves, dict(trainer.weights), trainer.test_accuracy_at_early_stop(curves)
+        return curves, dict(trainer.weights), trainer.test_metric_at_early_stop(curves)
 
     compact = Compact(network)
     ticket = compact.ticket(weights, mask)
@@ -116,7 +116,7 @@ def test_layers_that_are_frozen_stay_so() -> None:
         model.layers[1].trainable = False
         return model
 
-    network = network_of(build=frozen)
+    network = network_of(build=frozen, prune_frozen=True)
     weights, mask = start(network), sparse_mask(network.mask.shapes)
     ticket = Compact(network).ticket(weights, mask)
     ticket.train(20, seed=0)

@@ -27,5 +27,5 @@ def test_its_examples_run_and_the_criterion_of_ones_own_works_in_a_search(tmp_pa
     for code in examples:
         exec(code, names)
     assert names["lth"].get_mask(names["pruned"]).kept == round(0.1 * (6400 + 1000))
-    run = make(criterion=names[function.name], levels=1).run(out=tmp_path)
+    run = make(criterion=names[function.name], levels=1, config={"criterion": function.name}).run(out=tmp_path)
     assert masks_of(run, 0, "winning_ticket", 1)[1].counts() == {"hidden/kernel": 90, "output/kernel": 38}

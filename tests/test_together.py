@@ -55,7 +55,7 @@ def alone(network, ticket, data, steps=23):
     network.load(data)
     network.rewind(ticket.weights, ticket.mask)
     curves = network.train(steps, seed=ticket.seed, names=ticket.names, confusion=True)
-    return curves, dict(network.weights), network.test_accuracy_at_early_stop(curves)
+    return curves, dict(network.weights), network.test_metric_at_early_stop(curves)
 
 
 @jax_only
@@ -76,7 +76,7 @@ def test_multi_label_tickets_are_measured_as_if_alone():
     results = together.train(members, 23, confusion=True)
     for ticket, result in zip(members, results, strict=True):
         curves, _, f1 = alone(network, ticket, data(ticket.seed))
-        assert 0 < f1 < 1 and result.test_accuracy_at_early_stop == pytest.approx(f1)
+        assert 0 < f1 < 1 and result.test_metric_at_early_stop == pytest.approx(f1)
         for field in ("validation_accuracy", "test_accuracy"):
             np.testing.assert_allclose(getattr(result.curves, field), getattr(curves, field), rtol=1e-5)
         np.testing.assert_array_equal(result.curves.test_counts, curves.test_counts)
@@ -117,7 +117,7 @@ def test_each_is_trained_as_if_it_were_alone(name):
         for field in FIELDS:
             np.testing.assert_allclose(getattr(result.curves, field), getattr(curves, field), rtol=1e-4, err_msg=field)
         np.testing.assert_array_equal(result.curves.test_confusion, curves.test_confusion)
-        assert result.test_accuracy_at_early_stop == pytest.approx(accuracy)
+        assert result.test_metric_at_early_stop == pytest.approx(accuracy)
         for key, value in weights.items():
             np.testing.assert_allclose(result.weights[key], value, rtol=1e-3, atol=1e-5, err_msg=key)
             if key in ticket.mask:
@@ -168,7 +168,7 @@ def test_without_validation_split_the_last_step_is_the_early_stop():
     together.load({3: network.checked(data)})
     (result,) = together.train([member(network, 3)], 12)
     assert np.isnan(result.curves.validation_loss).all()
-    assert result.test_accuracy_at_early_stop == result.curves.test_accuracy[-1]
+    assert result.test_metric_at_early_stop == result.curves.test_accuracy[-1]
 
 
 @jax_only

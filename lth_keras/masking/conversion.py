@@ -102,7 +102,9 @@ def _convert(model: keras.Model, replacements: Mapping[type, type], *, frozen: b
     with _not_compiled(model):
         copy = keras.models.clone_model(
             model,
-            clone_function=lambda layer: _rebuild(layer, replacements if frozen or getattr(layer, "trainable", True) else {}),
+            clone_function=lambda layer: _rebuild(
+                layer, replacements if frozen or getattr(layer, "trainable", True) else {}
+            ),
             recursive=True,
         )
     built = {place: layer for place, layer in walk(model) if layer.built}

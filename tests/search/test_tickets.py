@@ -58,7 +58,7 @@ def test_weights_are_kept_where_asked(network: Network, tmp_path: Path, keep: st
     [
         ({"trial": 5, "level": 0}, "finished level for trial 5, dense, level 0"),
         ({"trial": 0, "level": 9}, "finished level for trial 0, winning_ticket, level 9"),
-        ({"trial": 0, "level": -1}, "finished level"),
+        ({"trial": 0, "level": -1}, "Expected level to be at least 0. Received: -1"),
         ({"trial": 0, "level": 1, "branch": "lost"}, "finished level for trial 0, lost, level 1"),
         ({"trial": 0, "level": 1, "weights": "best"}, "Expected weights to be 'rewound' or 'final'. Received: 'best'"),
     ],
