@@ -225,7 +225,7 @@ def test_where_nothing_passes_masks_are_random_if_asked(network: Network, tmp_pa
         ({"levels": None}, "Expected levels, the number of prunings, beside rates"),
         ({"rates": None, "densities": (0.5,), "levels": 2}, "Expected a density for each of 2 levels"),
         ({"schedule": "later"}, "Expected schedule to be one of"),
-        ({"shots": 0}, "at least 1 shot"),
+        ({"shots": 0}, "Expected shots to be at least 1"),
         ({"shot_schedule": "steep"}, "Expected schedule to be one of 'exponential', 'linear'"),
         ({"schedule": "before_training", "score_at": 3}, "Expected no score_at"),
         ({"initialise": "snip"}, r"initialise to be one of scores_as_weights\(CRITERION\), bimodal\(CRITERION\)"),
