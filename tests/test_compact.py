@@ -150,11 +150,11 @@ def test_a_ticket_trains_without_a_validation_split(empty: np.ndarray) -> None:
     weights, mask = start(network), sparse_mask(network.mask.shapes)
     ticket = Compact(network).ticket(weights, mask)
     received = ticket.train(20, seed=0)
-    accuracy = ticket.test_accuracy_at_early_stop(received)
+    accuracy = ticket.test_metric_at_early_stop(received)
     network.rewind(weights, mask)
     expected = network.train(20, seed=0)
     np.testing.assert_allclose(received.test_loss, expected.test_loss, rtol=1e-4)
-    assert accuracy == pytest.approx(network.test_accuracy_at_early_stop(expected), abs=0.02)
+    assert accuracy == pytest.approx(network.test_metric_at_early_stop(expected), abs=0.02)
 
 
 def test_a_ticket_has_the_same_bits_whatever_was_trained_before() -> None:

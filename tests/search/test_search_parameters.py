@@ -226,7 +226,7 @@ def test_numbers_of_numpy_are_those_of_python() -> None:
     search = make(levels=np.int64(2), steps=np.int32(20), rates=np.float32(0.25), compact=np.bool(False))
     assert (search.identity, type(search.steps), type(search.compact)) == (make(rates=0.25).identity, int, bool)
     densities = make(rates=None, densities=np.array([0.5, 0.25]), levels=None)
-    assert densities.densities == [0.5, 0.25] and densities.levels == 2
+    assert densities.densities == (0.5, 0.25) and densities.levels == 2
 
 
 def test_without_a_validation_split_it_need_not_be_there(network: Network, tmp_path: Path) -> None:

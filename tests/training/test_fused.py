@@ -44,6 +44,11 @@ def model_of(
     return keras.Sequential([keras.Input((sizes[0],)), *layers, output])
 
 
+def last_frozen(model: keras.Model) -> keras.Model:
+    model.layers[-1].trainable = False
+    return model
+
+
 def data_of(sizes: Sequence[int]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Examples of a noisy linear rule."""
     generator = np.random.default_rng(0)
@@ -244,7 +249,7 @@ UNKNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "sigmoid": ("softmax or no activation", {"build": lambda: model_of(SIZES[0], last="sigmoid")}),
     "float16": ("float32", {"build": lambda: model_of(SIZES[0], dtype="mixed_float16")}),
     "a regulariser": ("without regularisers", {"build": lambda: model_of(SIZES[0], kernel_regularizer="l2")}),
-    "a frozen layer": ("trained whole", {"build": lambda: model_of(SIZES[0], trainable=False)}),
+    "a frozen layer": ("trained whole", {"build": lambda: last_frozen(model_of(SIZES[0]))}),
     "XLA too": ("jit_compile=None", {"jit_compile": True}),
 }
 

@@ -11,6 +11,7 @@ from lth_keras.training import (
     BatchOrder,
     NonFiniteLossError,
     make_counter,
+    make_metric,
     make_program,
     make_rowwise_program,
     skipped,
@@ -59,6 +60,11 @@ def by_rows(model, optimizer=OPTIMIZERS["adam"], *, loss=CROSS_ENTROPY, data=(TR
     program = make_rowwise_program(model, made, loss, tables, using_rows, rule, **arguments)
     program.load(*data)
     return program
+
+
+def own_metric(loss, model):
+    """What is measured beside a loss of the user's own, whose labels a program alone is not told."""
+    return make_metric(loss, model.output_shape, "mae")
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +206,8 @@ def test_it_agrees_with_keras_after_many_steps(name):
 
     model = linear()
     (table,) = weights(model)
-    program = by_rows(model, make, loss=loss, data=((x, factors), (x[:4], factors[:4])), evaluate_every=500)
+    data = (x, factors), (x[:4], factors[:4])
+    program = by_rows(model, make, loss=loss, data=data, evaluate_every=500, metric=own_metric(loss, model))
     program.reset()
     program.advance(np.arange(2500).reshape(500, BATCH), 0, 500)
     variable, optimizer = keras.Variable(table), make()
@@ -351,7 +358,8 @@ def test_a_loss_that_is_not_finite_names_its_step():
     def loss(y, outputs):
         return keras.ops.sum(outputs, axis=-1) + keras.ops.cast(y, "float32")
 
-    program = by_rows(classifier(), loss=loss, data=((TRAIN[0], y), (TEST[0], np.zeros(8, np.float32))))
+    model, data = classifier(), ((TRAIN[0], y), (TEST[0], np.zeros(8, np.float32)))
+    program = by_rows(model, loss=loss, data=data, metric=own_metric(loss, model))
     with pytest.raises(NonFiniteLossError, match=f"training loss is not finite .* at step {bad}") as raised:
         run(program, 8)
     assert raised.value.step == bad
