@@ -105,7 +105,7 @@ def train_level(
     # The weights are the network's own, read when they are accessed: they are final until it trains again.
     metric = trainer.test_metric_at_early_stop(curves)
     trained = Trained(curves, trainer.weights, scored or trainer.weights, metric)
-    pruned = _next_mask(directory, task, recipe, mask, trained)
+    pruned = _next_mask(network, directory, task, recipe, mask, trained)
     seconds = time.perf_counter() - started
     seen = _observed(directory, task, recipe, mask, weights, trained)
     return _write(
@@ -177,7 +177,7 @@ def train_levels(
             with _named(directory, task, NonFiniteLossError):
                 if isinstance(trained, NonFiniteLossError):
                     raise trained
-            pruned = _next_mask(directory, task, recipe, mask, trained)
+            pruned = _next_mask(network, directory, task, recipe, mask, trained)
             seen = _observed(directory, task, recipe, mask, weights, trained)
             epoch = len(together.datasets[trial[task]]["train"][0]) // network.batch_size
             written.append(
@@ -199,9 +199,11 @@ def _ticket(network: Network, directory: RunDirectory, task: Task, recipe: Recip
     return mask, starting_weights(task, recipe.initial, network.draw_weights)
 
 
-def _next_mask(directory: RunDirectory, task: Task, recipe: Recipe, mask: Mask, trained: Trained) -> Mask:
+def _next_mask(
+    network: Network, directory: RunDirectory, task: Task, recipe: Recipe, mask: Mask, trained: Trained
+) -> Mask:
     """The mask that the branch of a task goes on with, where what came of it is finite."""
-    _check_finite(directory, task, trained)
+    _check_finite(network, directory, task, trained)
     with _named(directory, task, ValueError):
         return recipe.masks.following(directory, task, mask, recipe.initial, trained.scored)
 
@@ -274,12 +276,12 @@ def curves_by_name(metric: str, curves: Curves) -> dict[str, np.ndarray]:
     }
 
 
-def _check_finite(directory: RunDirectory, task: Task, trained: Trained) -> None:
+def _check_finite(network: Network, directory: RunDirectory, task: Task, trained: Trained) -> None:
     broken = [key for key in trained.weights if not np.isfinite(trained.weights[key]).all()]
     if broken:  # a loss can hide it: fused operations make zeros of NaN
         raise LevelError(
-            f"In {task}: weights {broken} are not finite after step {trained.curves.step[-1]}. Lower the learning "
-            f"rate. {directory.kept()}"
+            f"In {task}: weights {broken} are not finite after step {trained.curves.step[-1]}. "
+            f"{network.advice} {directory.kept()}"
         )
 
 

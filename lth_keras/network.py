@@ -489,6 +489,11 @@ class Network:
         """Mean loss (without regularisation terms) and `metric` on `train`, `validation` or `test`."""
         return self._program.evaluate(*self.split(split))
 
+    @property
+    def advice(self) -> str:
+        """What to do where a training has led to NaN or infinity."""
+        return self._program.advice
+
     def test_metric_at_early_stop(self, curves: Curves) -> float:
         """The `metric` on the test split of the weights of least validation loss in the last training.
 

@@ -125,7 +125,11 @@ def test_a_directory_that_cannot_be_written_is_named(network: Network, tmp_path:
         make(network).run(out=tmp_path / "file")
 
 
-def test_weights_that_are_not_finite_are_named_though_the_loss_hides_them(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("optimizer", "advice"),
+    [(tiny.adam, "Lower the learning rate"), (keras.optimizers.Adafactor, "Make it with epsilon_1=1e-16")],
+)
+def test_weights_that_are_not_finite_are_named_though_the_loss_hides_them(monkeypatch, tmp_path, optimizer, advice):
     def train(self, *arguments, **options):
         curves = original(self, *arguments, **options)
         weights = dict(self.weights)
@@ -135,8 +139,8 @@ def test_weights_that_are_not_finite_are_named_though_the_loss_hides_them(monkey
 
     original = Network.train
     monkeypatch.setattr(Network, "train", train)
-    with pytest.raises(LevelError, match=r"trial 0, dense, level 0.*hidden/kernel"):
-        tiny.make().run(out=tmp_path)
+    with pytest.raises(LevelError, match=f"trial 0, dense, level 0.*hidden/kernel.*{advice}"):
+        tiny.make(optimizer=optimizer).run(out=tmp_path)
 
 
 def diverging(seed: int) -> dict[str, Any]:
