@@ -11,6 +11,8 @@ import os
 import time
 from typing import BinaryIO
 
+MARK = "checksum"
+"""An attribute of files that have one, by which it is noticed where it has been cut off."""
 _MAGIC = b"lth_keras SHA256"
 _LENGTH = 8
 _SIZE = len(_MAGIC) + _LENGTH + hashlib.sha256().digest_size

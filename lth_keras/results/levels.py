@@ -162,6 +162,7 @@ def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
     image = io.BytesIO()
     with h5py.File(image, "w", libver=("v110", "v110")) as file:  # its metadata has checksums
         attributes = {
+            checksum.MARK: "sha256",
             "schema_version": version_of(result.metric),
             "seed": result.seed,
             "branch": result.branch,

@@ -13,16 +13,18 @@ import h5py
 
 def main() -> None:
     """Reads a list of paths as JSON, and writes a line for each file: null, or what is wrong with it."""
-    containment = _module("containment")
+    containment, mark = _module("containment"), _module("checksum").MARK
     print("ready", flush=True)
     for path in json.load(sys.stdin):
-        print(json.dumps(_verdict(containment, path)), flush=True)
+        print(json.dumps(_verdict(containment, mark, path)), flush=True)
 
 
-def _verdict(containment: Any, path: str) -> str | None:
+def _verdict(containment: Any, mark: str, path: str) -> str | None:
     """Reads all of a file as h5py finds it, one thing at a time."""
     try:
         with open(path, "rb") as raw, h5py.File(raw, "r") as file:
+            if mark in file.attrs:
+                return "it was written with a checksum behind its last byte, which has been cut off"
             for item in containment.contained(file):
                 for name in item.attrs:
                     item.attrs[name]

@@ -181,7 +181,7 @@ def write_run(path: str | os.PathLike[str], dataset: xarray.Dataset) -> None:
     """
     packed = {"zlib": True, "complevel": 4, "shuffle": True}
     encoding = dict.fromkeys(dataset.data_vars, packed)
-    image = dataset.to_netcdf(engine="h5netcdf", encoding=encoding)
+    image = dataset.assign_attrs({checksum.MARK: "sha256"}).to_netcdf(engine="h5netcdf", encoding=encoding)
     atomic.write_bytes(Path(path), image, checksum.trailer(image))
 
 
@@ -233,7 +233,9 @@ def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
 def _parsed(content: bytes) -> xarray.Dataset:
     with h5py.File(io.BytesIO(content), "r") as file:
         check_contained(file)
-    return xarray.load_dataset(io.BytesIO(content), engine="h5netcdf")
+    dataset = xarray.load_dataset(io.BytesIO(content), engine="h5netcdf")
+    dataset.attrs.pop(checksum.MARK, None)  # of the file, not of what is in it
+    return dataset
 
 
 def metric_of(dataset: xarray.Dataset) -> MetricName:

@@ -31,9 +31,24 @@ RESULTS = Path(__file__).parents[2] / "results"
 
 def unseal(path: Path) -> bytes:
     """The file as lth_keras 0.1 wrote it."""
-    content = path.read_bytes()[:-56]
-    path.write_bytes(content)
-    return content
+    path.write_bytes(path.read_bytes()[:-56])
+    with h5py.File(path, "r+", libver=("v110", "v110")) as file:
+        del file.attrs["checksum"]
+    return path.read_bytes()
+
+
+def test_a_file_whose_checksum_is_cut_off_is_refused(tmp_path: Path) -> None:
+    """What is left ends as one of lth_keras 0.1 does."""
+    write_level(tmp_path / "level.h5", level_result())
+    write_run(tmp_path / "run.h5", dataset())
+    for path, read in ((tmp_path / "level.h5", read_level), (tmp_path / "run.h5", open_run)):
+        path.write_bytes(path.read_bytes()[:-56])
+        with (
+            pytest.warns(UserWarning, match="without a checksum"),
+            pytest.raises(DamagedFile, match="behind its last byte, which has been cut off"),
+        ):
+            read(path)
+        unsealed._said.clear()
 
 
 def test_it_is_the_documented_one(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_the_layout_is_the_documented_one(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "level.h5") as file:
         assert set(file) == {"mask", "next_mask", "curves", "weights"}
         assert set(file["curves"]) == {"step", *CURVES}
-        assert set(file.attrs) == {"schema_version", "seed", "branch", "level", *SCALARS}
+        assert set(file.attrs) == {"checksum", "schema_version", "seed", "branch", "level", *SCALARS}
         bits = file["mask/hidden_1/kernel"]
         kept = np.unpackbits(bits[()])[: np.prod(bits.attrs["shape"])]
         np.testing.assert_array_equal(kept.reshape(bits.attrs["shape"]), result.mask["hidden_1/kernel"])
