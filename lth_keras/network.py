@@ -506,6 +506,9 @@ class Network:
 
     def test_accuracy_at_early_stop(self, curves: Curves) -> float:
         """As `test_metric_at_early_stop`, by its older name."""
+        warnings.warn(
+            "Network.test_accuracy_at_early_stop is now test_metric_at_early_stop.", DeprecationWarning, stacklevel=2
+        )
         return self.test_metric_at_early_stop(curves)
 
     def evaluate_best(self, split: str = "test") -> tuple[float, float]:

@@ -168,7 +168,7 @@ def test_without_validation_split_the_last_step_is_the_early_stop():
     together.load({3: network.checked(data)})
     (result,) = together.train([member(network, 3)], 12)
     assert np.isnan(result.curves.validation_loss).all()
-    assert result.test_metric_at_early_stop == result.curves.test_accuracy[-1]
+    assert result.test_metric_at_early_stop == result.curves.test_metric[-1]
 
 
 @jax_only

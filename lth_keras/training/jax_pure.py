@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import jax
@@ -60,6 +60,7 @@ class Pure:
         self.metric = make_metric(loss, model.output_shape) if metric is None else metric
         self.every, self.evaluation_batch_size = evaluate_every, evaluation_batch_size
         self.trainable, self.others = list(model.trainable_variables), list(model.non_trainable_variables)
+        check_compiles(model, batch_size)
         optimizer.build(self.trainable)
         self.advice = advice(optimizer)
         self.slots, self.counts = list(optimizer.variables), {id(count) for count in update_counts(optimizer)}
@@ -181,3 +182,23 @@ class Pure:
         trainable, slots = self.optimizer.stateless_apply(state["slots"], gradients, state["trainable"])
         state = {**state, "trainable": trainable, "others": others, "slots": slots}
         return self._with_zeros(state, "trainable"), loss
+
+
+def check_compiles(model: keras.Model, batch_size: int) -> None:
+    """Raises ValueError where JAX cannot compile a layer, one of those of which Keras says that it may be so."""
+    layers = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
+    doubtful = [f"{layer.name} ({type(layer).__name__})" for layer in layers if not layer.supports_jit]
+    if not doubtful:
+        return
+    x = jax.ShapeDtypeStruct((batch_size, *model.input_shape[1:]), jnp.dtype(model.inputs[0].dtype))
+    variables = model.trainable_variables, model.non_trainable_variables
+    values = [[variable.value for variable in part] for part in variables]
+    for training in (True, False):
+        try:
+            jax.eval_shape(partial(model.stateless_call, training=training), *values, x)
+        except Exception as error:  # whatever the layer raises
+            raise ValueError(
+                f"Expected layers that JAX can compile, as it does with all training. Received: {', '.join(doubtful)}, "
+                f"with which that ends in an {type(error).__name__}. Apply such layers to the data beforehand, or set "
+                "KERAS_BACKEND=tensorflow."
+            ) from error

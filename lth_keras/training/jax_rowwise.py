@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lth_keras.interrupts import uninterrupted
-from lth_keras.training.jax_pure import assign, exactly
+from lth_keras.training.jax_pure import assign, check_compiles, exactly
 from lth_keras.training.rowwise import RowwiseProgram
 
 State = dict[str, Any]
@@ -19,6 +19,7 @@ class RowwiseJaxProgram(RowwiseProgram):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        check_compiles(self._model, self._evaluation_batch_size)
         masks = {id(table.mask) for table in self._tables}
         self._others = [v for v in self._model.non_trainable_variables if id(v) not in masks]
         self._slots = [self._zeros(table) for table in self._tables]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -63,11 +64,13 @@ class Curves:
     @property
     def validation_accuracy(self) -> np.ndarray:
         """`validation_metric` by its older name."""
+        _older("validation_accuracy", "validation_metric")
         return self.validation_metric
 
     @property
     def test_accuracy(self) -> np.ndarray:
         """`test_metric` by its older name."""
+        _older("test_accuracy", "test_metric")
         return self.test_metric
 
     @property
@@ -262,6 +265,10 @@ class _Calls:
         """Whether the call's last step is one to test after."""
         done = self._done + self._count
         return done % every == 0 or done == self._steps
+
+
+def _older(name: str, newer: str) -> None:
+    warnings.warn(f"Curves.{name} is now Curves.{newer}.", DeprecationWarning, stacklevel=3)
 
 
 def _bounds(test_every: int, evaluate_every: int, patience: int | None) -> int:

@@ -99,7 +99,7 @@ def test_the_same_training_gives_the_same_bits(network: Network, mask: Mask) -> 
         assert all(np.array_equal(weights[key], other_weights[key]) for key in weights) is same
         assert np.array_equal(curves.train_loss, other_curves.train_loss) is same
     assert list(curves.step) == [5, 10, 15, 20]
-    assert list(np.isfinite(curves.test_accuracy)) == [False, True, False, True]
+    assert list(np.isfinite(curves.test_metric)) == [False, True, False, True]
 
 
 def test_the_best_weights_are_those_of_least_validation_loss(network: Network) -> None:
@@ -110,7 +110,7 @@ def test_the_best_weights_are_those_of_least_validation_loss(network: Network) -
     assert curves.early_stop_step < 200, "the example does not overfit: it shows nothing"
     assert network.evaluate_best("validation")[0] == pytest.approx(curves.validation_loss[best], rel=1e-6)
     assert network.evaluate("validation")[0] == pytest.approx(curves.validation_loss[-1], rel=1e-6)
-    assert network.evaluate("test")[1] == curves.test_accuracy[-1]
+    assert network.evaluate("test")[1] == curves.test_metric[-1]
     for key, value in network.weights.items():
         np.testing.assert_array_equal(value, final[key])
 
@@ -239,9 +239,9 @@ def test_multi_label_metrics_are_micro_f1_at_the_early_stop_too() -> None:
     curves = network.train(200, seed=0, confusion=True)
     x, y = data["test"]
     received = f1_score(y, np.array(network.model(x)) > 0.5, average="micro")
-    assert 0 < received < 1 and curves.test_accuracy[-1] == pytest.approx(received)
+    assert 0 < received < 1 and curves.test_metric[-1] == pytest.approx(received)
     best = network.evaluate_best("test")[1]
-    assert network.test_accuracy_at_early_stop(curves) == best
+    assert network.test_metric_at_early_stop(curves) == best
     places = {"class indices": np.zeros(40, int), "another width": y[:, :2], "counts": 2 * y}
     for labels in places.values():
         with pytest.raises(ValueError, match="'test': Expected .*1 for an example's classes and 0 for the others"):
@@ -251,7 +251,7 @@ def test_multi_label_metrics_are_micro_f1_at_the_early_stop_too() -> None:
 def test_the_accuracy_at_the_early_stop_is_that_of_the_best_weights(network: Network) -> None:
     network.rewind(network.draw_weights(0, "initial"), Mask.ones(network.mask.shapes))
     curves = network.train(200, seed=0)
-    assert network.test_accuracy_at_early_stop(curves) == network.evaluate_best("test")[1]
+    assert network.test_metric_at_early_stop(curves) == network.evaluate_best("test")[1]
     empty = {"validation": (np.empty((0, 8)), np.empty(0))}
     with pytest.raises(ValueError, match="'validation': Expected x and y of one length"):
         network.load({**tiny.data(), **empty})
@@ -260,8 +260,8 @@ def test_the_accuracy_at_the_early_stop_is_that_of_the_best_weights(network: Net
     try:
         network.load({**tiny.data(), **empty, "without_validation": True})
         curves = network.train(12, seed=0)
-        assert curves.early_stop_step == 12 and np.isnan(curves.validation_accuracy).all()
-        assert network.test_accuracy_at_early_stop(curves) == curves.test_accuracy[-1] == network.evaluate("test")[1]
+        assert curves.early_stop_step == 12 and np.isnan(curves.validation_metric).all()
+        assert network.test_metric_at_early_stop(curves) == curves.test_metric[-1] == network.evaluate("test")[1]
     finally:
         network.load(tiny.data())
 
@@ -289,3 +289,24 @@ def test_layers_that_keras_does_not_compile_with_xla_are_trained(name: str, nest
     if keras.backend.backend() == "tensorflow":
         with pytest.raises(ValueError, match=f"jit_compile=None or False.*{name}"):
             network_of(build, jit_compile=True)
+
+
+def test_layers_that_jax_cannot_compile_are_refused_by_name() -> None:
+    """Where they compute nothing that depends on a seed, as where nothing is cropped, JAX can."""
+    for size in (8, 6):
+        build = lambda size=size: augmented(keras.layers.RandomCrop(size, size, name="cropped"))  # noqa: E731
+        if keras.backend.backend() == "jax" and size == 6:
+            with pytest.raises(ValueError, match=r"JAX can compile.*Received: cropped \(RandomCrop\).*beforehand"):
+                network_of(build, jit_compile=None)
+        else:
+            assert network_of(build, jit_compile=None)
+
+
+def test_older_names_of_what_is_measured_are_said_to_be_older(network: Network) -> None:
+    network.weights = dict(network.draw_weights(0))
+    curves = network.train(5, seed=0)
+    with pytest.warns(DeprecationWarning, match="test_metric_at_early_stop"):
+        assert network.test_accuracy_at_early_stop(curves) == network.test_metric_at_early_stop(curves)
+    for name in ("test", "validation"):
+        with pytest.warns(DeprecationWarning, match=f"{name}_metric"):
+            assert getattr(curves, f"{name}_accuracy") is getattr(curves, f"{name}_metric")

@@ -65,15 +65,15 @@ def test_a_network_with_large_tables_trains_to_the_same_bits_and_tests_its_early
     assert np.array_equal(results[0][0].train_loss, results[1][0].train_loss)
     np.testing.assert_array_equal(results[0][1], results[1][1])
     best = int(np.argmin(curves.validation_loss))
-    assert network.test_accuracy_at_early_stop(curves) == curves.test_accuracy[best]
-    assert np.isfinite(curves.test_accuracy).all() and network.evaluate("test")[1] == curves.test_accuracy[-1]
+    assert network.test_metric_at_early_stop(curves) == curves.test_metric[best]
+    assert np.isfinite(curves.test_metric).all() and network.evaluate("test")[1] == curves.test_metric[-1]
     assert curves.test_confusion is not None
     diagonals = curves.test_confusion.diagonal(axis1=1, axis2=2).sum(axis=1)
-    np.testing.assert_allclose(diagonals / 10, curves.test_accuracy)
+    np.testing.assert_allclose(diagonals / 10, curves.test_metric)
     network.load({**documents(), "validation": (np.empty((0, 6)), np.empty(0)), "without_validation": True})
     curves = network.train(7, seed=0)
     assert curves.early_stop_step == 7 and np.isnan(curves.validation_loss).all()
-    assert network.test_accuracy_at_early_stop(curves) == curves.test_accuracy[-1]
+    assert network.test_metric_at_early_stop(curves) == curves.test_metric[-1]
 
 
 @pytest.mark.parametrize("number", [-1, 50])

@@ -102,8 +102,8 @@ def test_multi_label_metrics_are_micro_f1_of_the_whole_split(name, places):
     curves = train(program, order(), steps=12, test=(x, y), test_every=5, counter=counter)
     predicted = np.array(model(x)) > threshold
     assert predicted.any() and not predicted.all()
-    assert curves.validation_accuracy[-1] == pytest.approx(f1(y[:23], predicted[:23]))
-    assert curves.test_accuracy[-1] == pytest.approx(f1(y, predicted))
+    assert curves.validation_metric[-1] == pytest.approx(f1(y[:23], predicted[:23]))
+    assert curves.test_metric[-1] == pytest.approx(f1(y, predicted))
     assert curves.test_confusion is None and curves.test_counts.dtype == np.int32
     matrices = sklearn.metrics.multilabel_confusion_matrix(y.reshape(-1, 6), predicted.reshape(-1, 6))
     expected = np.stack([matrices[:, 1, 1], matrices[:, 0, 1], matrices[:, 1, 0]], axis=1)
@@ -125,8 +125,8 @@ def test_f1_of_no_validation_split_is_nan():
     y = np.zeros((44, 6), "float32")
     program = make(model, loss="binary_crossentropy", data=((TRAIN[0], y), (TRAIN[0][:0], y[:0])))
     curves = train(program, order(), steps=5, test=(TRAIN[0], y), test_every=5, validated=False)
-    assert np.isnan(curves.validation_accuracy).all() and np.isnan(curves.validation_loss).all()
-    assert np.isfinite(curves.test_accuracy).all()
+    assert np.isnan(curves.validation_metric).all() and np.isnan(curves.validation_loss).all()
+    assert np.isfinite(curves.test_metric).all()
 
 
 @pytest.mark.parametrize(
@@ -176,11 +176,11 @@ def test_evaluations_fall_due_at_the_cadence_and_at_the_end():
         curves = run(program, steps=steps)
         assert curves.step.tolist() == due and curves.step.dtype == np.int64
         assert curves.step[np.isfinite(curves.test_loss)].tolist() == tested
-        assert curves.step[np.isfinite(curves.test_accuracy)].tolist() == tested
-        assert np.isfinite([curves.train_loss, curves.validation_loss, curves.validation_accuracy]).all()
-        assert (curves.test_loss[-1], curves.test_accuracy[-1]) == pytest.approx(program.evaluate(*TEST), rel=1e-6)
+        assert curves.step[np.isfinite(curves.test_metric)].tolist() == tested
+        assert np.isfinite([curves.train_loss, curves.validation_loss, curves.validation_metric]).all()
+        assert (curves.test_loss[-1], curves.test_metric[-1]) == pytest.approx(program.evaluate(*TEST), rel=1e-6)
         np.testing.assert_allclose(
-            [curves.validation_loss[-1], curves.validation_accuracy[-1]], program.evaluate(*VALIDATION), rtol=1e-5
+            [curves.validation_loss[-1], curves.validation_metric[-1]], program.evaluate(*VALIDATION), rtol=1e-5
         )
 
 

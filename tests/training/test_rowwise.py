@@ -115,7 +115,7 @@ def assign(model, values):
 
 
 def curves_of(curves):
-    return np.stack([curves.train_loss, curves.validation_loss, curves.validation_accuracy, curves.test_loss])
+    return np.stack([curves.train_loss, curves.validation_loss, curves.validation_metric, curves.test_loss])
 
 
 # As the dense program
@@ -157,12 +157,12 @@ def test_micro_f1_is_that_of_the_whole_split():
     order = BatchOrder(len(TRAIN[0]), BATCH, np.random.default_rng(0))
     counter = make_counter(loss, model.output_shape)
     curves = train(program, order, steps=15, test=data[2], test_every=EVERY, counter=counter)
-    for (documents, y), received in zip(data[1:], (curves.validation_accuracy, curves.test_accuracy), strict=True):
+    for (documents, y), received in zip(data[1:], (curves.validation_metric, curves.test_metric), strict=True):
         predicted = np.array(model(documents)) > 0.5
         assert predicted.any()
         assert received[-1] == pytest.approx(f1_score(y, predicted, average="micro"))
     right, wrong, missed = curves.test_counts[-1].sum(axis=0)
-    assert curves.test_accuracy[-1] == pytest.approx(2 * right / (2 * right + wrong + missed))
+    assert curves.test_metric[-1] == pytest.approx(2 * right / (2 * right + wrong + missed))
 
 
 def test_dropout_is_that_of_the_dense_program_under_xla(made):
@@ -395,7 +395,7 @@ def test_nothing_to_evaluate_is_nan(made):
     _, program = made()
     program.load(TRAIN, (TRAIN[0][:0], TRAIN[1][:0]))
     curves = run(program, 6, validated=False)
-    assert np.isnan(curves.validation_loss).all() and np.isnan(curves.validation_accuracy).all()
+    assert np.isnan(curves.validation_loss).all() and np.isnan(curves.validation_metric).all()
     assert np.isfinite(curves.test_loss).all()
     assert curves.early_stop_step == 6
     assert program.test(*program._validation)[2].shape == (0, 3)

@@ -124,10 +124,10 @@ def test_confusion_matrices_are_those_of_scikit_learn(shape):
         counter=make_counter(LOSS, (None, 3)),
     )
     assert list(curves.step) == [5, 10, 12] and curves.test_confusion.dtype == np.int32
-    assert (curves.test_confusion[0] == -1).all() and np.isnan(curves.test_accuracy[0])
+    assert (curves.test_confusion[0] == -1).all() and np.isnan(curves.test_metric[0])
     expected = sklearn.metrics.confusion_matrix(y, np.array(model(x)).argmax(axis=1), labels=range(3))
     np.testing.assert_array_equal(curves.test_confusion[2], expected)
-    for matrix, accuracy in zip(curves.test_confusion[1:], curves.test_accuracy[1:], strict=True):
+    for matrix, accuracy in zip(curves.test_confusion[1:], curves.test_metric[1:], strict=True):
         assert matrix.sum() == 17 and np.trace(matrix) / 17 == pytest.approx(accuracy)
     assert run(program).test_confusion is None
 
@@ -142,8 +142,8 @@ def test_classes_that_do_not_occur_have_empty_rows_and_columns():
 def test_without_validation_split_the_last_step_is_the_early_stop():
     program = make(perceptron(), data=(TRAIN, (VALIDATION[0][:0], VALIDATION[1][:0])))
     curves = run(program, validated=False)
-    assert np.isnan(curves.validation_loss).all() and np.isnan(curves.validation_accuracy).all()
-    assert curves.early_stop_step == 12 and np.isfinite(curves.test_accuracy[curves.early_stop])
+    assert np.isnan(curves.validation_loss).all() and np.isnan(curves.validation_metric).all()
+    assert curves.early_stop_step == 12 and np.isfinite(curves.test_metric[curves.early_stop])
     with pytest.raises(NonFiniteLossError, match="validation loss is not finite .* at step 5"):
         run(program)
 
