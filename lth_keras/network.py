@@ -56,6 +56,7 @@ from lth_keras.values import boolean, integer
 
 EMBEDDINGS = ("exact", "lazy", "dense")
 """How large embedding tables are trained."""
+_LARGE = 10_000_000  # weights, of which a copy that waits for the garbage collector matters; collecting takes 0.3 s
 ROWWISE_EVALUATION_BATCH = 250
 """Examples per forward pass where tables are trained by rows: those of more examples take gigabytes."""
 
@@ -149,11 +150,14 @@ class Network:
             raise TypeError(f"Expected build() to return a keras.Model. Received: {type(made).__name__}.")
         first = FirstModel.of(made)
         self.model = mask_model(made, frozen=prune_frozen)
-        del made  # what build() made is in reference cycles; of a large model it is gigabytes
-        gc.collect()
+        large = self.model.count_params() >= _LARGE
+        del made  # what build() made is in reference cycles
+        if large:
+            gc.collect()
         self.given = find_given(first, build, start)
         del first
-        gc.collect()
+        if large:
+            gc.collect()
         self.prunable = prunable_weights(self.model)
         masked = [weight.key for weight in self.prunable if not weight.layer.trainable]
         if masked and not prune_frozen:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas
 import pytest
 
 from lth_keras import __version__
@@ -46,6 +47,24 @@ def test_report_prints_the_table(run: RunDirectory, capsys: pytest.CaptureFixtur
     assert main(["report", str(run.path)]) == 0
     printed = capsys.readouterr().out
     assert "2 trials" in printed and "winning_ticket" in printed and "random_mask" in printed
+
+
+def test_export_writes_a_row_for_each_level_and_evaluation(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = open_run(run.path)
+    for arguments, folder in (([], run.path), (["--out", str(tmp_path / "tables")], tmp_path / "tables")):
+        assert main(["export", f"{run.path}/run.h5", "--to", "csv", *arguments]) == 0
+        assert capsys.readouterr().out.split() == [str(folder / "levels.csv"), str(folder / "curves.csv")]
+        levels = pandas.read_csv(folder / "levels.csv")
+        assert len(levels) == dataset.density.count()
+        row = levels.query("trial == 1 and branch == 'random_mask' and level == 2").squeeze()
+        expected = dataset.sel(trial=1, branch="random_mask", level=2)
+        assert row.test_accuracy_at_early_stop == float(expected.test_accuracy_at_early_stop)
+        assert len(pandas.read_csv(folder / "curves.csv")) == dataset.validation_loss.count()
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", str(run.path), "--to", "xlsx"])
+    assert "invalid choice: 'xlsx'" in capsys.readouterr().err
 
 
 def test_list_names_the_run(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:

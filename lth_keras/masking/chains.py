@@ -90,6 +90,8 @@ def _operations(model: keras.Model) -> list[Any]:
 
 def _check_layer(layer: Any, place: str, last: bool) -> None:
     """Raises ValueError for what is no layer of a chain."""
+    if type(layer) is keras.layers.Dense and not layer.trainable:
+        raise ValueError(_expected(f"{place!r}, a Dense that is frozen, and so is not pruned"))
     if type(layer) is not MaskedDense:
         raise ValueError(_expected(f"{place!r}, a {type(layer).__name__}"))
     if layer.kernel_mask.shape[0] != layer.input.shape[-1] or len(layer.input.shape) != 2:

@@ -123,6 +123,8 @@ def _caption(comparison: Comparison, unit: _Unit) -> list[str]:
         *_cannot(comparison),
         "95% CI of a mean: bootstrap, expanded percentiles. d_z: Cohen's, of the pairs; g: Hedges'.",
     ]
+    if comparison.less_is_better:
+        lines.append("Less is better: rank 1 has the least value.")
     if comparison.difference is not None:
         lines.append(
             f"Trials needed: to find a difference of {unit.scale * comparison.difference:g} {unit.differences} with "

@@ -59,6 +59,7 @@ class Comparison(NamedTuple):
     rows: tuple[Row, ...]
     comparisons: int  # rows that were tested
     least_trials: int  # below which none of so many comparisons can be significant
+    less_is_better: bool  # rank 1 has the least value
 
 
 def compare(
@@ -126,6 +127,7 @@ def compare(
         rows=tuple(_judged(rows, test, alpha)),
         comparisons=tested,
         least_trials=fewest,
+        less_is_better=rising,
     )
 
 

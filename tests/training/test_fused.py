@@ -249,7 +249,11 @@ UNKNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "sigmoid": ("softmax or no activation", {"build": lambda: model_of(SIZES[0], last="sigmoid")}),
     "float16": ("float32", {"build": lambda: model_of(SIZES[0], dtype="mixed_float16")}),
     "a regulariser": ("without regularisers", {"build": lambda: model_of(SIZES[0], kernel_regularizer="l2")}),
-    "a frozen layer": ("trained whole", {"build": lambda: last_frozen(model_of(SIZES[0]))}),
+    "a frozen layer": ("a Dense that is frozen", {"build": lambda: last_frozen(model_of(SIZES[0]))}),
+    "a frozen layer with a mask": (
+        "trained whole",
+        {"build": lambda: last_frozen(model_of(SIZES[0])), "prune_frozen": True},
+    ),
     "XLA too": ("jit_compile=None", {"jit_compile": True}),
 }
 

@@ -62,11 +62,6 @@ def by_rows(model, optimizer=OPTIMIZERS["adam"], *, loss=CROSS_ENTROPY, data=(TR
     return program
 
 
-def own_metric(loss, model):
-    """What is measured beside a loss of the user's own, whose labels a program alone is not told."""
-    return make_metric(loss, model.output_shape, "mae")
-
-
 @pytest.fixture(scope="module")
 def made():
     """A model and its program, which tests reset, and the weights to start from: one compilation."""
@@ -207,7 +202,9 @@ def test_it_agrees_with_keras_after_many_steps(name):
     model = linear()
     (table,) = weights(model)
     data = (x, factors), (x[:4], factors[:4])
-    program = by_rows(model, make, loss=loss, data=data, evaluate_every=500, metric=own_metric(loss, model))
+    program = by_rows(
+        model, make, loss=loss, data=data, evaluate_every=500, metric=make_metric("mse", model.output_shape)
+    )
     program.reset()
     program.advance(np.arange(2500).reshape(500, BATCH), 0, 500)
     variable, optimizer = keras.Variable(table), make()
@@ -359,7 +356,7 @@ def test_a_loss_that_is_not_finite_names_its_step():
         return keras.ops.sum(outputs, axis=-1) + keras.ops.cast(y, "float32")
 
     model, data = classifier(), ((TRAIN[0], y), (TEST[0], np.zeros(8, np.float32)))
-    program = by_rows(model, loss=loss, data=data, metric=own_metric(loss, model))
+    program = by_rows(model, loss=loss, data=data, metric=make_metric(CROSS_ENTROPY, model.output_shape))
     with pytest.raises(NonFiniteLossError, match=f"training loss is not finite .* at step {bad}") as raised:
         run(program, 8)
     assert raised.value.step == bad
