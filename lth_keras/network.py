@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -150,7 +151,7 @@ class Network:
             raise TypeError(f"Expected build() to return a keras.Model. Received: {type(made).__name__}.")
         first = FirstModel.of(made)
         self.model = mask_model(made, frozen=prune_frozen)
-        large = self.model.count_params() >= _LARGE
+        large = sum(math.prod(variable.shape) for variable in self.model.variables) >= _LARGE
         del made  # what build() made is in reference cycles
         if large:
             gc.collect()

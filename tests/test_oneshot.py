@@ -112,6 +112,8 @@ def test_what_is_refused(scope: str) -> None:
         prune(chain(), 0.001, scope=scope, min_per_layer=0)
     with pytest.raises(ValueError, match="Expected scope"):
         prune(chain(), 0.5, scope="model")
+    with pytest.raises(TypeError, match="Received: the path 'best.keras'; load it first"):
+        prune("best.keras", 0.5, scope=scope)  # type: ignore[arg-type]
 
 
 LOSS = "sparse_categorical_crossentropy"

@@ -228,9 +228,11 @@ def make_counter(loss: Any, output_shape: tuple[int | None, ...], metric: Any = 
     if judged.threshold is not None:
         threshold = judged.threshold
         return Counter("test_confusion", (2, 2), lambda y, outputs: binary_confusion(y, outputs, threshold))
-    classes = output_shape[-1]
+    classes, ignored = output_shape[-1], told_by(loss).ignored
     assert classes is not None
-    return Counter("test_confusion", (classes, classes), lambda y, outputs: confusion_matrix(y, outputs, classes))
+    return Counter(
+        "test_confusion", (classes, classes), lambda y, outputs: confusion_matrix(y, outputs, classes, ignored)
+    )
 
 
 def binary_confusion(y: np.ndarray, outputs: np.ndarray, threshold: float = 0.5) -> np.ndarray:
@@ -245,16 +247,18 @@ def binary_confusion(y: np.ndarray, outputs: np.ndarray, threshold: float = 0.5)
     return np.bincount(pairs, minlength=4).reshape(2, 2)
 
 
-def confusion_matrix(y: np.ndarray, outputs: np.ndarray, classes: int) -> np.ndarray:
+def confusion_matrix(y: np.ndarray, outputs: np.ndarray, classes: int, ignored: int | None = None) -> np.ndarray:
     """How often each class (row) was taken for each class (column): integers `(classes, classes)`.
 
     Args:
         y: class indices, `(n,)` or `(n, 1)`; or of each class its share, `(n, classes)`.
         outputs: `(n, classes)`; the highest is the prediction, the first of several.
         classes: number of classes.
+        ignored: an index that stands for none of them: examples that have it do not count.
     """
     true = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] == classes > 1 else np.reshape(y, -1)
     pairs = true.astype(np.int64) * classes + outputs.argmax(axis=-1)
+    pairs = pairs if ignored is None else pairs[true != ignored]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 

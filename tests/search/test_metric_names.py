@@ -144,3 +144,14 @@ def test_an_older_run_has_true_names_and_aliases() -> None:
     assert metric_of(run).name == "micro_f1" and run.test_accuracy.attrs["alias_of"] == "test_micro_f1"
     for name in ("test_{}_at_early_stop", "test_{}_final", "validation_{}", "test_{}"):
         np.testing.assert_array_equal(run[name.format("micro_f1")], run[name.format("accuracy")])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="tickets are trained together on JAX only")
+def test_a_metric_of_the_users_own_is_measured_of_tickets_trained_together(tmp_path: Path) -> None:
+    runs = []
+    for width in (1, 2):
+        search = regression(metric=keras.metrics.RootMeanSquaredError(), vectorize=width)
+        runs.append(search.run(trials=2, out=tmp_path / str(width)))
+    alone, together = (run.dataset.test_root_mean_squared_error_final.values for run in runs)
+    assert np.isfinite(alone).all()
+    np.testing.assert_allclose(together, alone, rtol=1e-4)

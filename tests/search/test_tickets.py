@@ -60,6 +60,8 @@ def test_weights_are_kept_where_asked(network: Network, tmp_path: Path, keep: st
         ({"trial": 0, "level": 9}, "finished level for trial 0, winning_ticket, level 9"),
         ({"trial": 0, "level": -1}, "Expected level to be at least 0. Received: -1"),
         ({"trial": 0, "level": 1, "branch": "lost"}, "finished level for trial 0, lost, level 1"),
+        ({"trial": 0.0, "level": 1}, r"Expected trial to be an integer. Received: 0.0 \(float\)"),
+        ({"trial": 0, "level": "1"}, "Expected level to be an integer. Received: '1'"),
         ({"trial": 0, "level": 1, "weights": "best"}, "Expected weights to be 'rewound' or 'final'. Received: 'best'"),
     ],
 )

@@ -23,6 +23,7 @@ TARGET = (10 * X[:, 0] + X[:, 1]).astype(np.float32)
 TARGETS = np.stack([TARGET, -TARGET, X[:, 2]], axis=1)
 SHARES = np.exp(X[:, :3]) / np.exp(X[:, :3]).sum(1, keepdims=True)
 ONE_HOT = np.eye(3, dtype=np.int64)[CLASS]
+NONE_TOO = np.where(np.arange(N) % 4 == 0, -1, CLASS)
 AT = generator.integers(0, 3, (N, 4))
 PLACES = X[:, None, :].repeat(4, axis=1) + generator.normal(size=(N, 4, 6)).astype(np.float32)
 
@@ -62,6 +63,14 @@ def bce(**options: Any) -> Any:
     return losses.BinaryCrossentropy(from_logits=True, **options)
 
 
+def without_none() -> Any:
+    return losses.SparseCategoricalCrossentropy(ignore_class=-1)
+
+
+def highest_of_counted(y: Any, out: Any) -> float:
+    return highest(y[y >= 0], out[y >= 0])
+
+
 # loss, units and activation, labels, name of the metric, its value
 RIGHT = {
     "sigmoid, integers": ("binary_crossentropy", 1, "sigmoid", YES, "accuracy", accuracy(0.5)),
@@ -81,6 +90,7 @@ RIGHT = {
     "dice": ("dice", 3, "sigmoid", MANY, "micro_f1", f1(0.5)),
     "tversky": ("tversky", 3, "sigmoid", MANY * 1.0, "micro_f1", f1(0.5)),
     "indices": ("sparse_categorical_crossentropy", 3, "softmax", CLASS, "accuracy", highest),
+    "indices, one of none": (without_none(), 3, "softmax", NONE_TOO, "accuracy", highest_of_counted),
     "indices, column of floats": (
         "sparse_categorical_crossentropy",
         3,
@@ -184,6 +194,17 @@ def test_the_metric_is_the_one_of_scikit_learn(case: str) -> None:
     outputs = np.array(made.model(PLACES if y is AT else X))
     assert made.metric == name
     assert made.evaluate("test")[1] == pytest.approx(value(y, outputs), rel=2e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("case", ["indices", "one-hot integers", "indices, one of none"])
+def test_confusion_is_the_one_of_scikit_learn(case: str) -> None:
+    loss, units, activation, y, _, _ = RIGHT[case]
+    made = network(loss, units, activation, y)
+    made.weights = dict(made.draw_weights(0))
+    curves = made.train(1, seed=0, confusion=True)
+    predicted, true = np.argmax(made.model(X), -1), y.argmax(-1) if y.ndim == 2 else y
+    expected = metrics.confusion_matrix(true[true >= 0], predicted[true >= 0], labels=range(3))
+    np.testing.assert_array_equal(curves.test_confusion[-1], expected)
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -405,3 +405,15 @@ def test_data_are_let_go_of_whether_they_are_there_or_not():
     program.unload()
     program.unload()
     assert not len(program._train[0]) and not len(program._validation[0])
+
+
+def test_a_metric_that_is_no_sum_over_examples_is_that_of_keras():
+    model = classifier()
+    asked = make_metric("categorical_crossentropy", model.output_shape, keras.metrics.F1Score(average="macro"))
+    one_hot = [(x, np.eye(3, dtype="float32")[y]) for x, y in (TRAIN, VALIDATION, TEST)]
+    asked.tell(one_hot[0][1])
+    program = by_rows(model, loss="categorical_crossentropy", data=one_hot[:2], metric=asked)
+    order = BatchOrder(len(TRAIN[0]), BATCH, np.random.default_rng(0))
+    curves = train(program, order, steps=15, test=one_hot[2], test_every=EVERY)
+    predicted = np.argmax(model(TEST[0]), -1)
+    assert curves.test_metric[-1] == pytest.approx(f1_score(TEST[1], predicted, average="macro"))

@@ -1,4 +1,4 @@
-"""Threads of JAX on CPUs, counted in processes of their own."""
+"""Threads of the backends on CPUs, in processes of their own."""
 
 import os
 import subprocess
@@ -32,3 +32,12 @@ def test_jax_has_as_many_threads_as_asked_for(threads):
     command = [sys.executable, "-c", CODE, str(threads)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=True)
     assert int(done.stdout) == threads
+
+
+def test_tensorflow_that_has_run_says_what_to_do():
+    code = "import keras\nkeras.ops.ones((3, 3))\nfrom lth_keras import training\ntraining.set_threads(1)"
+    environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1 and "in a new process, or leave out threads." in done.stderr
