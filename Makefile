@@ -12,13 +12,18 @@ ONCE := benchmarks crash datasets experiments masking/test_files.py masking/test
 	sampling schedules seeds tasks without_tensorflow,\
 	test_$(name).py)
 ON_JAX := $(ONCE:%=--ignore=tests/%)
+# And these run on JAX in `make test-all` alone: what they are about says hardly more there.
+LATER := identity layers/test_masked_configuration.py masking/test_chains.py masking/test_connectivity.py \
+	masking/test_prunable.py network/test_network_refusals.py search/test_given_weights.py search/test_provenance.py \
+	search/test_search_criteria.py search/test_search_parameters.py search/test_tickets.py search/test_trainings.py \
+	search/test_variants.py training/test_fused.py test_compact.py test_composites.py test_memory.py test_oneshot.py
 
 # In two processes, as compiling and starting keep but one core busy; they and what they start take less than 10 GB. A
 # file stays in one of them, for its fixtures; in their order the long ones, benchmarks and crash, come first. Tests
 # that PYTEST_ARGS choose run once, in one process, on TensorFlow or what KERAS_BACKEND says.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 define tests
-	$(if $(PYTEST_ARGS),,KERAS_BACKEND=jax $(RUN) -m pytest $(PARALLEL) $(1) $(ON_JAX))
+	$(if $(PYTEST_ARGS),,KERAS_BACKEND=jax $(RUN) -m pytest $(PARALLEL) $(1) $(ON_JAX) $(2))
 	$(if $(PYTEST_ARGS),,KERAS_BACKEND=tensorflow) $(RUN) -m pytest $(if $(PYTEST_ARGS),,$(PARALLEL)) $(1) $(PYTEST_ARGS)
 endef
 
@@ -35,7 +40,7 @@ demo: $(INSTALLED)  ## lottery tickets in the digits that come with scikit-learn
 	$(RUN) -m experiments.digits_lenet_fcn
 
 test: $(INSTALLED)  ## every test but the slow ones, on JAX and on TensorFlow
-	$(call tests,-m "not slow")
+	$(call tests,-m "not slow",$(LATER:%=--ignore=tests/%))
 
 test-all: $(INSTALLED)  ## every test
 	$(call tests)

@@ -148,6 +148,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Results
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
 def test_both_backends_train_the_same_network(case: str, results: dict[str, tuple[Results, Results]]) -> None:
     ours, theirs = results[case]
     assert ours.keys() == theirs.keys()

@@ -269,6 +269,7 @@ def search_of(**changes: Any) -> Any:
     return tiny.make(**{**parameters, **changes})
 
 
+@pytest.mark.slow
 def test_a_search_finds_the_same_tickets(tmp_path: Path) -> None:
     branches = ("winning_ticket", "random_reinit", "random_mask")
     whole = search_of(config={"name": "whole"}).run(1, branches, out=tmp_path)

@@ -107,6 +107,7 @@ def test_a_stage_has_a_process_and_a_backend_of_its_own():
             stage.call(os._exit, 3)
 
 
+@pytest.mark.slow
 def test_stages_side_by_side_take_their_turns_at_once():
     with Stage("jax", partial(tuple, (5, 0))) as one, Stage("jax", partial(tuple, (7, 0))) as other:
         both = side_by_side([one, other], counted, "both")

@@ -39,6 +39,7 @@ def test_a_search_is_the_sum_of_its_levels_and_its_builds():
     assert dead_units.few(flop["winning_ticket"]) == [2, 3]
 
 
+@pytest.mark.slow
 def test_sizes_are_read_from_the_committed_run():
     sizes = dead_units.sizes_of(dead_units.LEVELS, 0)
     assert sizes["winning_ticket"][20] == [640, 150, 86, 10]

@@ -76,6 +76,7 @@ def test_levels_must_be_enough_for_the_ways_that_are_measured(ways, short):
         memory.Config(ways=ways, short=short - 1, levels=7 if ways == ("lenet",) else 100)
 
 
+@pytest.mark.slow
 def test_searches_that_fail_are_told_from_those_that_do_not(monkeypatch):
     samples = memory_levels.failures(2, 1, SIZES)
     assert len(samples) == 3 and all(one.resident > 1e6 for one in samples)
@@ -84,6 +85,7 @@ def test_searches_that_fail_are_told_from_those_that_do_not(monkeypatch):
         memory_levels.failures(1, 1, SIZES)
 
 
+@pytest.mark.slow
 def test_runs_that_differ_in_a_bit_are_told_apart(tmp_path):
     runs = []
     for steps in (1, 2):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from tests.forks import Forks
+
+HERE = Path(__file__).parent
 
 BACKENDS = ("tensorflow", "jax")
 
@@ -16,3 +19,12 @@ def forks(request: pytest.FixtureRequest) -> Iterator[Forks]:
     """Processes with the backend imported."""
     with Forks(request.param) as forks:
         yield forks
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """On JAX it takes minutes; but signals, which its garbage collection swallowed, are few."""
+    for item in items:
+        backend = getattr(item, "callspec", None) and item.callspec.params.get("forks")  # type: ignore[attr-defined]
+        if item.path.parent == HERE and item.path.name != "test_signals.py" and backend == "jax":
+            item.add_marker(pytest.mark.slow)

@@ -64,6 +64,7 @@ class Disk:
         return call
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_at_any_call_loses_nothing(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,6 +145,7 @@ def moments(whole: Whole, generator: random.Random, of_each: int, times: int) ->
     return kills
 
 
+@pytest.mark.slow
 def test_every_stage_is_reached(whole: Whole) -> None:
     """Else a kill there would never come."""
     assert set(whole.passed) == set(STAGES) and all(whole.passed.values())

@@ -68,6 +68,7 @@ def test_parts_of_another_size_are_refused(small_cifar10: Path, monkeypatch: pyt
 
 
 @needs_cifar10
+@pytest.mark.slow
 def test_real_sizes_classes_and_range(real: Splits) -> None:
     assert [split.x.shape for split in (real.train, real.validation, real.test)] == [
         (45_000, 32, 32, 3),
@@ -82,6 +83,7 @@ def test_real_sizes_classes_and_range(real: Splits) -> None:
 
 
 @needs_cifar10
+@pytest.mark.slow
 def test_real_pixels_have_the_mean_that_is_published_for_cifar10(real: Splits) -> None:
     # Of the 50,000 training images by colour: 0.4914, 0.4822, 0.4465; the order of colours and rows decides it.
     sums = real.train.x.sum((0, 1, 2), dtype=np.float64) + real.validation.x.sum((0, 1, 2), dtype=np.float64)
@@ -90,6 +92,7 @@ def test_real_pixels_have_the_mean_that_is_published_for_cifar10(real: Splits) -
 
 
 @needs_cifar10
+@pytest.mark.slow
 def test_real_labels_stay_with_their_images(real: Splits) -> None:
     # Skies are behind airplanes and ships: both are bluer at the top than frogs and deer are.
     blueness = real.test.x[:, :8, :, 2].mean((1, 2)) - real.test.x[:, :8, :, 0].mean((1, 2))

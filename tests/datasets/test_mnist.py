@@ -39,6 +39,7 @@ def test_real_sizes_types_and_range(real: Splits) -> None:
 
 
 @needs_mnist
+@pytest.mark.slow
 def test_real_pixels_as_they_are_stored(real: Splits) -> None:
     stored = mnist.load(scaled=False)
     assert stored.train.x.max() == 255 and (stored.train.x == stored.train.x.astype(np.uint8)).all()

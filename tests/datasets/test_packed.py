@@ -134,6 +134,7 @@ def test_newsgroups_without_the_published_vocabulary_are_not_packed(
 
 @needs_mnist
 @pytest.mark.usefixtures("own")
+@pytest.mark.slow
 def test_real_mnist_packed_is_mnist(own: Path) -> None:
     check_packing_changes_nothing("mnist", mnist, seeds=(3,))
     sizes = [path.stat().st_size for path in (own / "packed" / "mnist").iterdir()]

@@ -49,6 +49,7 @@ def digits(out: Path, *arguments: str, hook: str | None = None) -> subprocess.Co
     )
 
 
+@pytest.mark.slow
 def test_killed_in_a_level_and_run_again_nothing_differs(tmp_path: Path) -> None:
     whole = digits(tmp_path / "whole", *ARGUMENTS)
     assert whole.returncode == 0, whole.stderr
@@ -69,7 +70,7 @@ def test_killed_in_a_level_and_run_again_nothing_differs(tmp_path: Path) -> None
             assert Path(line.removeprefix("wrote ")).stat().st_size > 0
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", [pytest.param("SIGINT", marks=pytest.mark.slow), "SIGTERM"])
 def test_a_signal_stops_a_training_and_says_how_to_resume(tmp_path: Path, name: str) -> None:
     """Sent while the compiled program runs, in a level that would take days."""
     out = tmp_path / "with space"

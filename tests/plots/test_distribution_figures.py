@@ -137,6 +137,7 @@ def test_many_layers_are_drawn_together_and_scores_of_zero_alone_not_at_all() ->
     FigureCanvasAgg(axes.figure).draw()  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_runs_without_such_facts_have_no_such_figures_and_unfinished_ones_say_so(tmp_path: Path) -> None:
     run = distributed_run(trials=1, levels=2)
     assert NAMES <= set(figures_of(run))

@@ -39,6 +39,7 @@ def test_any_name_is_shown_as_text(tmp_path: Path, name: str) -> None:
     assert any(text == as_text(name) for text in texts) and not any(map(is_math_text, texts))
 
 
+@pytest.mark.slow
 def test_a_papers_figures_fit_its_columns_in_letters_that_come_with_matplotlib(tmp_path: Path) -> None:
     run = early_run()
     with rc_context(STYLES["paper"].parameters):

@@ -25,6 +25,7 @@ def search_of(**changes: Any) -> TicketSearch:
     return tiny.make(**{"levels": 3, "fused": True, "jit_compile": None, **changes})
 
 
+@pytest.mark.slow
 def test_a_search_finds_the_same_tickets(tmp_path: Path) -> None:
     plain, fused = (search_of(fused=fused).run(1, BRANCHES, out=tmp_path) for fused in (False, True))
     for branch in BRANCHES:

@@ -17,6 +17,7 @@ from tests.search.whole import LEVELS, SEEDS, TASKS, expected_of
 from tests.tiny import ALL, Witness, assert_same_numbers, final_weights, make
 
 
+@pytest.mark.slow
 def test_controls_at_some_levels_have_the_numbers_of_controls_at_all(
     run: Run, network: Network, tmp_path: Path
 ) -> None:

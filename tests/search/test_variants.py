@@ -24,6 +24,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("vectorize", [1, pytest.param(4, marks=jax_only)])
+@pytest.mark.slow
 def test_a_variant_is_the_search_with_its_changes(tmp_path, vectorize):
     """In the same run: with the same numbers as alone, its own level 0, and its own masks."""
     branches = ("winning_ticket", "random_mask", *VARIANTS)
