@@ -13,10 +13,11 @@ ONCE := benchmarks crash datasets experiments masking/test_files.py masking/test
 	test_$(name).py)
 ON_JAX := $(ONCE:%=--ignore=tests/%)
 # And these run on JAX in `make test-all` alone: what they are about says hardly more there.
-LATER := identity layers/test_masked_configuration.py masking/test_chains.py masking/test_connectivity.py \
-	masking/test_prunable.py network/test_network_refusals.py search/test_given_weights.py search/test_provenance.py \
-	search/test_search_criteria.py search/test_search_parameters.py search/test_tickets.py search/test_trainings.py \
-	search/test_variants.py training/test_fused.py test_compact.py test_composites.py test_memory.py test_oneshot.py
+LATER := identity layers/test_masked_configuration.py layers/test_rows.py masking/test_chains.py \
+	masking/test_connectivity.py masking/test_prunable.py network/test_network_refusals.py \
+	search/test_given_weights.py search/test_provenance.py search/test_search_criteria.py \
+	search/test_search_parameters.py search/test_tickets.py search/test_trainings.py search/test_variants.py \
+	training/test_fused.py test_compact.py test_composites.py test_memory.py test_oneshot.py
 
 # In two processes, as compiling and starting keep but one core busy; they and what they start take less than 10 GB. A
 # file stays in one of them, for its fixtures; in their order the long ones, benchmarks and crash, come first. Tests

@@ -42,7 +42,7 @@ def scores_as_weights(score: Criterion, state: State, scale: str = "layer") -> L
         Weight key to array of the weight's shape and dtype, for all weights of the state.
 
     Raises:
-        ValueError: for an unknown scale, scores that are not finite, or what `score` raises.
+        ValueError: for an unknown scale, scores that are not finite, layers with LoRA, or what `score` raises.
     """
     shares = _shares(score, state, scale)
     return _replaced(state, lambda key, own: np.sign(own) * shares(key))
@@ -74,6 +74,11 @@ def bimodal(score: Criterion, state: State, scale: str = "layer") -> LazyArrays:
 def _shares(score: Criterion, state: State, scale: str) -> Callable[[str], Array]:
     """Makes |s| / max|s| of a weight's scores by its key; zero where no weight that is left has a score."""
     check_scale(scale)
+    if state.updates:
+        raise ValueError(
+            "Expected layers without LoRA where scores stand for weights: a score is of kernel plus update, which two "
+            f"weights make up. Received: LoRA in {', '.join(state.updates)}."
+        )
     scores = score(state)
     most = {key: float(np.abs(scores[key][kept]).max(initial=0.0)) for key, kept in state.mask.items()}
     broken = [key for key, value in most.items() if not np.isfinite(value)]

@@ -101,6 +101,14 @@ ON_VOLUMES: list[Callable[[Generator], Layer]] = [
 ]
 
 
+MERGES: list[Callable[[Any, Any], Any]] = [
+    lambda x, y: layers.Add()([x, y]),
+    lambda x, y: x + y,
+    lambda x, y: 2.0 * x - keras.ops.relu(y),
+    lambda x, y: keras.ops.maximum(x, y),
+]
+
+
 def _numbers_to_bins(generator: Generator) -> list[Layer]:
     bins = layers.Discretization(num_bins=4)
     bins.adapt(generator.integers(0, 9, 60).astype("float32"))
@@ -147,7 +155,7 @@ def _some(generator: Generator, makers: list[Any], most: int = 3) -> list[Layer]
 
 
 def _body(generator: Generator, x: Any, shape: tuple[int, ...], makers: list[Any]) -> Any:
-    """Some layers, some of them in a nested model, which is called twice at times."""
+    """Some layers, some of them in a nested model, which is called twice or goes around at times."""
     for layer in _some(generator, makers):
         x = layer(x)
     if generator.random() < 0.6:
@@ -156,7 +164,7 @@ def _body(generator: Generator, x: Any, shape: tuple[int, ...], makers: list[Any
         for layer in _some(generator, makers, 2):
             y = layer(y)
         nested = keras.Model(inside, y)
-        x = nested(nested(x)) if generator.random() < 0.5 else layers.Add()([x, nested(x)])
+        x = nested(nested(x)) if generator.random() < 0.5 else MERGES[generator.integers(len(MERGES))](x, nested(x))
     return x
 
 

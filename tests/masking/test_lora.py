@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from lth_keras.criteria import CRITERIA, State, criterion
+from lth_keras.criteria import CRITERIA, State, bimodal, criterion, scores_as_weights
 from lth_keras.masking import get_mask, lora_updates, mask_model, strip_masks, variables
 from lth_keras.masks import Mask
 from lth_keras.oneshot import prune
@@ -63,6 +63,15 @@ def test_scores_of_derivatives_are_those_of_the_merged_network(name):
 def test_synaptic_flow_says_that_it_knows_no_lora():
     with pytest.raises(ValueError, match=r"without LoRA for 'synflow'.*dense/kernel"):
         prune(build(), 0.5, "synflow")
+
+
+@pytest.mark.parametrize("made", [scores_as_weights, bimodal])
+def test_scores_in_place_of_weights_know_no_lora_either(made):
+    generator = np.random.default_rng(1)
+    weights = {key: generator.normal(size=shape) for key, shape in {"k": (4, 3), "a": (4, 2), "b": (2, 3)}.items()}
+    state = State(weights, Mask.ones({"k": (4, 3)}), np.random.default_rng(0), updates={"k": ("a", "b", 1.5)})
+    with pytest.raises(ValueError, match="without LoRA where scores stand for weights.*LoRA in k"):
+        made(criterion("magnitude"), state)
 
 
 @pytest.mark.parametrize("name", ["initial_magnitude", "magnitude_change", "movement"])

@@ -151,7 +151,7 @@ def test_accuracy_of_outputs_per_position_is_their_mean():
     np.testing.assert_allclose(program.evaluate(x, y), keras_evaluation(model, LOSS, x, y), rtol=1e-5)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"])
 def test_mixed_precision_is_that_of_keras(policy):
     run(make(perceptron(regularizer=keras.regularizers.L2(0.01), dtype=policy)), steps=2)  # which Keras' fit refuses
     ours, theirs = perceptron(dtype=policy), perceptron(dtype=policy)
