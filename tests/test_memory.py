@@ -141,6 +141,7 @@ def test_an_array_that_cannot_be_allocated_is_named(tmp_path: Path) -> None:
         tiny.make(build=build).run(out=tmp_path)
 
 
+@pytest.mark.slow
 def test_workers_count_those_that_are_to_come(tmp_path: Path) -> None:
     with pytest.raises(NotEnoughMemoryError, match="with Adam in 2 processes. Received: 0.50 GB free"):
         runner.run(tiny.make_poor, trials=2, out=tmp_path, workers=2)

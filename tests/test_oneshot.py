@@ -257,6 +257,7 @@ def test_gradients_that_are_all_zero_are_refused_by_criterion() -> None:
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the same network, and a minute of compilation")
 @pytest.mark.filterwarnings("ignore:Layer collapse")
+@pytest.mark.slow
 def test_synflow_in_a_hundred_shots_keeps_a_network_whole_that_magnitude_and_snip_cut_through() -> None:
     # Figure 1 of Tanaka et al. (2020), arXiv:2006.05467, in miniature: Conv-6 without training.
     keras.utils.set_random_seed(0)

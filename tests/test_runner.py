@@ -50,6 +50,7 @@ class WhenBothWork(Witness):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_workers_and_fresh_graphs_give_the_same_bits(network: Network, tmp_path: Path) -> None:
     """Two workers, interrupted in a level; then a process for every level that is left."""
     notes, out = tmp_path / "notes", tmp_path / "out"

@@ -121,6 +121,7 @@ def test_killed_and_resumed_before_training_nothing_differs(network: Network, tm
     np.testing.assert_array_equal(controls.sel(level=[1, 2, 3]), [False, True, False])
 
 
+@pytest.mark.slow
 def test_workers_train_levels_before_training_side_by_side(network: Network, tmp_path: Path) -> None:
     make_search = functools.partial(tiny.make, criterion="synflow", **BEFORE)
     witness = Witness()

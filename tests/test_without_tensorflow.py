@@ -121,7 +121,10 @@ EXPERIMENTS = sorted(
 )
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "experiment",
+    [name if name == "digits_lenet_fcn" else pytest.param(name, marks=pytest.mark.slow) for name in EXPERIMENTS],
+)
 def test_every_experiment_explains_itself(experiment: str) -> None:
     explained = output("-m", f"experiments.{experiment}", "--help")
     assert "--backend" in explained and "jax" in explained

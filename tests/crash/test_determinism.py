@@ -90,6 +90,7 @@ def grown(forks: Forks, out: Path, whole: Path, how: Sequence[dict[str, Any]]) -
     assert_same_run(out, whole)
 
 
+@pytest.mark.slow
 def test_more_trials_branches_and_levels_change_no_bit(forks: Forks, whole: Path, tmp_path: Path) -> None:
     grown(forks, tmp_path / "runs", whole, [{}] * 4)
 
@@ -109,6 +110,7 @@ def test_workers_and_fresh_graphs_change_no_bit_of_the_fused_kernel(forks: Forks
         assert_same_run(tmp_path / name, tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_as_many_threads_give_the_same_bits_and_others_are_refused(forks: Forks, tmp_path: Path) -> None:
     """With a network and a compilation as in experiments; also where it is resumed for one level more."""
     kind: dict[str, Any] = {"make": "lenet", "trials": 1, "branches": ["winning_ticket"]}

@@ -30,6 +30,7 @@ def rows(*arrays: np.ndarray) -> list[bytes]:
 
 
 @needs_mnist
+@pytest.mark.slow
 def test_real_sizes_types_and_range(real: Splits) -> None:
     sizes = [len(split.y) for split in (real.train, real.validation, real.test)]
     assert sizes == [55_000, 5_000, 10_000]

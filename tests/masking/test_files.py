@@ -59,7 +59,7 @@ print("same outputs")
 """
 
 
-@pytest.mark.parametrize("library", ["with", "without"])
+@pytest.mark.parametrize("library", [pytest.param("with", marks=pytest.mark.slow), "without"])
 def test_saved_models_load_in_a_new_process(library, tmp_path):
     arrays = {}
     for build in (sequential, residual, nested_twice):

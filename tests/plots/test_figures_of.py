@@ -60,7 +60,7 @@ def partial_run(**attributes: int) -> xarray.Dataset:
     return assemble(results, experiment="x", config={}, versions={}, created=CREATED).assign_attrs(attributes)
 
 
-@pytest.mark.parametrize("style", ["screen", "paper"])
+@pytest.mark.parametrize("style", ["screen", pytest.param("paper", marks=pytest.mark.slow)])
 def test_figures_of_an_unfinished_run_say_so(style: str, tmp_path: Path) -> None:
     for run, mark in (
         (partial_run(), "unfinished: 14 of at least 20 trainings"),

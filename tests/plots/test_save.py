@@ -22,6 +22,7 @@ COLUMN, TEXT = 8.8, 17.0
 """Widths in cm of one column, and of the text, of A4 in two columns."""
 
 
+@pytest.mark.slow
 def test_a_paper_gets_vectors_and_a_screen_pixels_too(tmp_path: Path) -> None:
     run = dataset(trials=1, levels=1)
     for style, kinds in (("paper", {".pdf"}), ("screen", {".png", ".svg"})):

@@ -38,6 +38,7 @@ def test_a_run_says_that_it_is_fused() -> None:
     assert search_of().identity == {**search_of(fused=False).identity, "fused": True}
 
 
+@pytest.mark.slow
 def test_it_is_resumed_to_the_same_bits(tmp_path: Path) -> None:
     whole = search_of().run(2, BRANCHES, out=tmp_path / "whole")
     search_of(levels=1).run(1, BRANCHES, out=tmp_path / "parts")

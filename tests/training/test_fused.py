@@ -91,13 +91,15 @@ def assert_same_training(one: Network, other: Network, steps: int = 200) -> None
     assert ours.validation_loss[-1] < 0.8 * ours.validation_loss.max() or ours.train_loss[-1] < ours.train_loss[0]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name", [name if name == "adam" else pytest.param(name, marks=pytest.mark.slow) for name in OPTIMIZERS]
+)
 def test_it_trains_as_the_backend_with(name: str) -> None:
     assert_same_training(*(network(optimizer=OPTIMIZERS[name], fused=fused) for fused in (True, False)))
 
 
 @pytest.mark.parametrize("sizes", SIZES[1:], ids=str)
-@pytest.mark.parametrize("batch", [6, 23])
+@pytest.mark.parametrize("batch", [pytest.param(6, marks=pytest.mark.slow), 23])
 def test_it_trains_networks_of_any_size(sizes: tuple[int, ...], batch: int) -> None:
     assert_same_training(*(network(sizes, batch_size=batch, fused=fused) for fused in (True, False)))
 

@@ -34,6 +34,7 @@ def test_jax_has_as_many_threads_as_asked_for(threads):
     assert int(done.stdout) == threads
 
 
+@pytest.mark.slow
 def test_tensorflow_that_has_run_says_what_to_do():
     code = "import keras\nkeras.ops.ones((3, 3))\nfrom lth_keras import training\ntraining.set_threads(1)"
     environment = os.environ | {"KERAS_BACKEND": "tensorflow"}

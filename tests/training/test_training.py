@@ -156,7 +156,11 @@ class Drifting(keras.optimizers.SGD):
 
 
 @pytest.mark.parametrize("optimizer", [OPTIMIZERS["adam"], lambda: Drifting(0.05)], ids=["adam", "drifting"])
-@pytest.mark.parametrize("regularizer", [None, keras.regularizers.L2(0.01)], ids=["plain", "regularised"])
+@pytest.mark.parametrize(
+    "regularizer",
+    [pytest.param(None, marks=pytest.mark.slow), keras.regularizers.L2(0.01)],
+    ids=["plain", "regularised"],
+)
 def test_weights_that_are_kept_at_zero_are_not_multiplied_by_masks_and_train_to_the_same_bits(optimizer, regularizer):
     ours, theirs = perceptron(regularizer=regularizer), perceptron(regularizer=regularizer)
     pairs = [(w.variable, w.mask) for w in prunable_weights(ours)]
