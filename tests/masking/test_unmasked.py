@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from lth_keras.masking import get_mask, mask_model, unmasked_layers, warn_of_unmasked
-from lth_keras.models import conv_2, lenet_300_100
+from lth_keras.models import conv_2, lenet_300_100, newsgroups_end2end, reuters_cnn
 from lth_keras.network import Network
 from lth_keras.oneshot import prune
 from tests.masking.models import Block, OwnDense, Scale
@@ -84,7 +84,11 @@ def everything_masked():
     return keras.Model(x, layers.Dense(2)(layers.Flatten()(hidden)))
 
 
-@pytest.mark.parametrize("build", [everything_masked, lenet_300_100, conv_2])
+SMALL = {"words": 50, "dimension": 8, "tokens": 30, "classes": 4}
+OF_PAPERS = [lenet_300_100, conv_2, lambda: newsgroups_end2end(**SMALL), lambda: reuters_cnn(**SMALL)]
+
+
+@pytest.mark.parametrize("build", [everything_masked, *OF_PAPERS])
 def test_nothing_is_said_where_all_kernels_are_masked(build):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
