@@ -199,7 +199,8 @@ def values_of(path: Path) -> dict[str, np.ndarray]:
 
     with h5py.File(path) as file:
         file.visititems(visit)
-        found.update({f"@{name}": np.asarray(value) for name, value in file.attrs.items() if np.isreal(value).all()})
+        numbers = {f"@{name}": np.asarray(value) for name, value in file.attrs.items()}
+        found.update({name: value for name, value in numbers.items() if value.dtype.kind in "biuf"})
     return {name: value for name, value in found.items() if name.strip("@").split("/")[0] not in NOT_COMPARED}
 
 
