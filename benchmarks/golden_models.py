@@ -36,8 +36,8 @@ def model() -> keras.Model:
     embedded = layers.Embedding(50, 8)(x)
     convolved = layers.Conv1D(12, 3, activation="relu")(embedded)
     image = layers.Reshape((10, 12, 1))(convolved)
-    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(6, 3, activation="relu")(image))
-    return keras.Model(x, layers.Dense(3, "softmax")(layers.Dense(16, "relu")(pooled)))
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(12, 3, activation="relu")(image))
+    return keras.Model(x, layers.Dense(3, "softmax")(layers.Dense(64, "relu")(pooled)))
 
 
 def main() -> None:
