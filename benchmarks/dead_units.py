@@ -20,12 +20,12 @@ from benchmarks.lenet import BATCH_SIZE, EVALUATE_EVERY, LOSS, TEST_EVERY, mnist
 from benchmarks.processes import Stage
 from datasets.splits import Split, Splits
 from lth_keras import Network
-from lth_keras.machine import usable_cpus
+from lth_keras.backends import set_threads
+from lth_keras.mask import Mask
 from lth_keras.masking import living_units
-from lth_keras.masks import Mask
 from lth_keras.models import lenet_300_100
-from lth_keras.results.levels import read_level
-from lth_keras.training import set_threads
+from lth_keras.storage.levels import read_level
+from lth_keras.system.machine import usable_cpus
 
 LEVELS = Path("results/mnist_lenet_fcn/levels.tar.xz")
 LENGTHS = (20_000, 50_000)

@@ -18,9 +18,9 @@ from benchmarks.processes import Stage
 from datasets import newsgroups
 from datasets.splits import Split
 from lth_keras import Network
-from lth_keras.machine import peak_memory_bytes
+from lth_keras.data.splits import Arrays
 from lth_keras.models import newsgroups_end2end
-from lth_keras.splits import Arrays
+from lth_keras.system.machine import peak_memory_bytes
 
 ROWS, FIT, COMPILED = "this loop", "Keras fit", "Keras fit, compiled"
 JAX = "JAX, by rows"

@@ -19,9 +19,9 @@ from benchmarks.flop import ROWS_IN_USE, StepCost, step_cost
 from benchmarks.lenet import BATCH_SIZE, LOSS
 from benchmarks.processes import Stage
 from lth_keras import Network
+from lth_keras.backends import device
 from lth_keras.models import conv_6, lenet_300_100, newsgroups_end2end, vgg
-from lth_keras.together import Member, Together
-from lth_keras.training import device
+from lth_keras.training.together import Member, Together
 
 STEPS = {"LeNet-300-100": 20_000, "Conv-6": 2_000, "Newsgroups-End2End": 200}
 """Steps of a turn, by network."""

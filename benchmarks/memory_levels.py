@@ -16,11 +16,11 @@ import psutil
 from benchmarks.allocator import held_bytes
 from benchmarks.lenet import BATCH_SIZE, LOSS, SIZES, optimizer, random_mnist
 from benchmarks.processes import Stage
-from lth_keras import runner
 from lth_keras.models import lenet_300_100, newsgroups_end2end
-from lth_keras.results import RunDirectory
-from lth_keras.search import TicketSearch
-from lth_keras.tasks import LevelError, Task
+from lth_keras.search import runner
+from lth_keras.search.search import TicketSearch
+from lth_keras.search.tasks import LevelError, Task
+from lth_keras.storage import RunDirectory
 
 BRANCHES = ("winning_ticket", "random_reinit")
 WORDS = 14_000

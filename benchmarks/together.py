@@ -17,10 +17,10 @@ from benchmarks.lenet import BATCH_SIZE, EVALUATE_EVERY, LOSS, TEST_EVERY, mnist
 from benchmarks.processes import Stage, side_by_side
 from datasets.splits import Splits
 from lth_keras import Network
-from lth_keras.machine import usable_cpus
+from lth_keras.backends import device, set_threads
 from lth_keras.models import lenet_300_100
-from lth_keras.together import Member, Together
-from lth_keras.training import device, set_threads
+from lth_keras.system.machine import usable_cpus
+from lth_keras.training.together import Member, Together
 
 ALONE, PROCESSES = "one by one", "in processes of one thread"
 FUSED = ", fused kernel"

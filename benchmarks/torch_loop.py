@@ -17,8 +17,8 @@ from torch.nn import functional
 from benchmarks.contenders import Contender
 from benchmarks.lenet import BATCH_SIZE
 from datasets.splits import Splits
-from lth_keras.machine import usable_cpus
-from lth_keras.network import batch_order
+from lth_keras.system.machine import usable_cpus
+from lth_keras.training.network import batch_order
 
 LEARNING_RATE, BETAS, EPSILON = 1.2e-3, (0.9, 0.999), 1e-7
 """Adam as Keras has it."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import keras
 
     from lth_keras.models import LayerSize
-    from lth_keras.search import TicketSearch
+    from lth_keras.search.search import TicketSearch
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def make_search(config: Convolutional, threads: int) -> TicketSearch:
     import keras
 
     from datasets import cifar10
-    from lth_keras.search import TicketSearch
+    from lth_keras.search.search import TicketSearch
 
     return TicketSearch(
         build=config.model,

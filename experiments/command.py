@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import tyro
 from rich.console import Console
 
-from lth_keras import interrupts
+from lth_keras.system import interrupts
 
 if TYPE_CHECKING:
     import xarray
     from rich.console import RenderableType
 
     from lth_keras.models import LayerSize
-    from lth_keras.results import Facts, RunDirectory
-    from lth_keras.run import Run
-    from lth_keras.search import TicketSearch
+    from lth_keras.search.run import Run
+    from lth_keras.search.search import TicketSearch
+    from lth_keras.storage import Facts, RunDirectory
 
 BranchName = Literal["winning_ticket", "random_reinit", "random_mask"]
 
@@ -244,7 +244,7 @@ class Options:
 
     def facts(self) -> Facts:
         """What run.h5 is to say of the data beside its levels, for figures. For experiments that know more."""
-        from lth_keras.results import Facts
+        from lth_keras.storage import Facts
 
         return Facts()
 
@@ -316,13 +316,13 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     if described := list(config.described()):
         Console().print(*described)
         return
-    from lth_keras.machine import usable_cpus
     from lth_keras.plots import save_figures
-    from lth_keras.progress import ConsoleReporter, duration
     from lth_keras.report import summary_table
-    from lth_keras.results import RunDirectory, open_run
-    from lth_keras.runner import run
-    from lth_keras.tasks import LevelError
+    from lth_keras.search.runner import run
+    from lth_keras.search.tasks import LevelError
+    from lth_keras.storage import RunDirectory, open_run
+    from lth_keras.system.machine import usable_cpus
+    from lth_keras.system.progress import ConsoleReporter, duration
 
     interrupts.check()
     warnings.showwarning = functools.partial(_show_warning, console)
@@ -400,7 +400,7 @@ def _make(make_search: Callable[[Any, int], TicketSearch], config: Any, threads:
 
 def _say(console: Console, text: str) -> None:
     """Prints a text as it is: brackets in a path are no markup, and a long line is the terminal's to break."""
-    from lth_keras.printing import printable
+    from lth_keras.system.printing import printable
 
     console.print(printable(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lth_keras.models import LayerSize
-    from lth_keras.search import TicketSearch
+    from lth_keras.search.search import TicketSearch
 
 Hidden = Annotated[tuple[str, ...], tyro.conf.Suppress]
 EXAMPLES = 55_000
@@ -210,8 +210,8 @@ def make_search(config: Config, threads: int) -> TicketSearch:
     import keras
 
     from datasets import mnist
-    from lth_keras.observation import Observation
-    from lth_keras.search import TicketSearch
+    from lth_keras.search.observation import Observation
+    from lth_keras.search.search import TicketSearch
 
     return TicketSearch(
         build=config.model,

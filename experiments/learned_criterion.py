@@ -11,8 +11,8 @@ from experiments.command import main
 from experiments.composite_rows import REGRESSORS
 
 if TYPE_CHECKING:
-    from lth_keras.run import Run
-    from lth_keras.search import TicketSearch
+    from lth_keras.search.run import Run
+    from lth_keras.search.search import TicketSearch
 
 TEACHER = "synflow_ims"
 
@@ -38,7 +38,7 @@ class Config(composite_pruning.Config):
 
     def finished(self, run: Run) -> Iterable[str]:
         """Learns from the searches and writes what came of it into the run's directory."""
-        from lth_keras.learning import learn
+        from lth_keras.criteria.learning import learn
 
         folder = run.directory.path / "learned"
         folder.mkdir(exist_ok=True)

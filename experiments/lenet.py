@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import keras
 
     from lth_keras.models import LayerSize
-    from lth_keras.search import TicketSearch
+    from lth_keras.search.search import TicketSearch
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class LeNet(Options):
         """
         import keras
 
-        from lth_keras.search import TicketSearch
+        from lth_keras.search.search import TicketSearch
 
         return TicketSearch(
             build=self.model,

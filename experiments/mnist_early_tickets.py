@@ -9,8 +9,8 @@ from experiments.command import Length, main
 from experiments.lenet import LeNet
 
 if TYPE_CHECKING:
-    from lth_keras.results import Facts
-    from lth_keras.search import TicketSearch
+    from lth_keras.search.search import TicketSearch
+    from lth_keras.storage import Facts
 
 EXAMPLES = 55_000
 """Of the training split."""
@@ -67,7 +67,7 @@ class Config(LeNet):
 
     def facts(self) -> Facts:
         """How many steps an epoch has."""
-        from lth_keras.results import Facts
+        from lth_keras.storage import Facts
 
         return Facts(steps_per_epoch=EXAMPLES // self.batch_size)
 

@@ -9,7 +9,7 @@ from experiments.command import Length, main
 from experiments.lenet import LeNet
 
 if TYPE_CHECKING:
-    from lth_keras.search import TicketSearch
+    from lth_keras.search.search import TicketSearch
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from experiments.described import weight_notes, weights_by_kind
 
 if TYPE_CHECKING:
     from lth_keras.models import LayerSize
-    from lth_keras.results import Facts
-    from lth_keras.search import TicketSearch
+    from lth_keras.search.search import TicketSearch
+    from lth_keras.storage import Facts
 
 DOCUMENTS = 11_314
 """Documents of the data's own training split, validation documents included."""
@@ -147,7 +147,7 @@ class Config(Options):
     def facts(self) -> Facts:
         """Steps of an epoch, the kind of each weight, and how long the documents are."""
         from datasets import newsgroups
-        from lth_keras.results import DocumentLengths, Facts
+        from lth_keras.storage import DocumentLengths, Facts
 
         places = {"embedding": "embeddings", "conv": "kernel", "output": "kernel"}
         kinds = {f"{layer.name}/{places[layer.kind]}": layer.kind for layer in self.sizes() if layer.kind}
@@ -165,7 +165,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
 
     from datasets import newsgroups
     from lth_keras.models import newsgroups_end2end
-    from lth_keras.search import TicketSearch
+    from lth_keras.search.search import TicketSearch
 
     evaluate_every = config.steps_per_epoch if config.evaluate_every is None else config.evaluate_every
     test_every = evaluate_every if config.test_every is None else config.test_every

@@ -14,7 +14,7 @@ from experiments.described import weight_notes, weights_by_kind
 if TYPE_CHECKING:
     from datasets import Splits
     from lth_keras.models import LayerSize
-    from lth_keras.search import TicketSearch
+    from lth_keras.search.search import TicketSearch
 
 
 class Size(NamedTuple):
@@ -213,7 +213,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
     import keras
 
     from lth_keras.models import reuters_cnn
-    from lth_keras.search import TicketSearch
+    from lth_keras.search.search import TicketSearch
 
     evaluate_every = config.steps_per_epoch if config.evaluate_every is None else config.evaluate_every
     test_every = evaluate_every if config.test_every is None else config.test_every

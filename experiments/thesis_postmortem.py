@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import xarray
     from rich.console import RenderableType
 
-    from lth_keras.search import TicketSearch
+    from lth_keras.search.search import TicketSearch
 
 CAUSES = ("initial_masks", "raw_pixels", "one_optimiser", "full_output")
 """What the thesis' code did otherwise than the paper."""

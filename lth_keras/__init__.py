@@ -13,29 +13,29 @@ import wrapt
 
 if TYPE_CHECKING:
     from lth_keras.layers import MaskedConv1D, MaskedConv2D, MaskedDense, MaskedEmbedding
+    from lth_keras.mask import Mask
     from lth_keras.masking import get_mask, mask_model, set_mask, strip_masks
-    from lth_keras.masks import Mask
-    from lth_keras.network import Network
-    from lth_keras.oneshot import prune
-    from lth_keras.results import open_run
-    from lth_keras.run import Run
-    from lth_keras.search import TicketSearch
+    from lth_keras.pruning.oneshot import prune
+    from lth_keras.search.run import Run
+    from lth_keras.search.search import TicketSearch
+    from lth_keras.storage import open_run
+    from lth_keras.training.network import Network
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Mask": "masks",
+    "Mask": "mask",
     "MaskedConv1D": "layers",
     "MaskedConv2D": "layers",
     "MaskedDense": "layers",
     "MaskedEmbedding": "layers",
-    "Network": "network",
-    "Run": "run",
-    "TicketSearch": "search",
+    "Network": "training.network",
+    "Run": "search.run",
+    "TicketSearch": "search.search",
     "get_mask": "masking",
     "mask_model": "masking",
-    "open_run": "results",
-    "prune": "oneshot",
+    "open_run": "storage",
+    "prune": "pruning.oneshot",
     "set_mask": "masking",
     "strip_masks": "masking",
 }

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+from lth_keras.mask import Mask
 from lth_keras.masking.tables import LARGE
-from lth_keras.masks import Mask
-from lth_keras.network import Network
-from lth_keras.pruning import keep_highest
+from lth_keras.pruning.rates import keep_highest
 from lth_keras.training import BatchOrder
+from lth_keras.training.network import Network
 
 ROOT = Path(__file__).resolve().parent.parent
 OTHER = {"tensorflow": "jax", "jax": "tensorflow"}[keras.backend.backend()]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lth_keras.branches import BRANCHES, check_branches
-from lth_keras.masks import Mask
+from lth_keras.mask import Mask
+from lth_keras.search.branches import BRANCHES, check_branches
 
 SHAPES = {"a/kernel": (20, 30), "b/kernel": (30, 5)}
 DENSE = Mask.ones(SHAPES)

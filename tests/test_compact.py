@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras import memory
-from lth_keras.compact import WORTH, Compact, compact_sizes
-from lth_keras.masks import Mask
-from lth_keras.network import Network
+from lth_keras.mask import Mask
+from lth_keras.system import memory
+from lth_keras.training.compact import WORTH, Compact, compact_sizes
+from lth_keras.training.network import Network
 from tests import tiny
 
 SIZES = (48, 64, 40, 3)

@@ -22,10 +22,10 @@ from lth_keras.criteria import (
     synflow,
     takes_data,
 )
-from lth_keras.derivatives import ModelDerivatives
+from lth_keras.criteria.derivatives import ModelDerivatives
+from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, mask_model, set_mask, variables
-from lth_keras.masks import Mask
-from lth_keras.oneshot import prune
+from lth_keras.pruning.oneshot import prune
 from tests import tiny
 
 LOSS = "sparse_categorical_crossentropy"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lth_keras.criteria import CRITERIA
-from lth_keras.densities import SCOPES
+from lth_keras.pruning.densities import SCOPES
 from tests.tiny import make, masks_of
 
 TEXT = (Path(__file__).parents[1] / "docs" / "criteria.md").read_text(encoding="utf-8")

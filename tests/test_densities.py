@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lth_keras.densities import (
+from lth_keras.mask import Mask
+from lth_keras.pruning.densities import (
     SCOPES,
     check_scope,
     counts_at,
@@ -19,7 +20,6 @@ from lth_keras.densities import (
     shot_densities,
     uniform_counts,
 )
-from lth_keras.masks import Mask
 
 LENET = {"a": (784, 300), "b": (300, 100), "c": (100, 10)}
 CONV = {"first": (3, 3, 3, 64), "second": (3, 3, 64, 64), "dense": (1024, 10)}

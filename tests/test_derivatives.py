@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+from lth_keras.backends.derivatives import tempered
 from lth_keras.criteria import State, criterion
-from lth_keras.derivatives import ModelDerivatives
+from lth_keras.criteria.derivatives import ModelDerivatives
+from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, mask_model, variables
-from lth_keras.masks import Mask
-from lth_keras.training.derivatives import tempered
 
 LOSS = "sparse_categorical_crossentropy"
 Weights = dict[str, np.ndarray]

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras import interrupts
-from lth_keras.interrupts import Stopped, stopped_by_ctrl_c, stopped_by_signals, uninterrupted
+from lth_keras.system import interrupts
+from lth_keras.system.interrupts import Stopped, stopped_by_ctrl_c, stopped_by_signals, uninterrupted
 from tests.training.programs import make, perceptron, run, weights
 
 

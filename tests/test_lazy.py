@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 import pytest
 
-from lth_keras.lazy import LazyArrays, uniform
+from lth_keras.arrays import LazyArrays, uniform
 
 SHAPES = {"odd": (7, 3), "even": (4, 5), "one": (1,), "none": (0, 3), "last": (3, 3)}
 

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
 
-from lth_keras import learning
-from lth_keras.criteria import Learned, State, criterion, takes_data
+from lth_keras.criteria import Learned, State, criterion, learning, takes_data
 from lth_keras.criteria.learned import features
-from lth_keras.learning import REGRESSORS, lasting, learn
-from lth_keras.masks import Mask
-from lth_keras.network import Network
+from lth_keras.criteria.learning import REGRESSORS, lasting, learn
+from lth_keras.mask import Mask
+from lth_keras.training.network import Network
 from tests import tiny
 from tests.tiny import make, masks_of
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lth_keras.machine import free_memory_bytes, peak_memory_bytes, return_free_memory, usable_cpus
+from lth_keras.system.machine import free_memory_bytes, peak_memory_bytes, return_free_memory, usable_cpus
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes have no affinity on this system")

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lth_keras.lazy import LazyArrays
-from lth_keras.masks import Mask, PackedBits
+from lth_keras.arrays import LazyArrays
+from lth_keras.mask import Mask, PackedBits
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, max_side=7)
 ARRAYS = hnp.arrays(bool, SHAPES)

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras import memory, runner
-from lth_keras.memory import (
+from lth_keras.search import runner
+from lth_keras.system import memory
+from lth_keras.system.memory import (
     NotEnoughMemoryError,
     check_memory,
     checked_build,

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import pytest
 
+from lth_keras.analysis import distribution, rank_correlations
 from lth_keras.criteria import criterion
-from lth_keras.identity import describe
-from lth_keras.observation import Observation
-from lth_keras.results import distribution, rank_correlations
+from lth_keras.search.identity import describe
+from lth_keras.search.observation import Observation
 from tests import tiny
 
 CRITERIA = ("magnitude", "snip", "grasp", "synflow")

@@ -10,11 +10,11 @@ import pytest
 from keras import layers
 
 from lth_keras.criteria import DATA_AWARE, State
-from lth_keras.densities import erk_counts
+from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, mask_model, set_mask, variables
-from lth_keras.masks import Mask
 from lth_keras.models import conv_6
-from lth_keras.oneshot import prune
+from lth_keras.pruning.densities import erk_counts
+from lth_keras.pruning.oneshot import prune
 
 
 def chain() -> keras.Model:

@@ -12,11 +12,11 @@ from rich.console import Console
 from datasets.__main__ import main as datasets_main
 from experiments.command import _say
 from lth_keras.cli import main
-from lth_keras.printing import Table, plain, printable
-from lth_keras.progress import ConsoleReporter
 from lth_keras.report import layers_table, parameters_table
-from lth_keras.results import write_run
-from lth_keras.tasks import Task
+from lth_keras.search.tasks import Task
+from lth_keras.storage import write_run
+from lth_keras.system.printing import Table, plain, printable
+from lth_keras.system.progress import ConsoleReporter
 from tests.results.synthetic import dataset
 
 EVIL = "a[/b]\x1b]0;title\x07\x1b[2J[red]\u202eb\x9b:smile:"

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras.network import Network
-from lth_keras.rewinding import check_rewind, redrawing, seeded
+from lth_keras.masking.rewinding import check_rewind, redrawing, seeded
+from lth_keras.training.network import Network
 from tests import tiny
 
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from lth_keras import runner
-from lth_keras.failures import Failures
-from lth_keras.identity import describe
-from lth_keras.network import Network
-from lth_keras.results import InUseError, RunDirectory, open_run
-from lth_keras.tasks import LevelError, Task, is_ready, pending_tasks
+from lth_keras.search import runner
+from lth_keras.search.failures import Failures
+from lth_keras.search.identity import describe
+from lth_keras.search.tasks import LevelError, Task, is_ready, pending_tasks
+from lth_keras.storage import InUseError, RunDirectory, open_run
+from lth_keras.training.network import Network
 from tests import tiny
 from tests.backends import BACKEND
 from tests.search.test_search_failures import failing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lth_keras.sampling import draw_samples
+from lth_keras.data.sampling import draw_samples
 
 
 def draw(labels: np.ndarray, per_class: int, outputs: int = 3, seed: int = 0) -> np.ndarray:

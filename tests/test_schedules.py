@@ -10,14 +10,15 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras import runner, seeds
+from lth_keras import seeds
 from lth_keras.criteria import Initialiser, State
-from lth_keras.derivatives import ModelDerivatives
+from lth_keras.criteria.derivatives import ModelDerivatives
+from lth_keras.data.sampling import draw_samples
 from lth_keras.masking import get_mask, mask_model, variables
-from lth_keras.network import Network
-from lth_keras.oneshot import prune
-from lth_keras.sampling import draw_samples
-from lth_keras.tasks import LevelError, Task, is_ready, pending_tasks, ready_together
+from lth_keras.pruning.oneshot import prune
+from lth_keras.search import runner
+from lth_keras.search.tasks import LevelError, Task, is_ready, pending_tasks, ready_together
+from lth_keras.training.network import Network
 from tests import tiny
 from tests.tiny import ALL, Witness, assert_same_numbers, make, masks_of
 

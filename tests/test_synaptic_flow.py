@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from lth_keras.backends.linearised import linearised
 from lth_keras.criteria import State, criterion
-from lth_keras.derivatives import ModelDerivatives
+from lth_keras.criteria.derivatives import ModelDerivatives
+from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, mask_model, variables
-from lth_keras.masks import Mask
-from lth_keras.oneshot import prune
-from lth_keras.training.linearised import linearised
+from lth_keras.pruning.oneshot import prune
 
 Weights = dict[str, np.ndarray]
 

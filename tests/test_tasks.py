@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lth_keras.tasks import Task, is_ready, pending_tasks, ready_together, tickets_at_a_time
+from lth_keras.search.tasks import Task, is_ready, pending_tasks, ready_together, tickets_at_a_time
 from tests.tiny import ALL
 
 

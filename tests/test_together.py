@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from keras import layers
 
-from lth_keras.masks import Mask
-from lth_keras.network import Network
-from lth_keras.results import RunDirectory
-from lth_keras.together import Member, Together
+from lth_keras.mask import Mask
+from lth_keras.search.width import best_width, check_width, choose_width
+from lth_keras.storage import RunDirectory
 from lth_keras.training import NonFiniteLossError
-from lth_keras.width import best_width, check_width, choose_width
+from lth_keras.training.network import Network
+from lth_keras.training.together import Member, Together
 from tests import tiny
 
 ON_JAX = keras.backend.backend() == "jax"
@@ -193,7 +193,7 @@ def test_as_many_as_fit_on_a_gpu_and_one_by_one_elsewhere(monkeypatch):
         return made[-1]
 
     def width(tickets, kind, free, **changes):
-        monkeypatch.setattr("lth_keras.width.device", lambda: (kind, free))
+        monkeypatch.setattr("lth_keras.search.width.device", lambda: (kind, free))
         return best_width(lambda: make(**changes), tickets)
 
     assert width(6, "cpu", None) == 1 and not made, "no network is made to find that out"

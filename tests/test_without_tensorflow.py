@@ -22,7 +22,7 @@ from datasets.newsgroups_packed import Encoded, to_arrays
 from datasets.packed import write_packed
 from datasets.text import Documents
 from experiments.newsgroups_end2end import Config
-from lth_keras.identity import digest
+from lth_keras.search.identity import digest
 from tests.datasets.newsgroups_small import vocabulary_words
 from tests.test_packaging import DISTRIBUTIONS, OURS, imports, requirements, setup, sources
 
@@ -110,7 +110,9 @@ def test_models_on_jax_are_masked_and_trained_each_without_the_others() -> None:
 
 
 def test_on_jax_tensorflow_is_not_imported_where_it_is_installed() -> None:
-    code = "import keras, sys, lth_keras.search, lth_keras.runner, experiments.command, datasets.__main__\n"
+    code = (
+        "import keras, sys, lth_keras.search.search, lth_keras.search.runner, experiments.command, datasets.__main__\n"
+    )
     code += "print('tensorflow' in sys.modules, keras.backend.backend())"
     result = child("-c", code, blocked=False)
     assert result.stdout.split() == ["False", "jax"], result.stderr

@@ -15,12 +15,12 @@ import keras
 import numpy as np
 import xarray
 
-from lth_keras import memory
-from lth_keras.identity import describe
-from lth_keras.network import Network
-from lth_keras.run import Run
-from lth_keras.search import TicketSearch
-from lth_keras.tasks import Task
+from lth_keras.search.identity import describe
+from lth_keras.search.run import Run
+from lth_keras.search.search import TicketSearch
+from lth_keras.search.tasks import Task
+from lth_keras.system import memory
+from lth_keras.training.network import Network
 
 ALL = ("winning_ticket", "random_reinit", "random_mask")
 SIZES = {"hidden/kernel": 8 * 16, "output/kernel": 16 * 3}

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lth_keras.arrays import LazyArrays
 from lth_keras.criteria.state import Array, Criterion, State
-from lth_keras.lazy import LazyArrays
 
 SCALES = ("layer", "global")
 """Over what the scores are scaled: each layer's on their own, or all of them together."""

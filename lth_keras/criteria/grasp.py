@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lth_keras.arrays import LazyArrays
 from lth_keras.criteria.state import State
-from lth_keras.lazy import LazyArrays
 
 TEMPERATURE = 200.0
 """What the softmax' logits are divided by, as in the authors' code: the network's outputs are then nearly uniform."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from lth_keras.arrays import LazyArrays
 from lth_keras.criteria.grasp import grasp
 from lth_keras.criteria.state import State
-from lth_keras.lazy import LazyArrays
 
 
 def grasp_magnitude(state: State) -> LazyArrays:

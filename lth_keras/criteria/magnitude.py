@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from lth_keras.arrays import LazyArrays
 from lth_keras.criteria.state import State
-from lth_keras.lazy import LazyArrays
 
 
 def magnitude(state: State) -> LazyArrays:

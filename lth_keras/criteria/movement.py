@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lth_keras.arrays import LazyArrays
 from lth_keras.criteria.state import Array, State
-from lth_keras.lazy import LazyArrays
 
 
 def movement(state: State) -> LazyArrays:

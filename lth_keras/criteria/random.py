@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lth_keras.arrays import LazyArrays, uniform
 from lth_keras.criteria.state import State
-from lth_keras.lazy import LazyArrays, uniform
 
 
 def random(state: State) -> LazyArrays:

@@ -10,11 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lth_keras.lazy import LazyArrays
-from lth_keras.masks import Mask
+from lth_keras.arrays import LazyArrays, Weights
+from lth_keras.mask import Mask
 
 Array = npt.NDArray[Any]
-Weights = Mapping[str, Array]
 
 
 class Derivatives(Protocol):

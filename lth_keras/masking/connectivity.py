@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
+from lth_keras.mask import Mask
 from lth_keras.masking.prunable import prunable_weights
-from lth_keras.masks import Mask
 
 _WRAPPERS = (keras.layers.TimeDistributed, keras.layers.SpectralNormalization)
 """Layers whose output is that of the layer inside."""

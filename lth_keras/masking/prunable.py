@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from lth_keras.arrays import LazyArrays
 from lth_keras.layers import KINDS, MaskedLayer, mask_name
-from lth_keras.lazy import LazyArrays
+from lth_keras.mask import Mask
 from lth_keras.masking.places import sublayers, walk
-from lth_keras.masks import Mask
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lth_keras.analysis import at_early_stop, metric_of, shown_factor
+from lth_keras.analysis.statistics import spread
 from lth_keras.plots.dense import draw_dense_line
 from lth_keras.plots.density_axis import draw_over_density, set_density_axis
 from lth_keras.plots.early import EXPLAINED, early_branches, run_styles
@@ -16,8 +18,6 @@ from lth_keras.plots.labels import shown_label
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.references import Reference, add_reference_legend, densities_of, draw_references
 from lth_keras.plots.style import branch_style, new_figure
-from lth_keras.results import at_early_stop, metric_of, shown_factor
-from lth_keras.results.statistics import spread
 
 _CLOSE = 4.0  # the close-up has this times the spread of the best branch
 
@@ -29,7 +29,7 @@ def accuracy_figure(dataset: xarray.Dataset, references: Sequence[Reference] = (
     shows those closely.
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
         references: Points of publications to draw beside it, of the accuracy at early stop.
 
     Raises:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import xarray
 from matplotlib.figure import Figure
 
+from lth_keras.analysis import at_the_end
 from lth_keras.plots.accuracy import over_density
 from lth_keras.plots.references import Reference
-from lth_keras.results import at_the_end
 
 
 def convergence_figure(dataset: xarray.Dataset, references: Sequence[Reference] = ()) -> Figure:
@@ -18,7 +18,7 @@ def convergence_figure(dataset: xarray.Dataset, references: Sequence[Reference] 
     With a second panel near the dense network where a branch falls far, as `accuracy_figure`.
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
         references: Points of publications to draw beside it, of the accuracy after the last step.
 
     Raises:

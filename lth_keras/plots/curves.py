@@ -9,14 +9,14 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lth_keras.analysis import on_split, shown_factor
+from lth_keras.analysis.statistics import spread
 from lth_keras.plots.density_axis import has_band, percent
 from lth_keras.plots.early import EXPLAINED, early_branches, run_styles
 from lth_keras.plots.early_stop import THOUSANDS
 from lth_keras.plots.labels import shown_measure
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.style import BranchStyle, branch_style, line_width, marker_size, new_figure
-from lth_keras.results import on_split, shown_factor
-from lth_keras.results.statistics import spread
 
 CHOSEN = (1.0, 0.51, 0.21, 0.036)  # densities whose curves the paper's figures 3 and 5 show
 _START = 0.1  # share of the steps that the y axis leaves out, so that the rest can be told apart
@@ -51,7 +51,7 @@ def curves_figure(dataset: xarray.Dataset, levels: Sequence[int] | None = None) 
     early-stop step. The y axes leave out the first steps, where curves fall from a random start.
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
         levels: Which levels; by default `chosen_levels(dataset)`.
 
     Raises:

@@ -6,15 +6,15 @@ import numpy as np
 import xarray
 from matplotlib.axes import Axes
 
+from lth_keras.analysis.statistics import spread
 from lth_keras.plots.style import branch_style, line_width
-from lth_keras.results.statistics import spread
 
 
 def dense_mean(dataset: xarray.Dataset, variable: str) -> float:
     """Mean over trials at level 0 of the first branch that has one; NaN where none has.
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
         variable: (trial, branch, level).
     """
     if 0 not in dataset.level.values:

@@ -10,8 +10,8 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
+from lth_keras.analysis.statistics import spread
 from lth_keras.plots.style import BranchStyle
-from lth_keras.results.statistics import spread
 
 LABEL = "percent of weights remaining"
 _LABELS = 9  # as many as fit under a figure of the usual width

@@ -23,7 +23,7 @@ def early_stop_figure(dataset: xarray.Dataset, references: Sequence[Reference] =
     """Mean step of least validation loss over trials, band from least to greatest.
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
         references: Points of publications to draw beside it, of the early-stop step.
 
     Raises:

@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lth_keras.analysis import at_early_stop, shown_factor
+from lth_keras.analysis.statistics import spread
 from lth_keras.plots.density_axis import percent
 from lth_keras.plots.early import COORDINATE, early_branches, epochs_of
 from lth_keras.plots.labels import shown_label
 from lth_keras.plots.style import DASHED, BranchStyle, branch_style, line_width, new_figure
-from lth_keras.results import at_early_stop, shown_factor
-from lth_keras.results.statistics import spread
 
 DENSITIES = (0.1, 0.036)
 """About a tenth of the weights, and the last of the experiment's 15 levels."""
@@ -30,7 +30,7 @@ def early_tickets_figure(dataset: xarray.Dataset) -> Figure:
     mask, where the run has it, with what masks of random weights would have. A density that no level is near says so.
 
     Args:
-        dataset: A run with the coordinate `score_at`, as `lth_keras.results.open_run` gives it.
+        dataset: A run with the coordinate `score_at`, as `lth_keras.storage.open_run` gives it.
 
     Raises:
         ValueError: No branch says at which step its masks are taken.

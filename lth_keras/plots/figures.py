@@ -11,6 +11,8 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
+from lth_keras.analysis import at_early_stop, at_the_end
+from lth_keras.analysis.schema import DENSE
 from lth_keras.plots import accuracy, convergence, early_stop
 from lth_keras.plots.curves import curves_figure
 from lth_keras.plots.document_lengths import document_lengths_figure
@@ -34,10 +36,8 @@ from lth_keras.plots.schedules import (
 )
 from lth_keras.plots.score_distributions import score_distributions_figure, scored_criteria
 from lth_keras.plots.weight_distributions import distributed_levels, weight_distributions_figure
-from lth_keras.results import at_early_stop, at_the_end
-from lth_keras.results.contents import progress
-from lth_keras.results.facts import document_lengths
-from lth_keras.results.schema import DENSE
+from lth_keras.storage.contents import progress
+from lth_keras.storage.facts import document_lengths
 
 Draw = Callable[[], Figure]
 
@@ -62,7 +62,7 @@ def figures_of(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str
     | `document_lengths` | of texts |
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
         baseline: What `relative_accuracy` and `overlaps` are beside, a branch or `dense`; by default the winning
             ticket, where the run has it.
 

@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lth_keras.analysis import metric_of, on_split, shown_factor
+from lth_keras.analysis.statistics import spread
 from lth_keras.plots.density_axis import percent
 from lth_keras.plots.early_stop import THOUSANDS
 from lth_keras.plots.labels import shown_measure
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, branch_style, line_width, new_figure
-from lth_keras.results import metric_of, on_split, shown_factor
-from lth_keras.results.statistics import spread
 
 SPLITS = {
     "train": BranchStyle("#08357a", "solid", "o", "training"),
@@ -41,7 +41,7 @@ def history_figure(
     evaluated are left out.
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
         level: Which level; 0 is the dense network.
         branch: Which branch; by default the run's first. Level 0 is the same in all.
 

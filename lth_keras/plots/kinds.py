@@ -7,8 +7,8 @@ import xarray
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from lth_keras.analysis.statistics import spread
 from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, as_text, line_width, marker_size, new_figure
-from lth_keras.results.statistics import spread
 
 # Wide and solid first: kinds of one rate lie on each other, and each has to be seen.
 _LOOKS = (
@@ -27,7 +27,7 @@ def density_by_kind_figure(dataset: xarray.Dataset) -> Figure:
     Drawn for the run's first branch; branches are pruned to the same counts.
 
     Args:
-        dataset: A run that says the kind of each weight, as `lth_keras.results.open_run` gives it.
+        dataset: A run that says the kind of each weight, as `lth_keras.storage.open_run` gives it.
 
     Raises:
         ValueError: A run that does not, or with more than four kinds.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import xarray
 
-from lth_keras.results import shown_factor
+from lth_keras.analysis import shown_factor
 
 
 def axis_label(variable: xarray.DataArray, *, percent: bool = False) -> str:
     """The words of the variable's attribute `long_name`, shortened where they are long; its name where it has none.
 
     Args:
-        variable: Of a run, as `lth_keras.results.open_run` gives it.
+        variable: Of a run, as `lth_keras.storage.open_run` gives it.
         percent: Whether it is drawn in percent.
     """
     words = str(variable.attrs.get("long_name", str(variable.name).replace("_", " ")))

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from lth_keras.analysis.statistics import spread
 from lth_keras.plots.early_tickets import chance_overlap
 from lth_keras.plots.rows import (
     SMALLEST,
@@ -24,7 +25,6 @@ from lth_keras.plots.rows import (
 )
 from lth_keras.plots.schedules import OTHER, PAIRS
 from lth_keras.plots.style import luminance, new_figure
-from lth_keras.results.statistics import spread
 
 PANELS = 4
 _COLOURS = "YlGnBu"
@@ -37,7 +37,7 @@ def compared_levels(dataset: xarray.Dataset) -> list[int]:
     """Levels at which overlaps of pairs are known of three branches or more, the dense network's left out.
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
     """
     if PAIRS not in dataset:
         return []
@@ -55,7 +55,7 @@ def overlap_matrix_figure(dataset: xarray.Dataset) -> Figure:
     white.
 
     Args:
-        dataset: A run with overlaps of pairs, as `lth_keras.results.open_run` gives it.
+        dataset: A run with overlaps of pairs, as `lth_keras.storage.open_run` gives it.
 
     Raises:
         ValueError: It has none of three branches or more.
@@ -100,7 +100,7 @@ def chance_overlaps(dataset: xarray.Dataset, branches: list[str], level: int) ->
     """Jaccard index that random masks with the branches' layer densities have in the mean, for many weights.
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
         branches: n of its branches.
         level: one of its levels.
 

@@ -51,7 +51,7 @@ def postmortem_figure(dataset: xarray.Dataset, references: Sequence[Reference] =
     of what all cost together, so the right panel has a scale of its own, without the thesis' protocol and its points.
 
     Args:
-        dataset: A run of `experiments.thesis_postmortem`, as `lth_keras.results.open_run` gives it.
+        dataset: A run of `experiments.thesis_postmortem`, as `lth_keras.storage.open_run` gives it.
         references: Points of publications to draw beside it, of the accuracy after the last step.
 
     Raises:

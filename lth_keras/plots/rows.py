@@ -9,11 +9,11 @@ import xarray
 from matplotlib import rcParams
 from matplotlib.font_manager import FontProperties
 
+from lth_keras.analysis.schema import BRANCH_ORDER
+from lth_keras.analysis.statistics import spread
 from lth_keras.plots.density_axis import percent
 from lth_keras.plots.schedules import schedules_of
 from lth_keras.plots.style import branch_style
-from lth_keras.results.schema import BRANCH_ORDER
-from lth_keras.results.statistics import spread
 
 Letters = Literal["xtick.labelsize", "ytick.labelsize", "axes.titlesize", "axes.labelsize"]
 SMALLEST = 5.0
@@ -25,7 +25,7 @@ def rows_of(dataset: xarray.Dataset) -> list[list[str]]:
     """Branches with masks of their own: the winning ticket and others, then those of each schedule.
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
     """
     scheduled = list(schedules_of(dataset).values())
     apart = {*BRANCH_ORDER[1:], *(branch for branches in scheduled for branch in branches)}

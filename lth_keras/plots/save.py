@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from lth_keras.plots.figures import figures_of
 from lth_keras.plots.style import STYLES, Style
-from lth_keras.results import atomic
+from lth_keras.storage import atomic
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -29,7 +29,7 @@ def save_figures(
     """Draw every figure that `figures_of` finds and write it as `<directory>/<name>.<format>`.
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
         directory: Made if absent; figures of the same name are replaced.
         formats: Among "png", "svg", "pdf"; None for those of the style.
         style: "screen" (png and svg by default), or "paper": for two columns on A4, in serif (pdf by default).

@@ -13,13 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from lth_keras.analysis import at_early_stop, shown_factor
+from lth_keras.analysis.schema import DENSE
 from lth_keras.plots.density_axis import draw_over_density, set_density_axis
 from lth_keras.plots.early_tickets import chance_overlap
 from lth_keras.plots.labels import axis_label
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.style import DASH_DOT, BranchStyle, as_text, branch_style, branch_styles, line_width, new_figure
-from lth_keras.results import at_early_stop, shown_factor
-from lth_keras.results.schema import DENSE
 
 BASELINE = "winning_ticket"
 OVERLAP = "mask_overlap"
@@ -63,7 +63,7 @@ def relative_accuracy_figure(dataset: xarray.Dataset, baseline: str | None = Non
     logarithmic beyond.
 
     Args:
-        dataset: A run with branches named by schedules, as `lth_keras.results.open_run` gives it.
+        dataset: A run with branches named by schedules, as `lth_keras.storage.open_run` gives it.
         baseline: A branch, or `dense` for the dense network of the same trial; by default as `baseline_of`.
 
     Raises:

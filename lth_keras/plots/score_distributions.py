@@ -10,11 +10,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from lth_keras.analysis.statistics import spread
 from lth_keras.plots.binned import shares_in_bins
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.rows import label_of, points_of
 from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, as_text, line_width, luminance, new_figure
-from lth_keras.results.statistics import spread
 
 CORRELATION, OTHER = "score_correlation", "other_criterion"
 BINS_A_DECADE = 8
@@ -28,7 +28,7 @@ def scored_criteria(dataset: xarray.Dataset) -> list[str]:
     """Criteria whose scores of the dense network before training a run knows.
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
     """
     if CORRELATION not in dataset:
         return []
@@ -44,7 +44,7 @@ def score_distributions_figure(dataset: xarray.Dataset) -> Figure:
     Spearman's rank correlation over all weights, mean over trials. Of more than three layers all are drawn together.
 
     Args:
-        dataset: A run with scores, as `lth_keras.results.open_run` gives it.
+        dataset: A run with scores, as `lth_keras.storage.open_run` gives it.
 
     Raises:
         ValueError: It has none.

@@ -24,7 +24,7 @@ def distributed_levels(dataset: xarray.Dataset) -> list[int]:
     """Levels of which a run knows how the weights that masks keep are distributed.
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
     """
     if not {f"{name}_weight_share" for name in NAMES} <= set(dataset.data_vars):
         return []
@@ -39,7 +39,7 @@ def weight_distributions_figure(dataset: xarray.Dataset) -> Figure:
     are empty.
 
     Args:
-        dataset: A run with distributions, as `lth_keras.results.open_run` gives it.
+        dataset: A run with distributions, as `lth_keras.storage.open_run` gives it.
 
     Raises:
         ValueError: It has none.

@@ -9,13 +9,13 @@ from typing import NamedTuple
 from rich import box
 from rich.text import Text
 
-from lth_keras.printing import Table, plain, printable
+from lth_keras.analysis import Comparison
+from lth_keras.analysis.comparison import Row
+from lth_keras.analysis.paired import EXACT_PAIRS, RESAMPLES, WILCOXON_EXACT, least_p, least_trials
+from lth_keras.analysis.power import POWER
+from lth_keras.analysis.statistics import Interval
 from lth_keras.report.table import percent
-from lth_keras.results import Comparison
-from lth_keras.results.comparison import Row
-from lth_keras.results.paired import EXACT_PAIRS, RESAMPLES, WILCOXON_EXACT, least_p, least_trials
-from lth_keras.results.power import POWER
-from lth_keras.results.statistics import Interval
+from lth_keras.system.printing import Table, plain, printable
 
 _TEST_NAMES = {
     "permutation": "paired permutation test",
@@ -50,7 +50,7 @@ def compare_table(comparison: Comparison) -> Table:
     The caption says how the numbers were made, and what so many trials cannot show.
 
     Args:
-        comparison: As `lth_keras.results.compare` gives it.
+        comparison: As `lth_keras.storage.compare` gives it.
     """
     unit = _unit(comparison)
     table = Table(

@@ -6,7 +6,7 @@ import numpy as np
 import xarray
 from rich import box
 
-from lth_keras.printing import Table
+from lth_keras.system.printing import Table
 
 CONFUSION = "test_confusion"
 
@@ -15,7 +15,7 @@ def constant_table(dataset: xarray.Dataset) -> Table | None:
     """How many trials of a branch's level end with one answer to every test example, and which layers are gone there.
 
     Args:
-        dataset: A run with confusion matrices, as `lth_keras.results.open_run` gives it.
+        dataset: A run with confusion matrices, as `lth_keras.storage.open_run` gives it.
 
     Returns:
         A row for each branch and level that has some; None where there is none, or the run has no matrices.

@@ -11,8 +11,8 @@ from rich import box
 from rich.console import Console, ConsoleOptions
 from rich.measure import Measurement
 
-from lth_keras.printing import Table
-from lth_keras.results import at_the_end, shown_factor, spread
+from lth_keras.analysis import at_the_end, shown_factor, spread
+from lth_keras.system.printing import Table
 
 NEAR = 0.1
 """How far a level's density may be from the one that is asked for, as a share of it."""
@@ -60,7 +60,7 @@ def densities_table(dataset: xarray.Dataset, densities: Sequence[float], variabl
     """A variable, shares in percent, at chosen densities: for each branch its level nearest to each, mean over trials.
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
         densities: in (0, 1]. A branch without a level within 10% of one has no number there.
         variable: (trial, branch, level); by default the metric after the last step.
 

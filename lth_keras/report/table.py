@@ -10,9 +10,9 @@ import numpy as np
 import xarray
 from rich import box
 
-from lth_keras.printing import Table, plain
-from lth_keras.results import Spread, at_early_stop, at_the_end, metric_of, shown_factor, spread
-from lth_keras.results.schema import DENSE
+from lth_keras.analysis import Spread, at_early_stop, at_the_end, metric_of, shown_factor, spread
+from lth_keras.analysis.schema import DENSE
+from lth_keras.system.printing import Table, plain
 
 _LONG = 15
 """Letters of a metric's label that fit beside other words."""
@@ -32,7 +32,7 @@ def summary_table(dataset: xarray.Dataset) -> Table:
     have finished is marked (2/3).
 
     Args:
-        dataset: A run, as `lth_keras.results.open_run` gives it.
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
     """
     trials = dataset.sizes["trial"]
     counted = "1 trial" if trials == 1 else f"mean and min-max over {trials} trials"

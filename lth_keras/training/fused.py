@@ -10,15 +10,15 @@ import keras
 import numba
 import numpy as np
 
-from lth_keras.interrupts import uninterrupted
+from lth_keras.backends.optimizers import LOWER
+from lth_keras.backends.program import ORDER_BYTES, Arrays, Evaluations, due_steps
+from lth_keras.backends.skipped import is_plain
+from lth_keras.system.interrupts import uninterrupted
 from lth_keras.training import fused_forward, fused_steps
 from lth_keras.training.fused_kernels import VECTORS
 from lth_keras.training.fused_layout import BELOW, BELOW_ROW, ROWS, FusedLayer, Layout, zeros
 from lth_keras.training.fused_threads import BARRIER, GENERATION, GONE
 from lth_keras.training.fused_vectors import NUMBERS
-from lth_keras.training.optimizers import LOWER
-from lth_keras.training.program import ORDER_BYTES, Arrays, Evaluations, due_steps
-from lth_keras.training.skipped import is_plain
 
 EVALUATED = 16
 """Tiles of rows that a thread evaluates at a time: 96 examples."""

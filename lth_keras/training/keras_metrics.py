@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from lth_keras.training.losses import has_several
-from lth_keras.training.metrics import Judged, with_axis_of
+from lth_keras.backends.losses import has_several, with_axis_of
+from lth_keras.training.metrics import Judged
 
 _SHORT = {"mean_absolute_error": "mae", "r2_score": "r2"}
 _LABELS = {"mae": "mean absolute error", "r2": "R2", "auc": "AUC"}

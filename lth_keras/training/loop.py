@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lth_keras import interrupts
+from lth_keras.backends.optimizers import LOWER
+from lth_keras.backends.program import Evaluations, Program, Programs
+from lth_keras.system import interrupts
 from lth_keras.training.metrics import Counter
-from lth_keras.training.optimizers import LOWER
 from lth_keras.training.order import BatchOrder
-from lth_keras.training.program import Evaluations, Program, Programs
 
 CALL_SECONDS = 0.5
 """What one call of the compiled program aims to take: signals that stop a search are heard between calls."""

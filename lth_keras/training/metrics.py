@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from lth_keras.training.losses import (
+from lth_keras.backends.losses import (
     BINARY,
     CATEGORICAL,
     DIRECTION,
@@ -19,6 +19,7 @@ from lth_keras.training.losses import (
     SPARSE,
     has_several,
     told_by,
+    with_axis_of,
 )
 
 ACCURACY, MICRO_F1, MAE, COSINE = "accuracy", "micro_f1", "mae", "cosine_similarity"
@@ -272,13 +273,6 @@ def class_counts(y: np.ndarray, outputs: np.ndarray, threshold: float = 0.5) -> 
     """
     true, predicted = (np.reshape(array, (-1, array.shape[-1])) for array in (y > 0.5, outputs > threshold))
     return np.stack([(true & predicted).sum(0), (~true & predicted).sum(0), (true & ~predicted).sum(0)], axis=-1)
-
-
-def with_axis_of(outputs: Any, y: Any) -> Any:
-    """Labels of shape (n,) as (n, 1), where the outputs have that shape: as Keras' `fit` takes them."""
-    if len(y.shape) == len(outputs.shape) - 1 and outputs.shape[-1] == 1:
-        return keras.ops.expand_dims(y, -1)
-    return y
 
 
 def _summed(

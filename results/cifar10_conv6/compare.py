@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lth_keras.results import open_run
+from lth_keras.storage import open_run
 
 
 def main() -> None:

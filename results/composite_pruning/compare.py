@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from scipy import optimize, stats
 
-from lth_keras.results import compare, open_run
-from lth_keras.results.comparison import Comparison, Row
+from lth_keras.analysis import compare
+from lth_keras.analysis.comparison import Comparison, Row
+from lth_keras.storage import open_run
 
 FOLDER = Path(__file__).parent
 AT = 0.005

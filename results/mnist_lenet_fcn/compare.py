@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray
 
-from lth_keras.results import open_run
+from lth_keras.storage import open_run
 
 LEVELS = {"dense": 0, "51%": 3, "21%": 7, "10.8%": 10, "3.6%": 15, "1.2%": 20, "0.4%": 25}
 

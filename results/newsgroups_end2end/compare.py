@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray
 
-from lth_keras.results import open_run
+from lth_keras.storage import open_run
 
 FOLDER = Path(__file__).parent
 CONVERGED = 3

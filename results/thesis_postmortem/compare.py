@@ -9,7 +9,7 @@ import numpy as np
 import xarray
 
 from lth_keras.plots.references import references_of
-from lth_keras.results import open_run
+from lth_keras.storage import open_run
 
 LEVELS = {"100%": 0, "51%": 3, "21%": 7, "10.8%": 10, "6.9%": 12, "5.5%": 13, "2.8%": 16}
 THESIS_CONVERGED = 10_000

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import dead_units
-from lth_keras.masks import Mask
+from lth_keras.mask import Mask
 
 
 def mask(*kernels: list[list[int]]) -> Mask:

@@ -9,8 +9,8 @@ import pytest
 from benchmarks import memory, memory_levels, report
 from benchmarks.allocator import held_bytes
 from benchmarks.growth import growth, t_quantile
-from lth_keras.results import RunDirectory
-from lth_keras.tasks import LevelError
+from lth_keras.search.tasks import LevelError
+from lth_keras.storage import RunDirectory
 
 SIZES = (130, 20, 30)
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lth_keras.network import Network
-from lth_keras.results import DamagedFile, RunDirectory, open_run, read_level
-from lth_keras.results.levels import summarise_level
-from lth_keras.run import Run
-from lth_keras.search import TicketSearch
-from lth_keras.tasks import pending_tasks
+from lth_keras.search.run import Run
+from lth_keras.search.search import TicketSearch
+from lth_keras.search.tasks import pending_tasks
+from lth_keras.storage import DamagedFile, RunDirectory, open_run, read_level
+from lth_keras.storage.levels import summarise_level
+from lth_keras.training.network import Network
 from tests.tiny import Witness, assert_same_bits, make
 
 BRANCHES = ("winning_ticket", "random_mask")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from lth_keras.results import RunDirectory, open_run
-from lth_keras.tasks import pending_tasks
+from lth_keras.search.tasks import pending_tasks
+from lth_keras.storage import RunDirectory, open_run
 from tests.crash.victim import noted
 from tests.forks import Ended, Forks
 from tests.tiny import ALL, assert_same_bits

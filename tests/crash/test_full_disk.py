@@ -15,10 +15,10 @@ from typing import Any
 import keras
 import pytest
 
-from lth_keras.network import Network
-from lth_keras.results import atomic, open_run
-from lth_keras.run import Run
-from lth_keras.tasks import Task, pending_tasks
+from lth_keras.search.run import Run
+from lth_keras.search.tasks import Task, pending_tasks
+from lth_keras.storage import atomic, open_run
+from lth_keras.training.network import Network
 from tests.forks import Forks
 from tests.tiny import ALL, Witness, assert_same_bits, make
 

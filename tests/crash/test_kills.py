@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from lth_keras.results import CURVES, open_run, read_level
-from lth_keras.tasks import pending_tasks
+from lth_keras.analysis import CURVES
+from lth_keras.search.tasks import pending_tasks
+from lth_keras.storage import open_run, read_level
 from tests.crash.victim import STAGES, noted
 from tests.forks import Ended, Forks
 from tests.tiny import assert_same_bits

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lth_keras.network import Network
-from lth_keras.results import RunDirectory, open_run
-from lth_keras.tasks import Task, pending_tasks
+from lth_keras.search.tasks import Task, pending_tasks
+from lth_keras.storage import RunDirectory, open_run
+from lth_keras.training.network import Network
 from tests.tiny import ALL, Witness, assert_same_bits, make
 
 TASKS = pending_tasks((), [0], ALL, 2)

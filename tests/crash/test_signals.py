@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lth_keras.interrupts import STOPPING
+from lth_keras.system.interrupts import STOPPING
 from tests.crash.conftest import BACKENDS
 from tests.forks import Forks
 

@@ -19,11 +19,11 @@ import numpy as np
 import psutil
 
 from datasets import digits
-from lth_keras import runner
 from lth_keras.models import lenet_300_100
-from lth_keras.results import atomic
-from lth_keras.search import TicketSearch
-from lth_keras.tasks import Task
+from lth_keras.search import runner
+from lth_keras.search.search import TicketSearch
+from lth_keras.search.tasks import Task
+from lth_keras.storage import atomic
 from tests import tiny
 
 EVENTS = ("started", "advanced", "finished")

@@ -12,8 +12,8 @@ import tyro
 from experiments import (
     command,
 )
-from lth_keras.network import Network
-from lth_keras.search import TicketSearch
+from lth_keras.search.search import TicketSearch
+from lth_keras.training.network import Network
 from tests import tiny
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lth_keras.network import Network
+from lth_keras.training.network import Network
 from tests import tiny
 
 
@@ -19,7 +19,9 @@ def network() -> Network:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A command in this process: what it changes for the whole process is put back."""
-    monkeypatch.setattr("lth_keras.search.set_threads", lambda threads: None)  # TensorFlow has run: too late for it
+    monkeypatch.setattr(
+        "lth_keras.search.search.set_threads", lambda threads: None
+    )  # TensorFlow has run: too late for it
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     yield

@@ -17,9 +17,9 @@ from experiments import (
     mnist_lenet_fcn,
     newsgroups_end2end,
 )
-from lth_keras.network import Network
-from lth_keras.results import DocumentLengths, Facts, RunDirectory, open_run
-from lth_keras.search import TicketSearch
+from lth_keras.search.search import TicketSearch
+from lth_keras.storage import DocumentLengths, Facts, RunDirectory, open_run
+from lth_keras.training.network import Network
 from tests.experiments.commands import Config, make_search, run
 
 ROOT = Path(__file__).parents[2]
@@ -156,7 +156,7 @@ def test_threads_are_the_usable_cpus_shared_among_workers(
         asked.append(threads)
         raise ValueError("enough is known")
 
-    monkeypatch.setattr("lth_keras.machine.usable_cpus", lambda: 6)
+    monkeypatch.setattr("lth_keras.system.machine.usable_cpus", lambda: 6)
     with pytest.raises(SystemExit):
         run(monkeypatch, make, "--workers", str(workers), "--out", str(tmp_path))
     assert asked == [threads]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lth_keras.results import open_run
+from lth_keras.storage import open_run
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]

@@ -24,7 +24,7 @@ from experiments import (
     thesis_postmortem,
 )
 from lth_keras.criteria import CRITERIA
-from lth_keras.results.record import path_of
+from lth_keras.storage.record import path_of
 from tests.experiments.commands import Config, parsed
 
 

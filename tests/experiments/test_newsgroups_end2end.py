@@ -38,7 +38,7 @@ def training(**changes: Any) -> Config:
 
 def describe(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
     monkeypatch.setattr("sys.argv", ["newsgroups_end2end", "--describe", *arguments])
-    monkeypatch.setattr("lth_keras.runner.run", None)
+    monkeypatch.setattr("lth_keras.search.runner.run", None)
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     command.main(Config, make_search, "newsgroups_end2end")
     return capfd.readouterr()
@@ -202,7 +202,9 @@ def test_a_search_and_its_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr("datasets.newsgroups.load", load)
     monkeypatch.setattr("datasets.newsgroups.lengths", lambda **_: Lengths(np.arange(50), np.arange(30)))
-    monkeypatch.setattr("lth_keras.search.set_threads", lambda threads: None)  # TensorFlow has run: too late for it
+    monkeypatch.setattr(
+        "lth_keras.search.search.set_threads", lambda threads: None
+    )  # TensorFlow has run: too late for it
     config = training(tokens=28, dimension=1, epochs=None, steps=2, levels=1, validation=validation, remove_quotes=True)
     search = make_search(config, 1)
     search.facts = config.facts

@@ -14,8 +14,9 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from experiments import command, reuters
 from experiments.reuters import SIZES, Config, Size, make_search
+from lth_keras.analysis import metric_name
 from lth_keras.plots import save_figures
-from lth_keras.results import metric_name, open_run
+from lth_keras.storage import open_run
 from tests.datasets import reuters_small
 
 SMALL = {"tokens": 6, "words": 20, "dimension": 4, "filters": 3, "batch_size": 2, "validation": 0.3}
@@ -26,7 +27,9 @@ SMALL = {"tokens": 6, "words": 20, "dimension": 4, "filters": 3, "batch_size": 2
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A Reuters of 7 training and 2 test documents in the three categories of R(90)."""
     monkeypatch.setattr(reuters, "SIZES", {**SIZES, "R(90)": Size(3, 7, 2), "R(115)": Size(5, 7, 2)})
-    monkeypatch.setattr("lth_keras.search.set_threads", lambda threads: None)  # TensorFlow has run: too late for it
+    monkeypatch.setattr(
+        "lth_keras.search.search.set_threads", lambda threads: None
+    )  # TensorFlow has run: too late for it
     with reuters_small.installed(tmp_path / "data", monkeypatch):
         yield tmp_path
 

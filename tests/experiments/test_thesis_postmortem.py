@@ -11,7 +11,7 @@ import pytest
 
 from datasets import mnist
 from experiments.thesis_postmortem import CAUSES, PROTOCOLS, Config, Protocol, make_search
-from lth_keras.search import TicketSearch
+from lth_keras.search.search import TicketSearch
 from tests import tiny
 
 

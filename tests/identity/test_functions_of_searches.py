@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras.identity import describe, former
-from lth_keras.results import RunDirectory
+from lth_keras.search.identity import describe, former
+from lth_keras.storage import RunDirectory
 from tests import tiny
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras.identity import describe, describe_model, digest
+from lth_keras.search.identity import describe, describe_model, digest
 from tests import tiny
 
 

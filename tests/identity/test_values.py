@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from lth_keras.criteria import Stacked, magnitude, snip, synflow
-from lth_keras.identity.values import describe_value
+from lth_keras.search.identity.values import describe_value
 
 SCALE = 2.0
 

@@ -5,10 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from lth_keras.layers import (
-    MASKED_LAYERS,
-    mask_name,
-)
+from lth_keras.layers import MASKED_LAYERS, mask_name
 from tests.backends import BACKEND, gradients
 
 CASES = {

@@ -7,11 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from lth_keras.layers import (
-    KINDS,
-    MASKED_LAYERS,
-    MaskedEmbedding,
-)
+from lth_keras.layers import KINDS, MASKED_LAYERS, MaskedEmbedding
 from tests.layers.cases import mask_of, pair
 
 NOT_DEFAULT = {

@@ -5,13 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from lth_keras.layers import (
-    MaskedConv1D,
-    MaskedConv2D,
-    MaskedDense,
-    MaskedEmbedding,
-    pruned_weights_are_zero,
-)
+from lth_keras.layers import MaskedConv1D, MaskedConv2D, MaskedDense, MaskedEmbedding, pruned_weights_are_zero
 from tests.backends import gradients
 from tests.layers.cases import CASES, inputs, mask_of, outputs, pair, random_mask, weight
 

@@ -5,8 +5,8 @@ import numpy as np
 from keras import layers
 
 from lth_keras.layers import MaskedDense
+from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, mask_model, set_mask
-from lth_keras.masks import Mask
 
 
 class Scale(layers.Layer):

@@ -6,8 +6,8 @@ import pytest
 from keras import layers
 
 from lth_keras.layers import MaskedDense
+from lth_keras.mask import Mask
 from lth_keras.masking import check_connected, get_mask, mask_model, set_mask
-from lth_keras.masks import Mask
 from tests.masking.models import example, outputs, random_mask, sequential, wrapped
 
 X = (4,)

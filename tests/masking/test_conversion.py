@@ -8,15 +8,7 @@ import pytest
 from keras import layers
 
 from lth_keras.layers import MASKED_LAYERS, MaskedConv2D, MaskedDense, MaskedLayer
-from lth_keras.masking import (
-    get_mask,
-    mask_model,
-    prunable_weights,
-    set_mask,
-    strip_masks,
-    variables,
-    walk,
-)
+from lth_keras.masking import get_mask, mask_model, prunable_weights, set_mask, strip_masks, variables, walk
 from tests.masking.models import (
     OwnDense,
     Scale,

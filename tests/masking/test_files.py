@@ -8,11 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras.masking import (
-    get_mask,
-    mask_model,
-    strip_masks,
-)
+from lth_keras.masking import get_mask, mask_model, strip_masks
 from tests.masking.models import assert_same_outputs, example, nested_twice, outputs, pruned_model, residual, sequential
 
 

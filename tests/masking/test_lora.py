@@ -6,9 +6,9 @@ import pytest
 from keras import layers
 
 from lth_keras.criteria import CRITERIA, State, bimodal, criterion, scores_as_weights
+from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, lora_updates, mask_model, strip_masks, variables
-from lth_keras.masks import Mask
-from lth_keras.oneshot import prune
+from lth_keras.pruning.oneshot import prune
 
 RANDOM = np.random.default_rng(0)
 

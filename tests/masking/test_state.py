@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from lth_keras.masking import get_mask, mask_model, set_mask, strip_masks
-from lth_keras.network import Network
+from lth_keras.training.network import Network
 from tests.backends import BACKEND
 from tests.masking.models import outputs
 

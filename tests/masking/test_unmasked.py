@@ -9,8 +9,8 @@ from keras import layers
 
 from lth_keras.masking import get_mask, mask_model, unmasked_layers, warn_of_unmasked
 from lth_keras.models import conv_2, lenet_300_100, newsgroups_end2end, reuters_cnn
-from lth_keras.network import Network
-from lth_keras.oneshot import prune
+from lth_keras.pruning.oneshot import prune
+from lth_keras.training.network import Network
 from tests.masking.models import Block, OwnDense, Scale
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lth_keras.masks import Mask
-from lth_keras.network import Network
-from lth_keras.pruning import keep_highest
+from lth_keras.mask import Mask
+from lth_keras.pruning.rates import keep_highest
+from lth_keras.training.network import Network
 from tests import tiny
 from tests.tiny import network_of
 

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import layers
 
+from lth_keras.mask import Mask
 from lth_keras.masking import get_mask
-from lth_keras.masks import Mask
-from lth_keras.network import Network
+from lth_keras.training.network import Network
 
 
 def build():

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from lth_keras.arrays import LazyArrays
 from lth_keras.layers import MaskedLayer
-from lth_keras.lazy import LazyArrays
+from lth_keras.mask import Mask
 from lth_keras.masking import mask_model
-from lth_keras.masks import Mask
-from lth_keras.network import Network
+from lth_keras.training.network import Network
 from tests import tiny
 from tests.tiny import network_of
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lth_keras import prune
-from lth_keras.masks import Mask
-from lth_keras.network import Network
+from lth_keras.mask import Mask
+from lth_keras.training.network import Network
 from tests import tiny
 
 dense = keras.layers.Dense

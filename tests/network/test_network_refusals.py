@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras.network import Network
-from lth_keras.splits import check_cadence
+from lth_keras.data.splits import check_cadence
+from lth_keras.training.network import Network
 from tests import tiny
 from tests.tiny import network_of
 

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras.masks import Mask
-from lth_keras.network import Network
+from lth_keras.mask import Mask
+from lth_keras.training.network import Network
 from tests.tiny import network_of
 
 WORDS = 70_000

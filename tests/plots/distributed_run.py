@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import xarray
 
-from lth_keras.results import Distributions, assemble, distribution
-from lth_keras.results.distributions import Distribution
-from lth_keras.results.overlap import overlap_variables
+from lth_keras.analysis import Distributions, distribution
+from lth_keras.analysis.distributions import Distribution
+from lth_keras.storage import assemble
+from lth_keras.storage.overlap import overlap_variables
 from tests.results.synthetic import CREATED, KINDS, SHAPES, levels_of
 
 ROWS = ("winning_ticket", "snip_uss", "grasp_uss", "weights_snip_synflow_ums")

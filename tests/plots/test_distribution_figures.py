@@ -10,10 +10,10 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from lth_keras.analysis import Distribution, distribution
+from lth_keras.analysis.distributions import QUANTILES, SIGNS
 from lth_keras.plots import figures_of, save_figures, score_distributions_figure, weight_distributions_figure
 from lth_keras.plots.binned import half_width, shares_in_bins
-from lth_keras.results import Distribution, distribution
-from lth_keras.results.distributions import QUANTILES, SIGNS
 from tests.plots.distributed_run import CRITERIA, distributed_run, scores_of, values_of
 from tests.results.synthetic import SHAPES, dataset
 

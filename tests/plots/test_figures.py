@@ -26,7 +26,7 @@ from lth_keras.plots import (
     save_figures,
 )
 from lth_keras.plots.density_axis import percent
-from lth_keras.results import assemble
+from lth_keras.storage import assemble
 from tests.results.synthetic import BRANCHES, CREATED, dataset, level_result, levels_of
 
 

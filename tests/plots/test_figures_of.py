@@ -11,8 +11,8 @@ import xarray
 from matplotlib.figure import Figure
 
 from lth_keras.plots import figures_of, save_figures
-from lth_keras.results import DocumentLengths, assemble, open_run
-from lth_keras.results.facts import document_variables
+from lth_keras.storage import DocumentLengths, assemble, open_run
+from lth_keras.storage.facts import document_variables
 from tests.plots.early_run import early_run
 from tests.results.synthetic import CREATED, KINDS, dataset, levels_of
 

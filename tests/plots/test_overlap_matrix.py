@@ -11,7 +11,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from lth_keras.masks import Mask
+from lth_keras.mask import Mask
 from lth_keras.plots import STYLES, figures_of, overlap_matrix_figure
 from lth_keras.plots.overlap_matrix import chance_overlaps, compared_levels
 from lth_keras.plots.rows import density_of, rows_of, spread_levels

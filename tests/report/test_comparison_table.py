@@ -11,8 +11,8 @@ import pytest
 import xarray
 from rich.console import Console
 
+from lth_keras.analysis import Comparison, compare
 from lth_keras.report import compare_table, write_comparison
-from lth_keras.results import Comparison, compare
 from tests.results.synthetic import dataset
 
 WINNING = (98.31, 98.40, 98.25, 98.30, 98.36, 98.28, 98.33, 98.35)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from lth_keras.report import find_runs, list_table
-from lth_keras.results import RunDirectory, write_run
+from lth_keras.storage import RunDirectory, write_run
 from tests.results.synthetic import dataset, levels_of
 
 

@@ -8,7 +8,7 @@ import xarray
 from rich.console import Console
 
 from lth_keras.report import summary_table
-from lth_keras.results import assemble
+from lth_keras.storage import assemble
 from tests.results.synthetic import CREATED, dataset, level_result, levels_of
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lth_keras.results import RunDirectory, open_run, read_level, unsealed, write_level, write_run
-from lth_keras.results.levels import summarise_level
+from lth_keras.storage import RunDirectory, open_run, read_level, unsealed, write_level, write_run
+from lth_keras.storage.levels import summarise_level
 from tests.results.synthetic import dataset, level_result
 
 BLOCKS = (1, 2, 8, 64, 512)

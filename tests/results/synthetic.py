@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import xarray
 
-from lth_keras.masks import Mask
-from lth_keras.results import LevelResult, MetricName, assemble, checksum
-from lth_keras.results.schema import ACCURACY, MICRO_F1
+from lth_keras.analysis import MetricName
+from lth_keras.analysis.schema import ACCURACY, MICRO_F1
+from lth_keras.mask import Mask
+from lth_keras.storage import LevelResult, assemble, checksum
 
 BRANCHES = ("winning_ticket", "random_reinit", "random_mask")
 SHAPES = {"hidden_1/kernel": (80, 60), "hidden_2/kernel": (60, 10), "output/kernel": (10, 5)}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray
 
-from lth_keras.results import (
+from lth_keras.storage import (
     DamagedFile,
     RunDirectory,
     checksum,
@@ -23,7 +23,7 @@ from lth_keras.results import (
     write_level,
     write_run,
 )
-from lth_keras.results.levels import summarise_level
+from lth_keras.storage.levels import summarise_level
 from tests.results.synthetic import dataset, level_result, reseal
 
 RESULTS = Path(__file__).parents[2] / "results"

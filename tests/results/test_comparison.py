@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import xarray
 
-from lth_keras.results import Comparison, assemble, compare
-from lth_keras.results.comparison import Row
-from lth_keras.results.paired import holm, permutation_p, welch_p, wilcoxon_p
-from lth_keras.results.power import trials_for
-from lth_keras.results.statistics import bootstrap_interval
+from lth_keras.analysis import Comparison, compare
+from lth_keras.analysis.comparison import Row
+from lth_keras.analysis.paired import holm, permutation_p, welch_p, wilcoxon_p
+from lth_keras.analysis.power import trials_for
+from lth_keras.analysis.statistics import bootstrap_interval
+from lth_keras.storage import assemble
 from tests.results.synthetic import CREATED, dataset, level_result
 
 ACCURACY = "test_accuracy_at_early_stop"

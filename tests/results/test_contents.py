@@ -6,8 +6,8 @@ import dataclasses
 
 import xarray
 
-from lth_keras.results import assemble
-from lth_keras.results.contents import finished_levels, progress
+from lth_keras.storage import assemble
+from lth_keras.storage.contents import finished_levels, progress
 from tests.results.synthetic import CREATED, level_result, levels_of
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import xarray
 
-from lth_keras.results import Facts, LevelResult, RunDirectory, open_run, read_level
-from lth_keras.results.contents import progress
+from lth_keras.storage import Facts, LevelResult, RunDirectory, open_run, read_level
+from lth_keras.storage.contents import progress
 from tests.results.synthetic import level_result, levels_of
 
 CONFIG = {"steps": 2000, "rates": {"dense": 0.2, "output": 0.1}, "rewind": "init"}

@@ -10,21 +10,11 @@ import numpy as np
 import pytest
 import scipy
 
-from lth_keras.results import (
-    DamagedFile,
-    Distributions,
-    LevelResult,
-    assemble,
-    distribution,
-    open_run,
-    rank_correlations,
-    read_level,
-    write_level,
-    write_run,
-)
-from lth_keras.results import distributions as module
-from lth_keras.results.distributions import QUANTILES
-from lth_keras.results.levels import summarise_level
+from lth_keras.analysis import Distributions, distribution, rank_correlations
+from lth_keras.analysis import distributions as module
+from lth_keras.analysis.distributions import QUANTILES
+from lth_keras.storage import DamagedFile, LevelResult, assemble, open_run, read_level, write_level, write_run
+from lth_keras.storage.levels import summarise_level
 from tests.results.synthetic import CREATED, SHAPES, level_result, levels_of, reseal
 
 

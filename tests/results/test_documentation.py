@@ -11,10 +11,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from lth_keras.results import SCHEMA_VERSION, DocumentLengths, write_level, write_run
-from lth_keras.results.facts import document_variables
-from lth_keras.results.overlap import overlap_variables
-from lth_keras.results.schema import CONFUSION, SCALARS
+from lth_keras.analysis import SCHEMA_VERSION
+from lth_keras.analysis.schema import CONFUSION, SCALARS
+from lth_keras.storage import DocumentLengths, write_level, write_run
+from lth_keras.storage.facts import document_variables
+from lth_keras.storage.overlap import overlap_variables
 from tests.plots.distributed_run import distributed_run
 from tests.results.synthetic import KINDS, dataset, level_result
 

@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from lth_keras.results import DocumentLengths, Facts, assemble, open_run, write_run
-from lth_keras.results.facts import document_lengths, document_variables
+from lth_keras.storage import DocumentLengths, Facts, assemble, open_run, write_run
+from lth_keras.storage.facts import document_lengths, document_variables
 from tests.results.synthetic import CREATED, KINDS, SHAPES, dataset, level_result, levels_of
 
 LENGTHS = {"train": np.array([3, 0, 3, 250]), "test": np.array([7, 3])}

@@ -13,10 +13,11 @@ import h5py
 import numpy as np
 import pytest
 
-from lth_keras.masks import Mask
-from lth_keras.results import CURVES, SCALARS, DamagedFile, LevelResult, atomic, levels
-from lth_keras.results.levels import read_level, summarise_level, write_level
-from lth_keras.results.schema import COUNTS, MICRO_F1, curves_of
+from lth_keras.analysis import CURVES, SCALARS
+from lth_keras.analysis.schema import COUNTS, MICRO_F1, curves_of
+from lth_keras.mask import Mask
+from lth_keras.storage import DamagedFile, LevelResult, atomic, levels
+from lth_keras.storage.levels import read_level, summarise_level, write_level
 from tests.results.synthetic import KINDS, level_result, reseal
 
 WEIGHTS: dict[str, np.ndarray] = {

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from lth_keras.results import InUseError, RunDirectory, lock, open_run
-from lth_keras.results.lock import LOCK_FILE
+from lth_keras.storage import InUseError, RunDirectory, lock, open_run
+from lth_keras.storage.lock import LOCK_FILE
 from tests.results.synthetic import level_result
 
 ROOT = Path(__file__).resolve().parents[2]

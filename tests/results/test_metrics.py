@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix, precision_recall_fscore_support
 
-from lth_keras.results.metrics import MISSING, averages, counts_by_class, without_example
+from lth_keras.analysis.metrics import MISSING, averages, counts_by_class, without_example
 
 KINDS = ("precision", "recall", "f1")
 NAMES = {f"{kind}_{average}" for kind in KINDS for average in ("macro", "micro")}

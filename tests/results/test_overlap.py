@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lth_keras.masks import Mask
-from lth_keras.results import LevelResult, RunDirectory, open_run, write_level
-from lth_keras.results.overlap import mask_overlaps
+from lth_keras.mask import Mask
+from lth_keras.storage import LevelResult, RunDirectory, open_run, write_level
+from lth_keras.storage.overlap import mask_overlaps
 from tests.results.synthetic import level_result, levels_of, masks
 
 

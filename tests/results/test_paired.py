@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lth_keras.results import paired
-from lth_keras.results.paired import (
+from lth_keras.analysis import paired
+from lth_keras.analysis.paired import (
     EXACT_PAIRS,
     TESTS,
     cohen_dz,

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from lth_keras.results import DamagedFile, read_level, write_level
-from lth_keras.results.levels import summarise_level
+from lth_keras.storage import DamagedFile, read_level, write_level
+from lth_keras.storage.levels import summarise_level
 from tests.results.synthetic import level_result, masks, reseal
 
 

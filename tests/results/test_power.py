@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lth_keras.results.paired import TESTS
-from lth_keras.results.power import trials_for, trials_needed
+from lth_keras.analysis.paired import TESTS
+from lth_keras.analysis.power import trials_for, trials_needed
 
 
 @pytest.mark.parametrize(("effect", "expected"), [(0.2, 199), (0.5, 34), (0.8, 15)])

@@ -12,9 +12,10 @@ import pytest
 import xarray
 from sklearn.metrics import recall_score
 
-from lth_keras.masks import Mask
-from lth_keras.results import CURVES, SCALARS, DamagedFile, assemble, metric_name, open_run, write_run
-from lth_keras.results.schema import METRIC_MEANING
+from lth_keras.analysis import CURVES, SCALARS, metric_name
+from lth_keras.analysis.schema import METRIC_MEANING
+from lth_keras.mask import Mask
+from lth_keras.storage import DamagedFile, assemble, open_run, write_run
 from tests.results.synthetic import BRANCHES, CREATED, SHAPES, dataset, level_result, levels_of
 
 ATTRIBUTES: dict[str, Any] = {

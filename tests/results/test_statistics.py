@@ -10,8 +10,8 @@ import pytest
 import xarray
 from scipy import stats
 
-from lth_keras.results import spread
-from lth_keras.results.statistics import bootstrap_interval
+from lth_keras.analysis import spread
+from lth_keras.analysis.statistics import bootstrap_interval
 
 
 def test_mean_and_range_over_the_trials_that_have_a_value() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lth_keras.network import Network
-from lth_keras.run import Run
+from lth_keras.search.run import Run
+from lth_keras.training.network import Network
 from tests.search.whole import LEVELS, SEEDS
 from tests.tiny import ALL, make
 

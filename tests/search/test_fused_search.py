@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lth_keras import training
-from lth_keras.search import TicketSearch
+from lth_keras.search.search import TicketSearch
 from tests import tiny
 
 BRANCHES = ("winning_ticket", "random_reinit")

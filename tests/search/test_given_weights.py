@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras import runner
-from lth_keras.identity import describe
-from lth_keras.search import TicketSearch
+from lth_keras.search import runner
+from lth_keras.search.identity import describe
+from lth_keras.search.search import TicketSearch
 from tests import tiny
 
 

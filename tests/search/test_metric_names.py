@@ -13,8 +13,9 @@ from rich.console import Console
 from sklearn import metrics
 
 from lth_keras import TicketSearch
+from lth_keras.analysis import compare, metric_of
 from lth_keras.report import summary_table
-from lth_keras.results import RunDirectory, compare, metric_of, open_run, read_level
+from lth_keras.storage import RunDirectory, open_run, read_level
 from tests import tiny
 
 

@@ -12,12 +12,12 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras import provenance
-from lth_keras.network import Network
-from lth_keras.results import RunDirectory, read_level, write_level
-from lth_keras.results.levels import read_made
-from lth_keras.run import Run
-from lth_keras.search import TicketSearch
+from lth_keras.search import provenance
+from lth_keras.search.run import Run
+from lth_keras.search.search import TicketSearch
+from lth_keras.storage import RunDirectory, read_level, write_level
+from lth_keras.storage.levels import read_made
+from lth_keras.training.network import Network
 from tests import tiny
 from tests.tiny import Witness, make
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lth_keras.network import Network
-from lth_keras.run import Run
-from lth_keras.tasks import Task, pending_tasks
+from lth_keras.search.run import Run
+from lth_keras.search.tasks import Task, pending_tasks
+from lth_keras.training.network import Network
 from tests import tiny
 from tests.search.whole import LEVELS, SEEDS, TASKS, expected_of
 from tests.tiny import ALL, Witness, assert_same_numbers, final_weights, make

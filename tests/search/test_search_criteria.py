@@ -12,14 +12,14 @@ import pytest
 
 from lth_keras import seeds
 from lth_keras.criteria import CRITERIA, State, criterion
-from lth_keras.densities import erk_counts
-from lth_keras.derivatives import ModelDerivatives
+from lth_keras.criteria.derivatives import ModelDerivatives
+from lth_keras.data.sampling import draw_samples
+from lth_keras.mask import Mask
 from lth_keras.masking import large_tables
-from lth_keras.masks import Mask
-from lth_keras.network import Network
-from lth_keras.pruning import keep_highest
-from lth_keras.sampling import draw_samples
-from lth_keras.tasks import LevelError, Task
+from lth_keras.pruning.densities import erk_counts
+from lth_keras.pruning.rates import keep_highest
+from lth_keras.search.tasks import LevelError, Task
+from lth_keras.training.network import Network
 from tests import tiny
 from tests.tiny import Witness, assert_same_numbers, make, masks_of
 
@@ -76,7 +76,7 @@ def words() -> keras.Model:
 def test_tables_that_are_trained_by_rows_are_scored_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("lth_keras.network.large_tables", partial(large_tables, at_least=4000))
+    monkeypatch.setattr("lth_keras.training.network.large_tables", partial(large_tables, at_least=4000))
     generator = np.random.default_rng(0)
     data = {
         split: (generator.integers(0, 1000, (size, 6)), np.arange(size) % 3)

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras.network import Network
-from lth_keras.results import InUseError, RunDirectory, open_run
-from lth_keras.run import Run
-from lth_keras.search import TicketSearch
-from lth_keras.tasks import LevelError, Task, pending_tasks
+from lth_keras.search.run import Run
+from lth_keras.search.search import TicketSearch
+from lth_keras.search.tasks import LevelError, Task, pending_tasks
+from lth_keras.storage import InUseError, RunDirectory, open_run
+from lth_keras.training.network import Network
 from tests import tiny
 from tests.backends import BACKEND
 from tests.search.whole import TASKS, expected_of

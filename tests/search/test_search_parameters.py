@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras.network import Network
-from lth_keras.run import Run
-from lth_keras.search import TicketSearch
+from lth_keras.search.run import Run
+from lth_keras.search.search import TicketSearch
+from lth_keras.training.network import Network
 from tests import tiny
 from tests.tiny import ALL, assert_same_numbers, make
 
@@ -48,7 +48,7 @@ def test_data_come_as_a_dict_an_object_or_a_function_of_the_seed(network: Networ
 def set_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Hears which threads are set; TensorFlow would refuse them, now that it has run."""
     heard: list[int] = []
-    monkeypatch.setattr("lth_keras.search.set_threads", heard.append)
+    monkeypatch.setattr("lth_keras.search.search.set_threads", heard.append)
     yield heard
 
 

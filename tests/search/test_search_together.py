@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import xarray
 
-from lth_keras.results import RunDirectory
-from lth_keras.runner import run
-from lth_keras.tasks import LevelError, Task
-from lth_keras.together import Together
+from lth_keras.search.runner import run
+from lth_keras.search.tasks import LevelError, Task
+from lth_keras.storage import RunDirectory
+from lth_keras.training.together import Together
 from tests import tiny
 
 ON_JAX = keras.backend.backend() == "jax"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lth_keras.network import Network
-from lth_keras.run import Run
+from lth_keras.search.run import Run
+from lth_keras.training.network import Network
 from tests import tiny
 from tests.search.whole import LEVELS, SEEDS
 from tests.tiny import ALL, final_weights, make, masks_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lth_keras.run import Run
-from lth_keras.tasks import pending_tasks
+from lth_keras.search.run import Run
+from lth_keras.search.tasks import pending_tasks
 from tests.tiny import ALL
 
 SEEDS, LEVELS = (0, 1), 3

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from lth_keras import training
+from lth_keras import backends
 from lth_keras.masking import get_mask, mask_model, set_mask, variables
-from lth_keras.training import BatchOrder, train
+from lth_keras.training import BatchOrder, make_metric, train
 
 BACKEND = keras.backend.backend()
 BATCH, EVERY = 4, 5
@@ -53,7 +53,8 @@ def perceptron(*between, activation="relu", regularizer=None, dtype=None):
 
 
 def make(model, optimizer=OPTIMIZERS["adam"], *, jit=False, loss=LOSS, data=(TRAIN, VALIDATION), **options):
-    program = training.make_program(
+    options.setdefault("metric", make_metric(loss, model.output_shape))
+    program = backends.make_program(
         model,
         optimizer(),
         loss,

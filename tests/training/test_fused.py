@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from lth_keras import Network, training
-from lth_keras.fused import fused_chain
+from lth_keras.mask import Mask
 from lth_keras.masking.tables import LARGE
-from lth_keras.masks import Mask
 from lth_keras.training import NonFiniteLossError
+from lth_keras.training.fused_chain import fused_chain
 
 LOSS = "sparse_categorical_crossentropy"
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

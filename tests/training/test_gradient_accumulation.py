@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lth_keras.network import Network
+from lth_keras.training.network import Network
 from tests import tiny
 
 

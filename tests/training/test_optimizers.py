@@ -9,12 +9,12 @@ import keras
 import numpy as np
 import pytest
 
+from lth_keras.backends.optimizers import as_fit_takes_it
+from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, set_mask
-from lth_keras.masks import Mask
-from lth_keras.network import Network, batch_order
-from lth_keras.together import Member, Together, Trained
 from lth_keras.training import NonFiniteLossError
-from lth_keras.training.optimizers import as_fit_takes_it
+from lth_keras.training.network import Network, batch_order
+from lth_keras.training.together import Member, Together, Trained
 from tests import tiny
 from tests.training.programs import (
     BACKEND,

@@ -6,17 +6,9 @@ import pytest
 from keras import layers
 from sklearn.metrics import f1_score
 
+from lth_keras.backends import make_program, make_rowwise_program, skipped
 from lth_keras.masking import get_mask, large_tables, mask_model, seed_states, set_mask, using_rows, variables
-from lth_keras.training import (
-    BatchOrder,
-    NonFiniteLossError,
-    make_counter,
-    make_metric,
-    make_program,
-    make_rowwise_program,
-    skipped,
-    train,
-)
+from lth_keras.training import BatchOrder, NonFiniteLossError, make_counter, make_metric, train
 
 BACKEND = keras.backend.backend()
 HEIGHT, DIMENSION, LENGTH, BATCH, EVERY = 2000, 4, 12, 5, 4
@@ -56,7 +48,8 @@ def classifier(dropout=0.0):
 def by_rows(model, optimizer=OPTIMIZERS["adam"], *, loss=CROSS_ENTROPY, data=(TRAIN, VALIDATION), **changes):
     tables, made = large_tables(model, at_least=1), optimizer()
     rule = skipped(made, [table.variable for table in tables])
-    arguments = {"lazy": False, "batch_size": BATCH, "evaluate_every": EVERY, "evaluation_batch_size": 4, **changes}
+    arguments = {"lazy": False, "batch_size": BATCH, "evaluate_every": EVERY, "evaluation_batch_size": 4}
+    arguments = {**arguments, "metric": make_metric(loss, model.output_shape), **changes}
     program = make_rowwise_program(model, made, loss, tables, using_rows, rule, **arguments)
     program.load(*data)
     return program
@@ -90,6 +83,7 @@ def dense(model, optimizer, jit=False):
         evaluate_every=EVERY,
         evaluation_batch_size=4,
         jit_compile=jit or BACKEND == "jax",
+        metric=make_metric(CROSS_ENTROPY, model.output_shape),
     )
     program.load(TRAIN, VALIDATION)
     return program

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras.training import skipped
-from lth_keras.training.skipped import Lazy
+from lth_keras.backends import skipped
+from lth_keras.backends.skipped import Lazy
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":

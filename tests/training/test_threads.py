@@ -13,13 +13,13 @@ CODE = """
 import sys
 from pathlib import Path
 
-from lth_keras import training
+from lth_keras import backends
 
-training.set_threads(int(sys.argv[1]))
+backends.set_threads(int(sys.argv[1]))
 import keras
 
 keras.ops.matmul(keras.ops.ones((300, 300)), keras.ops.ones((300, 300)))
-training.set_threads(int(sys.argv[1]))  # the same again is none other
+backends.set_threads(int(sys.argv[1]))  # the same again is none other
 names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
 print(sum(name.startswith("tf_XLAEigen") for name in names))
 """
@@ -36,7 +36,7 @@ def test_jax_has_as_many_threads_as_asked_for(threads):
 
 @pytest.mark.slow
 def test_tensorflow_that_has_run_says_what_to_do():
-    code = "import keras\nkeras.ops.ones((3, 3))\nfrom lth_keras import training\ntraining.set_threads(1)"
+    code = "import keras\nkeras.ops.ones((3, 3))\nfrom lth_keras import backends\nbackends.set_threads(1)"
     environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+from lth_keras.backends import Pruned
 from lth_keras.layers import pruned_weights_are_zero
+from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, prunable_weights, seed_states, set_mask, variables
-from lth_keras.masks import Mask
-from lth_keras.training import BatchOrder, Pruned
+from lth_keras.training import BatchOrder
 from tests.training.programs import (
     BACKEND,
     BATCH,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from lth_keras import training
+from lth_keras import backends
 from lth_keras.training import NonFiniteLossError, train
 from lth_keras.training.metrics import confusion_matrix, make_counter
 from tests.training.programs import (
@@ -82,7 +82,7 @@ def test_a_validation_loss_that_is_not_finite_names_the_step():
 
 def test_a_program_is_made_for_the_backend_of_keras(monkeypatch):
     model = perceptron()
-    made = training.make_program(
+    made = backends.make_program(
         model,
         OPTIMIZERS["adam"](),
         LOSS,
@@ -91,11 +91,12 @@ def test_a_program_is_made_for_the_backend_of_keras(monkeypatch):
         evaluate_every=5,
         evaluation_batch_size=7,
         jit_compile=True,
+        metric=None,
     )
     assert type(made).__name__ == {"tensorflow": "TensorFlowProgram", "jax": "JaxProgram"}[BACKEND]
     monkeypatch.setattr(keras.backend, "backend", lambda: "unknown")
     with pytest.raises(RuntimeError, match="Received: 'unknown'"):
-        training.make_program(model)
+        backends.make_program(model)
 
 
 def test_threads_cannot_change_once_the_backend_runs():
@@ -105,9 +106,9 @@ def test_threads_cannot_change_once_the_backend_runs():
         import tensorflow as tf
 
         threads = tf.config.threading.get_intra_op_parallelism_threads()
-        training.set_threads(threads)
+        backends.set_threads(threads)
     with pytest.raises(RuntimeError):
-        training.set_threads(threads + 1)
+        backends.set_threads(threads + 1)
 
 
 @pytest.mark.parametrize("shape", [(17,), (17, 1)])

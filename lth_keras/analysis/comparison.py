@@ -1,0 +1,214 @@
+"""Branches ranked and compared with a baseline on shared seeds, over a whole table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray
+
+from lth_keras.analysis.cells import Cell, at_densities, baseline_of, cells_of
+from lth_keras.analysis.measured import at_early_stop, at_the_end, metric_of
+from lth_keras.analysis.paired import TESTS, cohen_dz, hedges_g, holm, least_p, least_trials
+from lth_keras.analysis.power import trials_for
+from lth_keras.analysis.statistics import Interval, bootstrap_interval
+
+
+class Pairs(NamedTuple):
+    """A branch against the baseline on the seeds of both. Differences are its values minus the baseline's."""
+
+    seeds: tuple[int, ...]
+    difference: float
+    interval: Interval
+    p: Mapping[str, float]  # of each test, uncorrected
+    cohen_dz: float
+    hedges_g: float
+    needed: int | None  # trials for the difference asked for, at alpha
+    needed_in_table: int | None  # the same, with alpha divided by the number of comparisons
+
+
+class Row(NamedTuple):
+    """A branch at a density; `pairs` is None for the baseline and where fewer than 2 seeds are shared."""
+
+    density: float  # of the baseline, by which rows are together
+    rank: int
+    cell: Cell
+    mean: float
+    low: float
+    high: float
+    interval: Interval
+    pairs: Pairs | None
+    p_holm: float
+    verdict: str  # "baseline", "higher", "lower", "not significant", "too few trials" or "too few pairs"
+
+
+class Comparison(NamedTuple):
+    """A table of rows, the best at each density first, and how it was made."""
+
+    variable: str
+    long_name: str
+    units: str
+    comment: str | None  # of the variable: what it is where it is not what its name says
+    baseline: str
+    test: str
+    alpha: float
+    difference: float | None  # that trials are needed for
+    rows: tuple[Row, ...]
+    comparisons: int  # rows that were tested
+    least_trials: int  # below which none of so many comparisons can be significant
+    less_is_better: bool  # rank 1 has the least value
+
+
+def compare(
+    runs: xarray.Dataset | Mapping[str, xarray.Dataset],
+    *,
+    baseline: str | None = None,
+    densities: Sequence[float] | None = None,
+    variable: str | None = None,
+    test: str = "permutation",
+    difference: float | None = None,
+    alpha: float = 0.05,
+) -> Comparison:
+    """Rank the branches at each density, and test each against the baseline on the seeds that both have.
+
+    docs/statistics.md says what each number is and why the paired permutation test is the default.
+
+    Args:
+        runs: A run, or several by name, whose branches are then called `<name>:<branch>`.
+        baseline: A branch, or "dense" for the network before pruning; by default the winning ticket, else the first.
+        densities: Shares of weights kept, each within 5% of one of the baseline's; by default all of these.
+        variable: With axes trial, branch, level; by default the metric on the test split at early stop.
+        test: Of `TESTS`; Holm's correction and the verdicts go by it.
+        difference: To find with probability 0.8, in the unit of `variable`: how many trials that needs is in the rows.
+        alpha: Probability of any false verdict in the whole table.
+
+    Raises:
+        ValueError: Unknown variable, branch, density or test; nothing finite; nothing to compare; no seed is shared, or
+            one only.
+    """
+    if test not in TESTS:
+        raise ValueError(f"Expected: one of the tests {', '.join(TESTS)}. Received: {test!r}")
+    if not 0 < alpha < 1:
+        raise ValueError(f"Expected: alpha between 0 and 1. Received: {alpha}")
+    if difference is not None and not (math.isfinite(difference) and difference > 0):
+        raise ValueError(f"Expected: a difference above 0. Received: {difference}")
+    named = {"": runs} if isinstance(runs, xarray.Dataset) else runs
+    variable = common_variable(named) if variable is None else variable
+    cells = cells_of(named, variable)
+    baseline = baseline_of(cells, baseline)
+    groups = at_densities(cells, baseline, densities)
+    _check_seeds(groups, baseline)
+
+    tested = sum(len(_seeds(cell, beside)) >= 2 for _, beside, near in groups for cell in near if cell is not beside)
+    fewest = least_trials(test, tested, alpha)
+    meaning = next(iter(named.values()))[variable].attrs
+    units = units_of(next(iter(named.values())), variable)
+    rising = _less_is_better(next(iter(named.values())), variable)
+    rows = []
+    for density, beside, near in groups:
+        for rank, cell in enumerate(sorted(near, key=lambda cell: _order(cell, rising)), 1):
+            pairs = None if cell is beside else _pairs(cell, beside, test, difference, alpha, tested)
+            values = np.array(list(cell.values.values()))
+            summary = (float(values.mean()), float(values.min()), float(values.max()), bootstrap_interval(values))
+            verdict = "baseline" if cell is beside else "too few pairs"
+            rows.append(Row(density, rank, cell, *summary, pairs, math.nan, verdict))
+    return Comparison(
+        variable=variable,
+        long_name=meaning.get("long_name", variable),
+        units=units,
+        comment=meaning.get("comment"),
+        baseline=baseline,
+        test=test,
+        alpha=alpha,
+        difference=difference,
+        rows=tuple(_judged(rows, test, alpha)),
+        comparisons=tested,
+        least_trials=fewest,
+        less_is_better=rising,
+    )
+
+
+def common_variable(runs: Mapping[str, xarray.Dataset]) -> str:
+    """What runs are compared by: the metric on the test split at early stop.
+
+    Raises:
+        ValueError: They have different metrics.
+    """
+    found = list(dict.fromkeys(at_early_stop(run) for run in runs.values()))
+    if len(found) > 1:
+        raise ValueError(f"Expected: runs with one metric, or the variable to compare. Received: {', '.join(found)}")
+    return found[0]
+
+
+def _less_is_better(run: xarray.Dataset, variable: str) -> bool:
+    """Whether the best has the least value: steps, seconds, bytes, losses, and metrics that are errors."""
+    metric = metric_of(run)
+    if variable in (at_early_stop(run), at_the_end(run)):
+        return metric.direction == "lower"
+    return units_of(run, variable) != "1" or "loss" in variable
+
+
+def units_of(run: xarray.Dataset, variable: str) -> str:
+    """The unit of a variable; "1" for shares and counts without one, and where the run has no such variable."""
+    return str(run[variable].attrs.get("units", "1")) if variable in run else "1"
+
+
+def _judged(rows: Sequence[Row], test: str, alpha: float) -> list[Row]:
+    """The rows with Holm's p over all that were tested, and what it says."""
+    judged = list(rows)
+    tested = [(place, row.pairs) for place, row in enumerate(rows) if row.pairs]
+    corrected = holm([pairs.p[test] for _, pairs in tested])
+    possible = holm([least_p(test, len(pairs.seeds)) for _, pairs in tested]) <= alpha
+    for (place, pairs), p, could in zip(tested, corrected.tolist(), possible, strict=True):
+        if p <= alpha:
+            verdict = "higher" if pairs.difference > 0 else "lower"
+        else:
+            verdict = "not significant" if could else "too few trials"
+        judged[place] = rows[place]._replace(p_holm=p, verdict=verdict)
+    return judged
+
+
+def _pairs(
+    cell: Cell, beside: Cell, test: str, difference: float | None, alpha: float, comparisons: int
+) -> Pairs | None:
+    seeds = _seeds(cell, beside)
+    if len(seeds) < 2:
+        return None
+    values, baseline = (np.array([of.values[seed] for seed in seeds]) for of in (cell, beside))
+    needed = [
+        None if difference is None else trials_for(difference, values, baseline, test, alpha, among)
+        for among in (1, comparisons)
+    ]
+    return Pairs(
+        seeds,
+        float(np.mean(values - baseline)),
+        bootstrap_interval(values - baseline),
+        {name: p_of(values, baseline) for name, p_of in TESTS.items()},
+        cohen_dz(values, baseline),
+        hedges_g(values, baseline),
+        *needed,
+    )
+
+
+def _seeds(cell: Cell, beside: Cell) -> tuple[int, ...]:
+    return tuple(sorted(cell.values.keys() & beside.values.keys()))
+
+
+def _order(cell: Cell, rising: bool) -> tuple[float, str]:
+    mean = float(np.mean(list(cell.values.values())))
+    return (mean if rising else -mean), cell.branch
+
+
+def _check_seeds(groups: Sequence[tuple[float, Cell, list[Cell]]], baseline: str) -> None:
+    shared = [len(_seeds(cell, beside)) for _, beside, near in groups for cell in near if cell is not beside]
+    if max(shared) >= 2:
+        return
+    has = sorted({seed for _, beside, _ in groups for seed in beside.values})
+    others = sorted({seed for _, beside, near in groups for cell in near if cell is not beside for seed in cell.values})
+    raise ValueError(
+        f"Expected: at least 2 seeds at which both {baseline} and another branch are finished. "
+        f"Received: {'1' if max(shared) else 'none'}, of the seeds {has} and {others}; ask for more --trials, "
+        "and for two runs the same --seed"
+    )

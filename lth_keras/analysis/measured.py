@@ -1,0 +1,37 @@
+"""The variables of a run that hold its metric, and how their values are shown."""
+
+from __future__ import annotations
+
+import xarray
+
+from lth_keras.analysis.schema import MetricName, metric_of_attributes
+
+
+def metric_of(dataset: xarray.Dataset) -> MetricName:
+    """What a run measures beside the loss: its name in variables, its label, which direction is better, its unit."""
+    return metric_of_attributes(dataset.attrs)
+
+
+def metric_name(dataset: xarray.Dataset) -> str:
+    """What a run measures beside the loss, as its variables name it: `accuracy`, `micro_f1`, `mae`, ..."""
+    return metric_of(dataset).name
+
+
+def at_early_stop(dataset: xarray.Dataset) -> str:
+    """The variable of the metric at the step of least validation loss: `test_accuracy_at_early_stop`, or the like."""
+    return f"test_{metric_of(dataset).name}_at_early_stop"
+
+
+def at_the_end(dataset: xarray.Dataset) -> str:
+    """The variable of the metric after the last step: `test_accuracy_final`, or the like."""
+    return f"test_{metric_of(dataset).name}_final"
+
+
+def on_split(dataset: xarray.Dataset, split: str) -> str:
+    """The curve of the metric on the split `validation` or `test`."""
+    return f"{split}_{metric_of(dataset).name}"
+
+
+def shown_factor(variable: xarray.DataArray) -> float:
+    """By what its values are multiplied to be shown: shares are shown in percent, others as they are."""
+    return 100.0 if variable.attrs.get("units", "1") == "1" else 1.0

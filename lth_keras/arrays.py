@@ -1,0 +1,102 @@
+"""Arrays that exist only while they are used, so that a large model's weights go by one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+Weights = Mapping[str, Array]
+"""By key, as `lth_keras.masking.variables` names them; lazy ones, too."""
+
+
+class LazyArrays(Mapping[str, Array]):
+    """A read-only mapping that makes an array each time its key is accessed, and keeps none.
+
+    Whoever goes through it key by key has one array at a time in memory; `dict(arrays)` has them all, once and for
+    all. Shapes are known without making anything.
+
+    Args:
+        shapes: key to shape, in order.
+        make: key -> an array of that shape that is the caller's own; equal ones at each call, unless what it is made
+            of changes.
+
+    Attributes:
+        shapes: key to shape, in order.
+
+    Example:
+        >>> arrays = LazyArrays({"a": (2,), "b": (3,)}, lambda key: np.zeros(2 if key == "a" else 3))
+        >>> list(arrays), arrays["b"]
+        (['a', 'b'], array([0., 0., 0.]))
+    """
+
+    def __init__(self, shapes: Mapping[str, Shape], make: Callable[[str], Array]) -> None:
+        self.shapes = dict(shapes)
+        self._make = make
+
+    def __getitem__(self, key: str) -> Array:
+        if key not in self.shapes:
+            raise KeyError(key)
+        return self._make(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.shapes  # Mapping's own would make the array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __repr__(self) -> str:
+        return f"LazyArrays({self.shapes})"
+
+
+def uniform(shapes: Mapping[str, Shape], generator: np.random.Generator) -> LazyArrays:
+    """The float32 draws from [0, 1) that `generator.random` gives for one shape after the other, made on access.
+
+    The generator stands afterwards where drawing all of them would have left it. Each array is drawn by a copy of the
+    generator that skips what comes before.
+
+    Args:
+        shapes: key to shape.
+        generator: of numpy's default kind, PCG64, which can skip draws without making them.
+
+    Raises:
+        TypeError: for a generator of another kind.
+    """
+    if not isinstance(generator.bit_generator, np.random.PCG64):
+        raise TypeError(
+            f"Expected a generator that can skip draws, numpy.random.Generator(PCG64(...)). "
+            f"Received: {type(generator.bit_generator).__name__}."
+        )
+    start = generator.bit_generator.state
+    before, total = {}, 0
+    for key, shape in shapes.items():
+        before[key] = total
+        total += int(np.prod(shape, dtype=np.int64))
+    _skip(generator, total)
+
+    def draw(key: str) -> Array:
+        copy = np.random.Generator(np.random.PCG64())
+        copy.bit_generator.state = start
+        _skip(copy, before[key])
+        return copy.random(arrays.shapes[key], dtype=np.float32)
+
+    arrays = LazyArrays(shapes, draw)
+    return arrays
+
+
+def _skip(generator: np.random.Generator, count: int) -> None:
+    """Leaves out `count` float32 draws: PCG64 makes two of each step, and keeps the second for the next draw."""
+    if count and generator.bit_generator.state["has_uint32"]:
+        generator.random(dtype=np.float32)
+        count -= 1
+    if count > 1:
+        generator.bit_generator.advance(count // 2)  # type: ignore[attr-defined]
+    if count % 2:
+        generator.random(dtype=np.float32)

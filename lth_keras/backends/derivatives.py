@@ -1,0 +1,209 @@
+"""What criteria need of a model beside its weights: gradients, Hessian products, synaptic flow. numpy in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from lth_keras.backends.linearised import linearised, ones_for
+from lth_keras.backends.program import loss_function
+
+EXAMPLES = 250
+"""Examples in one forward and backward pass: larger batches are summed up in parts."""
+LEAST_PROBABILITY = 1e-18
+"""What probabilities are raised to before their logarithm is taken: its second derivative is within float32."""
+
+Arrays = list[np.ndarray]
+
+
+class Backend(Protocol):
+    """Derivatives of functions (weights, others, *data) -> scalar by their first argument, compiled."""
+
+    def gradients(self, function: Callable[..., Any]) -> Callable[..., Arrays]:
+        """(weights, others, *data) -> the gradient by each weight."""
+
+    def hessian_products(self, function: Callable[..., Any]) -> Callable[..., Arrays]:
+        """(weights, directions, others, *data) -> the product of the Hessian with the directions."""
+
+
+class Differentiator:
+    """Derivatives of one model as compiled functions: values of all its variables, masks included, are inputs.
+
+    So no call changes the model, each function is traced once for each size of a batch, whatever the mask, and nothing
+    is compiled before it is asked for. The model runs in inference mode: without dropout, and batch normalisation goes
+    by its moving statistics. Regularisation terms do not take part. What the model computes in float16 or bfloat16 is
+    computed in float32 here: gradients, and their products even more, are below what those can hold.
+
+    Args:
+        backend: differentiates and compiles.
+        model: a built Keras model with masked layers.
+        prunable: its prunable weights, with the attributes `layer`, `variable` and `mask`.
+        loss: as Keras' `compile` takes it, or None where only synaptic flow is asked for.
+
+    Attributes:
+        others: the model's variables that are not prunable, masks included, in the order in which values are taken.
+        traces: how often a function was traced, and so compiled.
+    """
+
+    def __init__(self, backend: Backend, model: keras.Model, prunable: Sequence[Any], loss: Any = None) -> None:
+        self._backend, self._model, self._loss = backend, model, loss
+        self._prunable = list(prunable)
+        self._weights = [weight.variable for weight in prunable]
+        own = {id(variable) for variable in self._weights}
+        self.others = [variable for variable in model.variables if id(variable) not in own]
+        self._compiled: dict[Any, Callable[..., Arrays]] = {}
+        self.traces = 0
+
+    def gradients(self, weights: Arrays, others: Arrays, x: np.ndarray, y: np.ndarray) -> Arrays:
+        """The gradient of the mean loss by each prunable weight; zero where the weight is pruned.
+
+        Args:
+            weights: values of the prunable weights, in their order.
+            others: values of `self.others`.
+            x: examples, `(n, ...)`.
+            y: their labels.
+        """
+        return self._gradients(1.0, weights, others, x, y)
+
+    def hessian_gradients(
+        self, weights: Arrays, others: Arrays, x: np.ndarray, y: np.ndarray, temperature: float = 1.0
+    ) -> Arrays:
+        """The product Hg of the mean loss' Hessian and its gradient by the prunable weights; zero where pruned.
+
+        Args:
+            weights: as `gradients`, like what follows.
+            others: values of `self.others`.
+            x: examples.
+            y: their labels.
+            temperature: what the softmax' logits are divided by. Losses other than categorical cross-entropy have none.
+        """
+        gradient = self._gradients(temperature, weights, others, x, y)
+        compiled = self._function(
+            ("product", temperature), self._backend.hessian_products, self._mean_loss(temperature)
+        )
+        return _mean(lambda *part: compiled(list(map(_wide, weights)), gradient, others, *part), x, y)
+
+    def synaptic_flow(self, weights: Arrays, others: Arrays, shapes: Sequence[tuple[int, ...]]) -> Arrays:
+        """The gradient of the linearised network's total output, for inputs of ones, by each weight's magnitude.
+
+        Times |w| it is the synaptic flow of Tanaka et al. (2020), arXiv:2006.05467. See `linearised` for what is
+        linearised, and how. All gradients have one positive factor in common, so that none overflows.
+
+        Args:
+            weights: as `gradients`.
+            others: values of `self.others`.
+            shapes: of one example, for each of the model's inputs.
+        """
+
+        def flow(weights: list[Any], others: list[Any]) -> Any:
+            self.traces += 1
+            values = [_linear_value(variable, value) for variable, value in zip(self.others, others, strict=True)]
+            with self._with(weights, values), in_float32(self._model), linearised(self._model, self._prunable):
+                outputs = self._model(ones_for(self._model, shapes), training=False)
+                return sum(keras.ops.sum(keras.ops.cast(part, "float32")) for part in keras.tree.flatten(outputs))
+
+        compiled = self._function(("flow", tuple(shapes)), self._backend.gradients, flow)
+        return compiled([np.abs(weight) for weight in map(_wide, weights)], others)
+
+    def _gradients(self, temperature: float, weights: Arrays, others: Arrays, x: np.ndarray, y: np.ndarray) -> Arrays:
+        compiled = self._function(("gradient", temperature), self._backend.gradients, self._mean_loss(temperature))
+        return _mean(lambda *part: compiled(list(map(_wide, weights)), others, *part), x, y)
+
+    def _mean_loss(self, temperature: float) -> Callable[..., Any]:
+        loss = loss_function(self._loss)
+
+        def mean_loss(weights: list[Any], others: list[Any], x: Any, y: Any) -> Any:
+            self.traces += 1
+            with self._with(weights, others), in_float32(self._model):
+                outputs = self._model(x, training=False)
+                return keras.ops.cast(loss(y, tempered(self._loss, outputs, temperature)), "float32")
+
+        return mean_loss
+
+    def _function(
+        self, key: Any, compile_derivative: Callable[..., Callable[..., Arrays]], function: Callable[..., Any]
+    ) -> Callable[..., Arrays]:
+        if key not in self._compiled:
+            self._compiled[key] = compile_derivative(function)
+        return self._compiled[key]
+
+    def _with(self, weights: list[Any], others: list[Any]) -> keras.StatelessScope:
+        """Within it, the model's variables have these values."""
+        pairs = [*zip(self._weights, weights, strict=True), *zip(self.others, others, strict=True)]
+        scope = keras.StatelessScope(state_mapping=pairs)
+        for variable, value in pairs:
+            if variable.dtype in NARROW:  # a scope rounds values to this type, and their gradients on the way back
+                scope.state_mapping[id(variable)] = keras.ops.cast(value, "float32")
+        return scope
+
+
+NARROW = ("float16", "bfloat16")
+"""Types whose range or digits are too few for derivatives."""
+
+
+@contextmanager
+def in_float32(model: keras.Model) -> Iterator[None]:
+    """Within it, layers of the model that compute in float16 or bfloat16 compute in float32.
+
+    Quantised layers are left alone: what they compute in is part of how they are quantised.
+    """
+    changed: list[tuple[Any, Any]] = []
+    try:
+        for layer in model._flatten_layers():
+            if layer.quantization_mode is None and layer.compute_dtype in NARROW:
+                changed.append((layer, vars(layer)["_dtype_policy"]))
+                policy = keras.DTypePolicy("float32")
+                policy._variable_dtype = layer.variable_dtype  # so that Keras casts what is narrow
+                vars(layer)["_dtype_policy"] = policy
+        yield
+    finally:
+        for layer, policy in changed:
+            vars(layer)["_dtype_policy"] = policy
+
+
+def _wide(weight: np.ndarray) -> np.ndarray:
+    """The weight in float32 where its type is narrower."""
+    return weight.astype(np.float32) if weight.dtype.name in NARROW else weight
+
+
+def tempered(loss: Any, outputs: Any, temperature: float) -> Any:
+    """The outputs with the softmax' logits divided by a temperature; as they are where the loss has no softmax.
+
+    Of probabilities p that is `softmax(log(p) / temperature)`, as the logits are log(p) but for a constant.
+    """
+    function = keras.losses.get(loss)
+    name = str(getattr(function, "name", None) or getattr(function, "__name__", ""))
+    if temperature == 1 or "categorical_crossentropy" not in name:
+        return outputs
+    if getattr(function, "from_logits", False):
+        return outputs / temperature
+    logarithm = keras.ops.log(keras.ops.maximum(outputs, LEAST_PROBABILITY))
+    return keras.ops.softmax(logarithm / temperature, axis=-1)
+
+
+def _linear_value(variable: Any, value: Any) -> Any:
+    """What a variable that is not prunable is in the linearised network: offsets are zero, factors are positive."""
+    if not np.issubdtype(keras.backend.standardize_dtype(variable.dtype), np.floating):
+        return value  # masks, states of random generators
+    if variable.name in ("bias", "beta", "moving_mean", "mean"):
+        return keras.ops.zeros_like(value)
+    return keras.ops.abs(value)
+
+
+def _mean(function: Callable[[np.ndarray, np.ndarray], Arrays], x: np.ndarray, y: np.ndarray) -> Arrays:
+    """The mean over all examples of what `function` gives as the mean over a part."""
+    if len(x) <= EXAMPLES:
+        return function(x, y)
+    total: Arrays = []
+    for start in range(0, len(x), EXAMPLES):
+        part = slice(start, start + EXAMPLES)
+        share = len(x[part]) / len(x)
+        found = function(x[part], y[part])
+        total = [np.zeros_like(array) for array in found] if not total else total
+        for sum_so_far, array in zip(total, found, strict=True):
+            sum_so_far += share * array
+    return total

@@ -1,0 +1,158 @@
+"""Training with large embedding tables on JAX."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lth_keras.backends.jax_pure import assign, check_compiles, exactly
+from lth_keras.backends.rowwise import RowwiseProgram
+from lth_keras.system.interrupts import uninterrupted
+
+State = dict[str, Any]
+
+
+class RowwiseJaxProgram(RowwiseProgram):
+    """Training by rows where a compiled step is given tables and slots and writes into their buffers."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_compiles(self._model, self._evaluation_batch_size)
+        masks = {id(table.mask) for table in self._tables}
+        self._others = [v for v in self._model.non_trainable_variables if id(v) not in masks]
+        self._slots = [self._zeros(table) for table in self._tables]
+        self._compiled_step = jax.jit(exactly(self._train_in_place), donate_argnums=0)
+        self._compiled_forward = jax.jit(exactly(self._forward_rows))
+        self._compiled_flush = jax.jit(self._catch_up_in_place, donate_argnums=0)
+
+    def _zeros(self, table: Any) -> list[Any]:
+        return [jnp.zeros(table.variable.shape) for _ in range(self._before.slots)]
+
+    def _reset(self) -> None:
+        for variable, value in zip(self._optimizer.variables, self._optimizer_start, strict=True):
+            assign(variable, value)
+        for variable in (*self._trainable, *self._others, *(table.variable for table in self._tables)):
+            assign(variable, variable.value)  # models made of this one may share its buffers
+        for i, table in enumerate(self._tables):
+            self._slots[i] = []  # before its successor is made
+            self._slots[i] = self._zeros(table)
+
+    def _step(self, *arguments: Any) -> float:
+        with uninterrupted():
+            loss, state = self._compiled_step(self._state(), self._masks(), *arguments)
+            self._take(state)
+        return float(loss)
+
+    def _forward(self, *arguments: Any) -> tuple[Any, Any, Any]:
+        with uninterrupted():
+            loss, mean, outputs = self._compiled_forward(self._state(), self._masks(), *arguments)
+        return loss, mean, outputs
+
+    def _flush(self, *arguments: Any) -> None:
+        tables = {name: self._state()[name] for name in ("tables", "table_slots")}
+        with uninterrupted():
+            self._take(self._compiled_flush(tables, *arguments))
+
+    def _variables(self) -> dict[str, list[Any]]:
+        return {
+            "tables": [table.variable for table in self._tables],
+            "trainable": self._trainable,
+            "others": self._others,
+            "slots": self._optimizer.variables,
+        }
+
+    def _state(self) -> State:
+        return {
+            **{name: [variable.value for variable in group] for name, group in self._variables().items()},
+            "table_slots": self._slots,
+        }
+
+    def _masks(self) -> list[Any]:
+        return [table.mask.value for table in self._tables]
+
+    def _take(self, state: State) -> None:
+        """Gives variables and slots their new values; the old ones are no more."""
+        self._slots = state.pop("table_slots")
+        groups = self._variables()
+        for name, values in state.items():
+            for variable, value in zip(groups[name], values, strict=True):
+                variable.assign(value)
+
+    def _gathered(self, state: State, rows: Any) -> tuple[list[Any], list[list[Any]]]:
+        def gather(table: Any) -> Any:
+            return jnp.take(table, rows, axis=0, mode="clip")
+
+        return [gather(table) for table in state["tables"]], [[gather(s) for s in own] for own in state["table_slots"]]
+
+    def _scattered(
+        self, state: State, rows: Any, count: Any, values: list[Any], slots: list[list[Any]]
+    ) -> dict[str, list[Any]]:
+        height = max(table.shape[0] for table in state["tables"])
+        places = jnp.arange(len(rows), dtype=rows.dtype)
+        targets = jnp.where(places < count, rows, height + places)  # those beyond the table are dropped
+
+        def scatter(table: Any, new: Any) -> Any:
+            return table.at[targets].set(new, mode="drop", unique_indices=True, indices_are_sorted=True)
+
+        return {
+            "tables": [scatter(*pair) for pair in zip(state["tables"], values, strict=True)],
+            "table_slots": [
+                [scatter(*pair) for pair in zip(own, new, strict=True)]
+                for own, new in zip(state["table_slots"], slots, strict=True)
+            ],
+        }
+
+    def _call(self, state: State, masks: list[Any], values: list[Any], index: Any, x: Any, training: bool) -> Any:
+        """As `stateless_call` of the model, looking up in these rows: outputs, other variables, and losses."""
+        given = dict(zip((id(table.variable) for table in self._tables), state["tables"], strict=True))
+        given |= dict(zip(map(id, self._trainable), state["trainable"], strict=True))
+        given |= dict(zip((id(table.mask) for table in self._tables), masks, strict=True))
+        given |= dict(zip(map(id, self._others), state["others"], strict=True))
+        trainable = [given[id(variable)] for variable in self._model.trainable_variables]
+        others = [given[id(variable)] for variable in self._model.non_trainable_variables]
+        rows_of_masks = [jnp.take(mask, state["rows"], axis=0, mode="clip") for mask in masks]
+        with self._using_rows(self._tables, values, rows_of_masks, index):
+            outputs, others, losses = self._model.stateless_call(
+                trainable, others, x, training=training, return_losses=True
+            )
+        after = dict(zip(map(id, self._model.non_trainable_variables), others, strict=True))
+        return outputs, [after[id(variable)] for variable in self._others], losses
+
+    def _train_in_place(
+        self,
+        state: State,
+        masks: list[Any],
+        rows: Any,
+        count: Any,
+        index: Any,
+        x: Any,
+        y: Any,
+        coefficients: Any,
+        scalars: Any,
+    ) -> tuple[Any, State]:
+        values, slots = self._catch_up(*self._gathered(state, rows), coefficients)
+
+        def objective(values: list[Any], trainable: list[Any]) -> tuple[Any, tuple[Any, Any]]:
+            given = {**state, "trainable": trainable, "rows": rows}
+            outputs, others, losses = self._call(given, masks, values, index, x, training=True)
+            loss = self._loss(y, outputs).astype(jnp.float32)
+            return sum((term.astype(jnp.float32) for term in losses), loss), (loss, others)
+
+        gradient = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
+        (_, (loss, others)), (by_row, rest) = gradient(values, state["trainable"])
+        trainable, optimizer_slots = self._optimizer.stateless_apply(state["slots"], rest, state["trainable"])
+        values, slots = self._updated(values, slots, by_row, scalars)
+        written = self._scattered(state, rows, count, values, slots)
+        return loss, {**written, "trainable": trainable, "others": others, "slots": optimizer_slots}
+
+    def _catch_up_in_place(self, state: State, rows: Any, count: Any, coefficients: Any) -> State:
+        return self._scattered(state, rows, count, *self._catch_up(*self._gathered(state, rows), coefficients))
+
+    def _forward_rows(
+        self, state: State, masks: list[Any], rows: Any, index: Any, x: Any, y: Any, coefficients: Any
+    ) -> tuple[Any, Any, Any]:
+        values, _ = self._catch_up(*self._gathered(state, rows), coefficients)
+        outputs, _, _ = self._call({**state, "rows": rows}, masks, values, index, x, training=False)
+        return self._measured(y, outputs)

@@ -1,0 +1,244 @@
+"""Training with large embedding tables: a step touches the rows that its batch uses, and no others."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from lth_keras.backends.optimizers import LOWER
+from lth_keras.backends.program import Evaluations, loss_function
+from lth_keras.backends.skipped import Lazy, Skipped
+
+ROWS_STEP = 512
+"""Rows in use are padded to a multiple of this, or of about a quarter of them, so that there are few compilations."""
+FLUSHED_ROWS = 4096
+
+
+class RowwiseProgram(ABC):
+    """A training program whose step reads, masks, differentiates and updates only the table rows in use.
+
+    The rows of a batch are found on the host, gathered from the tables and their slots, brought up to date with the
+    updates that a dense optimiser would have made meanwhile (`skipped`), trained in one compiled function, and written
+    back. A training ends with all rows up to date; evaluations in between see them so, without writing them.
+
+    The copy of the best weights, as large as the tables, is not kept: the test split is measured at every evaluation.
+    What is here is the host's part; a backend's class gathers, computes and writes.
+
+    Args:
+        model: a built Keras model.
+        optimizer: a Keras optimiser of its own; built here, for all but the tables.
+        loss: as Keras' `compile` takes it.
+        tables: the tables to train by rows, objects with the Keras variables `variable` and `mask`; all of them read
+            the model's input.
+        using_rows: (tables, values, masks, index) -> a context in which the model looks up in these rows.
+        rule: (steps) -> how rows move; see `skipped`.
+        lazy: whether rows stand still while no batch uses them, instead.
+        batch_size: examples per step.
+        evaluate_every: steps between evaluations on the validation split.
+        evaluation_batch_size: examples per forward pass of an evaluation.
+        metric: what to measure beside the loss, as `lth_keras.training.make_metric` gives it.
+    """
+
+    keeps_best = False
+    advice = LOWER
+    capacity = 1 << 30
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        loss: Any,
+        tables: Sequence[Any],
+        using_rows: Callable[..., Any],
+        rule: Callable[[int], Skipped],
+        *,
+        lazy: bool,
+        batch_size: int,
+        evaluate_every: int,
+        evaluation_batch_size: int,
+        metric: Any,
+    ) -> None:
+        self._model, self._optimizer, self._loss = model, optimizer, loss_function(loss)
+        self._metric = metric
+        self._tables, self._using_rows = list(tables), using_rows
+        self._make_rule = (lambda steps: Lazy(rule(steps))) if lazy else rule
+        self._before = self._make_rule(1)  # as long as no training runs, nothing is skipped
+        self.every, self._evaluation_batch_size = evaluate_every, evaluation_batch_size
+        by_row = {id(table.variable) for table in tables}
+        self._trainable = [v for v in model.trainable_variables if id(v) not in by_row]
+        optimizer.build(self._trainable)
+        self._optimizer_start = [keras.ops.convert_to_numpy(v).copy() for v in optimizer.variables]
+        self._last = np.zeros(max(table.variable.shape[0] for table in tables), np.int64)
+        self._now = 0
+        self._rule: Skipped | None = None
+
+    @abstractmethod
+    def _reset(self) -> None:
+        """Puts the optimiser back to its start, the tables' slots included."""
+
+    @abstractmethod
+    def _step(
+        self,
+        rows: np.ndarray,
+        count: np.int32,
+        index: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        coefficients: np.ndarray,
+        scalars: np.ndarray,
+    ) -> float:
+        """Brings these rows up to date, trains on a batch, and writes them back; the loss before the update.
+
+        Args:
+            rows: the rows in use, padded.
+            count: how many of them are in use.
+            index: which stands where in `x`.
+            x: the batch's examples.
+            y: and their labels.
+            coefficients: of `Skipped.catch_up`, by row.
+            scalars: of `Skipped.update`.
+        """
+
+    @abstractmethod
+    def _forward(
+        self, rows: np.ndarray, index: np.ndarray, x: np.ndarray, y: np.ndarray, coefficients: np.ndarray
+    ) -> tuple[Any, Any, Any]:
+        """Mean loss, mean of what the metric adds up, and outputs, with rows brought up to date but not written."""
+
+    @abstractmethod
+    def _flush(self, rows: np.ndarray, count: np.int32, coefficients: np.ndarray) -> None:
+        """Brings rows up to date."""
+
+    def load(self, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> None:
+        """Takes the data, which stay on the host; see `Program.load`."""
+        self._train, self._validation = train, validation
+
+    def unload(self) -> None:
+        """Lets go of the data; see `Program.unload`."""
+        self._train = self._validation = np.empty(0), np.empty(0)
+
+    def reset(self, updates: int = 0) -> None:
+        """Puts the optimiser back to its start; see `Program.reset`.
+
+        Raises:
+            ValueError: for other `updates` than 0: rows that were not used catch up by their count since the start.
+        """
+        if updates:
+            raise ValueError(
+                "Expected a count of updates that starts at 0 in every level where large embedding tables are trained "
+                f"by rows. Received: {updates} updates before the level; use embeddings='dense' with carry_step_count."
+            )
+        self._reset()
+        self._last[:] = 0
+        self._now = 0
+        self._loss_sum = 0.0
+        self._rule = None
+
+    def advance(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
+        """Trains on the batches of `order`; see `Program.advance`."""
+        if self._rule is None:
+            self._rule = self._make_rule(total)
+        measured = []
+        for step, batch in enumerate(order, start + 1):
+            loss = self._train_batch(step, batch)
+            if not np.isfinite(loss):
+                return Evaluations(*np.empty((4, 0))), step
+            self._loss_sum += loss
+            if step % self.every == 0 or step == total:
+                mean = self._loss_sum / (step - (step - 1) // self.every * self.every)
+                measured.append((step, mean, *self.evaluate(*self._validation)))
+                self._loss_sum = 0.0
+        if self._now == total:
+            self._bring_up_to_date()
+        return Evaluations(*np.array(measured).reshape(-1, 4).T), None
+
+    def finish(self) -> None:
+        """Brings all rows up to date; see `Program.finish`."""
+        if self._rule is not None:
+            self._bring_up_to_date()
+
+    def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+        """Mean loss and metric; see `Program.evaluate`."""
+        loss, metric, _ = self.test(x, y)
+        return loss, metric
+
+    def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
+        """Mean loss, metric and outputs; see `Program.test`."""
+        if not len(x):
+            return np.nan, np.nan, np.empty((0, *self._model.output_shape[1:]), np.float32)
+        start = self._metric.start()
+        adds_up = self._metric.of_examples is not None
+        losses, outputs, state = 0.0, [], np.zeros(np.shape(start)) if adds_up else start
+        for first in range(0, len(x), self._evaluation_batch_size):
+            part = slice(first, first + self._evaluation_batch_size)
+            rows, _, index = self._rows_of(x[part])
+            loss, mean, output = self._forward(rows, index, x[part], y[part], self._coefficients(rows, self._now))
+            losses += float(loss) * len(x[part])
+            if adds_up:
+                state += np.array(mean, np.float64) * len(x[part])
+            else:
+                state = self._metric.update(state, keras.ops.convert_to_tensor(y[part]), output)
+            outputs.append(np.array(output))
+        return losses / len(x), float(self._metric.value(state, len(x))), np.concatenate(outputs)
+
+    def best_weights(self) -> list[np.ndarray]:
+        """Not kept; see `Program.best_weights`."""
+        raise RuntimeError("Expected a program that keeps the best weights. With large tables they are not kept.")
+
+    def _train_batch(self, step: int, batch: np.ndarray) -> float:
+        assert self._rule is not None
+        x, y = self._train[0][batch], self._train[1][batch]
+        rows, count, index = self._rows_of(x)
+        coefficients = self._coefficients(rows, step - 1)
+        loss = self._step(rows, count, index, x, y, coefficients, self._rule.scalars(step))
+        self._last[rows[:count]] = step
+        self._now = step
+        return loss
+
+    def _rows_of(self, x: np.ndarray) -> tuple[np.ndarray, np.int32, np.ndarray]:
+        """The rows that examples use, padded with row 0; how many they are; and which stands where in `x`."""
+        rows, index = np.unique(x.astype(np.int32), return_inverse=True)  # as Keras' Embedding casts
+        multiple = max(ROWS_STEP, 1 << max(0, len(rows).bit_length() - 3))
+        padded = np.zeros(-(-len(rows) // multiple) * multiple, np.int32)
+        padded[: len(rows)] = rows
+        return padded, np.int32(len(rows)), index.reshape(x.shape).astype(np.int32)
+
+    def _coefficients(self, rows: np.ndarray, now: int) -> np.ndarray:
+        rule = self._rule or self._before
+        return rule.coefficients(self._last[rows], now)
+
+    def _bring_up_to_date(self) -> None:
+        """Makes the updates that rows in use have skipped so far."""
+        assert self._rule is not None
+        moving = (self._last > 0) | self._rule.moves_unused
+        behind = np.flatnonzero(moving & (self._last < self._now)).astype(np.int32)
+        for start in range(0, len(behind), FLUSHED_ROWS):
+            part = behind[start : start + FLUSHED_ROWS]
+            rows = np.zeros(FLUSHED_ROWS, np.int32)
+            rows[: len(part)] = part
+            self._flush(rows, np.int32(len(part)), self._coefficients(rows, self._now))
+        self._last[behind] = self._now
+
+    # What both backends compute, in operations of Keras.
+
+    def _catch_up(self, values: list[Any], slots: list[list[Any]], coefficients: Any) -> tuple[list[Any], list[Any]]:
+        rule = self._rule or self._before
+        numbers = [row[:, None] for row in keras.ops.unstack(coefficients)]
+        moved = [rule.catch_up(keras.ops, *part, numbers) for part in zip(values, slots, strict=True)]
+        return [value for value, _ in moved], [new for _, new in moved]
+
+    def _updated(
+        self, values: list[Any], slots: list[list[Any]], gradients: list[Any], scalars: Any
+    ) -> tuple[list[Any], list[list[Any]]]:
+        assert self._rule is not None
+        updated = [self._rule.update(keras.ops, *part, scalars) for part in zip(values, slots, gradients, strict=True)]
+        return [value for value, _ in updated], [new for _, new in updated]
+
+    def _measured(self, y: Any, outputs: Any) -> tuple[Any, Any, Any]:
+        of_examples = self._metric.of_examples
+        mean = keras.ops.zeros(()) if of_examples is None else keras.ops.mean(of_examples(y, outputs), axis=0)
+        return keras.ops.cast(self._loss(y, outputs), "float32"), mean, outputs

@@ -1,0 +1,319 @@
+"""The compiled training program on TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lth_keras.backends.optimizers import advice, averages, begin_as_weights, update_counts
+from lth_keras.backends.program import (
+    NEVER,
+    NOTHING_PRUNED,
+    ORDER_BYTES,
+    Arrays,
+    Evaluations,
+    OnDevice,
+    Pruned,
+    due_steps,
+    loss_function,
+    padded_order,
+)
+
+
+def set_threads(threads: int) -> None:
+    """Sets the threads of one TensorFlow operation; only before TensorFlow has run anything in this process.
+
+    Raises:
+        RuntimeError: where TensorFlow is already initialised with another number.
+    """
+    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        except RuntimeError:
+            raise RuntimeError(
+                f"Expected TensorFlow not to have run anything yet, so that its threads can be set to {threads}. "
+                "Received: a TensorFlow that has; make the search before any model or tensor, in a new process, or "
+                "leave out threads."
+            ) from None
+
+
+def assign(variable: Any, value: Any) -> None:
+    """Assigns by value, as TensorFlow does."""
+    variable.assign(value)
+
+
+class TensorFlowProgram:
+    """Many training steps, with evaluation and the best weights kept, in one call of one `tf.function`.
+
+    It is traced and compiled once. Model variables, masks, optimiser variables and the copy of the best weights are
+    resources that it reads and writes in place; data and batch order are arguments.
+
+    Args:
+        model: a built Keras model.
+        optimizer: a Keras optimiser of its own; built here.
+        loss: as Keras' `compile` takes it.
+        weights: the Keras variables to keep the best values of.
+        batch_size: examples per step.
+        evaluate_every: steps between evaluations on the validation split.
+        evaluation_batch_size: examples per forward pass of an evaluation.
+        jit_compile: whether to compile with XLA.
+        pruned: weights to keep at zero where they are pruned, from the start of every `advance` on.
+            Without XLA that costs what it saves.
+        metric: what to measure beside the loss, as `lth_keras.training.make_metric` gives it.
+    """
+
+    keeps_best = True
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        loss: Any,
+        weights: Sequence[Any],
+        *,
+        batch_size: int,
+        evaluate_every: int,
+        evaluation_batch_size: int,
+        jit_compile: bool,
+        pruned: Pruned = NOTHING_PRUNED,
+        metric: Any,
+    ) -> None:
+        self._model = model
+        self._optimizer = optimizer
+        self._loss = loss_function(loss)
+        self._metric = metric
+        self._weights = list(weights)
+        self.every = evaluate_every
+        self._evaluation_batch_size = evaluation_batch_size
+        self._trainable = model.trainable_variables
+        self._pruned = pruned
+        optimizer.build(self._trainable)
+        self.advice = advice(optimizer)
+        self.advice = advice(optimizer)
+        self._optimizer_start = [_start(v) for v in optimizer.variables]
+        self._averages, self._begin_as_weights = averages(optimizer), begin_as_weights(optimizer)
+        self._best = [tf.Variable(v.value, trainable=False) for v in self._weights]
+        self.capacity = max(1, min(4096, ORDER_BYTES // (4 * batch_size)))
+        self.traces = 0
+        self._advance = tf.function(self._steps, autograph=False, jit_compile=jit_compile)
+        self._evaluate = tf.function(self._evaluation, autograph=False, jit_compile=jit_compile)
+        self._outputs = tf.function(lambda x: self._model(x, training=False), autograph=False)
+        self._on_device = OnDevice(_on_device)
+        self._train: tuple[Any, ...] = ()
+        self._validation: tuple[Any, ...] = ()
+
+    def load(self, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> None:
+        """Puts the data on the device; see `Program.load`."""
+        self.unload()  # what was there makes room first
+        self._on_device = OnDevice(_on_device, train, validation)
+        self._train, self._validation = self._on_device(*train), self._on_device(*validation)
+
+    def unload(self) -> None:
+        """Lets go of the data; see `Program.unload`."""
+        self._on_device = OnDevice(_on_device)
+        self._train = self._validation = ()
+
+    def reset(self, updates: int = 0) -> None:
+        """Puts the optimiser back to its start; see `Program.reset`."""
+        for variable, value in zip(self._optimizer.variables, self._optimizer_start, strict=True):
+            variable.assign(keras.ops.zeros_like(variable) if value is None else value)
+        for count in update_counts(self._optimizer):
+            count.assign(updates)
+        for weight, state in self._begin_as_weights:
+            state.assign(weight.value)
+        self._best_loss = tf.constant(np.inf, tf.float32)
+        self._loss_sum = tf.constant(0.0, tf.float32)
+
+    def advance(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
+        """Trains on the batches of `order`; see `Program.advance`."""
+        stop = start + len(order)
+        bounds = map(tf.constant, (start, stop, total))
+        padded = padded_order(order, self.capacity)
+        self._loss_sum, self._best_loss, first_bad, curves = self._advance(
+            *self._train, *self._validation, padded, *bounds, self._best_loss, self._loss_sum
+        )
+        step = due_steps(start, stop, total, self.every)
+        bad = int(first_bad)
+        return Evaluations(step, *curves.numpy()[:, : len(step)]), None if bad == NEVER else bad
+
+    def finish(self) -> None:
+        """Puts averages in the place of weights; see `Program.finish`."""
+        self._finalize()
+
+    def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+        """Mean loss and metric; see `Program.evaluate`."""
+        loss, metric = self._evaluate(*self._on_device(x, y))
+        return float(loss), float(metric)
+
+    def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
+        """Mean loss, metric and outputs; see `Program.test`."""
+        size = self._evaluation_batch_size
+        examples, _ = self._on_device(x, y)
+        outputs = [self._outputs(examples[start : start + size]).numpy() for start in range(0, len(x), size)]
+        return *self.evaluate(x, y), np.concatenate(outputs)
+
+    def best_weights(self) -> list[np.ndarray]:
+        """The weights of least validation loss; see `Program.best_weights`."""
+        return [v.numpy() for v in self._best]
+
+    def _steps(
+        self,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        x_validation: tf.Tensor,
+        y_validation: tf.Tensor,
+        order: tf.Tensor,
+        start: tf.Tensor,
+        stop: tf.Tensor,
+        total: tf.Tensor,
+        best_loss: tf.Tensor,
+        loss_sum: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        """Steps `start` + 1 to `stop`, in segments that end where an evaluation falls due."""
+        self.traces += 1
+        self._mask_weights()
+        every = tf.constant(self.every)
+        slots = self.capacity // self.every + 2
+
+        def step(i: tf.Tensor, loss_sum: tf.Tensor, bad: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            batch = tf.gather(order, i - start)  # not order[...]: XLA would compile anew for every start
+            loss = self._train_step(tf.gather(x, batch), tf.gather(y, batch))
+            bad = tf.where(tf.math.is_finite(loss), bad, tf.minimum(bad, i + 1))
+            return i + 1, loss_sum + loss, bad
+
+        def evaluate(
+            i: tf.Tensor, slot: tf.Tensor, loss_sum: tf.Tensor, best_loss: tf.Tensor, curves: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
+            loss, metric = self._evaluation(x_validation, y_validation)
+            tf.cond(loss < best_loss, self._keep_best, lambda: tf.constant(0))
+            since = i - (i - 1) // every * every
+            row = tf.stack([loss_sum / tf.cast(since, tf.float32), loss, metric])
+            curves = tf.tensor_scatter_nd_update(tf.transpose(curves), [[slot]], [row])
+            return slot + 1, tf.zeros_like(loss_sum), tf.minimum(best_loss, loss), tf.transpose(curves)
+
+        def segment(
+            i: tf.Tensor, slot: tf.Tensor, loss_sum: tf.Tensor, bad: tf.Tensor, best_loss: tf.Tensor, curves: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
+            end = tf.minimum(stop, (i // every + 1) * every)
+            i, loss_sum, bad = tf.while_loop(lambda i, *_: i < end, step, (i, loss_sum, bad), parallel_iterations=1)
+            if self._averages:
+                tf.cond(i == total, self._finalize, lambda: tf.constant(0))
+            due = (i % every == 0) | (i == total)
+            slot, loss_sum, best_loss, curves = tf.cond(
+                due,
+                lambda: evaluate(i, slot, loss_sum, best_loss, curves),
+                lambda: (slot, loss_sum, best_loss, curves),
+            )
+            return i, slot, loss_sum, bad, best_loss, curves
+
+        initial = (start, tf.constant(0), loss_sum, tf.constant(NEVER), best_loss, tf.zeros((3, slots)))
+        _, _, loss_sum, bad, best_loss, curves = tf.while_loop(
+            lambda i, *_: i < stop, segment, initial, parallel_iterations=1
+        )
+        return loss_sum, best_loss, bad, curves
+
+    def _train_step(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            with self._pruned.known():
+                outputs = self._model(x, training=True)
+            loss = self._loss(y, outputs)
+            terms = [tf.cast(term, tf.float32) for term in (loss, *self._model.losses)]  # mixed precision mixes types
+            objective = self._optimizer.scale_loss(tf.add_n(terms))
+        # An embedding's gradient comes in parts, one per use of a row. Keras' Adam would square them before they are
+        # added up, which no other optimiser's Adam does.
+        gradients = [
+            tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+            for gradient in tape.gradient(objective, self._trainable)
+        ]
+        self._optimizer.apply(gradients, self._trainable)
+        self._mask_weights()
+        return tf.cast(loss, tf.float32)
+
+    def _mask_weights(self) -> None:
+        for variable, mask in self._pruned.weights:
+            variable.assign(variable.value * tf.cast(mask.value, variable.dtype))
+
+    def _finalize(self) -> tf.Tensor:
+        """Puts averages in the place of weights, as the end of Keras' `fit`."""
+        for weight, average in self._averages:
+            weight.assign(average.value)
+        if self._averages:
+            self._mask_weights()
+        return tf.constant(0)
+
+    def _keep_best(self) -> tf.Tensor:
+        for best, variable in zip(self._best, self._weights, strict=True):
+            best.assign(variable.value)
+        return tf.constant(0)
+
+    def _evaluation(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean loss and metric over a split, in batches of a fixed size and one of what remains."""
+        examples, size = x.shape[0], self._evaluation_batch_size
+        if not examples:
+            return tf.constant(np.nan), tf.constant(np.nan)
+
+        def add_part(start: Any, size: int, loss: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+            part = tf.slice(y, [start] + [0] * (y.shape.rank - 1), [size, *y.shape[1:]])
+            outputs = self._model(tf.slice(x, [start] + [0] * (x.shape.rank - 1), [size, *x.shape[1:]]), training=False)
+            loss = loss + tf.cast(self._loss(part, outputs), tf.float32) * size
+            return loss, self._metric.update(state, part, outputs)
+
+        def add(i: tf.Tensor, loss: tf.Tensor, state: Any) -> tuple[Any, ...]:
+            return i + 1, *add_part(i * size, size, loss, state)
+
+        full = examples // size
+        loss, state = tf.constant(0.0), self._metric.start()
+        if full:
+            _, loss, state = tf.while_loop(
+                lambda i, *_: i < full, add, (tf.constant(0), loss, state), parallel_iterations=1
+            )
+        if examples % size:
+            loss, state = add_part(full * size, examples % size, loss, state)
+        return loss / examples, self._metric.value(state, examples)
+
+
+def _on_device(arrays: Arrays) -> tuple[tf.Tensor, ...]:
+    return tuple(tf.constant(array) for array in arrays)
+
+
+def _start(variable: Any) -> np.ndarray | None:
+    """An optimiser's variable after build; None where it is zero, as slots are, which can be as large as the model."""
+    value = keras.ops.convert_to_numpy(variable)
+    return value.copy() if value.any() else None
+
+
+def programs(*args: Any, **kwargs: Any) -> Any:
+    """Not there.
+
+    Raises:
+        NotImplementedError: always.
+    """
+    raise NotImplementedError("Several trainings as one program: with Keras on JAX only.")
+
+
+def device() -> tuple[str, int | None]:
+    """The kind of device that trains, `cpu` or `gpu`; the memory that is free on it is not known."""
+    return ("gpu" if tf.config.list_physical_devices("GPU") else "cpu"), None
+
+
+PROGRAM = TensorFlowProgram
+COMPILES_ALWAYS = False
+TRAINS_TOGETHER = False
+
+
+def rowwise_program() -> type[Any]:
+    """The class of programs for models with large embedding tables."""
+    from lth_keras.backends.tensorflow_rowwise import RowwiseTensorFlowProgram
+
+    return RowwiseTensorFlowProgram
+
+
+def derivatives() -> Any:
+    """The module that differentiates functions."""
+    from lth_keras.backends import tensorflow_derivatives
+
+    return tensorflow_derivatives

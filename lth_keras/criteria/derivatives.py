@@ -1,0 +1,152 @@
+"""A model's gradients, Hessian products and synaptic flow by weight key, for criteria."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from lth_keras.arrays import Weights
+from lth_keras.backends import make_differentiator, not_followed
+from lth_keras.mask import Mask
+from lth_keras.masking import prunable_weights, variables
+
+Sample = Callable[[], tuple[np.ndarray, np.ndarray]]
+
+
+class NothingPassesError(ValueError):
+    """A derivative that is zero for every weight: nothing passes through the network."""
+
+
+class ModelDerivatives:
+    """Differentiates a masked model on a sample of data, at weights and under a mask that it is given.
+
+    The model itself is not touched, and nothing is compiled before it is asked for; then once, whatever the weights
+    and masks. It runs in inference mode, without regularisation terms (see `training.Differentiator`).
+
+    Args:
+        model: built, with masked layers.
+        loss: as Keras' `compile` takes it, or None.
+
+    Example:
+        >>> derivatives = ModelDerivatives(model, "sparse_categorical_crossentropy").on(lambda: (x, y))
+        >>> State(weights, mask, generator, derivatives=derivatives).gradients["dense/kernel"]
+    """
+
+    def __init__(self, model: keras.Model, loss: Any = None) -> None:
+        self._model, self._loss = model, loss
+        self._prunable = prunable_weights(model)
+        self._keys = {id(variable): key for key, variable in variables(model).items()}
+        self._masks = {id(weight.mask): weight.key for weight in self._prunable}
+        self._differentiator = make_differentiator(model, self._prunable, loss)
+        self._sample: Sample | None = None
+
+    def on(self, sample: Sample) -> ModelDerivatives:
+        """The same, on what `sample` returns when it is called: examples and their labels. Shares what is compiled."""
+        bound = copy.copy(self)
+        bound._sample = sample
+        return bound
+
+    @property
+    def traces(self) -> int:
+        """How often a function was traced, and so compiled."""
+        return self._differentiator.traces
+
+    def gradients(self, weights: Weights, mask: Mask) -> Weights:
+        """The gradient of the mean loss by each prunable weight.
+
+        Args:
+            weights: all weights by key; those that are missing are as the model has them.
+            mask: the mask to go by.
+
+        Raises:
+            ValueError: without data or loss, or where a gradient is not finite, or all of those kept are zero.
+
+        Warns:
+            UserWarning: naming layers whose gradient is zero, others' not.
+        """
+        x, y = self._examples()
+        return self._checked(self._differentiator.gradients(*self._values(weights, mask), x, y), mask, "gradient")
+
+    def hessian_gradients(self, weights: Weights, mask: Mask, temperature: float = 1.0) -> Weights:
+        """The product of the mean loss' Hessian and its gradient; arguments and errors as `gradients`.
+
+        Args:
+            weights: as `gradients`.
+            mask: as `gradients`.
+            temperature: what the softmax' logits are divided by; losses other than categorical cross-entropy have none.
+        """
+        x, y = self._examples()
+        found = self._differentiator.hessian_gradients(*self._values(weights, mask), x, y, temperature)
+        return self._checked(found, mask, "Hessian-gradient product")
+
+    def synaptic_flow(self, weights: Weights, mask: Mask) -> Weights:
+        """The gradient of the linearised model's total output, for inputs of ones, by each weight's magnitude.
+
+        Arguments and errors as `gradients`; no data is needed, but where the shape of an input is not fixed. Where the
+        flow ends in layers that are not known to be linear, the errors and the warning name these.
+        """
+        shapes = self._input_shapes()
+        found = self._differentiator.synaptic_flow(*self._values(weights, mask), shapes)
+        return self._checked(found, mask, "synaptic flow", not_followed(self._model))
+
+    def _examples(self) -> tuple[np.ndarray, np.ndarray]:
+        if self._sample is None or self._loss is None:
+            missing = " and ".join(
+                name for name, value in (("data", self._sample), ("loss", self._loss)) if value is None
+            )
+            raise ValueError(
+                "Expected data=(x, y), examples and their labels, and a loss, as this criterion takes gradients. "
+                f"Received: no {missing}."
+            )
+        return self._sample()
+
+    def _values(self, weights: Weights, mask: Mask) -> tuple[list[np.ndarray], list[Any]]:
+        """The values of the prunable weights, and of the model's other variables."""
+        return [weights[weight.key] for weight in self._prunable], [
+            self._value(variable, weights, mask) for variable in self._differentiator.others
+        ]
+
+    def _value(self, variable: Any, weights: Weights, mask: Mask) -> Any:
+        if id(variable) in self._masks:
+            return mask[self._masks[id(variable)]]
+        key = self._keys.get(id(variable), "")
+        return weights[key] if key in weights else keras.ops.convert_to_numpy(variable)
+
+    def _input_shapes(self) -> list[tuple[int, ...]]:
+        shapes = [tuple(tensor.shape[1:]) for tensor in self._model.inputs]
+        if not any(size is None for shape in shapes for size in shape):
+            return shapes
+        if self._sample is None or len(shapes) > 1:
+            raise ValueError(
+                f"Expected inputs of fixed shape, or data that show one. Received: a model with inputs {shapes}."
+            )
+        return [self._sample()[0].shape[1:]]
+
+    def _checked(self, arrays: list[np.ndarray], mask: Mask, what: str, not_followed: Sequence[str] = ()) -> Weights:
+        found = dict(zip((weight.key for weight in self._prunable), arrays, strict=True))
+        broken = [key for key, array in found.items() if not np.isfinite(array).all()]
+        through = f"; it cannot be followed through {', '.join(not_followed)}" if not_followed else ""
+        if broken:
+            cause = through or "; are the weights and the data finite, and of a size that the loss takes?"
+            raise ValueError(f"Expected a finite {what}. Received: NaN or infinity in {', '.join(broken)}{cause}")
+        left = [key for key, array in mask.items() if array.any()]
+        zero = [key for key in left if not found[key].any()]
+        expected = f"Expected a {what} that tells weights apart. Received: zero for all weights of {', '.join(zero)}"
+        if zero == left and not_followed:
+            raise ValueError(f"{expected}{through}. Use another criterion for such a model.")
+        if zero == left:
+            raise NothingPassesError(
+                f"{expected}; nothing passes through the network: its units are dead or saturated, or it is cut "
+                "through."
+            )
+        if zero:
+            warnings.warn(
+                f"The {what} is zero for all weights of {', '.join(zero)}: they are ranked by chance{through}.",
+                stacklevel=2,
+            )
+        return found

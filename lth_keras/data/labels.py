@@ -1,0 +1,128 @@
+"""Labels that a loss can take: checked by what the loss says of them, and in a type that every backend takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lth_keras.backends import OWN, Told, has_several, told_by
+
+_SUM = 1e-3  # how far the shares of an example may be from 1 in all
+
+
+def checked_labels(loss: Any, output_shape: tuple[int | None, ...], name: str, y: np.ndarray) -> np.ndarray:
+    """Labels that fit the loss and the outputs, as numbers that it computes with.
+
+    Class indices stay as they are. What is compared with outputs, number by number, becomes float32 where it is
+    integer, boolean or float64: TensorFlow has no implicit conversion.
+
+    Args:
+        loss: as Keras' `compile` takes it.
+        output_shape: of the model, classes last.
+        name: of the split, for errors.
+        y: `(n, ...)`, finite numbers or booleans.
+
+    Raises:
+        ValueError: for labels that the loss does not take, naming the split, what was expected and what was received.
+    """
+    told = told_by(loss)
+    if told.kind == "sparse":
+        _check_indices(told, output_shape, name, y)
+        return y
+    if told.kind == OWN:
+        same = y.ndim == len(output_shape) and _fits(y.shape[1:], output_shape[1:])
+        return _floating(y) if same or not has_several(output_shape) else y
+    check = {
+        "binary": _check_shares,
+        "overlap": _check_shares,
+        "hinge": _check_signs,
+        "categorical": _check_distributions,
+        "regression": _check_numbers,
+        "direction": _check_numbers,
+    }.get(told.kind)
+    if check is None:
+        return y
+    _check_shape(told, output_shape, name, y)
+    check(told, name, y)
+    return _floating(y)
+
+
+def _floating(y: np.ndarray) -> np.ndarray:
+    return y if np.issubdtype(y.dtype, np.floating) and y.dtype.itemsize <= 4 else y.astype(np.float32)
+
+
+def _check_indices(told: Told, output_shape: tuple[int | None, ...], name: str, y: np.ndarray) -> None:
+    *places, classes = output_shape[1:]
+    assert classes is not None
+    if not (_fits(y.shape[1:], places) or _fits(y.shape[1:], [*places, 1])):
+        _refuse(
+            name,
+            f"one class index per output, labels of shape {(len(y), *places)}",
+            f"{y.shape}; for one-hot labels use categorical_crossentropy",
+        )
+    counted = y if told.ignored is None else y[y != told.ignored]
+    if np.issubdtype(y.dtype, np.floating) and (np.mod(y, 1) != 0).any():
+        broken = y[np.mod(y, 1) != 0].ravel()[0]
+        _refuse(
+            name, "class indices, whole numbers", f"labels such as {broken}, which {told.name} would cut to integers"
+        )
+    if counted.size and (counted.min() < 0 or counted.max() >= classes):
+        beside = "" if told.ignored is None else f", or {told.ignored}"
+        _refuse(
+            name,
+            f"labels in 0 ... {classes - 1}{beside} (the model has {classes} outputs)",
+            f"labels from {counted.min()} to {counted.max()}",
+        )
+
+
+def _check_shape(told: Told, output_shape: tuple[int | None, ...], name: str, y: np.ndarray) -> None:
+    wanted = output_shape[1:]
+    fits = _fits(y.shape[1:], wanted) or (wanted[-1:] == (1,) and _fits(y.shape[1:], wanted[:-1]))
+    if fits:
+        return
+    what, meaning, remedy = "labels of the outputs' shape", "", ""
+    if told.kind == "categorical":
+        what, remedy = "one-hot labels, of shape", "; for class indices use sparse_categorical_crossentropy"
+    elif told.kind in ("binary", "overlap"):
+        meaning = ", 1 for an example's classes and 0 for the others"
+    _refuse(name, f"{what} {(len(y), *wanted)}{meaning}", f"{y.shape}{remedy}")
+
+
+def _check_shares(told: Told, name: str, y: np.ndarray) -> None:
+    if y.min() < 0 or y.max() > 1:
+        _refuse(
+            name,
+            f"1 for an example's classes and 0 for the others with {told.name}",
+            f"values from {y.min()} to {y.max()}",
+        )
+
+
+def _check_signs(told: Told, name: str, y: np.ndarray) -> None:
+    if not (((y == -1) | (y == 1)).all() or ((y == 0) | (y == 1)).all()):
+        _refuse(name, f"labels -1 and 1, or 0 and 1, with {told.name}", f"values from {y.min()} to {y.max()}")
+
+
+def _check_distributions(told: Told, name: str, y: np.ndarray) -> None:
+    sums = y.sum(axis=-1, dtype=np.float64)
+    if y.min() < 0 or (np.abs(sums - 1) > _SUM).any():
+        _refuse(
+            name,
+            f"one-hot labels or shares of classes that add up to 1 with {told.name}",
+            f"values from {y.min()} to {y.max()}, sums from {sums.min():g} to {sums.max():g}",
+        )
+
+
+def _check_numbers(told: Told, name: str, y: np.ndarray) -> None:
+    if told.name in ("Poisson", "MeanSquaredLogarithmicError") and y.min() < 0:
+        _refuse(name, f"labels of at least 0 with {told.name}", f"values from {y.min()}")
+
+
+def _refuse(name: str, expected: str, received: str) -> None:
+    raise ValueError(f"Split {name!r}: Expected {expected}. Received: {received}.")
+
+
+def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
+    """Whether an array's shape is as expected, where None stands for any length."""
+    return len(shape) == len(expected) and all(e in (None, n) for e, n in zip(expected, shape, strict=True))

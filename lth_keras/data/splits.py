@@ -1,0 +1,162 @@
+"""What training can take: splits whose arrays fit the model and the loss, and cadences of evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from lth_keras.data.labels import checked_labels
+from lth_keras.masking import input_rows
+from lth_keras.system.values import integer, shown
+
+Arrays = tuple[np.ndarray, np.ndarray]
+SPLITS = ("train", "validation", "test")
+
+
+def check_cadence(evaluate_every: int, test_every: int | None) -> int:
+    """The cadence of tests: `test_every`, or ten times `evaluate_every` where it is None.
+
+    Raises:
+        ValueError: where `evaluate_every` is not positive or `test_every` is not a multiple of it.
+    """
+    if integer("evaluate_every", evaluate_every) < 1:
+        raise ValueError(f"Expected evaluate_every to be at least 1 step. Received: {evaluate_every}.")
+    test_every = 10 * evaluate_every if test_every is None else integer("test_every", test_every)
+    if test_every < 1 or test_every % evaluate_every:
+        raise ValueError(
+            f"Expected test_every to be a multiple of evaluate_every ({evaluate_every} steps). Received: {test_every}."
+        )
+    return test_every
+
+
+def check_patience(patience: int | None, validated: bool) -> None:
+    """Raises ValueError for a patience below 1 evaluation, or one where no validation split decides."""
+    if patience is not None and (integer("patience", patience) < 1 or not validated):
+        raise ValueError(
+            "Expected patience of at least 1 evaluation, and a validation split that decides. "
+            f"Received: patience={patience}, {'with' if validated else 'without'} a validation split."
+        )
+
+
+def check_splits(model: keras.Model, loss: Any, data: Any) -> dict[str, Arrays]:
+    """The arrays of the splits, where they fit the model and the loss.
+
+    Args:
+        model: built, with one input and one output.
+        loss: as Keras' `compile` takes it.
+        data: see `Network.load`.
+
+    Raises:
+        ValueError: naming the split, what was expected and what was received.
+    """
+    without = data.get("without_validation") if isinstance(data, Mapping) else getattr(data, "without_validation", 0)
+    rows = input_rows(model)
+    return {
+        name: _checked(model, loss, name, part_of(data, name), bool(without) and name == "validation", rows)
+        for name in SPLITS
+    }
+
+
+def check_examples(model: keras.Model, loss: Any, data: Any) -> Arrays:
+    """The arrays of one pair (x, y) of examples and labels, where they fit the model and the loss.
+
+    Args:
+        model: built.
+        loss: as Keras' `compile` takes it.
+        data: the pair; see `Network.load`.
+
+    Raises:
+        ValueError: where it is no pair, has no labels, or does not fit, and for a model of several inputs or outputs.
+    """
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            f"Expected a model with one input and one output, to score it on data. Received: {len(model.inputs)} and "
+            f"{len(model.outputs)}."
+        )
+    if not isinstance(data, Sequence) or len(data) != 2 or any(part is None for part in data):
+        raise ValueError(f"Expected data as a pair (x, y): examples and their labels. Received: {type(data).__name__}.")
+    return _checked(model, loss, "data", data, False, input_rows(model))
+
+
+def _checked(model: keras.Model, loss: Any, name: str, part: Any, may_be_empty: bool, rows: int | None) -> Arrays:
+    x, y = (_array(name, what, array) for what, array in zip(("x", "y"), part, strict=True))
+    expected = model.input_shape[1:]
+    if may_be_empty and len(x) == len(y) == 0:
+        return x, y
+    if len(x) == 0 or len(x) != len(y):
+        raise ValueError(f"Split {name!r}: Expected x and y of one length, not empty. Received: {len(x)} and {len(y)}.")
+    if not _fits(x.shape[1:], expected):
+        raise ValueError(f"Split {name!r}: Expected examples of shape {expected}. Received: {x.shape[1:]}.")
+    for what, array in (("x", x), ("y", y)):
+        if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
+            raise ValueError(f"Split {name!r}: Expected {what} to hold numbers. Received: dtype {array.dtype}.")
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise ValueError(f"Split {name!r}: Expected finite {what}. Received: NaN or infinity in it.")
+    if rows is not None and (x.min() < 0 or x.max() >= rows):
+        raise ValueError(
+            f"Split {name!r}: Expected row numbers in 0 ... {rows - 1}, which the model's embedding has. "
+            f"Received: numbers from {x.min()} to {x.max()}."
+        )
+    return x, checked_labels(loss, model.output_shape, name, y)
+
+
+def _array(name: str, what: str, given: Any) -> np.ndarray:
+    if remedy := _remedy(given):
+        raise ValueError(f"Split {name!r}: Expected {what} as an array{remedy}. Received: {shown(given)}.")
+    try:
+        array = np.asarray(given)
+    except ValueError as error:  # rows of several lengths
+        raise ValueError(f"Split {name!r}: Expected {what} as an array. Received: {error}.") from None
+    if not array.ndim:
+        raise ValueError(f"Split {name!r}: Expected {what} as an array of examples. Received: {shown(given)}.")
+    return array
+
+
+def part_of(data: Any, name: str) -> Any:
+    """The pair (x, y) of a split.
+
+    Raises:
+        ValueError: where the data have no such attribute or key, or it is no pair.
+    """
+    part = _attribute(data, name)
+    if part is None and name == "validation" and _attribute(data, "without_validation"):
+        x, y = part_of(data, "train")
+        return x[:0], y[:0]
+    expected = f"Expected data with {SPLITS}, as keys or attributes, each a pair (x, y)"
+    received = f"Received: {type(data).__name__} whose {name!r} is {shown(part)}"
+    if isinstance(part, float) and name == "validation":
+        raise ValueError(f"{expected}. {received}; split the arrays before, e.g. by numpy or scikit-learn.")
+    if part is None and name == "validation":
+        raise ValueError(
+            f"{expected}. {received}. Where there are no examples to decide the early stop, say so by an attribute or "
+            "key without_validation=True: the last step counts as it then."
+        )
+    if isinstance(part, str | Mapping) or hasattr(part, "columns") or not hasattr(part, "__len__") or len(part) != 2:
+        raise ValueError(f"{expected}{_remedy(part)}. {received}.")
+    for what, array in zip(("x", "y"), part, strict=True):
+        if array is None or isinstance(array, str | Mapping) or _remedy(array):
+            raise ValueError(f"Split {name!r}: Expected {what} as an array{_remedy(array)}. Received: {shown(array)}.")
+    return part
+
+
+def _attribute(data: Any, name: str) -> Any:
+    return data.get(name) if isinstance(data, Mapping) else getattr(data, name, None)
+
+
+def _remedy(given: Any) -> str:
+    """What to do with examples that are no arrays; empty for what can be one."""
+    if type(given).__module__.startswith("scipy.sparse"):
+        return ": make a sparse matrix one with .toarray()"
+    if hasattr(given, "element_spec"):
+        return ": take those of a tf.data.Dataset with keras.utils.split_dataset or list(dataset.as_numpy_iterator())"
+    if hasattr(given, "__next__") or isinstance(given, keras.utils.PyDataset) or hasattr(given, "batch_sampler"):
+        return " of all examples: a search trains on arrays in memory, not on a generator or loader of batches"
+    return ""
+
+
+def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
+    """Whether an array's shape is as expected, where None stands for any length."""
+    return len(shape) == len(expected) and all(e in (None, n) for e, n in zip(expected, shape, strict=True))

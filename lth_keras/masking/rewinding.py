@@ -1,0 +1,145 @@
+"""The weights that a ticket restarts from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+from lth_keras.arrays import LazyArrays
+
+REWINDS = ("init",)
+"""Where a ticket restarts: `init`, the weights before any training (Frankle & Carbin, 2019, section 1)."""
+
+STARTS = ("initial", "given")
+"""What trials begin with: weights that initialisers draw, or those that `build()` makes."""
+
+
+def check_start(start: str | None) -> str | None:
+    """Returns `start` where it is known, or None.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if start is not None and start not in STARTS:
+        raise ValueError(f"Expected start to be one of {STARTS}, or None to tell. Received: {start!r}.")
+    return start
+
+
+def check_rewind(rewind: str) -> str:
+    """Returns `rewind` where it is known.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if rewind not in REWINDS:
+        raise ValueError(f"Expected rewind to be one of {REWINDS}. Received: {rewind!r}.")
+    return rewind
+
+
+def redrawing(layer: keras.layers.Layer, variable: Any, seed: int) -> Callable[[], np.ndarray] | None:
+    """How to draw a layer's variable afresh from its own initialiser, decided by `seed` alone.
+
+    A seed that the initialiser was given is replaced. Drawing anew costs no memory that stays, where building the
+    model anew costs 0.2 MB each time (measured on LeNet-300-100, TensorFlow 2.21, Keras 3.15).
+
+    Returns:
+        A function that makes an array of the variable's shape, the same values at each call: of a layer that was
+        adapted to data, the values it has, since what it computes with was made of them. None where building the
+        model anew must draw it: the layer has no attribute `<variable>_initializer` that holds a Keras initialiser,
+        or does more than to call it (the forget bias of an LSTM), or the initialiser is a user's own that takes no
+        seed, and so may draw from global generators.
+    """
+    if hasattr(layer, "adapt") and hasattr(layer, "finalize_state") and not variable.trainable:
+        adapted = own_array(variable)
+        return adapted.copy
+    initializer = getattr(layer, f"{variable.name}_initializer", None)
+    if not isinstance(initializer, keras.Initializer):
+        return None
+    if variable.name == "bias" and getattr(layer, "unit_forget_bias", False):
+        return None
+    config = initializer.get_config()
+    if "seed" in config:
+        config["seed"] = seed
+    elif not type(initializer).__module__.startswith("keras."):
+        return None
+    # A new initialiser for each draw: one that is called twice may draw other values the second time.
+    make, shape, dtype = type(initializer).from_config, tuple(variable.shape), variable.dtype
+    return lambda: own_array(make(dict(config))(shape, dtype=dtype))
+
+
+def own_array(value: Any) -> np.ndarray:
+    """The values of a Keras variable or tensor, as an array that nobody else has."""
+    array: np.ndarray = keras.ops.convert_to_numpy(value)
+    return array if array.flags.owndata and array.flags.writeable else array.copy()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Within it, whatever draws from Python's, numpy's or Keras' global generators is decided by `seed`.
+
+    Python's and numpy's generators continue afterwards as if nothing had been drawn.
+    """
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    keras.utils.set_random_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+
+
+@contextmanager
+def settled_seeds() -> Iterator[None]:
+    """Within it, layers without a seed are given the same ones in every process.
+
+    Keras draws them from Python's generator, and some layers (RandomCrop) have what they drew in their configuration.
+    The generator continues afterwards as if nothing had been drawn.
+    """
+    state = random.getstate()
+    random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def draw_weights(
+    layers: dict[str, tuple[keras.layers.Layer, Any]],
+    rebuild: Callable[[], dict[str, Any]],
+    seed_of: Callable[[str], int],
+    *,
+    kept: Mapping[str, np.ndarray] | None = None,
+    as_built: bool = False,
+) -> LazyArrays:
+    """Draws all weights of a model anew, each when it is accessed.
+
+    Args:
+        layers: weight key to its layer and Keras variable.
+        rebuild: builds the model once more and returns its variables by key; called only for weights that no
+            initialiser of their layer makes.
+        seed_of: the seed that decides a name's draw.
+        kept: weights that are as they are, by key.
+        as_built: whether all others are those that `rebuild` makes.
+
+    Returns:
+        Weight key to array, the same values at each access. Nothing that an initialiser makes is kept; what `rebuild`
+        made of the other weights is.
+    """
+    left = {key: owned for key, owned in layers.items() if key not in (kept or {})}
+    draws = {key: None if as_built else redrawing(*owned, seed_of(key)) for key, owned in left.items()}
+    values = dict(kept or {})
+    if None in draws.values():
+        with seeded(seed_of("rebuild")):
+            fresh = rebuild()
+        values |= {key: own_array(fresh[key]) for key, draw in draws.items() if draw is None}
+
+    def draw(key: str) -> np.ndarray:
+        again = draws.get(key)
+        return values[key].copy() if again is None else again()
+
+    return LazyArrays({key: tuple(variable.shape) for key, (_, variable) in layers.items()}, draw)

@@ -1,0 +1,1 @@
+"""From scores to masks: rates, densities, ranking, shots, and `prune`."""

@@ -1,0 +1,240 @@
+"""How a number of weights to keep is shared out: over the layers of a network, and over shots."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+
+from lth_keras.mask import Mask
+
+SCOPES = ("layer", "global", "uniform", "erk")
+"""How weights compete: within their layer at one rate, all together, or within layers of prescribed densities."""
+SCHEDULES = ("exponential", "linear")
+Density = float | Mapping[str, float]
+"""Of the whole network, or, in layer scope, of each weight array by its key."""
+
+
+def check_scope(scope: str) -> str:
+    """Returns `scope` where it is one of `SCOPES`.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if scope not in SCOPES:
+        raise ValueError(f"Expected scope to be one of {', '.join(map(repr, SCOPES))}. Received: {scope!r}.")
+    return scope
+
+
+def counts_in_scope(scope: str, mask: Mask, kept: int, min_per_layer: int = 1) -> int | dict[str, int]:
+    """How many weights `keep_highest` is to keep, of `kept` in all, as it takes them.
+
+    Args:
+        scope: `global`, `uniform` or `erk`.
+        mask: the mask so far.
+        kept: weights to keep in all, no more than the mask has.
+        min_per_layer: least number to leave in a layer, or all of it where it has fewer.
+
+    Returns:
+        `kept` itself in global scope; otherwise weight key to a number, which add up to it.
+
+    Raises:
+        ValueError: as `uniform_counts` and `erk_counts`.
+    """
+    if scope == "global":
+        return kept
+    return {"uniform": uniform_counts, "erk": erk_counts}[scope](mask, kept, min_per_layer)
+
+
+def counts_at(
+    density: Density, mask: Mask, scope: str, min_per_layer: int = 1, *, last: bool = True, exact: bool = False
+) -> int | dict[str, int]:
+    """How many weights a density leaves, counted from the dense network, as `keep_highest` takes it.
+
+    Args:
+        density: share of all prunable weights; by weight key in layer scope alone.
+        mask: the mask so far.
+        scope: one of `SCOPES`.
+        min_per_layer: least number to leave in a layer, or all of it where it has fewer.
+        last: False for a shot before the last one, which keeps no more than are left.
+        exact: in layer scope, whether round(N * density) weights are left in all, as `layer_shares` shares them out;
+            otherwise each layer is rounded on its own.
+
+    Raises:
+        ValueError: as `layer_shares`, `uniform_counts` and `erk_counts`.
+    """
+    left = mask.counts()
+    if scope == "layer":
+        if exact:
+            assert not isinstance(density, Mapping)
+            return layer_shares(density, mask, min_per_layer, last=last)
+        shares = density if isinstance(density, Mapping) else dict.fromkeys(left, density)
+        least = {key: min(count, min_per_layer) for key, count in left.items()}
+        keep = {key: max(least[key], round(size * shares[key])) for key, size in mask.sizes.items()}
+        return keep if last else {key: min(left[key], count) for key, count in keep.items()}
+    assert not isinstance(density, Mapping)
+    kept = round(mask.size * density)
+    return counts_in_scope(scope, mask, kept if last else min(kept, mask.kept), min_per_layer)
+
+
+def layer_shares(density: float, mask: Mask, min_per_layer: int = 1, *, last: bool = True) -> dict[str, int]:
+    """How many weights each layer keeps, at one density in each and round(N * density) in all.
+
+    By largest remainder: each layer gets the whole part of its share, its size times the density, and those of the
+    largest fractions one more. So each is within one weight of its share. Where `min_per_layer` takes more for some,
+    the others give that up in proportion to their sizes.
+
+    Args:
+        density: share of all prunable weights, and of those of each layer, counted from the dense network.
+        mask: the mask so far.
+        min_per_layer: least number to leave in a layer, or all of it where it has fewer.
+        last: False for a shot before the last one, in which a layer keeps no more than it has left.
+
+    Returns:
+        Weight key to a number; they add up to round(N * density) exactly, but for a shot before the last one.
+
+    Raises:
+        ValueError: for fewer than `min_per_layer` needs, or where a layer has less left than its share.
+    """
+    left, kept = mask.counts(), round(mask.size * density)
+    shares = {key: Fraction(float(density)) * size for key, size in mask.sizes.items()}
+    counts = {key: math.floor(share) for key, share in shares.items()}
+    short = [key for key in counts if counts[key] > left[key]]
+    if short and not last:
+        return {key: min(left[key], max(counts[key], min(left[key], min_per_layer))) for key in counts}
+    if short:
+        named = ", ".join(f"{left[key]} of {mask.sizes[key]} in {key}" for key in short)
+        raise ValueError(
+            f"Expected layers that have at least their share of a density of {density} left. Received: {named}. "
+            "Prune with scope='global', or to a lower density."
+        )
+    if any(share < min(left[key], min_per_layer) for key, share in shares.items()):
+        return _shared_out(mask.sizes, mask, kept, min_per_layer)
+    by_rest = sorted((key for key in counts if counts[key] < left[key]), key=lambda key: counts[key] - shares[key])
+    for key in by_rest[: kept - sum(counts.values())]:
+        counts[key] += 1
+    return counts
+
+
+def erk_counts(mask: Mask, kept: int, min_per_layer: int = 1) -> dict[str, int]:
+    """How many weights each layer keeps, with Erdős-Rényi-kernel densities.
+
+    A layer's density is proportional to the sum of its kernel's sizes over their product, so its number of weights is
+    proportional to the sum: `inputs + outputs` of a dense layer, `width + height + inputs + outputs` of a convolution.
+    A layer that would keep more than it has keeps them all, and the others get the rest in proportion.
+
+    Source: Mocanu et al. (2018), arXiv:1707.04780; with kernels Evci et al. (2020), arXiv:1911.11134, section 3.
+
+    Args:
+        mask: the mask so far; a layer keeps no more than it has left there.
+        kept: weights to keep in all.
+        min_per_layer: least number to leave in a layer, or all of it where it has fewer.
+
+    Returns:
+        Weight key to a number; they add up to `kept` exactly.
+
+    Raises:
+        ValueError: for fewer than `min_per_layer` needs, or more than are left.
+    """
+    return _shared_out({key: sum(shape) for key, shape in mask.shapes.items()}, mask, kept, min_per_layer)
+
+
+def uniform_counts(mask: Mask, kept: int, min_per_layer: int = 1) -> dict[str, int]:
+    """How many weights each layer keeps, at one density but for the first, which is kept as it is.
+
+    Source: Evci et al. (2020), arXiv:1911.11134, section 3: sparsifying the first layer matters much and saves nearly
+    nothing. There the other layers have the density that is asked for; here all layers together do, exactly.
+
+    Args:
+        mask: the mask so far; a layer keeps no more than it has left there.
+        kept: weights to keep in all.
+        min_per_layer: as `erk_counts`.
+
+    Returns:
+        Weight key to a number; they add up to `kept` exactly.
+
+    Raises:
+        ValueError: as `erk_counts`, or where the first layer leaves too few for the others.
+    """
+    first, *_ = mask
+    left = mask.counts()
+    floors = sum(min(count, min_per_layer) for key, count in left.items() if key != first)
+    if kept < left[first] + floors:
+        raise ValueError(
+            f"Expected at least {left[first] + floors} weights to keep in uniform scope, as the first layer, "
+            f"{first!r}, keeps all of its {left[first]}. Received: {kept}; use scope='layer', which prunes it too."
+        )
+    if len(mask) == 1:
+        _check_kept(kept, kept, left[first])
+        return {first: kept}
+    others = {key: size for key, size in mask.sizes.items() if key != first}
+    rest = Mask({key: mask[key] for key in others}, copy=False)
+    return {first: left[first], **_shared_out(others, rest, kept - left[first], min_per_layer)}
+
+
+def shot_densities(density: float, shots: int, schedule: str = "exponential", start: float = 1.0) -> list[float]:
+    """The density after each of several shots, which ends at `density`.
+
+    Exponential: `start * (density / start) ** (s / shots)`, so each shot prunes the same share of what is left. Linear:
+    equal numbers. Source: Tanaka et al. (2020), arXiv:2006.05467, algorithm 1 (exponential).
+
+    Args:
+        density: of the last shot, in (0, 1].
+        shots: at least 1.
+        schedule: `exponential` or `linear`.
+        start: the density before the first shot, no lower than that of the last.
+
+    Raises:
+        ValueError: for arguments out of range.
+
+    Example:
+        >>> shot_densities(0.25, 2), shot_densities(0.25, 3, "linear")
+        ([0.5, 0.25], [0.75, 0.5, 0.25])
+    """
+    if not 0 < density <= 1:
+        raise ValueError(f"Expected a density in (0, 1], the share of weights to keep. Received: {density}.")
+    if start < density:
+        raise ValueError(f"Expected shots to start at {density} or more, where they end. Received: start={start}.")
+    check_shots(shots, schedule)
+    if schedule == "linear":
+        before = [start - (start - density) * shot / shots for shot in range(1, shots)]
+    else:
+        before = [start * (density / start) ** (shot / shots) for shot in range(1, shots)]
+    return [*before, density]
+
+
+def check_shots(shots: int, schedule: str) -> None:
+    """Raises ValueError for fewer than one shot, or a schedule that is none of `SCHEDULES`."""
+    if shots < 1:
+        raise ValueError(f"Expected at least 1 shot. Received: {shots}.")
+    if schedule not in SCHEDULES:
+        raise ValueError(f"Expected schedule to be one of {', '.join(map(repr, SCHEDULES))}. Received: {schedule!r}.")
+
+
+def _shared_out(shares: Mapping[str, float], mask: Mask, kept: int, min_per_layer: int) -> dict[str, int]:
+    """Whole numbers in proportion to `shares`, within what each layer may keep, that add up to `kept`."""
+    left = mask.counts()
+    floors = {key: min(count, min_per_layer) for key, count in left.items()}
+    _check_kept(kept, sum(floors.values()), sum(left.values()))
+
+    def targets(factor: float) -> dict[str, float]:
+        return {key: min(max(factor * share, floors[key]), left[key]) for key, share in shares.items()}
+
+    low, high = 0.0, max(left[key] / share for key, share in shares.items())
+    while low < (middle := (low + high) / 2) < high:  # until they are neighbours among floats
+        low, high = (middle, high) if sum(targets(middle).values()) <= kept else (low, middle)
+    found = targets(low)
+    counts = {key: math.floor(target) for key, target in found.items()}
+    by_rest = sorted((key for key in counts if counts[key] < left[key]), key=lambda key: counts[key] - found[key])
+    missing = kept - sum(counts.values())
+    for key in by_rest[:missing]:
+        counts[key] += 1
+    return counts
+
+
+def _check_kept(kept: int, least: int, most: int) -> None:
+    if not least <= kept <= most:
+        raise ValueError(
+            f"Expected to keep {least} to {most} weights: min_per_layer in each layer, and no more than are left. "
+            f"Received: {kept}."
+        )

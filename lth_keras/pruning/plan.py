@@ -1,0 +1,119 @@
+"""How dense each level of a search is, and in how many shots it is pruned to that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lth_keras.mask import Mask
+from lth_keras.pruning.densities import Density, check_scope, check_shots, counts_at, shot_densities
+from lth_keras.pruning.rates import resolve_rates
+
+SCHEDULES = ("iterative", "before_training")
+"""When masks are made: each at the end of the level before, or all of them from the weights that training starts from.
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The densities of a search's levels.
+
+    Args:
+        rates: share of the remaining weights pruned per level, one or by kind of layer; or
+        densities: of levels 1, 2, ...
+        scope: one of `densities.SCOPES`.
+        schedule: one of `SCHEDULES`.
+        shots: to prune a level in.
+        shot_schedule: one of `densities.SCHEDULES`.
+        min_per_layer: weights that every layer keeps at least.
+
+    Raises:
+        ValueError: for anything out of range, both rates and densities or neither, more rates than one where layers do
+            not compete on their own, or densities that do not fall where each mask is made from the one before.
+    """
+
+    rates: float | Mapping[str, float] | None
+    densities: Sequence[float] | None
+    scope: str
+    schedule: str
+    shots: int
+    shot_schedule: str
+    min_per_layer: int
+
+    def __post_init__(self) -> None:
+        check_scope(self.scope)
+        check_shots(self.shots, self.shot_schedule)
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"Expected schedule to be one of {SCHEDULES}. Received: {self.schedule!r}.")
+        if (self.rates is None) == (self.densities is None):
+            raise ValueError(f"Expected rates or densities. Received: rates={self.rates}, densities={self.densities}.")
+        if self.densities is not None:
+            self._check_densities(list(self.densities))
+        elif self.scope != "layer" and not isinstance(self.rates, int | float):
+            raise ValueError(f"Expected one rate for {self.scope} scope. Received: {self.rates!r}.")
+        for rate in self.rates.values() if isinstance(self.rates, Mapping) else [self.rates or 0]:
+            if not 0 <= rate < 1:
+                raise ValueError(f"Expected rates in [0, 1), the share pruned per level. Received: {self.rates!r}.")
+
+    @property
+    def before_training(self) -> bool:
+        """Whether masks are made before anything is trained, each for itself."""
+        return self.schedule == "before_training"
+
+    def goes_on_to(self, level: int) -> bool:
+        """Whether the level has a density: with rates any has."""
+        return self.densities is None or level <= len(self.densities)
+
+    def density(self, level: int, kinds: Mapping[str, str]) -> Density:
+        """The density of a level: of the network, or by weight key where rates go by kind of layer.
+
+        Args:
+            level: 0 is dense.
+            kinds: weight key to the kind of its layer.
+
+        Raises:
+            ValueError: for a kind without a rate.
+        """
+        if self.densities is not None:
+            return self.densities[level - 1] if level else 1.0
+        if isinstance(self.rates, Mapping):
+            return {key: (1 - rate) ** level for key, rate in resolve_rates(self.rates, kinds).items()}
+        assert self.rates is not None
+        return (1 - float(self.rates)) ** level
+
+    def shots_to(self, level: int, mask: Mask, kinds: Mapping[str, str]) -> list[Density]:
+        """The densities after each of the shots that lead to a level; counted from the dense network.
+
+        Args:
+            level: above 0.
+            mask: the mask to begin with: of the level before, or before training that of the dense network.
+            kinds: weight key to the kind of its layer.
+
+        Raises:
+            ValueError: for a kind without a rate.
+        """
+        start, end = self.density(0 if self.before_training else level - 1, kinds), self.density(level, kinds)
+        if isinstance(start, Mapping) and isinstance(end, Mapping):
+            each = {key: shot_densities(end[key], self.shots, self.shot_schedule, start[key]) for key in end}
+            return [{key: densities[shot] for key, densities in each.items()} for shot in range(self.shots)]
+        assert not isinstance(start, Mapping) and not isinstance(end, Mapping)
+        found = shot_densities(end, self.shots, self.shot_schedule, start)
+        if self.scope == "layer":
+            return list(found)
+        least = sum(min(count, self.min_per_layer) for count in mask.counts().values()) / mask.size
+        return [max(density, least) for density in found]
+
+    def keep(self, level: int, mask: Mask, kinds: Mapping[str, str]) -> int | dict[str, int]:
+        """How many weights a level keeps, as `pruning.keep_highest` takes it; 0 for none at all. Args as `shots_to`."""
+        keep = counts_at(self.shots_to(level, mask, kinds)[-1], mask, self.scope, self.min_per_layer)
+        return keep if isinstance(keep, int) or any(keep.values()) else 0
+
+    def _check_densities(self, densities: list[float]) -> None:
+        if any(not 0 < density <= 1 for density in densities):
+            raise ValueError(f"Expected densities in (0, 1], the shares to keep. Received: {densities}.")
+        falling = all(before > after for before, after in zip(densities, densities[1:], strict=False))
+        if not (falling or self.before_training):
+            raise ValueError(
+                f"Expected densities that fall from level to level, as each mask is made from the one before. "
+                f"Received: {densities}."
+            )

@@ -1,0 +1,1 @@
+"""The search for winning tickets: its parameters, tasks, levels and processes."""

@@ -1,0 +1,206 @@
+"""The parameters of a search as JSON, with what its functions do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from lth_keras.data.sampling import SAMPLES_PER_CLASS
+from lth_keras.masking.rewinding import settled_seeds
+from lth_keras.search.identity.data import digest
+from lth_keras.search.identity.model import describe_model, describe_parts
+from lth_keras.search.identity.source import is_library
+from lth_keras.search.identity.values import describe_object, describe_value, name_of_type, plain, without_count
+
+_PARAMETERS = (
+    "rates densities initialise steps epochs batch_size evaluate_every test_every score_at patience scope rewind "
+    "min_per_layer seed jit_compile"
+).split()
+_ADDED = {
+    "embeddings": "exact",
+    "carry_step_count": False,
+    "samples_per_class": SAMPLES_PER_CLASS,
+    "schedule": "iterative",
+    "shots": 1,
+    "shot_schedule": "exponential",
+    "masks_of_drawn": False,
+    "cut_through": "refuse",
+    "compact": False,
+    "fused": False,
+    "start": None,
+    "prune_frozen": False,
+    "metric": None,
+}
+"""Later ones with what they are by default, which is left out, so that runs made before keep their names."""
+_AMBIGUOUS = ("<lambda>", "<locals>", "__lambda__", '"partial"', '"closure"', '"method"', '"wrapped"', '"given"')
+"""What a description of functions holds where their names alone, as runs were named once, do not tell them apart."""
+
+
+def describe(search: Any) -> dict[str, Any]:
+    """The parameters of a `TicketSearch` with the configuration of its model and optimiser and a digest of its data.
+
+    Builds a model and an optimiser for it. The same search is described by the same JSON in every process, whatever
+    was built before in it. Functions and classes of the user's own (a criterion, a loss, an activation, a layer) go
+    by what they do and the values that they hold: see `describe_value`. `data` as a function goes by what it makes
+    for the first trial.
+
+    Raises:
+        ValueError: for functions or values that cannot be read, which need a `config` of their own.
+    """
+    parameters = {name: getattr(search, name) for name in _PARAMETERS if getattr(search, name) is not None}
+    parameters |= {name: getattr(search, name) for name, default in _ADDED.items() if getattr(search, name) != default}
+    rates = search.rates
+    given = search.given.digest  # of weights that no initialiser draws
+    with settled_seeds():
+        model = search.build()
+    optimizer = search.optimizer()
+    files = dict(_learned_files(search.criterion, search.initialise))
+    code = {
+        "model": describe_parts(model, "build"),
+        "optimizer": describe_object(optimizer, "optimizer"),
+        "files": files,
+    }
+    result: dict[str, Any] = plain(
+        {
+            **parameters,
+            **({} if rates is None else {"rates": dict(rates) if isinstance(rates, Mapping) else rates}),
+            "criterion": _criterion(search.criterion),
+            "loss": _loss(search.loss),
+            "optimizer": _optimizer(optimizer),
+            "model": describe_model(model),
+            "data": digest(search.data(search.seed) if callable(search.data) else search.data),
+            "backend": keras.backend.backend(),
+            **({} if given is None else {"given": given}),
+            **({} if search.metric is None else {"metric": _metric(search.metric)}),
+            **({"code": {name: told for name, told in code.items() if told}} if any(code.values()) else {}),
+        }
+    )
+    return result
+
+
+def former(search: Any, described: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How a search was described when functions went by their names; None where that is the same, or tells too little.
+
+    Args:
+        search: a `TicketSearch`.
+        described: as `describe` describes it.
+    """
+    own = {name: described.get(name) for name in ("criterion", "loss", "code")}
+    text = json.dumps(own)
+    held = [name for name in ("criterion", "loss") if isinstance(own[name], dict) and "values" in json.dumps(own[name])]
+    if (
+        "given" in described
+        or held
+        or any(word in text or word in json.dumps(described["model"]) for word in _AMBIGUOUS)
+    ):
+        return None
+    loss = search.loss
+    if not isinstance(loss, str):
+        config = plain(loss.get_config()) if hasattr(loss, "get_config") else None
+        loss = name_of_type(loss) if config is None else {"class": name_of_type(type(loss)), **config}
+    criterion = search.criterion if isinstance(search.criterion, str) else name_of_type(search.criterion)
+    before = {name: value for name, value in described.items() if name != "code"}
+    before |= {"criterion": criterion, "loss": loss}
+    return None if before == described else before
+
+
+def describe_changes(changes: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """What a variant changes, as JSON.
+
+    Args:
+        changes: parameter to value.
+        seed: of the first trial.
+
+    Raises:
+        ValueError: for functions or values that cannot be read.
+    """
+    result: dict[str, Any] = plain({name: _changed(name, value, seed) for name, value in changes.items()})
+    return result
+
+
+def _metric(metric: Any) -> Any:
+    """A metric that is asked for; its name without the count of what the process has made."""
+    if isinstance(metric, str):
+        return metric
+    if not hasattr(metric, "get_config"):
+        return describe_value(metric, "metric")
+    config = metric.get_config()
+    name = re.sub(r"_\d+$", "", str(config.get("name")))
+    made_up = name.replace("_", "") == type(metric).__name__.lower()
+    return {"class": name_of_type(type(metric)), **config, **({"name": name} if made_up else {})}
+
+
+def _changed(name: str, value: Any, seed: int) -> Any:
+    if isinstance(value, str):  # a learned criterion is the same wherever its file is
+        for path, told in _learned_files(value):
+            value = value.replace(f"learned({path})", f"learned({told})")
+        return value
+    if name == "build":
+        model = value()
+        return {"model": describe_model(model), "code": describe_parts(model, "build")}
+    if name == "optimizer":
+        optimizer = value()
+        return {**_optimizer(optimizer), "code": describe_object(optimizer, "optimizer")}
+    if name == "data":
+        return digest(value(seed) if callable(value) else value)
+    if name in ("criterion", "loss"):
+        return _criterion(value) if name == "criterion" else _loss(value)
+    return describe_value(value, name)
+
+
+def _criterion(criterion: Any) -> Any:
+    return criterion if isinstance(criterion, str) else describe_value(criterion, "criterion")
+
+
+def _loss(loss: Any) -> Any:
+    if isinstance(loss, str):
+        return loss
+    if not hasattr(loss, "get_config") or isinstance(loss, type):
+        return describe_value(loss, "loss")
+    kind = type(loss)
+    name = name_of_type(kind) if is_library(kind.__module__) else kind.__qualname__
+    told = describe_object(loss, "loss")
+    return {"class": name, **_config(loss, "loss"), **({"code": told} if told else {})}
+
+
+def _optimizer(optimizer: Any) -> dict[str, Any]:
+    kind = type(optimizer)
+    name = name_of_type(kind) if is_library(kind.__module__) else kind.__qualname__
+    return {**_config(optimizer, "optimizer"), "name": name}
+
+
+def _config(item: Any, where: str) -> dict[str, Any]:
+    try:
+        config = without_count(item.get_config(), type(item))
+    except NotImplementedError as error:
+        raise ValueError(
+            f"Expected {where} with a configuration. Received: {error} Give the search `config=`, JSON values that "
+            "identify it."
+        ) from error
+    found: dict[str, Any] = _without_lambdas(plain(config))
+    return found
+
+
+def _without_lambdas(config: Any) -> Any:
+    """A configuration without the compiled code of lambdas, which depends on the file that they are in."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "__lambda__":
+            return {"class_name": "__lambda__"}
+        return {name: _without_lambdas(value) for name, value in config.items()}
+    return [_without_lambdas(item) for item in config] if isinstance(config, list) else config
+
+
+def _learned_files(*names: Any) -> Iterator[tuple[str, str]]:
+    """The files of learned criteria that names have, with a digest of each: another file may take the place."""
+    for name in names:
+        for path in re.findall(r"learned\(([^()]*)\)", name) if isinstance(name, str) else ():
+            try:
+                yield path, hashlib.sha256(Path(path.strip()).read_bytes()).hexdigest()
+            except OSError:
+                continue  # that it is missing is said where it is read

@@ -1,0 +1,146 @@
+"""What a level is made with, as its file records it; and a run's levels compared with what is to go on there."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from lth_keras.backends import device
+from lth_keras.search.identity import describe, describe_model
+from lth_keras.storage import RunDirectory
+from lth_keras.storage.record import differences, versions
+
+_NO_ARRAYS = (np.zeros((1, 1), np.float32),) * 2
+_NO_DATA = dict.fromkeys(("train", "validation", "test"), _NO_ARRAYS)
+_OF_THE_RUN = ("data", "densities", "seed")
+"""What `describe` says of a search that is no matter of a level, or is recorded in another way."""
+_WARNED = ("versions", "device")
+_SHOWN = 5
+Level = tuple[int, str, int]
+
+
+class Maker(Protocol):
+    """What makes levels; see `TicketSearch`."""
+
+    def made_by(self, seed: int) -> Mapping[str, Any]:
+        """What a level of this trial would record."""
+
+    @property
+    def trained_by(self) -> Mapping[str, Any]:
+        """The same but for the data."""
+
+
+class _View:
+    """A search with some attributes replaced."""
+
+    def __init__(self, search: Any, **replaced: Any) -> None:
+        self.__dict__.update(replaced, _search=search)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._search, name)
+
+
+def trained_by(search: Any) -> dict[str, Any]:
+    """What trains a search's levels, as JSON: parameters, model, optimiser, loss; data types, device and versions.
+
+    Also of a search whose `config` alone names its run. A part that cannot be described, as a function without source,
+    is left out there.
+    """
+    return {
+        "training": _described(search),
+        "floatx": keras.config.floatx(),
+        "dtype_policy": keras.config.dtype_policy().name,
+        "device": device()[0],
+        "versions": versions(),
+    }
+
+
+def check(directory: RunDirectory, levels: Iterable[Level], of: Callable[[str], Maker | None], seeds: set[int]) -> None:
+    """Checks that finished levels were made with what is to make the others of their run.
+
+    Args:
+        directory: the run's.
+        levels: seed, branch and level of those that are finished.
+        of: branch -> what would make its levels now; None for a branch that there is no more.
+        seeds: of the trials whose data are compared, too.
+
+    Raises:
+        ValueError: for another run's level, other data, another model, optimiser, loss or parameter, or another data
+            type; names the file and both. Other versions and devices are a warning.
+    """
+    said: set[str] = set()
+    for key in sorted(levels):
+        maker, made = of(key[1]), directory.made(*key)
+        if maker is None or made is None:
+            continue
+        if not made:
+            said.add("levels that do not record what made them, as those of lth_keras 0.1, are taken as they are")
+            continue
+        now = {**(maker.made_by(key[0]) if key[0] in seeds else maker.trained_by), "run": directory.identity}
+        if changes := list(_changes(made, now)):
+            more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
+            raise ValueError(
+                f"Expected: levels made with what is to train the others of their run. Received: "
+                f"{str(directory.level_path(*key))!r}, made with {'; '.join(changes[:_SHOWN])}{more}. Undo the change, "
+                "choose another --out, or move the file away to train it again"
+            )
+        said |= {text for name in _WARNED for text in differences(made.get(name), now[name], name)}
+    if said:
+        warnings.warn(f"{directory.path}: {'; '.join(sorted(said))}", stacklevel=2)
+
+
+def _changes(made: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
+    one, other = ({k: v for k, v in record.items() if k not in _WARNED} for record in (made, now))
+    one, other = {k: v for k, v in one.items() if k in other}, {k: v for k, v in other.items() if k in one}
+    if made.get("versions") != now["versions"]:  # another Keras may describe the same layer by more
+        one, other = _common(one, other), _common(other, one)
+    return sorted(differences(one, other), key=lambda text: "=" not in text or text.endswith(" unexpected"))
+
+
+def _common(one: Any, other: Any) -> Any:
+    """`one` without what `other` says nothing of."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {key: _common(value, other[key]) for key, value in one.items() if key in other}
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return [_common(*pair) for pair in zip(one, other, strict=True)]
+    return one
+
+
+def _described(search: Any) -> dict[str, Any]:
+    model = search.network.model
+    replaced: dict[str, Any] = {"data": _NO_DATA, "build": lambda: model}
+    unknown: dict[str, Any] = {}
+    try:
+        described = describe(_View(search, **replaced))
+    except ValueError:  # it needs a `config`, which it has
+        harmless = {"criterion": "magnitude", "loss": "mse", "optimizer": keras.optimizers.SGD, "build": _no_model}
+        for name in harmless:
+            try:
+                describe(_View(search, **{**replaced, **{n: v for n, v in harmless.items() if n != name}}))
+            except ValueError:
+                unknown[name] = harmless[name]
+        described = describe(_View(search, **{**replaced, **unknown}))
+        if "build" in unknown:
+            described["model"] = describe_model(model)
+    left_out = {*_OF_THE_RUN, *unknown}
+    kept = {name: value for name, value in described.items() if name not in left_out}
+    if "model" in kept:
+        kept["model"] = _without_seeds(kept["model"])
+    plain: dict[str, Any] = json.loads(json.dumps(kept), parse_constant=str)  # NaN would differ from itself
+    return plain
+
+
+def _without_seeds(config: Any) -> Any:
+    """A model's configuration without seeds: a search replaces them all, and some layers draw theirs in `build`."""
+    if isinstance(config, dict):
+        return {key: _without_seeds(value) for key, value in config.items() if key != "seed"}
+    return [_without_seeds(value) for value in config] if isinstance(config, list) else config
+
+
+def _no_model() -> keras.Model:
+    return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])

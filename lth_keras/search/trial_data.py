@@ -1,0 +1,99 @@
+"""The data of a search's trials, and the examples among them that criteria look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from lth_keras import seeds
+from lth_keras.data.sampling import draw_samples
+from lth_keras.data.splits import Arrays
+from lth_keras.search.identity import digest
+from lth_keras.search.workshop import Workshop
+from lth_keras.system import interrupts
+from lth_keras.training.network import Network
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """Data by the seed of the trial.
+
+    Args:
+        data: for all trials, or a function of the seed, as `TicketSearch` takes them.
+        samples_per_class: training examples of each class that a criterion looks at.
+        network: the network that is trained on them, built when it is asked for.
+        workshop: keeps samples, and knows what is loaded.
+    """
+
+    data: Any
+    samples_per_class: int
+    network: Callable[[], Network]
+    workshop: Workshop
+
+    def key(self, seed: int) -> Hashable:
+        """What tells the data from those of other trials: the same for all where they share them."""
+        return (self.data, seed) if callable(self.data) else (id(self.data), 0)
+
+    def checked(self, seed: int) -> dict[str, Arrays]:
+        """The splits.
+
+        Raises:
+            ValueError: as `Network.load`.
+        """
+        made = self._made(seed)
+        splits = self.network().checked(made)
+        self._note(seed, made)
+        return splits
+
+    def digest(self, seed: int) -> str:
+        """Of the data; made anew where that was not done before, and hashed once.
+
+        Raises:
+            ValueError: as `Network.load`.
+        """
+        if self.key(seed) not in self.workshop.digests:
+            self.checked(seed)
+        return self.workshop.digests[self.key(seed)][1]
+
+    def loaded(self, seed: int) -> Network:
+        """The network, with the data.
+
+        Raises:
+            ValueError: as `Network.load`.
+        """
+        network, key = self.network(), self.key(seed)
+        if network.holds != key:
+            network.holds = None  # until all of it is there: an interruption may come in between
+            made = self._made(seed)
+            network.load(made)
+            self._note(seed, made)
+            network.holds = key
+            interrupts.check()
+        return network
+
+    def sample(self, seed: int) -> Arrays:
+        """The training examples that a criterion looks at, with their labels; drawn once.
+
+        Raises:
+            ValueError: as `sampling.draw_samples`.
+        """
+        network = self.network()
+        outputs = int(network.model.output_shape[-1] or 1)
+        key = (self.key(seed), seed, self.samples_per_class, outputs)
+        samples = self.workshop.samples
+        if key not in samples:
+            x, y = self.workshop.training_split(network, self.key(seed)) or self.checked(seed)["train"]
+            chosen = draw_samples(y, self.samples_per_class, outputs, seeds.stream(seed, "samples"))
+            samples[key] = x[chosen], y[chosen]
+        return samples[key]
+
+    def _note(self, seed: int, made: Any) -> None:
+        key, digests = self.key(seed), self.workshop.digests
+        if key not in digests:
+            digests[key] = (None if callable(self.data) else made, digest(made))
+
+    def _made(self, seed: int) -> Any:
+        made = self.data(seed) if callable(self.data) else self.data
+        interrupts.check()
+        return made

@@ -1,0 +1,67 @@
+"""Variants: searches under other parameters in the same run, each a branch of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from lth_keras.search.branches import BRANCHES, is_variant
+
+Variants = Mapping[str, Mapping[str, Any]]
+"""Name to the parameters that it changes."""
+OF_THE_RUN = frozenset({"levels", "seed", "variants", "observe", "facts", "name", "config", "threads", "vectorize"})
+"""Parameters that no variant can change."""
+OF_THE_START = frozenset({"build", "start", "prune_frozen"})
+"""Parameters that change which weights are given."""
+OF_MASKS = frozenset(
+    {"rates", "densities", "schedule", "shots", "shot_schedule", "criterion", "samples_per_class", "scope"}
+    | {"min_per_layer", "cut_through"}
+)
+"""Parameters that change masks, and nothing of the dense network's training."""
+
+
+def check_variants(variants: Variants, parameters: Collection[str]) -> None:
+    """Checks names and parameters.
+
+    Args:
+        variants: to check.
+        parameters: all that a search has.
+
+    Raises:
+        ValueError: for names that branches have, and parameters that a variant cannot change.
+    """
+    known = set(parameters) - OF_THE_RUN
+    for name, changes in variants.items():
+        if not is_variant(name) or not known >= set(changes):
+            raise ValueError(
+                f"Expected variants with names of their own that change some of {sorted(known)}. "
+                f"Received: {name!r} with {sorted(changes) if is_variant(name) else 'the name of a branch'}."
+            )
+
+
+def coordinates(variants: Variants) -> dict[str, dict[str, float]]:
+    """The numbers that variants differ in, as coordinates of run.h5: parameter to a number for each variant."""
+    names = {name for changes in variants.values() for name in changes}
+    found: dict[str, dict[str, float]] = {}
+    for name in sorted(names):
+        values = {variant: changes.get(name) for variant, changes in variants.items()}
+        if all(isinstance(value, int | float) for value in values.values()):
+            found[name] = {variant: float(value) for variant, value in values.items() if value is not None}
+    return found
+
+
+def independent(variants: Variants, schedule: str) -> frozenset[str]:
+    """The branches whose masks are made before training, so that no level of theirs waits for another.
+
+    Args:
+        variants: of the search.
+        schedule: the search's own, of `plan.SCHEDULES`.
+    """
+    schedules = dict.fromkeys(BRANCHES, schedule)
+    schedules |= {name: changes.get("schedule", schedule) for name, changes in variants.items()}
+    return frozenset(name for name, its_own in schedules.items() if its_own == "before_training")
+
+
+def share_dense(variants: Variants, independent: Collection[str]) -> frozenset[str]:
+    """Which of the `independent` have the dense network of the other branches, as only the masks are their own."""
+    return frozenset(name for name in variants if name in independent and variants[name].keys() <= OF_MASKS)

@@ -1,0 +1,502 @@
+"""A run's directory: where its levels are, what they were made with, and which are finished."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from lth_keras.analysis.schema import BRANCH_ORDER, DENSE
+from lth_keras.storage import atomic, lock, record, unsealed
+from lth_keras.storage.facts import Facts
+from lth_keras.storage.levels import (
+    DamagedFile,
+    LevelResult,
+    LevelSummary,
+    read_level,
+    read_made,
+    summarise_level,
+    write_level,
+)
+from lth_keras.storage.overlap import overlap_variables
+from lth_keras.storage.run import NO_FACTS, RUN_FILE, assemble, write_run
+
+CONFIG_FILE = "config.json"
+_LEVEL_FILE = re.compile(r"level_(\d+)\.h5")
+_SEED_DIRECTORY = re.compile(r"seed_(-?\d+)")
+_Read = TypeVar("_Read")
+
+
+class RunDirectory:
+    """`<out>/<experiment>-<hash>/`: config.json, levels/, run.h5. Made by `open` or `load`.
+
+    Attributes:
+        path: The directory.
+        experiment: Name of the experiment.
+        config: The parameters that the hash is of, as JSON.
+        threads: Threads per trial that the levels were made with, None if not recorded.
+        vectorize: How many levels were trained together as one program; 1 where each was alone.
+        versions: Package versions at creation, by package.
+        created: When it was made, ISO 8601 in UTC.
+        variants: What each variant that was trained here changes, by name.
+        described: The identity of the search that took up a directory which an older version named; None without one.
+    """
+
+    def __init__(self, path: Path, entry: Mapping[str, Any]) -> None:
+        self.path = path
+        self.experiment: str = entry["experiment"]
+        self.config: dict[str, Any] = entry["config"]
+        self.threads: int | None = entry["threads"]
+        self.vectorize: int = entry.get("vectorize", 1)
+        self.versions: dict[str, str] = entry["versions"]
+        self.created: str = entry["created"]
+        self.variants: dict[str, Any] = entry.get("variants", {})
+        self.described: dict[str, Any] | None = entry.get("described")
+
+    def __repr__(self) -> str:
+        return f"RunDirectory({str(self.path)!r})"
+
+    @classmethod
+    def open(
+        cls,
+        out: str | os.PathLike[str],
+        experiment: str,
+        config: Mapping[str, Any],
+        *,
+        threads: int | None = None,
+        vectorize: int = 1,
+    ) -> RunDirectory:
+        """Make the directory of these parameters, or take up the one that is there.
+
+        Args:
+            out: Directory that holds runs; made if absent.
+            experiment: Name of the experiment, part of the directory's name.
+            config: JSON values that decide the numbers; another config is another directory.
+            threads: Threads per trial; None takes what is recorded.
+            vectorize: Levels trained together as one program. Another number than recorded takes its place as long as
+                no level is finished.
+
+        Raises:
+            ValueError: The directory was made with another config (changed by hand), number of
+                threads or of levels together, or `experiment` cannot be part of a path.
+            TypeError: `config` is not JSON.
+            OSError: `out` cannot be written (PermissionError, NotADirectoryError, ...).
+            InUseError: Another process makes it at this moment.
+        """
+        plain = json.loads(record.canonical(config))
+        path = record.path_of(out, experiment, config)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            atomic.probe(path)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"Expected: an output directory that can be written. Received: out="
+                f"{os.fspath(out)!r} ({error.strerror}); choose another with --out",
+                str(path),
+            ) from error
+        if not (path / CONFIG_FILE).exists():
+            entry = {
+                "experiment": experiment,
+                "config": plain,
+                "versions": record.versions(),
+                "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                "threads": threads,
+                "vectorize": vectorize,
+            }
+            with lock.held(path):
+                if not (path / CONFIG_FILE).exists():  # another process may have been faster
+                    cls._write_record(path, entry)
+        run = cls._taken(path, experiment, plain, threads)
+        if run.vectorize != vectorize:
+            run._record_width(vectorize)
+        return run
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> RunDirectory:
+        """The run at `path`, to read from; changes nothing on disk.
+
+        Raises:
+            FileNotFoundError: No config.json there.
+            ValueError: config.json cannot be understood.
+        """
+        path = Path(os.path.expanduser(path))
+        with _understood(path):
+            entry = record.parsed((path / CONFIG_FILE).read_bytes())
+            record.check_sum(entry)
+            return cls(path, entry)
+
+    @classmethod
+    def _taken(cls, path: Path, experiment: str, config: dict[str, Any], threads: int | None) -> RunDirectory:
+        """As `load`, for a search that says what it expects, so that what was changed is named."""
+        with _understood(path):
+            entry = record.parsed((path / CONFIG_FILE).read_bytes())
+            run = cls(path, entry)
+        run._check(experiment, config, threads)
+        with _understood(path):
+            record.check_sum(entry)
+        return run
+
+    @contextlib.contextmanager
+    def locked(self, asked: Iterable[tuple[int, str, int]] | None = None) -> Iterator[None]:
+        """Writing in the directory, for one process at a time: it has the lock within it, and its workers need none.
+
+        What killed processes left half-written is removed first, and damaged level files are set aside. Where an error
+        comes up before anything was written, a directory that `open` made goes again.
+
+        Args:
+            asked: (seed, branch, level) of those that may be set aside, others being somebody's own; None for all of
+                the branches that every search has.
+
+        Raises:
+            InUseError: Another process has it.
+            OSError: The directory, or one of its levels', cannot be read or written.
+        """
+        with lock.held(self.path):
+            _check_open(self.path / "levels", below=2)
+            atomic.remove_leftovers(self.path)
+            self._prepare()
+            ours = None if asked is None else set(asked)
+            for key in self.finished():
+                self._summary(key, ours)
+            try:
+                yield
+            except Exception:
+                self._unmake()
+                raise
+
+    def _unmake(self) -> None:
+        """Removes the directory where nothing is in it but what `open` made."""
+        with contextlib.suppress(OSError):
+            if {path.name for path in self.path.iterdir()} <= {CONFIG_FILE, lock.LOCK_FILE}:
+                for name in (CONFIG_FILE, lock.LOCK_FILE):
+                    (self.path / name).unlink(missing_ok=True)
+                self.path.rmdir()
+
+    def kept(self) -> str:
+        """What to say, in a message, of the levels that are finished."""
+        if not (self.path / CONFIG_FILE).exists():
+            return f"{self.path} is gone, and the levels that were finished in it."
+        return f"Finished levels are kept in {self.path}." if self.finished() else "No level was finished before."
+
+    def check_there(self) -> None:
+        """Raises FileNotFoundError where the directory was deleted or moved since it was opened."""
+        if not (self.path / CONFIG_FILE).exists():
+            raise FileNotFoundError(
+                errno.ENOENT,
+                "Expected: the run's directory, as when the search began. Received: none, deleted or moved since, and "
+                "with it the levels that were finished; put it back, or run the same command again to begin anew",
+                str(self.path),
+            )
+
+    @staticmethod
+    def recorded(out: str | os.PathLike[str], experiment: str, config: Mapping[str, Any]) -> RunDirectory | None:
+        """The directory of these parameters, to read from; None without one."""
+        path = record.path_of(out, experiment, config)
+        if not (path / CONFIG_FILE).exists():
+            return None
+        return RunDirectory._taken(path, experiment, json.loads(record.canonical(config)), None)
+
+    def level_path(self, seed: int, branch: str, level: int) -> Path:
+        """`levels/seed_<seed>/<branch>/level_<nn>.h5`; level 0 is "dense" in every branch but variants."""
+        shared = level == 0 and branch in BRANCH_ORDER
+        branch = DENSE if shared else record.path_part("branch", branch)
+        return self.path / "levels" / f"seed_{seed}" / branch / f"level_{level:02d}.h5"
+
+    def read(self, seed: int, branch: str, level: int, *, weights: bool = False) -> LevelResult | None:
+        """The finished level, or None if it has to be trained.
+
+        A damaged file is renamed to `*.damaged`, with a warning that names it.
+
+        Raises:
+            ValueError: Written by a newer version of lth_keras.
+            OSError: The file is there but cannot be read.
+        """
+        path = self.level_path(seed, branch, level)
+
+        def read() -> LevelResult:
+            result = read_level(path, weights=weights)
+            self._check_place(path, result.seed, result.branch, result.level)
+            return result
+
+        return self._undamaged(path, read)
+
+    def summary(self, seed: int, branch: str, level: int) -> LevelSummary | None:
+        """What the finished level measured, where `read` would give it; cheap also where its masks are large.
+
+        A damaged file is renamed, and errors are raised, as by `read`.
+        """
+        return self._summary((seed, branch, level), {(seed, branch, level)})
+
+    def _summary(self, key: tuple[int, str, int], ours: Container[tuple[int, str, int]] | None) -> LevelSummary | None:
+        """As `summary`; a damaged file that is not ours stays, with a warning."""
+        path = self.level_path(*key)
+
+        def read() -> LevelSummary:
+            summary = summarise_level(path)
+            self._check_place(path, *summary[:3])
+            return summary
+
+        if key in ours if ours is not None else key[1] in (DENSE, *BRANCH_ORDER):
+            return self._undamaged(path, read)
+        try:
+            return read()
+        except (DamagedFile, FileNotFoundError) as error:
+            warnings.warn(f"{error} Left as it is, and left out: this search has no such level.", stacklevel=3)
+            return None
+
+    def made(self, seed: int, branch: str, level: int) -> dict[str, Any] | None:
+        """What the finished level was made with, empty where it does not say; None where it is absent or damaged."""
+        try:
+            return read_made(self.level_path(seed, branch, level))
+        except (FileNotFoundError, DamagedFile):
+            return None
+
+    @property
+    def identity(self) -> str:
+        """What tells the run from others, wherever it is: SHA-256 of its experiment and config."""
+        text = record.canonical({"experiment": self.experiment, "config": self.config})
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _check_place(self, path: Path, seed: int, branch: str, level: int) -> None:
+        if self.level_path(seed, branch, level) != path:
+            raise DamagedFile(
+                f"Expected: the seed, branch and level in the name of {str(path)!r}. "
+                f"Received: seed {seed}, branch {branch!r}, level {level}."
+            )
+
+    def _undamaged(self, path: Path, read: Callable[[], _Read]) -> _Read | None:
+        """What `read` returns; None where the file at `path` is absent, or damaged and so set aside."""
+        try:
+            return read()
+        except FileNotFoundError:
+            return None
+        except DamagedFile as error:
+            aside = _unused(path.with_name(path.name + ".damaged"))
+            os.replace(path, aside)
+            warnings.warn(f"{error} Set aside as {aside.name!r}; the level is trained again.", stacklevel=3)
+            return None
+
+    def write(self, result: LevelResult) -> None:
+        """Record a finished level, the whole file or nothing.
+
+        Raises:
+            OSError: It could not be written; every level before is intact, where the directory is still there.
+        """
+        self.check_there()
+        path = self.level_path(result.seed, result.branch, result.level)
+        with atomic.explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_level(path, result)
+
+    def finished(self) -> set[tuple[int, str, int]]:
+        """(seed, branch, level) of every level file, by name only: a damaged one still counts."""
+        return set(self._levels())
+
+    def write_run(
+        self,
+        coordinates: Mapping[str, Mapping[str, float]] | None = None,
+        *,
+        facts: Facts = NO_FACTS,
+        asked: Iterable[tuple[int, str, int]] = (),
+    ) -> Path:
+        """Assemble run.h5 from all level files; returns its path.
+
+        Args:
+            coordinates: What branches differ in: name to a number for each branch.
+            facts: What the run is to say beside its levels.
+            asked: (seed, branch, level) of every training that was asked for, finished or not.
+
+        Raises:
+            ValueError: No level is finished.
+            OSError: It could not be written; an earlier run.h5 is intact.
+        """
+        self._prepare()
+        asked = set(asked)
+        ours = asked or None
+        found = {key: summary for key in sorted(self._levels()) if (summary := self._summary(key, ours)) is not None}
+        dataset = assemble(
+            found.values(),
+            experiment=self.experiment,
+            config=self.config,
+            versions=self.versions,
+            created=self.created,
+            facts=facts,
+        )
+        for name, values in (coordinates or {}).items():
+            along = np.array([values.get(str(branch), np.nan) for branch in dataset.branch.values])
+            dataset = dataset.assign_coords({name: ("branch", along)})
+        overlaps = overlap_variables(dataset, self.level_path, found)
+        dataset = dataset.merge(overlaps, combine_attrs="override")
+        if asked:
+            dataset.attrs["trainings"] = len(asked | set(found))
+        write_run(self.path / RUN_FILE, dataset)
+        return self.path / RUN_FILE
+
+    def _prepare(self) -> None:
+        """Has one process look at all levels without a checksum at once."""
+        unsealed.prepare(self.level_path(*key) for key in self._levels())
+
+    def record_variants(self, variants: Mapping[str, Any]) -> None:
+        """Record what variants change, by name, for those who ask for them under the same name later.
+
+        Raises:
+            ValueError: Levels of a variant of this name are finished, and it changed something else.
+            InUseError: Another process has the directory.
+            OSError: It cannot be written.
+        """
+        plain = json.loads(record.canonical(variants))
+        finished = {branch for _, branch, _ in self._levels()}
+        for name in plain.keys() & self.variants.keys() & finished:
+            changes = list(record.differences(self.variants[name], plain[name]))
+            if changes:
+                raise ValueError(
+                    f"Expected the variant {name!r} that {self.path} has levels of. Received: {'; '.join(changes)}; "
+                    "give the new variant another name, undo the change, or choose another --out"
+                )
+        self._note("variants", {**self.variants, **plain})
+        self.variants = {**self.variants, **plain}
+
+    def record_start(
+        self, start: Mapping[str, Any] | None, variant: str = "", *, apart_from: Collection[str] = ()
+    ) -> bool:
+        """Record which weights trials begin with where `build` gives them, in start.json; a variant's in its own.
+
+        Workers may do so at the same time, since they all write the same.
+
+        Args:
+            start: JSON values; None where all weights are drawn.
+            variant: Whose they are; of all other branches by default.
+            apart_from: Branches with weights of their own.
+
+        Returns:
+            Whether it was not recorded before.
+
+        Raises:
+            ValueError: Levels are finished that began with other weights.
+            OSError: It cannot be written.
+        """
+        file = self.path / (f"start-{record.path_part('variant', variant)}.json" if variant else "start.json")
+        before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        if before == start:
+            return False
+        if any(branch not in apart_from for _, branch, _ in self._levels()):
+            raise ValueError(
+                f"Expected: trials that begin with the weights that levels in {self.path} began with: "
+                f"{before or 'all of them drawn'}. Received: {start or 'all of them drawn'}; undo the change, choose "
+                "start='initial' or start='given', or another --out"
+            )
+        atomic.write_bytes(file, (json.dumps(start, indent=2) + "\n").encode())
+        return True
+
+    def record_description(self, described: Mapping[str, Any]) -> None:
+        """Record the whole identity of a search that takes up a directory which an older version named by less."""
+        plain = json.loads(record.canonical(described))
+        self._note("described", plain)
+        self.described = plain
+
+    def _note(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a further entry into config.json, if it is not there."""
+        file = self.path / CONFIG_FILE
+        if value and json.loads(file.read_text(encoding="utf-8")).get(name) != value:
+            with lock.held(self.path):
+                entry = json.loads(file.read_text(encoding="utf-8"))
+                self._write_record(self.path, {**entry, name: dict(value)})
+
+    def _levels(self) -> Iterator[tuple[int, str, int]]:
+        for path in self.path.glob("levels/*/*/*.h5"):
+            seed = _SEED_DIRECTORY.fullmatch(path.parent.parent.name)
+            level = _LEVEL_FILE.fullmatch(path.name)
+            if seed and level:
+                key = int(seed[1]), path.parent.name, int(level[1])
+                with contextlib.suppress(ValueError):  # a folder whose name no branch can have
+                    if self.level_path(*key) == path and path.is_file():  # no seed_00, level_3.h5 or dangling link
+                        yield key
+
+    def _record_width(self, vectorize: int) -> None:
+        if self.finished():
+            raise ValueError(
+                f"{self.path} was made with {self.vectorize} levels trained together, received {vectorize}: the bits "
+                f"would differ; pass --vectorize {self.vectorize} or choose another --out"
+            )
+        with lock.held(self.path):
+            entry = json.loads((self.path / CONFIG_FILE).read_text(encoding="utf-8"))
+            self._write_record(self.path, {**entry, "vectorize": vectorize})
+        self.vectorize = vectorize
+
+    @staticmethod
+    def _write_record(path: Path, entry: Mapping[str, Any]) -> None:
+        text = json.dumps(record.sealed(entry), indent=2, ensure_ascii=False) + "\n"
+        atomic.write_bytes(path / CONFIG_FILE, text.encode())
+
+    def _check(self, experiment: str, config: dict[str, Any], threads: int | None) -> None:
+        changes = list(record.differences(self.config, config))
+        if self.experiment != experiment:
+            changes.append(f"experiment={self.experiment!r}, expected {experiment!r}")
+        if changes:
+            raise ValueError(
+                f"Expected: {self.path / CONFIG_FILE} with the parameters it was made with. "
+                f"Received: {'; '.join(changes)}; undo the change, or choose another --out"
+            )
+        if threads is not None and threads != self.threads:
+            recorded = "an unknown number of" if self.threads is None else self.threads
+            raise ValueError(
+                f"{self.path} was made with {recorded} threads, received {threads}: the bits would "
+                + ("differ; " if self.threads is None else f"differ; pass --threads {self.threads} or ")
+                + "choose another --out"
+            )
+
+
+@contextlib.contextmanager
+def _understood(path: Path) -> Iterator[None]:
+    """Errors of a record within it become one that names its file."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(
+            f"Expected: {path / CONFIG_FILE} as lth_keras writes it. "
+            f"Received: something else ({error}); restore it, or move the directory away"
+        ) from error
+
+
+def _check_open(folder: Path, below: int) -> None:
+    """Raises OSError where a directory, or one so far below it, is there and cannot be read and written.
+
+    Levels in it would be trained again, or could not be written once they are trained.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            inside = [Path(entry.path) for entry in entries if below and entry.is_dir()]
+        effective = os.access in os.supports_effective_ids
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"Expected: a directory of levels that can be read and written. Received: {error.strerror}; let it be, "
+            "then run the same command again",
+            str(folder),
+        ) from error
+    for path in inside:
+        _check_open(path, below - 1)
+
+
+def _unused(path: Path) -> Path:
+    """`path`, or the first of path-2, path-3, ... that does not exist: nothing is overwritten."""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate

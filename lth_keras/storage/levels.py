@@ -1,0 +1,349 @@
+"""One finished level of one trial and branch, and the HDF5 file that holds it."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import h5py
+import numpy as np
+
+from lth_keras.analysis.distributions import Distributions
+from lth_keras.analysis.schema import (
+    ACCURACY,
+    COUNTS,
+    CURVES,
+    DIRECTIONS,
+    READABLE,
+    SCALARS,
+    MetricName,
+    NewerSchema,
+    curves_of,
+    scalars_of,
+    version_of,
+)
+from lth_keras.mask import Mask, PackedBits
+from lth_keras.storage import atomic, checksum, unsealed
+from lth_keras.storage.arrays import (
+    counted,
+    ordered,
+    packed_weights,
+    read_json,
+    read_kinds,
+    read_mask,
+    write_array,
+    write_json,
+    write_mask,
+)
+from lth_keras.storage.containment import check_contained
+from lth_keras.storage.counts import check_counts
+from lth_keras.storage.distribution_files import read_distributions, write_distributions
+from lth_keras.storage.older import metric_attributes, names_of_level
+from lth_keras.storage.plausible import check_nested, check_scalars, check_shares
+
+__all__ = [
+    "CURVES",
+    "SCALARS",
+    "DamagedFile",
+    "LevelResult",
+    "LevelSummary",
+    "read_level",
+    "summarise_level",
+    "write_level",
+]
+
+
+_MEASURED = ("step", "curves", "scalars", *COUNTS, "metric")
+
+
+_MADE = "made"
+NOTHING = Distributions()
+
+
+class DamagedFile(OSError):
+    """A result file that is truncated, changed, or no result file at all."""
+
+
+class LevelSummary(NamedTuple):
+    """What a level measured: a `LevelResult` without masks and weights, with size and share kept of every weight."""
+
+    seed: int
+    branch: str
+    level: int
+    step: np.ndarray
+    curves: Mapping[str, np.ndarray]
+    scalars: Mapping[str, float]
+    test_confusion: np.ndarray | None
+    test_counts: np.ndarray | None
+    metric: MetricName
+    steps_per_epoch: int | None
+    kinds: Mapping[str, str]
+    distributions: Distributions
+    sizes: Mapping[str, int]
+    densities: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class LevelResult:
+    """What one level of one trial and branch gave.
+
+    Attributes:
+        seed: Seed of the trial.
+        branch: What was trained, e.g. "winning_ticket"; "dense" at level 0.
+        level: Number of prunings before this training, 0 for the dense network.
+        mask: The mask that was trained.
+        next_mask: The mask of the level after, pruned from this one.
+        step: (E,) increasing integers, optimiser updates done at each of E evaluations.
+        curves: Every name of `schema.curves_of(metric)`: (E,) float32, NaN where not evaluated.
+            Losses in the unit of the loss, accuracies as fractions.
+        scalars: Every name of `schema.scalars_of(metric)`: float; density and accuracies as fractions, steps,
+            seconds, bytes.
+        weights: All of the model's weights by key at the end of training, or None if not kept.
+        test_confusion: (E, C, C) integers, for C classes: test examples of a class (rows) that were given another
+            (columns); -1 in every entry where not evaluated. None if not measured.
+        test_counts: (E, C, 3) integers, likewise, for multi-label tasks: true positives, false positives and false
+            negatives of each class.
+        metric: What is measured beside the loss; curves and scalars are named by it.
+        steps_per_epoch: Optimiser updates of a pass over the training examples; None if not recorded.
+        kinds: Weight key to the kind of its layer (`dense`, `conv`, `embedding`, `output`); empty if not recorded.
+        distributions: Of weights and scores; empty if not asked for.
+        made: What it was made with, JSON values: identity of the run, data, model, optimiser, versions; empty if not
+            recorded. `lth_keras.search.provenance` says what is in it.
+
+    Raises:
+        ValueError: Names, lengths or counts are not as said above.
+    """
+
+    seed: int
+    branch: str
+    level: int
+    mask: Mask
+    next_mask: Mask
+    step: np.ndarray
+    curves: Mapping[str, np.ndarray]
+    scalars: Mapping[str, float]
+    weights: Mapping[str, np.ndarray] | None = None
+    test_confusion: np.ndarray | None = None
+    test_counts: np.ndarray | None = None
+    metric: MetricName = ACCURACY
+    steps_per_epoch: int | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    distributions: Distributions = NOTHING
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_measured(**{name: getattr(self, name) for name in _MEASURED})
+        self.next_mask.check_same_weights(self.mask)
+        check_scalars(self.scalars, self.step, self.mask.kept, self.mask.size)
+        if not self.next_mask.is_subset(self.mask):
+            check_nested(zip(self.mask.pack().items(), self.next_mask.pack().items(), strict=True))
+
+    def summary(self) -> LevelSummary:
+        """What the level measured."""
+        of_masks: dict[str, Any] = {"sizes": self.mask.sizes, "densities": self.mask.densities()}
+        named = {name: getattr(self, name) for name in LevelSummary._fields if name not in of_masks}
+        return LevelSummary(**named, **of_masks)
+
+
+def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
+    """Write `result` to `path` (HDF5, layout in docs/results.md): the whole file or nothing.
+
+    The file is composed in memory first, so with `weights` this takes their size once more.
+
+    Raises:
+        OSError: It could not be written; an earlier file at `path` is intact.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w", libver=("v110", "v110")) as file:  # its metadata has checksums
+        attributes = {
+            checksum.MARK: "sha256",
+            "schema_version": version_of(result.metric),
+            "seed": result.seed,
+            "branch": result.branch,
+            "level": result.level,
+        }
+        scalars = {name: np.float64(result.scalars[name]) for name in scalars_of(result.metric)}
+        file.attrs.update({**attributes, **scalars})
+        if result.steps_per_epoch is not None:
+            file.attrs["steps_per_epoch"] = result.steps_per_epoch
+        write_mask(file.create_group("mask"), result.mask, result.kinds)
+        write_mask(file.create_group("next_mask"), result.next_mask, result.kinds)
+        curves = file.create_group("curves")
+        write_array(curves, "step", np.asarray(result.step, np.int64))
+        for name in curves_of(result.metric):
+            write_array(curves, name, np.asarray(result.curves[name], np.float32))
+        for name in COUNTS:
+            if (counts := getattr(result, name)) is not None:
+                write_array(curves, name, np.asarray(counts, np.int32), compression="gzip")
+        write_distributions(file, result.distributions)
+        if result.made:
+            write_json(file, _MADE, result.made)
+        if result.metric != ACCURACY:
+            file.attrs.update(metric_attributes(result.metric))
+        if result.weights is not None:
+            weights = file.create_group("weights")
+            for position, (key, values) in enumerate(result.weights.items()):
+                write_array(weights, key, np.asarray(values)).attrs["position"] = position
+    content = image.getbuffer()
+    atomic.write_bytes(Path(path), content, checksum.trailer(content))
+
+
+def read_level(path: str | os.PathLike[str], *, weights: bool = False) -> LevelResult:
+    """Read what `write_level` wrote.
+
+    Args:
+        path: The level file.
+        weights: Read the model's weights too, where the file has them; None otherwise.
+
+    Raises:
+        DamagedFile: Truncated, changed, or not a level file; says which file and what is wrong.
+        ValueError: Written by a newer version of lth_keras.
+        OSError: Absent or not readable (FileNotFoundError, PermissionError, ...).
+    """
+    with _opened(path) as file:
+        kept = None
+        if weights and "weights" in file:
+            kept = {key: dataset[()] for key, dataset in ordered(file["weights"])}
+        return LevelResult(
+            **_read_measured(file),
+            mask=read_mask(file["mask"]),
+            next_mask=read_mask(file["next_mask"]),
+            weights=kept,
+            made=read_json(file, _MADE),
+        )
+
+
+def summarise_level(path: str | os.PathLike[str]) -> LevelSummary:
+    """What a level file measured, where `read_level` would read the file; no mask is unpacked.
+
+    Raises:
+        As `read_level`.
+    """
+    with _opened(path) as file:
+        return _summary(file)
+
+
+def _summary(file: h5py.File) -> LevelSummary:
+    measured = _read_measured(file)
+    _check_measured(**{name: measured[name] for name in _MEASURED})
+    mask, next_mask = counted(file["mask"]), counted(file["next_mask"])
+    shapes = [{key: shape for key, (shape, _) in of_mask.items()} for of_mask in (mask, next_mask)]
+    if not mask or shapes[0] != shapes[1]:
+        raise ValueError(f"masks of {shapes[0]} and {shapes[1]}")
+    check_nested(zip(packed_weights(file["mask"]), packed_weights(file["next_mask"]), strict=True))
+    sizes = {key: math.prod(shape) for key, shape in shapes[0].items()}
+    check_scalars(measured["scalars"], measured["step"], sum(kept for _, kept in mask.values()), sum(sizes.values()))
+    densities = {key: kept / sizes[key] for key, (_, kept) in mask.items()}
+    return LevelSummary(**measured, sizes=sizes, densities=densities)
+
+
+def read_made(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a level was made with; empty where its file does not record it.
+
+    Raises:
+        As `read_level`.
+    """
+    with _opened(path) as file:
+        return read_json(file, _MADE)
+
+
+def packed_mask(path: str | os.PathLike[str]) -> Iterator[tuple[str, PackedBits]]:
+    """The mask that a level trained, packed, by weight in their order; one is in memory at a time.
+
+    Raises:
+        As `read_level`.
+    """
+    with _opened(path) as file:
+        yield from packed_weights(file["mask"])
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """The file, to read from within; what goes wrong there is damage to it."""
+    with open(path, "rb") as raw:  # a missing file or permission is the system's error, not damage
+        try:
+            if not checksum.verify(raw):
+                unsealed.check(path)
+            with _parsed(raw) as file:
+                yield file
+        except unsealed.NotExaminedError:
+            raise
+        except NewerSchema as error:
+            raise ValueError(
+                f"{error} in {os.fspath(path)!r}; read it with the version of lth_keras that wrote it, or a newer one."
+            ) from None
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise DamagedFile(
+                f"Expected: a level file of lth_keras. Received: {os.fspath(path)!r}, "
+                f"truncated, damaged or foreign ({str(error) or type(error).__name__})."
+            ) from error
+
+
+@contextmanager
+def _parsed(raw: BinaryIO) -> Iterator[h5py.File]:
+    with h5py.File(raw, "r") as file:
+        check_contained(file)
+        version = int(file.attrs["schema_version"])
+        if version not in READABLE:
+            raise NewerSchema(f"Expected: schema_version of {READABLE}. Received: {version}")
+        yield file
+
+
+def _read_measured(file: h5py.File) -> dict[str, Any]:
+    """All of a level but its masks and weights, as `LevelResult` takes it."""
+    group = file["curves"]
+    metric, stored = names_of_level(file.attrs)
+    return {
+        "seed": int(file.attrs["seed"]),
+        "branch": str(file.attrs["branch"]),
+        "level": int(file.attrs["level"]),
+        "step": group["step"][()],
+        "curves": {name: group[stored(name)][()] for name in curves_of(metric)},
+        "scalars": {name: float(file.attrs[stored(name)]) for name in scalars_of(metric)},
+        **{name: group[name][()] if name in group else None for name in COUNTS},
+        "metric": metric,
+        "steps_per_epoch": int(file.attrs["steps_per_epoch"]) if "steps_per_epoch" in file.attrs else None,
+        "kinds": read_kinds(file["mask"]),
+        "distributions": read_distributions(file),
+    }
+
+
+def _check_measured(
+    step: np.ndarray,
+    curves: Mapping[str, np.ndarray],
+    scalars: Mapping[str, float],
+    test_confusion: np.ndarray | None,
+    test_counts: np.ndarray | None,
+    metric: MetricName,
+) -> None:
+    if np.ndim(step) != 1 or np.any(np.diff(step) <= 0):
+        raise ValueError(f"Expected: `step`, one increasing axis. Received: {step!r}")
+    if not (isinstance(metric, MetricName) and metric.name.isidentifier() and metric.direction in DIRECTIONS):
+        raise ValueError(f"Expected: metric as a MetricName, with an identifier for a name. Received: {metric!r}")
+    _check_names("curves", curves, curves_of(metric))
+    _check_names("scalars", scalars, scalars_of(metric))
+    for name, values in curves.items():
+        if np.shape(values) != np.shape(step):
+            raise ValueError(
+                f"Expected: curve {name!r} of shape {np.shape(step)}, that of `step`. "
+                f"Received: shape {np.shape(values)}"
+            )
+    for name, counts in zip(COUNTS, (test_confusion, test_counts), strict=True):
+        if counts is not None:
+            check_counts(name, counts, len(step))
+    check_shares(metric.name, {**curves, **scalars})
+
+
+def _check_names(what: str, received: Mapping[str, Any], expected: tuple[str, ...]) -> None:
+    if set(received) != set(expected):
+        raise ValueError(
+            f"Expected: {what} {sorted(expected)}. Received: {sorted(received)}; "
+            f"missing {sorted(set(expected) - set(received))}, "
+            f"unexpected {sorted(set(received) - set(expected))}"
+        )

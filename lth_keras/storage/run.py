@@ -1,0 +1,256 @@
+"""run.h5: all levels of all trials and branches as one xarray Dataset, read by any HDF5 tool."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import xarray
+
+from lth_keras.analysis.measured import metric_of
+from lth_keras.analysis.schema import (
+    BRANCH_ORDER,
+    COMMENTS,
+    COORDINATE_MEANING,
+    DENSE,
+    KIND_MEANING,
+    NO_VALIDATION,
+    READABLE,
+    SIZE_MEANING,
+    WEIGHT_DENSITY_MEANING,
+    Meaning,
+    MetricName,
+    curve_meaning,
+    curves_of,
+    scalar_meaning,
+    scalars_of,
+    version_of,
+)
+from lth_keras.storage import atomic, checksum, unsealed
+from lth_keras.storage.containment import check_contained
+from lth_keras.storage.counts import count_coordinates, count_variables, empty_counts
+from lth_keras.storage.distribution_files import distribution_variables
+from lth_keras.storage.facts import Facts, document_variables
+from lth_keras.storage.levels import DamagedFile, LevelResult, LevelSummary
+from lth_keras.storage.older import metric_attributes, with_true_names
+
+RUN_FILE = "run.h5"
+NO_FACTS = Facts()
+_AXES = ("trial", "branch", "level")
+
+
+def assemble(
+    results: Iterable[LevelResult | LevelSummary],
+    *,
+    experiment: str,
+    config: Mapping[str, Any],
+    versions: Mapping[str, str],
+    created: str,
+    facts: Facts = NO_FACTS,
+) -> xarray.Dataset:
+    """One Dataset from finished levels, in any order; variables and units are in docs/results.md.
+
+    The dense level 0 stands in every branch that has none of its own; alone, in the branch "winning_ticket".
+    A level that is not finished is NaN. `results` may be a generator: one level is held at a time.
+
+    Args:
+        results: Finished levels of one experiment.
+        experiment: Its name.
+        config: Its parameters, JSON values.
+        versions: Version of each package.
+        created: ISO 8601 time.
+        facts: What the run is to say beside its levels.
+
+    Returns:
+        Variables of `scalars_of(metric)` (trial, branch, level) float64, of `curves_of(metric)` (trial, branch, level,
+        step) float32, and `weight_density` (trial, branch, level, weight) float64. Where a level has confusion
+        matrices, `test_confusion` (trial, branch, level, step, true, predicted) int32, -1 where not evaluated, or for
+        multi-label tasks `test_counts` (trial, branch, level, step, label, outcome); and of each name in
+        `METRIC_MEANING` (trial, branch, level, step) float32.
+
+    Raises:
+        ValueError: No results, or results of different models.
+    """
+    rows = [result if isinstance(result, LevelSummary) else result.summary() for result in results]
+    if not rows:
+        raise ValueError("Expected: at least one finished level. Received: none; train one first")
+    weights = list(rows[0].densities)
+    for row in rows:
+        if set(row.densities) != set(weights):
+            raise ValueError(
+                f"Expected: levels of one model, with weights {sorted(weights)}. Received: "
+                f"{sorted(row.densities)} at seed {row.seed}, {row.branch!r}, level {row.level}"
+            )
+    trials = sorted({row.seed for row in rows})
+    branches = _branches(rows)
+    own = {row.branch for row in rows if row.level == 0} - {DENSE}
+    levels = range(max(row.level for row in rows) + 1)
+    steps = np.unique(np.concatenate([row.step for row in rows])).astype(np.int64)
+
+    shape = (len(trials), len(branches), len(levels))
+    metric = _metric(rows)
+    of_scalars, of_curves = scalar_meaning(metric), curve_meaning(metric)
+    scalars = {name: np.full(shape, np.nan) for name in of_scalars}
+    curves = {name: np.full((*shape, len(steps)), np.nan, np.float32) for name in of_curves}
+    densities = np.full((*shape, len(weights)), np.nan)
+    counts = empty_counts(rows, (*shape, len(steps)))
+
+    def indices(row: LevelSummary) -> list[tuple[int, int, int]]:
+        targets = [branch for branch in branches if branch not in own] if row.branch == DENSE else [row.branch]
+        return [(trials.index(row.seed), branches.index(branch), row.level) for branch in targets]
+
+    for row in rows:
+        places = np.searchsorted(steps, row.step)
+        for index in indices(row):
+            for name in of_scalars:
+                scalars[name][index] = row.scalars[name]
+            for name in of_curves:
+                curves[name][(*index, places)] = row.curves[name]
+            densities[index] = [row.densities[weight] for weight in weights]
+            for name, of_all in counts.items():
+                if (own_counts := getattr(row, name)) is not None:
+                    of_all[(*index, places)] = own_counts
+
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {
+        name: (_AXES, scalars[name], _attrs(meaning)) for name, meaning in of_scalars.items()
+    }
+    for name, meaning in of_curves.items():
+        variables[name] = ((*_AXES, "step"), curves[name], _attrs(meaning))
+    variables["weight_density"] = ((*_AXES, "weight"), densities, _attrs(WEIGHT_DENSITY_MEANING))
+    if np.isnan(curves["validation_loss"]).all():
+        for name in ("early_stop_step", f"test_{metric.name}_at_early_stop"):
+            variables[name][2]["comment"] = NO_VALIDATION
+    coordinates = {
+        "trial": np.asarray(trials, np.int64),
+        "branch": np.asarray(branches, object),  # objects become variable-length UTF-8 in the file
+        "level": np.asarray(levels, np.int64),
+        "step": steps,
+        "weight": np.asarray(weights, object),
+    }
+    for name, of_all in counts.items():
+        variables |= count_variables(name, of_all, (*_AXES, "step"))
+        coordinates |= count_coordinates(name, of_all)
+    if metric.name in COMMENTS:
+        for name in [name for name in (*of_scalars, *of_curves) if metric.name in name]:
+            attributes = variables[name][2]
+            attributes["comment"] = "; ".join([COMMENTS[metric.name], *filter(None, [attributes.get("comment")])])
+    dataset = xarray.Dataset(
+        variables,
+        {name: (name, v, _attrs(COORDINATE_MEANING[name])) for name, v in coordinates.items()},
+        {
+            "schema_version": version_of(metric),
+            **metric_attributes(metric),
+            "experiment": experiment,
+            "config": json.dumps(dict(config), sort_keys=True, ensure_ascii=False),
+            "versions": json.dumps(dict(versions), sort_keys=True, ensure_ascii=False),
+            "created": created,
+            "own_dense": json.dumps(sorted(own)),
+        },
+    )
+    dataset = dataset.merge(distribution_variables(rows, dataset, indices), combine_attrs="override")
+    return _with_facts(dataset, rows, facts)
+
+
+def _with_facts(dataset: xarray.Dataset, rows: list[LevelSummary], facts: Facts) -> xarray.Dataset:
+    """With what figures need of the model and the data: what levels recorded, else what `facts` say."""
+    weights = [str(weight) for weight in dataset.weight.values]
+    sizes = np.array([rows[0].sizes[weight] for weight in weights], np.int64)
+    dataset = dataset.assign_coords(size=("weight", sizes, _attrs(SIZE_MEANING)))
+    kinds = {**facts.kinds, **{key: kind for row in rows for key, kind in row.kinds.items()}}
+    if set(weights) <= set(kinds):
+        along = np.asarray([kinds[weight] for weight in weights], object)
+        dataset = dataset.assign_coords(kind=("weight", along, _attrs(KIND_MEANING)))
+    recorded = {row.steps_per_epoch for row in rows} - {None} or {facts.steps_per_epoch}
+    if recorded != {None} and len(recorded) == 1:  # variants may differ in it
+        dataset.attrs["steps_per_epoch"] = recorded.pop()
+    if facts.documents is not None:
+        dataset = dataset.merge(document_variables(facts.documents), combine_attrs="override")
+    return dataset
+
+
+def write_run(path: str | os.PathLike[str], dataset: xarray.Dataset) -> None:
+    """Write `dataset` to `path` as HDF5 (netCDF 4): the whole file or nothing.
+
+    Raises:
+        OSError: It could not be written; an earlier file at `path` is intact.
+    """
+    packed = {"zlib": True, "complevel": 4, "shuffle": True}
+    encoding = dict.fromkeys(dataset.data_vars, packed)
+    image = dataset.assign_attrs({checksum.MARK: "sha256"}).to_netcdf(engine="h5netcdf", encoding=encoding)
+    atomic.write_bytes(Path(path), image, checksum.trailer(image))
+
+
+def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
+    """The Dataset of a run, in memory; the file is closed.
+
+    Args:
+        path: A run.h5, or the run directory that holds one.
+
+    Raises:
+        FileNotFoundError: There is none.
+        DamagedFile: It is truncated, changed, or not a run file.
+        ValueError: Written by a newer version of lth_keras.
+    """
+    path = Path(os.path.expanduser(path))
+    if path.is_dir():
+        path = path / RUN_FILE
+    if not path.exists():
+        raise FileNotFoundError(
+            f"Expected: a {RUN_FILE} or a run directory that holds one. Received: {str(path)!r}, "
+            "which does not exist; the command that makes the run writes it"
+        )
+    try:
+        content = path.read_bytes()
+        if not checksum.verify_bytes(content):
+            unsealed.check(path)
+        dataset = _parsed(content)
+        version = int(dataset.attrs["schema_version"])
+    except (PermissionError, unsealed.NotExaminedError):
+        raise
+    except Exception as error:  # the reader raises errors of many kinds on a damaged file
+        raise DamagedFile(
+            f"Expected: a run file of lth_keras. Received: {str(path)!r}, truncated, damaged or "
+            f"foreign ({type(error).__name__}: {error}); the command that made the run writes it anew, from level files"
+        ) from error
+    if version not in READABLE:
+        raise ValueError(
+            f"Expected: schema_version of {READABLE}. Received: {version} in {str(path)!r}; "
+            "read it with the version of lth_keras that wrote it, or a newer one"
+        )
+    dataset = with_true_names(dataset, str(path))
+    metric = metric_of(dataset)
+    missing = [name for name in (*scalars_of(metric), *curves_of(metric)) if name not in dataset]
+    if missing:
+        raise DamagedFile(f"Expected: a run file of lth_keras. Received: {path}, without {missing}")
+    return dataset
+
+
+def _parsed(content: bytes) -> xarray.Dataset:
+    with h5py.File(io.BytesIO(content), "r") as file:
+        check_contained(file)
+    dataset = xarray.load_dataset(io.BytesIO(content), engine="h5netcdf")
+    dataset.attrs.pop(checksum.MARK, None)  # of the file, not of what is in it
+    return dataset
+
+
+def _branches(rows: list[LevelSummary]) -> list[str]:
+    found = {row.branch for row in rows} - {DENSE} or {BRANCH_ORDER[0]}
+    return [b for b in BRANCH_ORDER if b in found] + sorted(found - {*BRANCH_ORDER, DENSE})
+
+
+def _metric(rows: list[LevelSummary]) -> MetricName:
+    """What is measured beside the loss: one for all levels."""
+    found = {row.metric for row in rows}
+    if len(found) > 1:
+        raise ValueError(f"Expected: levels with one metric. Received: {sorted(metric.label for metric in found)}")
+    return found.pop()
+
+
+def _attrs(meaning: Meaning) -> dict[str, str]:
+    return meaning._asdict()

@@ -1,0 +1,171 @@
+"""Whether a search fits into memory: what it needs, worked out from sizes, against what is free."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from lth_keras.system.machine import free_memory_bytes
+
+PROCESS_BYTES = {"tensorflow": 1_050_000_000, "jax": 630_000_000}
+"""What a training process takes before any weight, by backend: Python, Keras, the backend, and the compiled program
+(resident memory, measured on CPUs after 300 steps of LeNet-300-100, with TensorFlow 2.21, JAX 0.10, Keras 3.15)."""
+
+_TENSORFLOW_BESIDE_JAX = 450_000_000
+"""What it takes more on JAX where TensorFlow is installed: Keras imports it to look at a layer's configuration."""
+_TABLES_AT_WORK = 3
+"""Copies of one weight while it is drawn, masked and assigned (measured: 220 MB for a table of 73 MB)."""
+_MASKS_AT_WORK = 4
+"""Masks in memory, beside the model's own, while a control's next one is made: two read, its own and the new one."""
+
+
+class NotEnoughMemoryError(MemoryError, RuntimeError):
+    """What is asked for does not fit into the memory that is free."""
+
+
+def checked_build(
+    build: Callable[[], keras.Model], optimizer: Callable[[], keras.Optimizer], processes: int = 1
+) -> Callable[[], keras.Model]:
+    """`build`, which checks after its first model whether the rest of what training takes is free.
+
+    A model has its weights as soon as it is built; that is a fifth of what it takes to train it with Adam.
+
+    Args:
+        build: makes the Keras model.
+        optimizer: makes the optimiser.
+        processes: processes that train such a model and have not begun to, this one among them.
+
+    Returns:
+        A function as `build`, which raises NotEnoughMemoryError beside what `build` does.
+    """
+    checked = False
+
+    def build_and_check() -> keras.Model:
+        nonlocal checked
+        model, used = build(), None if checked else optimizer()
+        if isinstance(model, keras.Model) and isinstance(used, keras.Optimizer):
+            weights = [_bytes(variable) for variable in model.weights]
+            masks = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+            slots = slots_of(used)
+            # A masked copy is made before the model is let go; afterwards its memory is there for the optimiser.
+            rest = masks + max(sum(weights), training_bytes(weights, masks=masks, slots=slots))
+            others = (processes - 1) * needed_bytes(weights, masks=masks, slots=slots)
+            what = f"training a model of {sum(weights) / 1e9:.2f} GB with {type(used).__name__}"
+            check_memory(rest + others, what=what if processes == 1 else f"{what} in {processes} processes")
+            checked = True
+        return model
+
+    return build_and_check
+
+
+@contextmanager
+def clear_memory_errors(what: str) -> Iterator[None]:
+    """Where memory runs out within it, in Python or a backend, a NotEnoughMemoryError says what needed it."""
+    try:
+        yield
+    except NotEnoughMemoryError:
+        raise
+    except Exception as error:
+        named = f"{type(error).__name__} {error}".replace("_", "").lower()  # TensorFlow: the class; JAX: the message
+        if isinstance(error, MemoryError) or "resourceexhausted" in named:
+            raise not_enough_memory(f"enough for {what}") from error
+        raise
+
+
+def slots_of(optimizer: keras.Optimizer) -> int:
+    """The values that an optimiser of this configuration keeps per weight; it is left unbuilt itself.
+
+    One that cannot be made again from its configuration counts as Adam does, with two.
+    """
+    try:
+        like = type(optimizer).from_config(optimizer.get_config())
+    except (TypeError, ValueError, NotImplementedError):
+        return 2
+    weight = keras.Variable([[0.0] * 3] * 2)
+    like.build([weight])
+    return sum(tuple(variable.shape) == (2, 3) for variable in like.variables)
+
+
+def _bytes(variable: Any) -> int:
+    bits = re.search(r"\d+$", keras.backend.standardize_dtype(variable.dtype))
+    return math.prod(variable.shape) * (int(bits[0]) if bits else 8) // 8
+
+
+def training_bytes(weights: Collection[int], *, masks: int, slots: float, best: bool = True) -> int:
+    """The memory that training takes beside the model: optimiser, best weights, and what goes on between levels.
+
+    Args:
+        weights: bytes of each of the model's weights.
+        masks: bytes of all masks, one per prunable weight.
+        slots: values that the optimiser keeps per weight: 2 for Adam, 1 for SGD with momentum.
+        best: whether a copy of the weights of least validation loss is kept.
+
+    Returns:
+        Bytes.
+    """
+    working_set = _TABLES_AT_WORK * max(weights, default=0) + _MASKS_AT_WORK * masks
+    return round(sum(weights) * (slots + best)) + working_set
+
+
+def process_bytes() -> int:
+    """The memory that a training process takes before any weight, on this process' backend; see `PROCESS_BYTES`."""
+    backend = keras.backend.backend()
+    beside = _TENSORFLOW_BESIDE_JAX if backend == "jax" and _is_installed("tensorflow") else 0
+    return PROCESS_BYTES.get(backend, 0) + beside  # that another one cannot train is said elsewhere
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:  # a finder that refuses it
+        return False
+
+
+def needed_bytes(weights: Collection[int], *, masks: int, slots: float, best: bool = True) -> int:
+    """The memory that a training process takes in all: `training_bytes`, the model with its masks, and the process."""
+    model = sum(weights) + masks
+    return process_bytes() + model + training_bytes(weights, masks=masks, slots=slots, best=best)
+
+
+def check_memory(needed: int, *, what: str, workers: int = 1) -> None:
+    """Checks that so much more memory is free, on the machine and within the limits of the process' cgroups.
+
+    Args:
+        needed: bytes that are still to be taken, per worker.
+        what: what takes them, for the message: "training this model".
+        workers: processes that take as much each.
+
+    Raises:
+        NotEnoughMemoryError: with both numbers, and what to do.
+    """
+    free = free_memory_bytes()
+    if needed * workers > free:
+        raise not_enough_memory(f"{_gigabytes(needed * workers)} more for {_times(what, workers)}", free)
+
+
+def not_enough_memory(expected: str, free: int | None = None) -> NotEnoughMemoryError:
+    """The error for too little memory.
+
+    Args:
+        expected: what is needed and for what.
+        free: bytes that are free; measured now where it is None.
+    """
+    free = free_memory_bytes() if free is None else free
+    return NotEnoughMemoryError(
+        f"Expected memory: {expected}. Received: {_gigabytes(free)} free. Take fewer workers, a smaller model or an "
+        "optimiser with fewer slots (SGD with momentum has one, Adam two), or more memory."
+    )
+
+
+def _times(what: str, workers: int) -> str:
+    return what if workers == 1 else f"{what} in {workers} processes"
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.2f} GB"
