@@ -152,7 +152,7 @@ def test_handlers_of_others_and_ignored_signals_stay():
 
 TWICE = """
 import os, signal
-from lth_keras import interrupts
+from lth_keras.system import interrupts
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 interrupts.REPEATED = -1.0

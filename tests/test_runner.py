@@ -218,7 +218,7 @@ def test_workers_go_on_behind_a_trial_that_diverges(tmp_path: Path) -> None:
 
 UNGUARDED = """
 import functools
-from lth_keras import runner
+from lth_keras.search import runner
 from tests import tiny
 runner.run(functools.partial(tiny.make, config={"name": "unguarded"}), workers=2, out="runs")
 """

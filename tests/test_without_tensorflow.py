@@ -79,7 +79,7 @@ def test_every_module_is_imported_but_those_of_the_tensorflow_loop() -> None:
     failed, there = json.loads(output("-c", IMPORT_ALL))
     assert there == []
     assert set(failed.values()) == {"tensorflow"}
-    assert set(failed) == of_tensorflow() and all(name.startswith("lth_keras.training.") for name in failed)
+    assert set(failed) == of_tensorflow() and all(name.startswith("lth_keras.backends.") for name in failed)
 
 
 USE_MASKS = """

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lth_keras import training
+from lth_keras import backends
 from lth_keras.search.search import TicketSearch
 from tests import tiny
 
@@ -18,7 +18,7 @@ BRANCHES = ("winning_ticket", "random_reinit")
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in tests/training/test_fused.py."""
-    monkeypatch.setattr(training, "_threads", 1)
+    monkeypatch.setattr(backends, "_threads", 1)
 
 
 def search_of(**changes: Any) -> TicketSearch:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras import Network, training
+from lth_keras import Network, backends, training
 from lth_keras.mask import Mask
 from lth_keras.masking.tables import LARGE
 from lth_keras.training import NonFiniteLossError
@@ -75,7 +75,7 @@ def network(
 
 
 def threads(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(training, "_threads", count)
+    monkeypatch.setattr(backends, "_threads", count)
 
 
 def assert_same_training(one: Network, other: Network, steps: int = 200) -> None:
