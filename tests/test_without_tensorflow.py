@@ -180,7 +180,7 @@ LOAD = """
 import json, sys
 from datasets import digits, mnist, newsgroups, reuters
 from experiments.newsgroups_end2end import Config
-from lth_keras.identity import digest
+from lth_keras.search.identity import digest
 print(json.dumps([
     {module.__name__: digest(module.load(seed=2)) for module in (digits, mnist, newsgroups, reuters)},
     [lengths.tolist() for lengths in newsgroups.lengths()],

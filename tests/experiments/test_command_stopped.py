@@ -21,7 +21,7 @@ ARGUMENTS = "--trials 1 --levels 2 --steps 60 --evaluate-every 20 --test-every 2
 HOOKED = """
 import os, runpy, signal, sys, threading
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
-from lth_keras.progress import ConsoleReporter
+from lth_keras.system.progress import ConsoleReporter
 advanced = ConsoleReporter.advanced
 
 def hooked(self, task, done, steps):

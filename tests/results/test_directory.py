@@ -212,7 +212,7 @@ def test_a_run_without_levels_has_no_run_file(tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal, sys
-from lth_keras.results import RunDirectory
+from lth_keras.storage import RunDirectory
 from tests.results.synthetic import level_result
 run = RunDirectory.open(sys.argv[1], "digits", {"a": 1})
 run.write(level_result(0, level=1))

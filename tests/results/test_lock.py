@@ -22,7 +22,7 @@ from tests.results.synthetic import level_result
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
-from lth_keras.results import RunDirectory
+from lth_keras.storage import RunDirectory
 with RunDirectory.open(sys.argv[1], "digits", {}).locked():
     print("held", flush=True)
     sys.stdin.read()
