@@ -12,7 +12,7 @@ ONCE := benchmarks crash datasets experiments masking/test_files.py masking/test
 	sampling schedules seeds tasks without_tensorflow,\
 	test_$(name).py)
 ON_JAX := $(ONCE:%=--ignore=tests/%)
-# And these run on JAX in `make test-all` alone: what they are about says hardly more there.
+# Code whose results hardly depend on the backend: on JAX these run in `make test-all` only.
 LATER := identity layers/test_masked_configuration.py layers/test_rows.py masking/test_chains.py \
 	masking/test_connectivity.py masking/test_prunable.py network/test_network_refusals.py \
 	search/test_given_weights.py search/test_provenance.py search/test_search_criteria.py \

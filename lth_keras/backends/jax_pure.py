@@ -184,7 +184,7 @@ class Pure:
 
 
 def check_compiles(model: keras.Model, batch_size: int) -> None:
-    """Raises ValueError where JAX cannot compile a layer, one of those of which Keras says that it may be so."""
+    """Raises ValueError where the model has layers without `supports_jit`, and JAX indeed cannot compile it."""
     layers = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
     doubtful = [f"{layer.name} ({type(layer).__name__})" for layer in layers if not layer.supports_jit]
     if not doubtful:
@@ -197,7 +197,7 @@ def check_compiles(model: keras.Model, batch_size: int) -> None:
             jax.eval_shape(partial(model.stateless_call, training=training), *values, x)
         except Exception as error:  # whatever the layer raises
             raise ValueError(
-                f"Expected layers that JAX can compile, as it does with all training. Received: {', '.join(doubtful)}, "
-                f"with which that ends in an {type(error).__name__}. Apply such layers to the data beforehand, or set "
-                "KERAS_BACKEND=tensorflow."
+                f"Expected layers that JAX can compile, as all training on it is compiled. Received: "
+                f"{', '.join(doubtful)}; compiling raises {type(error).__name__}. Apply such layers to the data "
+                "beforehand, or set KERAS_BACKEND=tensorflow."
             ) from error

@@ -76,8 +76,8 @@ def _shares(score: Criterion, state: State, scale: str) -> Callable[[str], Array
     check_scale(scale)
     if state.updates:
         raise ValueError(
-            "Expected layers without LoRA where scores stand for weights: a score is of kernel plus update, which two "
-            f"weights make up. Received: LoRA in {', '.join(state.updates)}."
+            "Expected layers without LoRA where scores stand for weights: a score belongs to kernel plus update, not "
+            f"to one of them. Received: LoRA in {', '.join(state.updates)}."
         )
     scores = score(state)
     most = {key: float(np.abs(scores[key][kept]).max(initial=0.0)) for key, kept in state.mask.items()}

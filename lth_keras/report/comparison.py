@@ -50,7 +50,7 @@ def compare_table(comparison: Comparison) -> Table:
     The caption says how the numbers were made, and what so many trials cannot show.
 
     Args:
-        comparison: As `lth_keras.storage.compare` gives it.
+        comparison: As `lth_keras.analysis.compare` gives it.
     """
     unit = _unit(comparison)
     table = Table(

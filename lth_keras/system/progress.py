@@ -25,7 +25,7 @@ class Reporter(Protocol):
         """So many of its steps are done."""
 
     def finished(self, task: Any, scalars: Mapping[str, float]) -> None:
-        """It is finished and in its file; `scalars` as in `lth_keras.storage.SCALARS`."""
+        """It is finished and in its file; `scalars` as in `lth_keras.analysis.SCALARS`."""
 
     # A reporter may have a method `failed(task, message)` too: a training that had started, or not, has failed.
 

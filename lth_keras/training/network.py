@@ -51,7 +51,7 @@ from lth_keras.training.given import FirstModel, find_given, owners
 
 EMBEDDINGS = ("exact", "lazy", "dense")
 """How large embedding tables are trained."""
-_LARGE = 10_000_000  # weights, of which a copy that waits for the garbage collector matters; collecting takes 0.3 s
+_LARGE = 10_000_000  # weights: below, collecting garbage (0.3 s) costs more than the copy's memory is worth
 ROWWISE_EVALUATION_BATCH = 250
 """Examples per forward pass where tables are trained by rows: those of more examples take gigabytes."""
 

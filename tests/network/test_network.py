@@ -292,7 +292,7 @@ def test_layers_that_keras_does_not_compile_with_xla_are_trained(name: str, nest
 
 
 def test_layers_that_jax_cannot_compile_are_refused_by_name() -> None:
-    """Where they compute nothing that depends on a seed, as where nothing is cropped, JAX can."""
+    """RandomCrop to the size of the images crops nothing, and JAX compiles it."""
     for size in (8, 6):
         build = lambda size=size: augmented(keras.layers.RandomCrop(size, size, name="cropped"))  # noqa: E731
         if keras.backend.backend() == "jax" and size == 6:
