@@ -5,19 +5,19 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 # All tests run on TensorFlow; these alone: they are the same on every backend, or start a process on each.
-ONCE := benchmarks crash datasets experiments masking/test_files.py masking/test_unmasked.py models plots report results \
-	search/test_fused_search.py training/test_skipped.py training/test_threads.py \
-	$(foreach name,backends branches cli composites_documentation criteria criteria_documentation densities \
-	documented_comparison documented_results lazy learning machine masks observation packaging printing pruning readme runner \
-	sampling schedules seeds tasks without_tensorflow,\
-	test_$(name).py)
+ONCE := analysis benchmarks crash data datasets docs experiments models plots report storage \
+	backends/test_backends.py backends/test_skipped.py criteria/test_criteria.py criteria/test_learning.py \
+	masking/test_files.py masking/test_unmasked.py pruning/test_densities.py pruning/test_rates.py \
+	$(foreach name,branches fused_search observation runner schedules tasks,search/test_$(name).py) \
+	system/test_machine.py system/test_printing.py training/test_threads.py \
+	$(foreach name,arrays cli mask packaging seeds without_tensorflow,test_$(name).py)
 ON_JAX := $(ONCE:%=--ignore=tests/%)
 # Code whose results hardly depend on the backend: on JAX these run in `make test-all` only.
-LATER := identity layers/test_masked_configuration.py layers/test_rows.py masking/test_chains.py \
-	masking/test_connectivity.py masking/test_prunable.py network/test_network_refusals.py \
-	search/test_given_weights.py search/test_provenance.py search/test_search_criteria.py \
-	search/test_search_parameters.py search/test_tickets.py search/test_trainings.py search/test_variants.py \
-	training/test_fused.py test_compact.py test_composites.py test_memory.py test_oneshot.py
+LATER := criteria/test_composites.py layers/test_masked_configuration.py layers/test_rows.py masking/test_chains.py \
+	masking/test_connectivity.py masking/test_prunable.py pruning/test_oneshot.py search/identity \
+	$(foreach name,given_weights provenance search_criteria search_parameters tickets trainings variants,\
+	search/test_$(name).py) system/test_memory.py \
+	$(foreach name,compact fused network_refusals,training/test_$(name).py)
 
 # In two processes, as compiling and starting keep but one core busy; they and what they start take less than 10 GB. A
 # file stays in one of them, for its fixtures; in their order the long ones, benchmarks and crash, come first. Tests

@@ -13,7 +13,7 @@ import pytest
 from lth_keras import __version__
 from lth_keras.cli import main
 from lth_keras.storage import RunDirectory, open_run, write_run
-from tests.results.synthetic import levels_of
+from tests.synthetic import levels_of
 
 ROOT = Path(__file__).resolve().parents[1]
 

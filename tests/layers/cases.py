@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from lth_keras.layers import MASKED_LAYERS, mask_name
-from tests.backends import BACKEND, gradients
+from tests.backend import BACKEND, gradients
 
 CASES = {
     "dense": (layers.Dense, {"units": 4}, (3, 5)),

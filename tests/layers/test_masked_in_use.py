@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from lth_keras.layers import MaskedConv1D, MaskedConv2D, MaskedDense, MaskedEmbedding, pruned_weights_are_zero
-from tests.backends import gradients
+from tests.backend import gradients
 from tests.layers.cases import CASES, inputs, mask_of, outputs, pair, random_mask, weight
 
 

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from lth_keras.layers import MASKED_LAYERS, MaskedDense, MaskedEmbedding, pruned_weights_are_zero
-from tests.backends import shapes_computed
+from tests.backend import shapes_computed
 from tests.layers.cases import CASES, DTYPES, gradient, inputs, mask_of, outputs, pair, weight
 
 

@@ -8,7 +8,7 @@ from keras import layers, ops
 from lth_keras.layers import MaskedConv1D, MaskedEmbedding
 from lth_keras.layers.rows import Rows, looked_up, rows_in_use
 from lth_keras.masking import get_mask, mask_model, set_mask
-from tests.backends import gradients
+from tests.backend import gradients
 
 HEIGHT, DIMENSION, LENGTH = 40, 6, 25
 INDEX = np.random.default_rng(0).integers(3, 20, (5, LENGTH)).astype(np.int32)  # with duplicates

@@ -7,7 +7,7 @@ from keras import layers
 
 from lth_keras.masking import get_mask, mask_model, set_mask, strip_masks
 from lth_keras.training.network import Network
-from tests.backends import BACKEND
+from tests.backend import BACKEND
 from tests.masking.models import outputs
 
 RANDOM = np.random.default_rng(0)

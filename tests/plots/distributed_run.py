@@ -12,7 +12,7 @@ from lth_keras.analysis import Distributions, distribution
 from lth_keras.analysis.distributions import Distribution
 from lth_keras.storage import assemble
 from lth_keras.storage.overlap import overlap_variables
-from tests.results.synthetic import CREATED, KINDS, SHAPES, levels_of
+from tests.synthetic import CREATED, KINDS, SHAPES, levels_of
 
 ROWS = ("winning_ticket", "snip_uss", "grasp_uss", "weights_snip_synflow_ums")
 CRITERIA = ("magnitude", "snip", "grasp")

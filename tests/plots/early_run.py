@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray
 
-from tests.results.synthetic import dataset
+from tests.synthetic import dataset
 
 EPOCHS = (0, 3, 15)
 PER_EPOCH = 916

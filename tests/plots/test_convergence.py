@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lth_keras.plots import branch_style, convergence_figure
-from tests.results.synthetic import BRANCHES, dataset
+from tests.synthetic import BRANCHES, dataset
 
 
 def test_lines_are_means_after_the_last_step() -> None:

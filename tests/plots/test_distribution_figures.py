@@ -15,7 +15,7 @@ from lth_keras.analysis.distributions import QUANTILES, SIGNS
 from lth_keras.plots import figures_of, save_figures, score_distributions_figure, weight_distributions_figure
 from lth_keras.plots.binned import half_width, shares_in_bins
 from tests.plots.distributed_run import CRITERIA, distributed_run, scores_of, values_of
-from tests.results.synthetic import SHAPES, dataset
+from tests.synthetic import SHAPES, dataset
 
 NAMES = {"weight_distributions", "score_distributions"}
 

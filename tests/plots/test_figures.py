@@ -27,7 +27,7 @@ from lth_keras.plots import (
 )
 from lth_keras.plots.density_axis import percent
 from lth_keras.storage import assemble
-from tests.results.synthetic import BRANCHES, CREATED, dataset, level_result, levels_of
+from tests.synthetic import BRANCHES, CREATED, dataset, level_result, levels_of
 
 
 def points_of(axes: Axes, branch: str) -> tuple[np.ndarray, np.ndarray]:

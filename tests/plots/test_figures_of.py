@@ -14,7 +14,7 @@ from lth_keras.plots import figures_of, save_figures
 from lth_keras.storage import DocumentLengths, assemble, open_run
 from lth_keras.storage.facts import document_variables
 from tests.plots.early_run import early_run
-from tests.results.synthetic import CREATED, KINDS, dataset, levels_of
+from tests.synthetic import CREATED, KINDS, dataset, levels_of
 
 RESULTS = Path(__file__).parents[2] / "results"
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from lth_keras.plots import history_figure
-from tests.results.synthetic import dataset
+from tests.synthetic import dataset
 
 
 def curve_of(axes: Axes, label: str) -> tuple[np.ndarray, np.ndarray]:

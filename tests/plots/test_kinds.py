@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lth_keras.plots import density_by_kind_figure
-from tests.results.synthetic import KINDS, dataset, masks
+from tests.synthetic import KINDS, dataset, masks
 
 
 def test_lines_are_the_share_of_the_kinds_weights_by_level() -> None:

@@ -16,7 +16,7 @@ from lth_keras.plots import STYLES, figures_of, overlap_matrix_figure
 from lth_keras.plots.overlap_matrix import chance_overlaps, compared_levels
 from lth_keras.plots.rows import density_of, rows_of, spread_levels
 from tests.plots.distributed_run import ROWS, distributed_run
-from tests.results.synthetic import dataset
+from tests.synthetic import dataset
 
 ORDER = ["winning_ticket", "grasp_uss", "snip_uss", "weights_snip_synflow_ums"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lth_keras.plots import Reference, postmortem_figure
-from tests.results.synthetic import dataset
+from tests.synthetic import dataset
 
 NAMES = ["winning_ticket", "thesis", "thesis_trained_masks"]
 ALONE = [*NAMES[:2], "only_initial_masks"]

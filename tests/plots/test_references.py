@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from lth_keras.plots import REFERENCES, Reference, accuracy_figure, convergence_figure, early_stop_figure
 from lth_keras.plots.references import AT_EARLY_STOP, FINAL, STEP, densities_of, references_of
-from tests.results.synthetic import dataset
+from tests.synthetic import dataset
 
 POINTS = ((1.0, 0.749), (0.328, 0.766), (0.107, 0.75))
 

@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from lth_keras.plots import STYLES, figures_of, save_figures
 from lth_keras.plots.style import as_text
 from tests.plots.early_run import early_run
-from tests.results.synthetic import dataset
+from tests.synthetic import dataset
 
 COLUMN, TEXT = 8.8, 17.0
 """Widths in cm of one column, and of the text, of A4 in two columns."""

@@ -20,7 +20,7 @@ from lth_keras.plots import (
 from lth_keras.plots.early_tickets import chance_overlap
 from lth_keras.plots.schedules import schedules_of
 from tests.plots.distributed_run import distributed_run
-from tests.results.synthetic import KINDS, dataset
+from tests.synthetic import KINDS, dataset
 
 ROWS = ("snip_uss", "weights_snip_synflow_ums_drawn", "grasp_magnitude_uss")
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lth_keras.analysis import Comparison, compare
 from lth_keras.report import compare_table, write_comparison
-from tests.results.synthetic import dataset
+from tests.synthetic import dataset
 
 WINNING = (98.31, 98.40, 98.25, 98.30, 98.36, 98.28, 98.33, 98.35)
 REINIT = (97.85, 97.99, 97.80, 97.91, 97.78, 97.92, 97.88, 97.81)

@@ -11,7 +11,7 @@ import xarray
 from rich.console import Console
 
 from lth_keras.report import densities_table
-from tests.results.synthetic import dataset
+from tests.synthetic import dataset
 
 
 def rows(run: xarray.Dataset, densities: tuple[float, ...]) -> dict[str, list[str]]:

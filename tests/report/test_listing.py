@@ -10,7 +10,7 @@ from rich.console import Console
 
 from lth_keras.report import find_runs, list_table
 from lth_keras.storage import RunDirectory, write_run
-from tests.results.synthetic import dataset, levels_of
+from tests.synthetic import dataset, levels_of
 
 
 def rows(directory: Path) -> list[list[str]]:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from lth_keras.report import summary_table
 from lth_keras.storage import assemble
-from tests.results.synthetic import CREATED, dataset, level_result, levels_of
+from tests.synthetic import CREATED, dataset, level_result, levels_of
 
 
 def lines(run: xarray.Dataset, width: int = 80) -> list[str]:

@@ -16,7 +16,7 @@ from lth_keras.search.tasks import LevelError, Task, pending_tasks
 from lth_keras.storage import InUseError, RunDirectory, open_run
 from lth_keras.training.network import Network
 from tests import tiny
-from tests.backends import BACKEND
+from tests.backend import BACKEND
 from tests.search.whole import TASKS, expected_of
 from tests.tiny import ALL, Witness, assert_same_numbers, make, masks_of
 

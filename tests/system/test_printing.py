@@ -17,7 +17,7 @@ from lth_keras.search.tasks import Task
 from lth_keras.storage import write_run
 from lth_keras.system.printing import Table, plain, printable
 from lth_keras.system.progress import ConsoleReporter
-from tests.results.synthetic import dataset
+from tests.synthetic import dataset
 
 EVIL = "a[/b]\x1b]0;title\x07\x1b[2J[red]\u202eb\x9b:smile:"
 SHOWN = "a[/b]\\x1b]0;title\\x07\\x1b[2J[red]\\u202eb\\x9b:smile:"

@@ -23,7 +23,7 @@ from lth_keras.search.tasks import LevelError, Task, is_ready, pending_tasks
 from lth_keras.storage import InUseError, RunDirectory, open_run
 from lth_keras.training.network import Network
 from tests import tiny
-from tests.backends import BACKEND
+from tests.backend import BACKEND
 from tests.search.test_search_failures import failing
 from tests.tiny import Witness, assert_same_numbers, make
 
@@ -235,7 +235,7 @@ AS_IT_IS_IMPORTED = "import sys\nif __name__ == '__mp_main__':\n    raise Import
 def test_a_script_that_workers_cannot_import_is_told_so(tmp_path: Path, before: str, message: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(before + UNGUARDED)
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     ended = subprocess.run(
         [sys.executable, script],
         cwd=tmp_path,

@@ -24,7 +24,7 @@ from lth_keras.storage import (
     write_run,
 )
 from lth_keras.storage.levels import summarise_level
-from tests.results.synthetic import dataset, level_result, reseal
+from tests.synthetic import dataset, level_result, reseal
 
 RESULTS = Path(__file__).parents[2] / "results"
 

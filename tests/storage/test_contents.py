@@ -8,7 +8,7 @@ import xarray
 
 from lth_keras.storage import assemble
 from lth_keras.storage.contents import finished_levels, progress
-from tests.results.synthetic import CREATED, level_result, levels_of
+from tests.synthetic import CREATED, level_result, levels_of
 
 
 def run_of(*left_out: tuple[int, str, int], trials: int = 2, levels: int = 3) -> xarray.Dataset:

@@ -16,7 +16,7 @@ import xarray
 
 from lth_keras.storage import Facts, LevelResult, RunDirectory, open_run, read_level
 from lth_keras.storage.contents import progress
-from tests.results.synthetic import level_result, levels_of
+from tests.synthetic import level_result, levels_of
 
 CONFIG = {"steps": 2000, "rates": {"dense": 0.2, "output": 0.1}, "rewind": "init"}
 
@@ -213,7 +213,7 @@ def test_a_run_without_levels_has_no_run_file(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from lth_keras.storage import RunDirectory
-from tests.results.synthetic import level_result
+from tests.synthetic import level_result
 run = RunDirectory.open(sys.argv[1], "digits", {"a": 1})
 run.write(level_result(0, level=1))
 kill = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)

@@ -15,7 +15,7 @@ KINDS = ("level", "run", "config")
 
 def outcomes(kind: str, number: int, seed: int, folder: Path, seconds: float) -> Counter[str]:
     """What came of so many damages; subprocess.TimeoutExpired where one hangs."""
-    command = [sys.executable, "-m", "tests.results.fuzzing", kind, str(number), str(seed), str(folder)]
+    command = [sys.executable, "-m", "tests.storage.fuzzing", kind, str(number), str(seed), str(folder)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds)
     found = ended.stdout.splitlines()
     assert ended.returncode == 0, f"{kind}, seed {seed}, damage {len(found)}: {ended.stderr[-2000:]}"

@@ -15,7 +15,7 @@ from lth_keras.analysis import distributions as module
 from lth_keras.analysis.distributions import QUANTILES
 from lth_keras.storage import DamagedFile, LevelResult, assemble, open_run, read_level, write_level, write_run
 from lth_keras.storage.levels import summarise_level
-from tests.results.synthetic import CREATED, SHAPES, level_result, levels_of, reseal
+from tests.synthetic import CREATED, SHAPES, level_result, levels_of, reseal
 
 
 def distributed(result: LevelResult, seed: int = 0) -> LevelResult:

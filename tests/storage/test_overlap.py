@@ -12,7 +12,7 @@ import pytest
 from lth_keras.mask import Mask
 from lth_keras.storage import LevelResult, RunDirectory, open_run, write_level
 from lth_keras.storage.overlap import mask_overlaps
-from tests.results.synthetic import level_result, levels_of, masks
+from tests.synthetic import level_result, levels_of, masks
 
 
 def random_mask(seed: int, share: float) -> Mask:

@@ -17,7 +17,7 @@ from lth_keras.storage import DocumentLengths, write_level, write_run
 from lth_keras.storage.facts import document_variables
 from lth_keras.storage.overlap import overlap_variables
 from tests.plots.distributed_run import distributed_run
-from tests.results.synthetic import KINDS, dataset, level_result
+from tests.synthetic import KINDS, dataset, level_result
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 

@@ -45,7 +45,7 @@ def test_a_model_is_described_alike_whatever_was_built_before(build: Any) -> Non
 
 
 def test_a_search_is_described_alike_again() -> None:
-    """tests/test_runner.py shows the same across processes."""
+    """tests/search/test_runner.py shows the same across processes."""
     search = tiny.make(loss=keras.losses.SparseCategoricalCrossentropy(), criterion=own_criterion)
     assert describe(search) == describe(search)
     assert json.loads(json.dumps(describe(search))) == describe(search)

@@ -16,7 +16,7 @@ from lth_keras.analysis import CURVES, SCALARS, metric_name
 from lth_keras.analysis.schema import METRIC_MEANING
 from lth_keras.mask import Mask
 from lth_keras.storage import DamagedFile, assemble, open_run, write_run
-from tests.results.synthetic import BRANCHES, CREATED, SHAPES, dataset, level_result, levels_of
+from tests.synthetic import BRANCHES, CREATED, SHAPES, dataset, level_result, levels_of
 
 ATTRIBUTES: dict[str, Any] = {
     "experiment": "x",

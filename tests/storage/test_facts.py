@@ -10,7 +10,7 @@ import pytest
 
 from lth_keras.storage import DocumentLengths, Facts, assemble, open_run, write_run
 from lth_keras.storage.facts import document_lengths, document_variables
-from tests.results.synthetic import CREATED, KINDS, SHAPES, dataset, level_result, levels_of
+from tests.synthetic import CREATED, KINDS, SHAPES, dataset, level_result, levels_of
 
 LENGTHS = {"train": np.array([3, 0, 3, 250]), "test": np.array([7, 3])}
 

@@ -1,4 +1,4 @@
-"""A process that reads damaged files one by one: `python -m tests.results.fuzzing KIND NUMBER SEED FOLDER`."""
+"""A process that reads damaged files one by one: `python -m tests.storage.fuzzing KIND NUMBER SEED FOLDER`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from lth_keras.storage import RunDirectory, open_run, read_level, unsealed, write_level, write_run
 from lth_keras.storage.levels import summarise_level
-from tests.results.synthetic import dataset, level_result
+from tests.synthetic import dataset, level_result
 
 BLOCKS = (1, 2, 8, 64, 512)
 BATCH = 100

@@ -22,7 +22,7 @@ from lth_keras.pruning.rates import keep_highest
 from lth_keras.training import BatchOrder
 from lth_keras.training.network import Network
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 OTHER = {"tensorflow": "jax", "jax": "tensorflow"}[keras.backend.backend()]
 STEPS, EVERY, EXAMPLES, SEED = 200, 10, 150, 3
 NAMES = ("level", 1)
@@ -135,7 +135,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Results
     for case in CASES:
         np.savez(folder / f"{case} start.npz", **start(case))
     environment = {**os.environ, "KERAS_BACKEND": OTHER}
-    command = [sys.executable, "-m", "tests.test_backends", str(folder)]
+    command = [sys.executable, "-m", "tests.backends.test_backends", str(folder)]
     with subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdout=PIPE, stderr=PIPE) as process:
         try:
             ours = {case: trained(case, np.load(folder / f"{case} start.npz")) for case in CASES}

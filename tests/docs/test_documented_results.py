@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 PUBLISHED = ("| the paper | here |", "| | micro-F1 | macro-F1 |")
 """Heads of tables that set publications beside numbers of other tables."""
 SLOW = ("composite_pruning",)

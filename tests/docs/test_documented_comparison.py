@@ -10,7 +10,7 @@ import pytest
 
 from lth_keras.cli import main
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "statistics.md"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-TEXT = (Path(__file__).parents[1] / "docs" / "composites.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "composites.md").read_text(encoding="utf-8")
 
 
 def test_its_search_runs_and_rows_of_masks_alone_share_the_dense_network(

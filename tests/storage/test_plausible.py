@@ -11,7 +11,7 @@ import pytest
 
 from lth_keras.storage import DamagedFile, read_level, write_level
 from lth_keras.storage.levels import summarise_level
-from tests.results.synthetic import level_result, masks, reseal
+from tests.synthetic import level_result, masks, reseal
 
 
 def density(file: h5py.File) -> None:

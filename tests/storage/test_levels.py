@@ -18,7 +18,7 @@ from lth_keras.analysis.schema import COUNTS, MICRO_F1, curves_of
 from lth_keras.mask import Mask
 from lth_keras.storage import DamagedFile, LevelResult, atomic, levels
 from lth_keras.storage.levels import read_level, summarise_level, write_level
-from tests.results.synthetic import KINDS, level_result, reseal
+from tests.synthetic import KINDS, level_result, reseal
 
 WEIGHTS: dict[str, np.ndarray] = {
     "output/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),

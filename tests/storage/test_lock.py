@@ -17,7 +17,7 @@ import pytest
 
 from lth_keras.storage import InUseError, RunDirectory, lock, open_run
 from lth_keras.storage.lock import LOCK_FILE
-from tests.results.synthetic import level_result
+from tests.synthetic import level_result
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """

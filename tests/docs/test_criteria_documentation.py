@@ -11,7 +11,7 @@ from lth_keras.criteria import CRITERIA
 from lth_keras.pruning.densities import SCOPES
 from tests.tiny import make, masks_of
 
-TEXT = (Path(__file__).parents[1] / "docs" / "criteria.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "criteria.md").read_text(encoding="utf-8")
 
 
 def test_its_tables_have_every_criterion_and_scope() -> None:

@@ -16,7 +16,7 @@ from lth_keras.analysis.paired import holm, permutation_p, welch_p, wilcoxon_p
 from lth_keras.analysis.power import trials_for
 from lth_keras.analysis.statistics import bootstrap_interval
 from lth_keras.storage import assemble
-from tests.results.synthetic import CREATED, dataset, level_result
+from tests.synthetic import CREATED, dataset, level_result
 
 ACCURACY = "test_accuracy_at_early_stop"
 
