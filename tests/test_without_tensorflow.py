@@ -209,9 +209,9 @@ def test_packed_data_are_loaded_and_name_the_same_runs(packed: Path, tmp_path: P
     ]
 
 
-def test_the_readme_lists_every_package_that_jax_alone_needs() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (command,) = re.findall(r"^pip install --no-deps -e \.\npip install ((?:.*\\\n)*.*)$", readme, re.MULTILINE)
+def test_the_page_on_installation_lists_every_package_that_jax_alone_needs() -> None:
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^pip install --no-deps -e \.\npip install ((?:.*\\\n)*.*)$", page, re.MULTILINE)
     listed = requirements("\n".join(re.findall(r'"([^"]+)"', command)))
     config = setup()
     needed = requirements(config["options"]["install_requires"])
