@@ -19,4 +19,4 @@ def test_its_search_runs_and_rows_of_masks_alone_share_the_dense_network(
     for code in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
         exec(code, names)
     assert names["run"].dataset.test_accuracy_at_early_stop.notnull().all()
-    assert names["search"].share_dense == {"synflow_ums", "snip_uss", "stacked_snip_synflow_uss"}
+    assert names["search"].share_dense == {"synflow_before", "snip_before", "stacked_before"}
