@@ -19,7 +19,7 @@ def blocks(page: Path) -> list[str]:
 def run(page: Path) -> dict[str, Any]:
     names: dict[str, Any] = {}
     for code in blocks(page):
-        exec(re.sub(r"\b500\b", "100", code), names)
+        exec(re.sub(r"\b500\b", "100", code).replace("trials=2", "trials=1"), names)
     return names
 
 
