@@ -15,7 +15,13 @@ FOLDER = Path(__file__).parent
 AT = 0.005
 """The density that the study's headlines are of."""
 CRITERIA = ("magnitude", "synflow", "grasp", "grasp_magnitude", "snip", "random")
-SCHEDULES = ("uss", "ums", "iss", "ims")
+SCHEDULES = {
+    "uss": "before training, 1 shot",
+    "ums": "before training, 100 shots",
+    "iss": "iterative, 1 shot",
+    "ims": "iterative, 100 shots",
+}
+"""The study's abbreviations, in which names of branches end."""
 STUDY = {
     "winning_ticket": ("Magnitude on standard (ISS)", 90.91),
     "weights_snip_synflow_ums": ("SynFlow on SNIP (UMS)", 90.75),
@@ -33,6 +39,13 @@ COMPOSITE = 91.86
 """Table 5.14: MagSynFlowStacked on SNIP (UMS), its best: by formula SynFlow on SNIP, as SynFlow takes magnitudes."""
 STUDY_ITERATIVE = {0.1: 97.99, 0.015: 96.53, 0.01: 95.79, 0.007: 94.31, AT: 90.91}
 """Table 5.14: its iterative magnitude pruning by density, in percent."""
+
+
+def label(branch: str) -> str:
+    """A branch's name with its schedule spelled out: `snip, before training, 1 shot`."""
+    name, _, ending = branch.removesuffix("_drawn").rpartition("_")
+    drawn = ", masks of the drawn weights" if branch.endswith("_drawn") else ""
+    return f"{name}, {SCHEDULES[ending]}{drawn}" if ending in SCHEDULES else branch
 
 
 def by_branch(comparison: Comparison) -> dict[str, dict[float, Row]]:
@@ -53,20 +66,18 @@ def accuracies(rows: dict[str, dict[float, Row]]) -> None:
             f"{100 * row.mean:.2f}{'*' if row.verdict in ('higher', 'lower') else ''}"
             for row in (cells[density] for density in densities)
         ]
-        print(f"| {branch} | {' | '.join(shown)} |")
+        print(f"| {label(branch)} | {' | '.join(shown)} |")
 
 
 def ablation(rows: dict[str, dict[float, Row]]) -> None:
     """Prints mean accuracies of each criterion under each schedule."""
-    cells = [(density, schedule) for density in (0.1, 0.015, AT) for schedule in SCHEDULES]
-    print(f"\n| | {' | '.join(f'{100 * density:g}% {schedule}' for density, schedule in cells)} |")
-    print(f"|---|{'---|' * len(cells)}")
-    for criterion in CRITERIA:
-        names = {schedule: f"{criterion}_{schedule}" for schedule in SCHEDULES}
-        if criterion == "magnitude":
-            names["iss"] = "winning_ticket"
-        means = [100 * rows[names[schedule]][density].mean for density, schedule in cells]
-        print(f"| {criterion} | {' | '.join(f'{mean:.2f}' for mean in means)} |")
+    print(f"\n| | {' | '.join(CRITERIA)} |")
+    print(f"|---|{'---|' * len(CRITERIA)}")
+    for density in (0.1, 0.015, AT):
+        for ending, schedule in SCHEDULES.items():
+            names = [f"{criterion}_{ending}" for criterion in CRITERIA]
+            found = (rows["winning_ticket" if name == "magnitude_iss" else name][density].mean for name in names)
+            print(f"| {100 * density:g}%, {schedule} | {' | '.join(f'{100 * mean:.2f}' for mean in found)} |")
 
 
 def headlines(rows: dict[str, dict[float, Row]]) -> None:
@@ -82,7 +93,7 @@ def headlines(rows: dict[str, dict[float, Row]]) -> None:
         if row.pairs:
             cells = [f"{100 * row.pairs.difference:+.2f}", f"{row.p_holm:.2g}", f"{row.pairs.p['permutation']:.3f}"]
         here = f"{100 * row.mean:.2f} ({100 * row.low:.2f} - {100 * row.high:.2f})"
-        print(f"| {branch} | {name} | {theirs:.2f} | {here} | {' | '.join(cells)} |")
+        print(f"| {label(branch)} | {name} | {theirs:.2f} | {here} | {' | '.join(cells)} |")
     print("\n| iterative magnitude pruning | study | here |")
     print("|---|---|---|")
     for density, theirs in STUDY_ITERATIVE.items():
