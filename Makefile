@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 
 # All tests run on TensorFlow; these alone: they are the same on every backend, or start a process on each.
 ONCE := analysis benchmarks crash data datasets docs experiments models plots report storage \
-	backends/test_backends.py backends/test_skipped.py criteria/test_criteria.py criteria/test_learning.py \
+	backends/test_backends.py backends/test_skipped.py criteria/test_criteria.py \
 	masking/test_files.py masking/test_unmasked.py pruning/test_densities.py pruning/test_rates.py \
 	$(foreach name,branches fused_search observation runner schedules tasks,search/test_$(name).py) \
 	system/test_machine.py system/test_printing.py training/test_threads.py \
@@ -20,7 +20,7 @@ LATER := criteria/test_composites.py layers/test_masked_configuration.py layers/
 	$(foreach name,compact fused network_refusals,training/test_$(name).py)
 
 # In two processes, as compiling and starting keep but one core busy; they and what they start take less than 10 GB. A
-# file stays in one of them, for its fixtures; in their order the long ones, benchmarks and crash, come first. Tests
+# file stays in one of them, for its fixtures; in their order the long ones, benchmarks and crash, come early. Tests
 # that PYTEST_ARGS choose run once, in one process, on TensorFlow or what KERAS_BACKEND says.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 define tests

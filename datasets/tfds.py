@@ -137,8 +137,8 @@ def read_original(images: ImageSet) -> dict[str, np.ndarray]:
     except ImportError as error:
         tried = f"the data are in {folder}, but what reads them cannot be imported: {error}"
         remedy = (
-            f"Install it: pip install -e ., or where it is run: python -m datasets pack {images.name}, and set "
-            f"LTH_DATA_DIR to a folder that holds packed/{images.name}"
+            "Install it: pip install -e '.[experiments]', or where it is installed run: "
+            f"python -m datasets pack {images.name}, and set LTH_DATA_DIR to a folder that holds packed/{images.name}"
         )
         raise DataUnavailable(images.title, tried, remedy) from error
     except Exception as error:

@@ -38,7 +38,7 @@ class Config(composite_pruning.Config):
 
     def finished(self, run: Run) -> Iterable[str]:
         """Learns from the searches and writes what came of it into the run's directory."""
-        from lth_keras.criteria.learning import learn
+        from experiments.learning import learn
 
         folder = run.directory.path / "learned"
         folder.mkdir(exist_ok=True)

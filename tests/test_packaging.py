@@ -121,36 +121,52 @@ def setup() -> configparser.ConfigParser:
 
 def requirements(text: str) -> dict[str, str]:
     """Return {name of the distribution, normalised: the rest of its line}."""
-    lines = [line.strip() for line in text.splitlines()]
-    parsed = (re.fullmatch(r"([\w.-]+)(.*)", line) for line in lines if line and not line.startswith("#"))
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+    parsed = (re.fullmatch(r"([\w.-]+)(?:\[[\w,-]+\])?(.*)", line) for line in lines)
     return {m[1].lower().replace("_", "-"): m[2].strip() for m in parsed if m}
 
 
-def test_every_import_is_declared() -> None:
+def required(extra: str = "") -> dict[str, str]:
+    """Return what the library requires, or one of its extras with the extras that it names."""
     config = setup()
-    installed = requirements(config["options"]["install_requires"])
-    extras = config["options.extras_require"]
-    dev = requirements(extras["dev"])
-    jax, bench, fused = (requirements(extras[name]) for name in ("jax", "bench", "fused"))
-    undeclared = set()
-    for folder in OURS:
-        declared = installed | jax | fused | (dev | bench if folder in ("tests", "benchmarks") else {})
-        for path in sources(folder):
-            for name in imports(path):
-                top = name.split(".")[0]
-                if top in OURS or top in sys.stdlib_module_names:
-                    continue
-                if DISTRIBUTIONS.get(top, top).lower().replace("_", "-") not in declared:
-                    undeclared.add((str(path.relative_to(ROOT)), top))
-    assert undeclared == set()
+    if not extra:
+        return requirements(config["options"]["install_requires"])
+    text = config["options.extras_require"][extra]
+    found = {name: bound for name, bound in requirements(text).items() if name != "lth-keras"}
+    for others in re.findall(r"^lth_keras\[([\w,]+)\]$", text, re.MULTILINE):
+        for other in others.split(","):
+            found |= required(other)
+    return found
+
+
+def imported(*folders: str) -> set[str]:
+    """Return the distributions that the files of these folders import, at the top or inside a function."""
+    tops = {name.split(".")[0] for folder in folders for path in sources(folder) for name in imports(path)}
+    others = tops - set(OURS) - sys.stdlib_module_names
+    return {DISTRIBUTIONS.get(name, name).lower().replace("_", "-") for name in others}
+
+
+def test_the_library_requires_exactly_what_it_imports() -> None:
+    optional = required("fused").keys() | required("jax").keys()
+    assert required().keys() - {"h5netcdf"} == imported("lth_keras") - optional
+    assert optional <= imported("lth_keras")
+    assert "h5netcdf" in required()  # xarray imports it
+
+
+def test_the_experiments_require_exactly_what_they_import_beside_the_library() -> None:
+    undeclared = {"importlib-resources"}  # tensorflow-datasets imports it without declaring it
+    assert required("experiments").keys() - undeclared == imported("experiments", "datasets") - required().keys()
+    assert required("experiments").keys() <= required("dev").keys()
+
+
+def test_what_tests_and_benchmarks_import_is_declared() -> None:
+    declared = required().keys() | required("dev").keys()
+    assert imported("tests") <= declared and imported("benchmarks") <= declared | required("bench").keys()
 
 
 def test_every_requirement_has_a_lower_bound() -> None:
-    config = setup()
-    texts = [config["options"]["install_requires"], *config["options.extras_require"].values()]
-    for text in texts:
-        for name, rest in requirements(text).items():
-            assert ">=" in rest, name
+    for extra in ("", *setup()["options.extras_require"]):
+        assert {name for name, bound in required(extra).items() if not bound.startswith(">=")} == set()
 
 
 def test_only_the_library_is_installed() -> None:

@@ -1,6 +1,7 @@
 """Library, experiments and data sets where tensorflow and tensorflow_datasets are not installed.
 
 Each test runs a child process in which they cannot be imported: `tests/without_tensorflow/sitecustomize.py`.
+The library is also imported and used where nothing is installed that only the experiments need.
 """
 
 from __future__ import annotations
@@ -24,11 +25,9 @@ from datasets.text import Documents
 from experiments.newsgroups_end2end import Config
 from lth_keras.search.identity import digest
 from tests.datasets.newsgroups_small import vocabulary_words
-from tests.test_packaging import DISTRIBUTIONS, OURS, imports, requirements, setup, sources
+from tests.test_packaging import DISTRIBUTIONS, imported, required, requirements, sources
 
 ROOT = Path(__file__).resolve().parent.parent
-ABSENT = {"tensorflow", "tensorflow-datasets", "importlib-resources"}
-"""What a plain `pip install` brings for TensorFlow alone."""
 
 
 def child(*command: str, blocked: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -116,6 +115,35 @@ def test_on_jax_tensorflow_is_not_imported_where_it_is_installed() -> None:
     code += "print('tensorflow' in sys.modules, keras.backend.backend())"
     result = child("-c", code, blocked=False)
     assert result.stdout.split() == ["False", "jax"], result.stderr
+
+
+USE_ALONE = """
+import importlib, pathlib, pkgutil, sys
+for name in sys.argv[2:]:
+    sys.modules[name] = None  # an import of it fails
+import lth_keras
+for module in pkgutil.walk_packages(lth_keras.__path__, "lth_keras."):
+    if not module.name.startswith("lth_keras.backends.tensorflow"):
+        importlib.import_module(module.name)
+from lth_keras.cli import main
+from tests import tiny
+out = pathlib.Path(sys.argv[1])
+for search in (tiny.make(), tiny.make(criterion="synflow", schedule="before_training", scope="global", rates=0.5)):
+    run = search.run(2, out=out)
+    assert lth_keras.open_run(run.directory.path).sizes["level"] == 3
+    assert main(["plot", str(run.directory.path)]) == 0 and main(["report", str(run.directory.path)]) == 0
+assert main(["list", str(out)]) == 0
+"""
+
+
+def test_the_library_is_used_on_jax_without_what_only_the_experiments_need(tmp_path: Path) -> None:
+    """But for pillow, which matplotlib brings."""
+    modules = {distribution: module for module, distribution in DISTRIBUTIONS.items()}
+    absent = required("experiments").keys() - {"pillow"}
+    names = [modules.get(name, name.replace("-", "_")) for name in sorted(absent)]
+    assert {"sklearn", "tyro", "nltk"} <= set(names)
+    output("-c", USE_ALONE, str(tmp_path), *names)
+    assert len(list(tmp_path.glob("*/run.h5"))) == 2
 
 
 EXPERIMENTS = sorted(
@@ -211,19 +239,10 @@ def test_packed_data_are_loaded_and_name_the_same_runs(packed: Path, tmp_path: P
 
 def test_the_page_on_installation_lists_every_package_that_jax_alone_needs() -> None:
     page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
-    (command,) = re.findall(r"^pip install --no-deps -e \.\npip install ((?:.*\\\n)*.*)$", page, re.MULTILINE)
-    listed = requirements("\n".join(re.findall(r'"([^"]+)"', command)))
-    config = setup()
-    needed = requirements(config["options"]["install_requires"])
-    needed |= requirements(config["options.extras_require"]["jax"])
-    expected = {name: bound.replace(" ", "") for name, bound in needed.items() if name not in ABSENT}
-    assert listed == expected
-    imported = {
-        DISTRIBUTIONS.get(top, top).lower().replace("_", "-")
-        for folder in ("lth_keras", "experiments", "datasets")
-        for path in sources(folder)
-        for top in (name.split(".")[0] for name in imports(path))
-        if top not in OURS and top not in sys.stdlib_module_names
-    }
-    asked_for = requirements(config["options.extras_require"]["fused"]).keys()
-    assert imported - listed.keys() <= ABSENT | asked_for
+    commands = re.findall(r"^pip install --no-deps -e \.\n((?:pip install (?:.*\\\n)*.*\n)+)", page, re.MULTILINE)
+    listed = requirements("\n".join(re.findall(r'"([^"]+)"', commands[0])))
+    needed = required() | required("jax") | required("experiments")
+    absent = {"tensorflow", "tensorflow-datasets", "importlib-resources"}
+    assert listed == {name: bound.replace(" ", "") for name, bound in needed.items() if name not in absent}
+    optional = required("fused").keys()
+    assert imported("lth_keras", "experiments", "datasets") - listed.keys() <= absent | optional

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
 
-from lth_keras.criteria import Learned, State, criterion, learning, takes_data
+from experiments import learning
+from experiments.learning import REGRESSORS, lasting, learn
+from lth_keras.criteria import Learned, State, criterion, takes_data
 from lth_keras.criteria.learned import features
-from lth_keras.criteria.learning import REGRESSORS, lasting, learn
 from lth_keras.mask import Mask
 from lth_keras.training.network import Network
 from tests import tiny
