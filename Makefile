@@ -52,17 +52,14 @@ lint: $(INSTALLED)
 types: $(INSTALLED)
 	$(RUN) -m mypy
 
-bench: $(INSTALLED)  ## speed, evaluations' share, embedding step, tickets together, memory: half an hour, up to 8 GB
-	$(RUN) -m benchmarks.training_speed
-	$(RUN) -m benchmarks.together
-	$(RUN) -m benchmarks.embedding_step
-	$(RUN) -m benchmarks.memory
+bench: $(INSTALLED)  ## speed, tickets together, embedding step, memory: an hour, up to 9 GB
+	$(RUN) -m benchmarks speed tickets embedding memory_levels
 
 bench-embedding: $(INSTALLED)  ## whether a step by rows is the dense optimiser's: up to 11 GB
-	$(RUN) -m benchmarks.embedding_agreement
+	$(RUN) -m benchmarks agreement
 
 gpu: $(INSTALLED)  ## everything that waits for a GPU, as far as it is not done; GPU_ARGS="--minutes 25" stops in time
-	$(RUN) -m benchmarks.gpu $(GPU_ARGS)
+	$(RUN) -m benchmarks gpu $(GPU_ARGS)
 
 clean:  ## everything built or cached; .venv and runs stay
 	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

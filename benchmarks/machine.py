@@ -1,15 +1,14 @@
-"""What a benchmark ran on: the machine, the versions, the commit, and the peak it could have reached."""
+"""What a benchmark ran on: the machine, the versions and the commit."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
-import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
 from lth_keras.system.machine import usable_cpus
@@ -31,7 +30,7 @@ def describe() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": usable_cpus(),
         "memory_bytes": psutil.virtual_memory().total,
-        "accelerators": _accelerators(),
+        "accelerators": accelerators(),
         "load_average": round(psutil.getloadavg()[0], 2),
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -41,30 +40,19 @@ def describe() -> dict[str, Any]:
     }
 
 
-class MatrixProduct:
-    """The machine's float32 matrix product through TensorFlow: the peak that training is compared with.
-
-    Args:
-        size: rows and columns of the two square matrices.
-    """
-
-    def __init__(self, size: int = 2048) -> None:
-        import tensorflow as tf  # not everywhere where benchmarks run
-
-        generator = np.random.default_rng(0)
-        self._multiply = tf.linalg.matmul
-        self._left, self._right = (tf.constant(generator.random((size, size), np.float32)) for _ in range(2))
-        self.flop = 2 * size**3
-        self.seconds()
-
-    def seconds(self, repeats: int = 3) -> float:
-        """Seconds of one product, the median of `repeats`."""
-        taken = []
-        for _ in range(repeats):
-            started = time.perf_counter()
-            self._multiply(self._left, self._right)[0, 0].numpy()  # read, so that it is finished
-            taken.append(time.perf_counter() - started)
-        return float(np.median(taken))
+def as_markdown(described: Mapping[str, Any]) -> str:
+    """The same as lines of a Markdown list."""
+    changed = " with uncommitted changes" if described["uncommitted_changes"] else ""
+    gpus = f"; {', '.join(described['accelerators'])}" if described["accelerators"] else ""
+    versions = ", ".join(f"{name} {described[name]}" for name in ("python", *PACKAGES) if name in described)
+    return "\n".join(
+        [
+            f"- Commit: {described['commit'] or 'unknown'}{changed}",
+            f"- Machine: {described['cpu']}, {described['cores']} cores, {described['memory_bytes'] / 2**30:.0f} GiB"
+            f"{gpus}; {described['system']}; load average before: {described['load_average']}",
+            f"- Versions: {versions}",
+        ]
+    )
 
 
 def _cpu_model() -> str:
@@ -84,7 +72,7 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _accelerators() -> list[str]:
+def accelerators() -> list[str]:
     """The names of the GPUs, by their driver: no backend is started, which would take a GPU's memory."""
     names = _printed("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
     return names.splitlines() if names else []

@@ -1,63 +1,70 @@
-"""LeNet-300-100 in PyTorch, tuned by hand: what a user outside of Keras would write for speed. Needs the extra `bench`.
+"""LeNet-300-100 in PyTorch: what a user outside of Keras would write. Needs the extra `bench`.
 
-Data, order and masks are tensors that stay where they are; pruned weights stay zero, as their gradients are. `VARIANTS`
-are the ways that are tried; their losses are those of this library's loop.
+Data, order and masks are tensors that stay where they are; pruned weights stay zero, as their gradients are masked.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional
 
-from benchmarks.contenders import Contender
-from benchmarks.lenet import BATCH_SIZE
-from datasets.splits import Splits
+from benchmarks.subjects import BATCH_SIZE, subject
 from lth_keras.system.machine import usable_cpus
 from lth_keras.training.network import batch_order
 
 LEARNING_RATE, BETAS, EPSILON = 1.2e-3, (0.9, 0.999), 1e-7
 """Adam as Keras has it."""
+WARMING = 20
+"""Steps that compile and do not count."""
 
 Tensors = list[Any]
 Step = Callable[[Any], Any]
 """Trains on the batch whose indices it is given, and returns its loss."""
 
 
-def train(splits: Splits, steps: int, variant: str, start: Sequence[np.ndarray] | None = None) -> Contender:
-    """A contender: `steps` updates on the batches that this library's loop sees, without evaluations.
+def torch_speed(small: bool, steps: int, variant: str) -> dict[str, float]:
+    """Steps per second of a way in `VARIANTS`, without evaluations."""
+    x, y = subject("lenet", small).data()["train"]
+    return {"steps/s": steps / train(x, y, steps, variant, WARMING)[1]}
+
+
+def train(
+    x: np.ndarray,
+    y: np.ndarray,
+    steps: int,
+    variant: str,
+    warming: int = 0,
+    start: Sequence[np.ndarray] | None = None,
+) -> tuple[float, float]:
+    """Trains on the batches that this library's loop sees.
 
     Args:
-        splits: the data.
-        steps: updates of a turn.
+        x: examples, shape (n, 784).
+        y: labels, shape (n,).
+        steps: updates that count.
         variant: one of `VARIANTS`.
+        warming: updates before them.
         start: kernels and biases as Keras has them; drawn where it is None. No weight is pruned.
+
+    Returns:
+        Mean loss and seconds of the steps that count.
     """
+    import torch  # not where this file is imported: beside TensorFlow it crashes
+
     torch.set_num_threads(usable_cpus())
-    x, y = (torch.from_numpy(np.array(part)) for part in splits.train)
-    order = torch.from_numpy(batch_order(len(x), BATCH_SIZE, 0).take(steps).astype(np.int64))
-    weights = [torch.from_numpy(np.ascontiguousarray(array.T)) for array in start or _drawn()]
-    parameters = [weight.clone() for weight in weights]
-    step, slots = VARIANTS[variant](parameters, [torch.ones_like(kernel) for kernel in parameters[::2]], x, y.long())
-
-    def restore() -> None:
-        with torch.no_grad():
-            for parameter, weight in zip(parameters, weights, strict=True):
-                parameter.copy_(weight)
-            for slot in slots():
-                slot.zero_()
-
-    def run() -> float:
-        loss = torch.zeros(())
-        for batch in order:
-            loss += step(batch)
-        return float(loss) / len(order)
-
-    return Contender(restore, run)
+    examples, labels = torch.from_numpy(np.array(x)), torch.from_numpy(np.array(y)).long()
+    order = torch.from_numpy(batch_order(len(x), BATCH_SIZE, 0).take(warming + steps).astype(np.int64))
+    parameters = [torch.from_numpy(np.array(array.T, order="C")) for array in start or _drawn()]
+    step = VARIANTS[variant](parameters, [torch.ones_like(kernel) for kernel in parameters[::2]], examples, labels)
+    for batch in order[:warming]:
+        step(batch)
+    loss, began = torch.zeros(()), time.perf_counter()
+    for batch in order[warming:]:
+        loss += step(batch)
+    return float(loss) / steps, time.perf_counter() - began
 
 
 def _drawn() -> list[np.ndarray]:
@@ -69,33 +76,33 @@ def _drawn() -> list[np.ndarray]:
     return arrays
 
 
-def _autograd(parameters: Tensors, masks: Tensors, x: Any, y: Any, *, compiled: bool) -> tuple[Step, Any]:
+def _eager(parameters: Tensors, masks: Tensors, x: Any, y: Any) -> Step:
     """Autograd and PyTorch's fused Adam; the masks are multiplied into the kernels' gradients in one call."""
+    import torch
+    from torch.nn.functional import cross_entropy, linear, relu
+
     for parameter in parameters:
         parameter.requires_grad_(True)
     adam = torch.optim.Adam(parameters, LEARNING_RATE, BETAS, EPSILON, fused=True)
-    kernels = parameters[::2]
-
-    def loss_of(x: Any, y: Any) -> Any:
-        hidden = functional.relu(functional.linear(x, parameters[0], parameters[1]))
-        hidden = functional.relu(functional.linear(hidden, parameters[2], parameters[3]))
-        return functional.cross_entropy(functional.linear(hidden, parameters[4], parameters[5]), y)
-
-    forward = torch.compile(loss_of) if compiled else loss_of
 
     def step(batch: Any) -> Any:
         adam.zero_grad(set_to_none=True)
-        loss = forward(x[batch], y[batch])
+        hidden = relu(linear(x[batch], parameters[0], parameters[1]))
+        hidden = relu(linear(hidden, parameters[2], parameters[3]))
+        loss = cross_entropy(linear(hidden, parameters[4], parameters[5]), y[batch])
         loss.backward()
-        torch._foreach_mul_([kernel.grad for kernel in kernels], masks)
+        torch._foreach_mul_([kernel.grad for kernel in parameters[::2]], masks)
         adam.step()
         return loss.detach()
 
-    return step, lambda: [slot for state in adam.state.values() for slot in state.values()]
+    return step
 
 
-def _written_out(parameters: Tensors, masks: Tensors, x: Any, y: Any) -> tuple[Step, Any]:
+def _compiled(parameters: Tensors, masks: Tensors, x: Any, y: Any) -> Step:
     """Gradients and Adam written out, the whole step compiled by Inductor, which tries ways for every product."""
+    import torch
+    from torch.nn.functional import linear, log_softmax, one_hot, relu
+
     moments = [torch.zeros_like(parameter) for parameter in parameters]
     squares = [torch.zeros_like(parameter) for parameter in parameters]
     done = torch.zeros(())
@@ -103,10 +110,10 @@ def _written_out(parameters: Tensors, masks: Tensors, x: Any, y: Any) -> tuple[S
     def update(batch: Any) -> Any:
         inputs, labels = x[batch], y[batch]
         kernels, biases = parameters[::2], parameters[1::2]
-        first = functional.relu(functional.linear(inputs, kernels[0], biases[0]))
-        second = functional.relu(functional.linear(first, kernels[1], biases[1]))
-        logarithms = functional.log_softmax(functional.linear(second, kernels[2], biases[2]), 1)
-        chosen = functional.one_hot(labels, logarithms.shape[1])
+        first = relu(linear(inputs, kernels[0], biases[0]))
+        second = relu(linear(first, kernels[1], biases[1]))
+        logarithms = log_softmax(linear(second, kernels[2], biases[2]), 1)
+        chosen = one_hot(labels, logarithms.shape[1])
         last = (logarithms.exp() - chosen) / len(batch)
         middle = (last @ kernels[2]) * (second > 0)
         lowest = (middle @ kernels[1]) * (first > 0)
@@ -127,12 +134,8 @@ def _written_out(parameters: Tensors, masks: Tensors, x: Any, y: Any) -> tuple[S
         with torch.no_grad():
             return compiled(batch)
 
-    return step, lambda: [*moments, *squares, done]
+    return step
 
 
-VARIANTS: dict[str, Callable[..., tuple[Step, Any]]] = {
-    "eager": partial(_autograd, compiled=False),
-    "compiled loss": partial(_autograd, compiled=True),
-    "compiled step": _written_out,
-}
-"""The ways to make a step: (parameters, masks, x, y) -> the step, and a function that gives the optimiser's slots."""
+VARIANTS: dict[str, Callable[..., Step]] = {"eager": _eager, "compiled": _compiled}
+"""The ways to make a step: (parameters, masks, x, y) -> the step."""

@@ -35,7 +35,7 @@ def return_free_memory() -> None:
     """Gives memory that is free in the C library's allocator back to the system, where it can be asked to (glibc).
 
     It keeps what is free between pieces that are not: with a model of 16 embeddings of 14,000 x 300 on JAX half of what
-    was resident after a level (docs/performance.md).
+    was resident after a level (docs/internals/memory.md).
     """
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not in musl

@@ -1,0 +1,15 @@
+"""The cases by name: what is measured, one a file."""
+
+from benchmarks.cases import agreement, compact, embedding, memory_levels, networks, speed, tickets
+
+CASES = {
+    "speed": speed.CASE,
+    "tickets": tickets.CASE,
+    "embedding": embedding.CASE,
+    "agreement": agreement.CASE,
+    "compact": compact.CASE,
+    "memory_levels": memory_levels.CASE,
+    "networks": networks.CASE,
+}
+
+__all__ = ["CASES"]

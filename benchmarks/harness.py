@@ -1,0 +1,226 @@
+"""Measures contenders in turns, each turn in a fresh process, and writes JSON and a Markdown table."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import multiprocessing
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks import machine
+
+OUT = Path("results/benchmarks")
+RATIOS_OF = "steps/s"
+"""Ratios are taken of the quantities whose names begin like this."""
+
+
+class Contender(NamedTuple):
+    """A way to do the work of a case.
+
+    Attributes:
+        backend: `KERAS_BACKEND` of its processes; a contender whose backend is not installed takes no part.
+        measure: what runs in a fresh process; an importable function that returns numbers by name, with their unit.
+        arguments: its arguments.
+        options: its named arguments.
+    """
+
+    backend: str
+    measure: Callable[..., Mapping[str, float]]
+    arguments: tuple[Any, ...] = ()
+    options: Mapping[str, Any] = {}
+
+
+class Case(NamedTuple):
+    """A benchmark.
+
+    Attributes:
+        title: what it measures.
+        setting: what is trained, on what, and how it is measured: a paragraph for readers.
+        contenders: (whether small) -> the contenders by name. Small ones only show that they run.
+        data: (whether small) -> the name of the data that it finds on this machine.
+        ratios: pairs of contenders, the first of which is divided by the second.
+        rounds: turns of each contender.
+    """
+
+    title: str
+    setting: str
+    contenders: Callable[[bool], Mapping[str, Contender]]
+    data: Callable[[bool], str]
+    ratios: Sequence[tuple[str, str]] = ()
+    rounds: int = 5
+
+
+def measure(case: Case, rounds: int | None = None, small: bool = False) -> dict[str, Any]:
+    """Takes the turns; each round begins with another contender.
+
+    Args:
+        case: what to measure.
+        rounds: turns of each contender; None for the case's own number.
+        small: whether to take the small contenders.
+
+    Returns:
+        JSON values: `quantities`, by contender and name, and `ratios` within a round, each as `summary` gives it;
+        `left_out`, why contenders take no part.
+
+    Raises:
+        RuntimeError: where a contender that ran in the first round fails in a later one.
+    """
+    contenders = dict(case.contenders(small))
+    turns: dict[str, list[Mapping[str, float]]] = {}
+    left_out: dict[str, str] = {}
+    rounds = rounds or case.rounds
+    for number in range(rounds):
+        names = [name for name in contenders if name not in left_out]
+        first = number % max(1, len(names))
+        for name in names[first:] + names[:first]:
+            try:
+                turns.setdefault(name, []).append(take_turn(contenders[name]))
+            except Exception as error:
+                if number:
+                    raise RuntimeError(f"{name!r} failed in round {number + 1}.") from error
+                left_out[name] = f"{type(error).__name__}: {error}"
+                del turns[name]
+            told = left_out.get(name) or ", ".join(f"{key} {shown(v)}" for key, v in turns[name][-1].items())
+            print(f"round {number + 1} of {rounds}, {name}: {told}", flush=True)
+    values = {name: {key: [turn[key] for turn in each] for key in each[0]} for name, each in turns.items()}
+    return {
+        "data": case.data(small),
+        "rounds": rounds,
+        "small": small,
+        "quantities": {
+            name: {key: summary(each) for key, each in found.items()} for name, found in values.items() if found
+        },
+        "ratios": list(ratios(case.ratios, values)),
+        "left_out": left_out,
+    }
+
+
+def take_turn(contender: Contender) -> Mapping[str, float]:
+    """What a contender measures in a fresh process.
+
+    Raises:
+        ModuleNotFoundError: where its backend is not installed.
+        ArithmeticError: where a number is not finite: what it did was not training.
+        Exception: what it raises in the process.
+    """
+    if importlib.util.find_spec(contender.backend) is None:
+        raise ModuleNotFoundError(f"{contender.backend} is not installed")
+    with environment({"KERAS_BACKEND": contender.backend}):
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            found = pool.submit(contender.measure, *contender.arguments, **contender.options).result()
+    if not all(np.isfinite(value) for value in found.values()):
+        raise ArithmeticError(f"Expected finite numbers. Received: {dict(found)}.")
+    return found
+
+
+def ratios(
+    pairs: Sequence[tuple[str, str]], values: Mapping[str, Mapping[str, Sequence[float]]]
+) -> Iterator[dict[str, Any]]:
+    """The ratios of pairs of contenders, round by round, for the quantities that both have."""
+    for of, to in pairs:
+        for key in values.get(of, {}):
+            if key.startswith(RATIOS_OF) and key in values.get(to, {}):
+                yield {"of": of, "to": to, "quantity": key, **summary(np.divide(values[of][key], values[to][key]))}
+
+
+def summary(values: Sequence[float] | np.ndarray) -> dict[str, Any]:
+    """Median and spread of one value a round, and the values themselves."""
+    array = np.asarray(values, np.float64)
+    return {
+        "median": float(np.median(array)),
+        "min": float(array.min()),
+        "max": float(array.max()),
+        "rounds": array.tolist(),
+    }
+
+
+def run(name: str, case: Case, rounds: int | None = None, small: bool = False, out: Path = OUT) -> str:
+    """Measures a case and writes `<out>/<name>.json` and `<name>.md`. Arguments as `measure`; returns the Markdown."""
+    result = {
+        "benchmark": name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "machine": machine.describe(),
+        **measure(case, rounds, small),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    text = markdown(case, result)
+    (out / f"{name}.md").write_text(text, encoding="utf-8")
+    return text
+
+
+def markdown(case: Case, result: Mapping[str, Any]) -> str:
+    """A result as Markdown."""
+    quantities = result["quantities"]
+    columns = list(dict.fromkeys(key for found in quantities.values() for key in found))
+    heads = [head for key in columns for head in (key, "min - max")]
+    rows = [
+        [name, *(cell for key in columns for cell in (spread(found[key]) if key in found else ("", "")))]
+        for name, found in quantities.items()
+    ]
+    several = len({ratio["quantity"] for ratio in result["ratios"]}) > 1
+    compared = [
+        [f"{r['of']} / {r['to']}" + (f", {r['quantity']}" if several else ""), *spread(r)] for r in result["ratios"]
+    ]
+    small = "**Small sizes, which only show that it runs.** " if result["small"] else ""
+    return "\n".join(
+        [
+            f"# {case.title}",
+            "",
+            f"{small}{case.setting} Data: {result['data']}. Rounds: {result['rounds']}; each turn is a fresh process.",
+            "",
+            table(["contender", *heads], rows),
+            "",
+            *(
+                ["Ratios within a round:", "", table(["ratio", "median", "min - max"], compared), ""]
+                if compared
+                else []
+            ),
+            *(f"- Left out: {name}: {why}" for name, why in result["left_out"].items()),
+            f"- Command: `{result['command']}`, {result['created']}",
+            machine.as_markdown(result["machine"]),
+            "",
+        ]
+    )
+
+
+def spread(summed: Mapping[str, Any]) -> tuple[str, str]:
+    """A summary as two cells: `1.53`, `1.49 - 1.60`."""
+    return shown(summed["median"]), f"{shown(summed['min'])} - {shown(summed['max'])}"
+
+
+def shown(value: float) -> str:
+    """A number with three digits that count, or all of those before the point."""
+    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table: the first column to the left, numbers to the right."""
+    rule = ["---", *["---:"] * (len(columns) - 1)]
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in [columns, rule, *rows])
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Processes that are started within it have these environment variables."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,159 @@
+"""Two ways to train a network, timed: a search of this library with any engine, and Keras' `fit`."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from statistics import mean
+from typing import Any
+
+from benchmarks.subjects import BATCH_SIZE, LOSS, one_evaluated, subject
+from lth_keras.search.runner import run
+from lth_keras.search.search import TicketSearch
+from lth_keras.system.machine import peak_memory_bytes
+
+EVALUATE_EVERY = 100
+"""Steps between evaluations of a search that evaluates; every tenth is also tested."""
+
+
+def engine_options(engine: str) -> dict[str, Any]:
+    """An engine as `TicketSearch` takes it: `compiled`, `native`, `compact`, or `batched:N` for N tickets at a time."""
+    name, _, width = engine.partition(":")
+    return {"compiled": {}, "native": {"fused": True}, "compact": {"compact": True}, "batched": {}}[name] | {
+        "vectorize": int(width or 1)
+    }
+
+
+def make_search(
+    name: str,
+    small: bool,
+    steps: int,
+    engine: str,
+    evaluations: bool,
+    densities: Sequence[float],
+    threads: int | None,
+) -> TicketSearch:
+    """The search that `search_speed` times; arguments as there."""
+    network = subject(name, small)
+    data = network.data()
+    return TicketSearch(
+        build=network.build,
+        data=data if evaluations else one_evaluated(data),
+        optimizer=network.optimizer,
+        loss=LOSS,
+        densities=[*densities, min([1.0, *densities]) / 2],  # the last says how the last level would go on
+        levels=len(densities),
+        scope="global",
+        steps=steps,
+        batch_size=BATCH_SIZE,
+        evaluate_every=EVALUATE_EVERY if evaluations else steps,
+        name="benchmark",
+        config={"benchmark": name},
+        threads=threads,
+        **engine_options(engine),
+    )
+
+
+class Clock:
+    """A reporter of a search that notes when steps were done.
+
+    Attributes:
+        calls: by training, (steps done, seconds) at its start and after each call of the compiled program.
+        density: of the weights, by level.
+    """
+
+    def __init__(self) -> None:
+        self.calls: dict[Any, list[tuple[int, float]]] = defaultdict(list)
+        self.density: dict[int, float] = {}
+
+    def started(self, task: Any, steps: int) -> None:
+        """Notes when a training begins."""
+        self.calls[task].append((0, time.perf_counter()))
+
+    def advanced(self, task: Any, done: int, steps: int) -> None:
+        """Notes how far it is."""
+        self.calls[task].append((done, time.perf_counter()))
+
+    def finished(self, task: Any, scalars: Mapping[str, float]) -> None:
+        """Notes the density."""
+        self.density[task.level] = scalars["density"]
+
+    def rates(self) -> dict[int, float]:
+        """Steps per second of a training by level, the mean over trials, without the first half, which compiles."""
+        found: dict[int, list[float]] = defaultdict(list)
+        for task, calls in self.calls.items():
+            counted = [call for call in calls if 2 * call[0] >= calls[-1][0]]
+            (first, began), *_, (last, ended) = counted if len(counted) > 1 else calls
+            found[task.level].append((last - first) / (ended - began))
+        return {level: mean(each) for level, each in sorted(found.items())}
+
+
+def search_speed(
+    name: str,
+    small: bool,
+    steps: int,
+    engine: str = "compiled",
+    *,
+    tickets: int = 1,
+    workers: int = 1,
+    threads: int | None = None,
+    evaluations: bool = False,
+    densities: Sequence[float] = (),
+    memory: bool = False,
+) -> dict[str, float]:
+    """Steps per second of a search, of all the tickets that are trained at a time.
+
+    Args:
+        name: of the network, see `subjects`.
+        small: whether to take small data.
+        steps: of each training.
+        engine: see `engine_options`.
+        tickets: trials of the search.
+        workers: processes that train at a time.
+        threads: of each training; None for the backend's own number.
+        evaluations: whether to evaluate every 100 steps and test every 1,000; without, only train.
+        densities: of levels 1, 2, ... after the dense one; the speed of each level is a number of its own.
+        memory: whether to say the peak memory of this process, too.
+    """
+    clock = Clock()
+    make = partial(make_search, name, small, steps, engine, evaluations, tuple(densities), threads)
+    with tempfile.TemporaryDirectory() as out:
+        run(make, trials=tickets, out=out, workers=workers, reporter=clock)
+    together = workers * int(engine_options(engine)["vectorize"])
+    rates = {level: together * rate for level, rate in clock.rates().items()}
+    found = {
+        f"steps/s at density {clock.density[level]:.1%}" if densities else "steps/s": rate
+        for level, rate in rates.items()
+    }
+    return found | ({"peak memory, GB": peak_memory_bytes() / 1e9} if memory else {})
+
+
+def fit_speed(
+    name: str, small: bool, steps: int, *, memory: bool = False, **compile_arguments: Any
+) -> dict[str, float]:
+    """Steps per second of `fit` on the plain model, in a call of its own after one that compiles.
+
+    Args:
+        name: of the network.
+        small: whether to take small data.
+        steps: at most; rounded down to epochs of equal length.
+        memory: as `search_speed`.
+        compile_arguments: of `Model.compile`, beside optimiser and loss.
+    """
+    network = subject(name, small)
+    model = network.build()
+    model.compile(network.optimizer(), LOSS, **compile_arguments)
+    x, y = network.data()["train"]
+    epochs = math.ceil(steps / (len(x) // BATCH_SIZE))
+    per_epoch = steps // epochs
+    warming = BATCH_SIZE * min(per_epoch, 2 * compile_arguments.get("steps_per_execution", 1))
+    model.fit(x[:warming], y[:warming], batch_size=BATCH_SIZE, verbose=0)
+    counted = per_epoch * BATCH_SIZE
+    started = time.perf_counter()
+    model.fit(x[:counted], y[:counted], batch_size=BATCH_SIZE, epochs=epochs, verbose=0)
+    found = {"steps/s": epochs * per_epoch / (time.perf_counter() - started)}
+    return found | ({"peak memory, GB": peak_memory_bytes() / 1e9} if memory else {})
