@@ -17,9 +17,13 @@ def blocks(page: Path) -> list[str]:
 
 
 def run(page: Path) -> dict[str, Any]:
+    """What the examples of a page leave behind, with short searches."""
     names: dict[str, Any] = {}
+    short = {r"\b500\b": "100", "trials=2": "trials=1", r"(level\w*\W+)3\b": r"\g<1>1"}
     for code in blocks(page):
-        exec(re.sub(r"\b500\b", "100", code).replace("trials=2", "trials=1"), names)
+        for shown, instead in short.items():
+            code = re.sub(shown, instead, code)
+        exec(code, names)
     return names
 
 
@@ -33,7 +37,7 @@ def test_the_examples_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     names = run(README)
     assert abs(names["lth"].get_mask(names["pruned"]).density - 0.1) < 1e-3
-    assert abs(names["lth"].get_mask(names["ticket"]).densities()["dense/kernel"] - 0.8**3) < 1e-3
+    assert abs(names["lth"].get_mask(names["ticket"]).densities()["dense/kernel"] - 0.8) < 1e-3
     assert (tmp_path / "plain.keras").exists() and list(tmp_path.glob("runs/*/run.h5"))
 
 
