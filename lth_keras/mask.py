@@ -228,6 +228,11 @@ def _read_only_bits(key: str, value: npt.ArrayLike, copy: bool) -> BoolArray:
     return bits
 
 
+def count_kept(bits: npt.NDArray[np.uint8]) -> int:
+    """How many weights packed bits keep."""
+    return int(np.bitwise_count(bits).sum(dtype=np.int64))
+
+
 def check_packed(key: str, bits: npt.NDArray[np.uint8], shape: Shape) -> None:
     """Checks that `Mask.unpack` takes the packed mask of a weight.
 

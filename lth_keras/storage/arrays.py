@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lth_keras.mask import Mask, PackedBits, Shape, check_packed
+from lth_keras.mask import Mask, PackedBits, Shape, check_packed, count_kept
 
 
 def write_array(group: h5py.Group, name: str, values: np.ndarray, compression: str | None = None) -> h5py.Dataset:
@@ -69,12 +69,7 @@ def packed_weights(group: h5py.Group) -> Iterator[tuple[str, PackedBits]]:
 
 def counted(group: h5py.Group) -> dict[str, tuple[Shape, int]]:
     """Weight key to the shape of a packed mask, and how many weights it keeps."""
-    return {key: (packed.shape, count(packed.bits)) for key, packed in packed_weights(group)}
-
-
-def count(bits: np.ndarray) -> int:
-    """Ones among packed bits."""
-    return int(np.bitwise_count(bits).sum(dtype=np.int64))
+    return {key: (packed.shape, count_kept(packed.bits)) for key, packed in packed_weights(group)}
 
 
 def read_kinds(group: h5py.Group) -> dict[str, str]:

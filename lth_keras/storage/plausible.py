@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from lth_keras.mask import PackedBits
+from lth_keras.mask import PackedBits, count_kept
 
-SHARES = ("accuracy", "micro-F1", "micro_f1")
+SHARES = ("accuracy", "micro_f1")
 """Metrics that lie in [0, 1]."""
 _ROUNDING = 1e-5
 
@@ -69,5 +69,5 @@ def check_nested(pairs: Iterable[tuple[tuple[str, PackedBits], tuple[str, Packed
     for (key, packed), (_, following) in pairs:
         pruned = ~packed.bits
         pruned &= following.bits
-        if back := int(np.bitwise_count(pruned).sum(dtype=np.int64)):
+        if back := count_kept(pruned):
             raise ValueError(f"a next mask that keeps {back} weights of {key!r} that its mask has pruned")

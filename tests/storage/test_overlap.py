@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lth_keras.analysis.overlap import mask_overlaps
 from lth_keras.mask import Mask
-from lth_keras.storage import LevelResult, RunDirectory, open_run, write_level
-from lth_keras.storage.overlap import mask_overlaps
+from lth_keras.storage import RunDirectory, open_run
 from tests.synthetic import level_result, levels_of, masks
 
 
@@ -21,27 +21,18 @@ def random_mask(seed: int, share: float) -> Mask:
     return Mask({"a/kernel": generator.random((7, 9)) < share, "b/kernel": generator.random((3, 1, 5)) < share})
 
 
-def masked(mask: Mask) -> LevelResult:
-    result = level_result()
-    scalars = {**result.scalars, "density": mask.density}
-    return dataclasses.replace(result, mask=mask, next_mask=mask, scalars=scalars)
-
-
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.1, 0.9), (0.0, 0.4), (0.0, 0.0), (1.0, 1.0)])
-def test_it_is_the_jaccard_index_of_the_masks(tmp_path: Path, shares: tuple[float, float]) -> None:
-    pair = [random_mask(seed, share) for seed, share in enumerate(shares)]
-    paths = [tmp_path / "ours.h5", tmp_path / "theirs.h5"]
-    for path, mask in zip(paths, pair, strict=True):
-        write_level(path, masked(mask))
-    expected = pair[0].jaccard(pair[1])
-    np.testing.assert_array_equal(mask_overlaps(paths), [[1, expected], [expected, 1]])
+def test_it_is_the_jaccard_index_of_the_masks(shares: tuple[float, float]) -> None:
+    pair = {str(seed): random_mask(seed, share) for seed, share in enumerate(shares)}
+    expected = pair["0"].jaccard(pair["1"])
+    found = mask_overlaps({name: mask.pack().items() for name, mask in pair.items()})
+    np.testing.assert_array_equal(found, [[1, expected], [expected, 1]])
 
 
-def test_masks_of_different_models_are_refused(tmp_path: Path) -> None:
-    for name, mask in (("ours", random_mask(0, 0.5)), ("theirs", Mask({"a/kernel": np.ones((7, 8), bool)}))):
-        write_level(tmp_path / name, masked(mask))
-    with pytest.raises(ValueError, match=r"masks of one model. Received: a/kernel \(7, 9\).*\(7, 8\)"):
-        mask_overlaps([tmp_path / "ours", tmp_path / "theirs"])
+def test_masks_of_different_models_are_refused() -> None:
+    pair = {"ours": random_mask(0, 0.5), "theirs": Mask({"a/kernel": np.ones((7, 8), bool)})}
+    with pytest.raises(ValueError, match=r"masks of one model. Received: a/kernel \(7, 9\) in 'ours'.*\(7, 8\)"):
+        mask_overlaps({name: mask.pack().items() for name, mask in pair.items()})
 
 
 def test_a_run_has_that_of_every_level_with_the_winning_tickets(tmp_path: Path) -> None:
