@@ -111,7 +111,7 @@ def _cells(run: xarray.Dataset, variable: str) -> Iterator[Cell]:
     known = [str(name) for name, values in run.data_vars.items() if values.dims == _AXES]
     if variable not in known:
         raise ValueError(f"Expected: a variable by trial, branch and level: {', '.join(known)}. Received: {variable!r}")
-    own = json.loads(run.attrs.get("own_dense", "[]"))
+    own = json.loads(run.attrs["own_dense"])
     seeds = run.trial.values.tolist()
     density, values = (np.asarray(run[name].transpose(*_AXES).values, np.float64) for name in ("density", variable))
     shared = False

@@ -144,8 +144,6 @@ CURVES = curves_of(ACCURACY)
 DENSE = "dense"  # the branch that level 0 is stored under: trained once, shared by all branches
 BRANCH_ORDER = ("winning_ticket", "random_reinit", "random_mask")  # others follow, sorted
 
-OLD_MICRO_F1 = "micro-F1"
-"""How files of the first schema called it, whose variables were all named accuracy."""
 _DEFAULTS = (("direction", "higher"), ("units", "1"))
 
 
@@ -156,8 +154,6 @@ def metric_of_attributes(attributes: Mapping[Any, Any]) -> MetricName:
         ValueError: where they are not as `metric_attributes` writes them.
     """
     name = str(attributes.get("metric", ACCURACY.name))
-    if name == OLD_MICRO_F1:
-        return MICRO_F1
     label = str(attributes.get("metric_label", name.replace("_", " ")))
     direction, units = (str(attributes.get(f"metric_{part}", default)) for part, default in _DEFAULTS)
     if not name.isidentifier() or direction not in DIRECTIONS:

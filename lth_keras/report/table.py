@@ -11,6 +11,7 @@ import xarray
 from rich import box
 
 from lth_keras.analysis import Spread, at_early_stop, at_the_end, metric_of, shown_factor, spread
+from lth_keras.analysis.schedules import explained
 from lth_keras.analysis.schema import DENSE
 from lth_keras.system.printing import Table, plain
 
@@ -50,7 +51,7 @@ def summary_table(dataset: xarray.Dataset) -> Table:
     columns = _columns(dataset)
     for column in columns:
         table.add_column(column.title, justify="right", no_wrap=True)
-    own = json.loads(dataset.attrs.get("own_dense", "[]"))
+    own = json.loads(dataset.attrs["own_dense"])
     levels = dataset.level.values.tolist()
     for branch in [branch for branch in dataset.branch.values if branch not in own][:1]:
         _add_section(table, dataset, columns, branch, [level for level in levels if level == 0], DENSE)
@@ -61,9 +62,9 @@ def summary_table(dataset: xarray.Dataset) -> Table:
 
 
 def _caption(dataset: xarray.Dataset) -> str | None:
-    """What early stop means where nothing decided it."""
+    """What early stop means where nothing decided it, and what abbreviations stand for."""
     comment = dataset.early_stop_step.attrs.get("comment")
-    return f"early stop: {comment}" if comment else None
+    return "\n".join(filter(None, [comment and f"early stop: {comment}", explained(dataset)])) or None
 
 
 def _columns(dataset: xarray.Dataset) -> list[_Column]:

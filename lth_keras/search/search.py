@@ -34,7 +34,7 @@ from lth_keras.search.run import Run
 from lth_keras.search.selection import Selection
 from lth_keras.search.tasks import LevelError, Task, pending_tasks, tickets_at_a_time
 from lth_keras.search.trial_data import TrialData
-from lth_keras.search.variants import OF_THE_START, check_variants, coordinates, independent, share_dense
+from lth_keras.search.variants import OF_THE_START, SAID, check_variants, coordinates, independent, share_dense
 from lth_keras.search.width import best_width, check_width, choose_width
 from lth_keras.search.workshop import Blueprint, Workshop
 from lth_keras.storage import Facts, LevelResult, RunDirectory
@@ -339,7 +339,9 @@ class TicketSearch:
         """
         if directory.finished():
             facts = Facts() if self.facts is None else self.facts()
-            directory.write_run(coordinates(self.variants), facts=facts, asked=asked)
+            own = {name: getattr(self, name) for name in SAID}
+            along = coordinates(self.variants, own, directory.variants)
+            directory.write_run(along, facts=facts, asked=asked)
 
     def prepare(
         self,

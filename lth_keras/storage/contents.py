@@ -52,7 +52,7 @@ def progress(dataset: xarray.Dataset) -> Progress:
 
 
 def _levels(dataset: xarray.Dataset, there: np.ndarray) -> set[Level]:
-    own = set(json.loads(dataset.attrs.get("own_dense", "[]")))
+    own = set(json.loads(dataset.attrs["own_dense"]))
     found = set()
     for trial, place, level in np.argwhere(there):
         branch = str(dataset.branch.values[place])

@@ -305,7 +305,7 @@ class RunDirectory:
 
     def write_run(
         self,
-        coordinates: Mapping[str, Mapping[str, float]] | None = None,
+        coordinates: Mapping[str, Mapping[str, float] | Mapping[str, str]] | None = None,
         *,
         facts: Facts = NO_FACTS,
         asked: Iterable[tuple[int, str, int]] = (),
@@ -313,7 +313,7 @@ class RunDirectory:
         """Assemble run.h5 from all level files; returns its path.
 
         Args:
-            coordinates: What branches differ in: name to a number for each branch.
+            coordinates: What branches differ in: name to a number, or a text, for each branch.
             facts: What the run is to say beside its levels.
             asked: (seed, branch, level) of every training that was asked for, finished or not.
 
@@ -334,8 +334,9 @@ class RunDirectory:
             facts=facts,
         )
         for name, values in (coordinates or {}).items():
-            along = np.array([values.get(str(branch), np.nan) for branch in dataset.branch.values])
-            dataset = dataset.assign_coords({name: ("branch", along)})
+            missing = "" if any(isinstance(value, str) for value in values.values()) else np.nan
+            along = [values.get(str(branch), missing) for branch in dataset.branch.values]
+            dataset = dataset.assign_coords({name: ("branch", np.asarray(along, object if missing == "" else float))})
         overlaps = overlap_variables(dataset, self.level_path, found)
         dataset = dataset.merge(overlaps, combine_attrs="override")
         if asked:

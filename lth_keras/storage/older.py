@@ -1,14 +1,24 @@
-"""What files say they measure, those of older schemas included: the one place that knows how they named it."""
+"""Files of older schemas as the newest one has them: the only place that reads names and layouts of before."""
 
 from __future__ import annotations
 
+import json
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import xarray
 
-from lth_keras.analysis.schema import ACCURACY, MICRO_F1, OLD_MICRO_F1, MetricName, metric_of_attributes
+from lth_keras.analysis.schema import ACCURACY, MICRO_F1, MetricName, metric_of_attributes
+
+_OLD_MICRO_F1 = "micro-F1"
+"""How files of the first schema called it, whose variables were all named accuracy."""
+_ROW = re.compile(r"(?P<name>.+)_(?P<when>u|i)(?P<many>s|m)s(?P<drawn>_drawn)?")
+_CRITERION = "magnitude|snip|grasp_magnitude|grasp|synflow|random"
+_COMPOSITE = re.compile(rf"(?P<kind>stacked|weights|bimodal)_(?P<first>{_CRITERION})_(?P<second>{_CRITERION})")
+_INITIALISERS = {"weights": "scores_as_weights({first})", "bimodal": "bimodal({first})"}
 
 
 def metric_attributes(metric: MetricName) -> dict[str, str]:
@@ -23,25 +33,33 @@ def metric_attributes(metric: MetricName) -> dict[str, str]:
 
 def names_of_level(attributes: Mapping[str, Any]) -> tuple[MetricName, Callable[[str], str]]:
     """The metric of a level file, and (name of a number or curve) -> the name that the file has it under."""
-    metric = metric_of_attributes(attributes)
-    if str(attributes.get("metric", ACCURACY.name)) != OLD_MICRO_F1:
-        return metric, lambda name: name
-    return metric, lambda name: name.replace(metric.name, ACCURACY.name)
+    if str(attributes.get("metric")) != _OLD_MICRO_F1:
+        return metric_of_attributes(attributes), lambda name: name
+    return MICRO_F1, lambda name: name.replace(MICRO_F1.name, ACCURACY.name)
 
 
-def with_true_names(dataset: xarray.Dataset, where: str) -> xarray.Dataset:
-    """A run as `open_run` gives it: what is called accuracy and is something else has its true name.
+def newest(dataset: xarray.Dataset, where: str) -> xarray.Dataset:
+    """A run of any schema as the newest has it.
 
-    The old names stay, as aliases of the same numbers, and a warning says so.
+    It has true names, says which branches have a dense network of their own, and what branches differ in.
 
     Args:
         dataset: as it is in the file.
-        where: the file, for the warning.
+        where: the file, for the warning about aliases.
+    """
+    dataset = dataset.assign_attrs({"own_dense": "[]", **dataset.attrs})
+    return _with_coordinates(_with_true_names(dataset, where))
+
+
+def _with_true_names(dataset: xarray.Dataset, where: str) -> xarray.Dataset:
+    """What is called accuracy and is something else gets its true name.
+
+    The old names stay, as aliases of the same numbers, and a warning says so.
     """
     if "metric" in dataset.attrs:
         return dataset
     said = str(dataset["test_accuracy"].attrs.get("long_name", "")) if "test_accuracy" in dataset else ""
-    metric = MICRO_F1 if OLD_MICRO_F1 in said else ACCURACY
+    metric = MICRO_F1 if _OLD_MICRO_F1 in said else ACCURACY
     attributes = metric_attributes(metric)
     if metric == ACCURACY:
         return dataset.assign_attrs(attributes)
@@ -51,7 +69,51 @@ def with_true_names(dataset: xarray.Dataset, where: str) -> xarray.Dataset:
         f"{where} calls its {metric.label} accuracy. It is {', '.join(renamed.values())} here; {', '.join(old)} are "
         "aliases that go with the next version.",
         FutureWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
     aliases = {name: dataset[name].assign_attrs(alias_of=new) for name, new in renamed.items()}
     return dataset.rename(renamed).assign(aliases).assign_attrs(attributes)
+
+
+def _with_coordinates(dataset: xarray.Dataset) -> xarray.Dataset:
+    """Coordinates from branches named by criterion and schedule, as in `weights_snip_synflow_ums_drawn`.
+
+    In such names `u` is before training and `i` iterative, `ss` a single shot and `ms` multiple ones.
+    """
+    branches = [str(branch) for branch in dataset.branch.values] if "branch" in dataset.coords else []
+    if "schedule" in dataset.coords or not any(map(_ROW.fullmatch, branches)):
+        return dataset
+    shots = float(json.loads(dataset.attrs.get("config", "{}")).get("shots", np.inf))  # not known, but many
+    rows = [_row(branch, shots) for branch in branches]
+    along = {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
+    texts = {name: values.astype(object) if values.dtype.kind == "U" else values for name, values in along.items()}
+    return dataset.assign_coords({name: ("branch", values) for name, values in texts.items()})
+
+
+def _row(branch: str, shots: float) -> dict[str, str | float]:
+    """The coordinates of a branch; those of iterative magnitude pruning where its name is of another kind."""
+    match = _ROW.fullmatch(branch)
+    if match is None:
+        return _coordinates("magnitude", "iterative", 1.0)
+    schedule = "before_training" if match["when"] == "u" else "iterative"
+    many, drawn = shots if match["many"] == "m" else 1.0, float(bool(match["drawn"]))
+    composite = _COMPOSITE.fullmatch(match["name"])
+    if composite is None:
+        name = re.sub("^learned_(.+)$", r"learned(\1.npz)", match["name"])
+        return _coordinates(name, schedule, many, drawn=drawn)
+    if composite["kind"] == "stacked":
+        return _coordinates("stacked({first},{second})".format(**composite.groupdict()), schedule, many, drawn=drawn)
+    made = _INITIALISERS[composite["kind"]].format(**composite.groupdict())
+    return _coordinates(composite["second"], schedule, many, made, drawn)
+
+
+def _coordinates(
+    criterion: str, schedule: str, shots: float, initialise: str = "", drawn: float = 0.0
+) -> dict[str, str | float]:
+    return {
+        "branch_criterion": criterion,
+        "schedule": schedule,
+        "shots": shots,
+        "initialise": initialise,
+        "masks_of_drawn": drawn,
+    }

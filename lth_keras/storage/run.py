@@ -38,7 +38,7 @@ from lth_keras.storage.counts import count_coordinates, count_variables, empty_c
 from lth_keras.storage.distribution_files import distribution_variables
 from lth_keras.storage.facts import Facts, document_variables
 from lth_keras.storage.levels import DamagedFile, LevelResult, LevelSummary
-from lth_keras.storage.older import metric_attributes, with_true_names
+from lth_keras.storage.older import metric_attributes, newest
 
 RUN_FILE = "run.h5"
 NO_FACTS = Facts()
@@ -223,7 +223,7 @@ def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
             f"Expected: schema_version of {READABLE}. Received: {version} in {str(path)!r}; "
             "read it with the version of lth_keras that wrote it, or a newer one"
         )
-    dataset = with_true_names(dataset, str(path))
+    dataset = newest(dataset, str(path))
     metric = metric_of(dataset)
     missing = [name for name in (*scalars_of(metric), *curves_of(metric)) if name not in dataset]
     if missing:
