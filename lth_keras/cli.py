@@ -144,8 +144,14 @@ def _plot(options: argparse.Namespace) -> None:
     dataset = _opened(options.run)
     beside = options.run if options.run.is_dir() else options.run.parent
     out = options.out or beside / "figures"
-    for path in save_figures(dataset, out, options.formats, options.style, options.baseline):
-        print(printable(path))
+    with warnings.catch_warnings():
+        warnings.showwarning = _say_warning
+        for path in save_figures(dataset, out, options.formats, options.style, options.baseline):
+            print(printable(path))
+
+
+def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(printable(f"lth-keras: {message}"), file=sys.stderr)
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -2,7 +2,15 @@
 
 from lth_keras.analysis.comparison import Comparison, common_variable, compare, units_of
 from lth_keras.analysis.distributions import Distribution, Distributions, distribution, rank_correlations
-from lth_keras.analysis.measured import at_early_stop, at_the_end, metric_name, metric_of, on_split, shown_factor
+from lth_keras.analysis.measured import (
+    at_early_stop,
+    at_the_end,
+    metric_name,
+    metric_of,
+    on_split,
+    shown_factor,
+    validated,
+)
 from lth_keras.analysis.schema import CURVES, SCALARS, SCHEMA_VERSION, MetricName
 from lth_keras.analysis.statistics import Spread, spread
 
@@ -27,4 +35,5 @@ __all__ = [
     "shown_factor",
     "spread",
     "units_of",
+    "validated",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray
 
 from lth_keras.analysis.schema import MetricName, metric_of_attributes
@@ -35,3 +36,8 @@ def on_split(dataset: xarray.Dataset, split: str) -> str:
 def shown_factor(variable: xarray.DataArray) -> float:
     """By what its values are multiplied to be shown: shares are shown in percent, others as they are."""
     return 100.0 if variable.attrs.get("units", "1") == "1" else 1.0
+
+
+def validated(dataset: xarray.Dataset) -> bool:
+    """Whether a run has a validation split, which decides its early-stop steps."""
+    return bool(np.isfinite(dataset.validation_loss.values).any())

@@ -3,25 +3,22 @@
 from lth_keras.plots.accuracy import accuracy_figure
 from lth_keras.plots.convergence import convergence_figure
 from lth_keras.plots.curves import chosen_levels, curves_figure
-from lth_keras.plots.document_lengths import document_lengths_figure
 from lth_keras.plots.early_stop import early_stop_figure
-from lth_keras.plots.early_tickets import early_tickets_figure
-from lth_keras.plots.figures import figures_of
+from lth_keras.plots.figures import figures_of, mark_unfinished
 from lth_keras.plots.history import history_figure
 from lth_keras.plots.kinds import density_by_kind_figure
 from lth_keras.plots.overlap_matrix import overlap_matrix_figure
-from lth_keras.plots.postmortem import postmortem_figure
-from lth_keras.plots.references import REFERENCES, Reference
+from lth_keras.plots.references import Reference
+from lth_keras.plots.registered import Draw
 from lth_keras.plots.save import save_figure, save_figures
-from lth_keras.plots.schedules import layers_figure, overlaps_figure, relative_accuracy_figure
 from lth_keras.plots.score_distributions import score_distributions_figure
 from lth_keras.plots.style import STYLES, BranchStyle, branch_style, branch_styles
 from lth_keras.plots.weight_distributions import weight_distributions_figure
 
 __all__ = [
-    "REFERENCES",
     "STYLES",
     "BranchStyle",
+    "Draw",
     "Reference",
     "accuracy_figure",
     "branch_style",
@@ -30,16 +27,11 @@ __all__ = [
     "convergence_figure",
     "curves_figure",
     "density_by_kind_figure",
-    "document_lengths_figure",
     "early_stop_figure",
-    "early_tickets_figure",
     "figures_of",
     "history_figure",
-    "layers_figure",
+    "mark_unfinished",
     "overlap_matrix_figure",
-    "overlaps_figure",
-    "postmortem_figure",
-    "relative_accuracy_figure",
     "save_figure",
     "save_figures",
     "score_distributions_figure",

@@ -13,7 +13,7 @@ from lth_keras.analysis import at_early_stop, metric_of, shown_factor
 from lth_keras.analysis.statistics import spread
 from lth_keras.plots.dense import draw_dense_line
 from lth_keras.plots.density_axis import draw_over_density, set_density_axis
-from lth_keras.plots.early import EXPLAINED, early_branches, run_styles
+from lth_keras.plots.early import early_branches, legend_title, run_styles
 from lth_keras.plots.labels import shown_label
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.references import Reference, add_reference_legend, densities_of, draw_references
@@ -53,7 +53,7 @@ def over_density(dataset: xarray.Dataset, variable: str, references: Sequence[Re
         panels[1].set_title("near the dense network")
         panels[1].set_ylim(*close)
     add_reference_legend(figure, references)
-    add_legend(figure, run_styles(dataset).values(), branch_style("dense"), EXPLAINED if early else None)
+    add_legend(figure, run_styles(dataset).values(), branch_style("dense"), legend_title(dataset))
     return figure
 
 

@@ -9,10 +9,10 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lth_keras.analysis import on_split, shown_factor
+from lth_keras.analysis import on_split, shown_factor, validated
 from lth_keras.analysis.statistics import spread
 from lth_keras.plots.density_axis import has_band, percent
-from lth_keras.plots.early import EXPLAINED, early_branches, run_styles
+from lth_keras.plots.early import early_branches, legend_title, run_styles
 from lth_keras.plots.early_stop import THOUSANDS
 from lth_keras.plots.labels import shown_measure
 from lth_keras.plots.legend import add_legend
@@ -65,10 +65,9 @@ def curves_figure(dataset: xarray.Dataset, levels: Sequence[int] | None = None) 
     percents = dataset.assign({tested: shown_factor(dataset[tested]) * dataset[tested]})
     early = bool(early_branches(dataset))
     figure = new_figure(wide=len(levels) > 1, height=1.5 if early else 1.3)
-    validated = np.isfinite(dataset.validation_loss.values).any()
     rows = {
         tested: f"test {shown_measure(dataset[tested])}",
-        **({"validation_loss": "validation loss"} if validated else {"train_loss": "training loss"}),
+        **({"validation_loss": "validation loss"} if validated(dataset) else {"train_loss": "training loss"}),
     }
     panels = figure.subplots(len(rows), len(levels), sharex=True, sharey="row", squeeze=False)
     for row, (variable, label) in zip(panels, rows.items(), strict=True):
@@ -83,7 +82,7 @@ def curves_figure(dataset: xarray.Dataset, levels: Sequence[int] | None = None) 
         axes.set_xlabel("step")
         axes.xaxis.set_major_formatter(THOUSANDS)
         axes.locator_params(axis="x", nbins=4)
-    add_legend(figure, run_styles(dataset).values(), branch_style("dense"), EXPLAINED if early else None)
+    add_legend(figure, run_styles(dataset).values(), branch_style("dense"), legend_title(dataset))
     return figure
 
 

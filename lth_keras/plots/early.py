@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray
 
+from lth_keras.analysis.schedules import explained
 from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, branch_styles
 
 COORDINATE = "score_at"
@@ -28,6 +29,11 @@ def epochs_of(dataset: xarray.Dataset) -> dict[str, float]:
     """Branch to the epoch whose weights its masks are of; to the step, where the run does not say how long one is."""
     per_epoch = int(dataset.attrs.get("steps_per_epoch", 1))
     return {branch: float(dataset[COORDINATE].sel(branch=branch)) / per_epoch for branch in early_branches(dataset)}
+
+
+def legend_title(dataset: xarray.Dataset) -> str | None:
+    """What a legend says above the names of a run's branches, where these need it."""
+    return EXPLAINED if early_branches(dataset) else explained(dataset)
 
 
 def run_styles(dataset: xarray.Dataset) -> dict[str, BranchStyle]:

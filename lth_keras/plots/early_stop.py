@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 
 from lth_keras.plots.dense import draw_dense_line
 from lth_keras.plots.density_axis import draw_over_density, set_density_axis
-from lth_keras.plots.early import EXPLAINED, early_branches, run_styles
+from lth_keras.plots.early import early_branches, legend_title, run_styles
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.references import Reference, add_reference_legend, densities_of, draw_references
 from lth_keras.plots.style import branch_style, new_figure
@@ -42,5 +42,5 @@ def early_stop_figure(dataset: xarray.Dataset, references: Sequence[Reference] =
     axes.yaxis.set_major_formatter(THOUSANDS)
     axes.set_ylabel("early-stop step (least validation loss)")
     add_reference_legend(figure, references)
-    add_legend(figure, styles.values(), branch_style("dense"), EXPLAINED if early else None)
+    add_legend(figure, styles.values(), branch_style("dense"), legend_title(dataset))
     return figure

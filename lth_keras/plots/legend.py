@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from lth_keras.plots.style import BranchStyle, line_width
 _HANDLE, _SPACING = 3.4, 1.6  # in font sizes
 _BORDER = 1.0  # beside the entries
 _ROWS, _LINE = 3, 1.5  # rows that figures have room for, and how high one is
+_PER_LETTER = 0.53  # width of one in a title, in font sizes
 ABOVE = "branches"  # names the legend above the panels
 
 
@@ -29,7 +31,9 @@ def add_legend(
         handles.append(Line2D([], [], **reference.curve(marker="", linewidth=line_width(0.6))))
     size = FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points()
     columns = _columns([_width(str(handle.get_label())) for handle in handles], 72 * figure.get_figwidth() / size)
-    beyond = max(0, -(-len(handles) // columns) - _ROWS)
+    if title is not None:
+        title = textwrap.fill(title, int(72 * figure.get_figwidth() / size / _PER_LETTER))
+    beyond = max(0, -(-len(handles) // columns) - _ROWS) + (title or "").count("\n")
     figure.set_figheight(figure.get_figheight() + beyond * _LINE * size / 72)  # the panels keep their height
     legend = figure.legend(
         handles=handles,

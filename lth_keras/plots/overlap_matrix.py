@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from lth_keras.analysis.overlap import OTHER, PAIRS, chance_overlap, chance_overlaps
+from lth_keras.analysis.schedules import explained
 from lth_keras.analysis.statistics import spread
-from lth_keras.plots.early_tickets import chance_overlap
 from lth_keras.plots.rows import (
     SMALLEST,
     density_of,
@@ -23,7 +24,6 @@ from lth_keras.plots.rows import (
     rows_of,
     spread_levels,
 )
-from lth_keras.plots.schedules import OTHER, PAIRS
 from lth_keras.plots.style import luminance, new_figure
 
 PANELS = 4
@@ -89,31 +89,9 @@ def overlap_matrix_figure(dataset: xarray.Dataset) -> Figure:
     bar.ax.yaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
-    figure.supxlabel(
-        "below the diagonal: the masks; above: random masks that keep as much of each layer",
-        fontsize=rcParams["axes.labelsize"],
-    )
+    said = ["below the diagonal: the masks; above: random masks that keep as much of each layer", explained(dataset)]
+    figure.supxlabel("\n".join(filter(None, said)), fontsize=rcParams["axes.labelsize"])
     return figure
-
-
-def chance_overlaps(dataset: xarray.Dataset, branches: list[str], level: int) -> np.ndarray:
-    """Jaccard index that random masks with the branches' layer densities have in the mean, for many weights.
-
-    Args:
-        dataset: A run, as `lth_keras.storage.open_run` gives it.
-        branches: n of its branches.
-        level: one of its levels.
-
-    Returns:
-        (n, n) float64, mean over trials; 1 where nothing is kept, NaN where a level is missing.
-    """
-    density = dataset.weight_density.sel(branch=branches, level=level).transpose("trial", "branch", "weight").values
-    size = dataset["size"].values
-    both = (density[:, :, None] * density[:, None] * size).sum(-1)
-    kept = (density * size).sum(-1)
-    either = kept[:, :, None] + kept[:, None] - both
-    shared = np.divide(both, either, out=np.ones(both.shape), where=~(either == 0))
-    return spread(xarray.DataArray(shared, dims=("trial", "branch", OTHER))).mean
 
 
 def _matrix(dataset: xarray.Dataset, branches: list[str], level: int) -> np.ndarray:

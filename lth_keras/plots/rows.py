@@ -9,25 +9,27 @@ import xarray
 from matplotlib import rcParams
 from matplotlib.font_manager import FontProperties
 
+from lth_keras.analysis.schedules import schedules_of
 from lth_keras.analysis.schema import BRANCH_ORDER
 from lth_keras.analysis.statistics import spread
 from lth_keras.plots.density_axis import percent
-from lth_keras.plots.schedules import schedules_of
 from lth_keras.plots.style import branch_style
 
 Letters = Literal["xtick.labelsize", "ytick.labelsize", "axes.titlesize", "axes.labelsize"]
 SMALLEST = 5.0
 """Letters in points that print still shows."""
+_OF_THE_TICKET = "iss"  # where all are made as the winning ticket is, there is nothing to group
 _PER_LETTER = 0.5  # width of a letter in font sizes
 
 
 def rows_of(dataset: xarray.Dataset) -> list[list[str]]:
-    """Branches with masks of their own: the winning ticket and others, then those of each schedule.
+    """Branches with masks of their own: the winning ticket and others, then those of each schedule, where these differ.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
     """
-    scheduled = list(schedules_of(dataset).values())
+    found = schedules_of(dataset)
+    scheduled = [] if set(found) == {_OF_THE_TICKET} else list(found.values())
     apart = {*BRANCH_ORDER[1:], *(branch for branches in scheduled for branch in branches)}
     others = [str(branch) for branch in dataset.branch.values if str(branch) not in apart]
     return [group for group in (others, *scheduled) if group]

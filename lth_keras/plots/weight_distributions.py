@@ -7,6 +7,7 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lth_keras.analysis.schedules import explained
 from lth_keras.plots.binned import half_width, shares_in_bins
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.rows import density_title, label_of, points_of, rows_of, spread_levels
@@ -66,7 +67,8 @@ def weight_distributions_figure(dataset: xarray.Dataset) -> Figure:
     labels = [label_of(branch) for branch in branches]
     panels[0].set_yticks([0.3 - _ROOM * place for place in range(len(branches))], labels)
     panels[0].set_ylim(-_ROOM * (len(branches) - 1) - 0.1, _ROOM)
-    figure.supxlabel("weight (every histogram is scaled to its own peak)", fontsize=points_of("axes.labelsize"))
+    said = ["weight (every histogram is scaled to its own peak)", explained(dataset)]
+    figure.supxlabel("\n".join(filter(None, said)), fontsize=points_of("axes.labelsize"))
     looks = [BranchStyle(_INITIAL, "none", "s", "before training"), BranchStyle(_FINAL, "solid", "", "after training")]
     add_legend(figure, looks, None)
     return figure

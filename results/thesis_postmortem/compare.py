@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray
 
-from lth_keras.plots.references import references_of
+from experiments.figures.published_points import references_of
 from lth_keras.storage import open_run
 
 LEVELS = {"100%": 0, "51%": 3, "21%": 7, "10.8%": 10, "6.9%": 12, "5.5%": 13, "2.8%": 16}

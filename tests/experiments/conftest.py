@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lth_keras.training.network import Network
 from tests import tiny
+from tests.registered import register
+
+
+@pytest.fixture(autouse=True)
+def registered(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The figures of experiments, registered; the folder that goes on the path for it."""
+    folder = register(tmp_path_factory.mktemp("installation"))
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import xarray
 from lth_keras.analysis import Distributions, distribution
 from lth_keras.analysis.distributions import Distribution
 from lth_keras.storage import assemble
+from lth_keras.storage.older import newest
 from lth_keras.storage.overlap import overlap_variables
 from tests.synthetic import CREATED, KINDS, SHAPES, levels_of
 
@@ -64,4 +65,4 @@ def distributed_run(
     pairs = np.random.default_rng(0).uniform(0.01, 1, run.mask_overlap_pairs.shape)
     run.mask_overlap_pairs.values[:] = (pairs + pairs.swapaxes(2, 3)) / 2
     run.mask_overlap.values[:] = run.mask_overlap_pairs.sel(other_branch=branches[0]).transpose(*run.mask_overlap.dims)
-    return run
+    return newest(run, "a run")

@@ -5,18 +5,13 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 import xarray
 from matplotlib.figure import Figure
 
 from lth_keras.plots import figures_of, save_figures
-from lth_keras.storage import DocumentLengths, assemble, open_run
-from lth_keras.storage.facts import document_variables
-from tests.plots.early_run import early_run
+from lth_keras.storage import assemble
 from tests.synthetic import CREATED, KINDS, dataset, levels_of
-
-RESULTS = Path(__file__).parents[2] / "results"
 
 
 def texts(figure: Figure) -> list[str]:
@@ -32,27 +27,8 @@ def test_without_a_validation_split_no_early_stop_is_drawn() -> None:
     assert list(figures_of(dataset(trials=1, levels=2, validated=False))) == ["convergence", "curves", "history"]
 
 
-def test_a_run_that_says_more_has_more() -> None:
-    run = dataset(trials=1, levels=2, kinds=KINDS)
-    lengths = DocumentLengths({"train": np.arange(30)}, cut_off=10)
-    run = run.merge(document_variables(lengths), combine_attrs="override")
-    assert list(figures_of(run))[-2:] == ["density_by_kind", "document_lengths"]
-
-
-def test_early_tickets_have_theirs() -> None:
-    names = list(figures_of(early_run(levels=2)))
-    assert names[:3] == ["early_tickets_accuracy", "early_stop", "early_tickets"] and "accuracy" not in names
-
-
-@pytest.mark.parametrize("experiment", ["mnist_lenet_fcn", "newsgroups_end2end"])
-def test_committed_results_are_drawn_with_the_points_of_publications(experiment: str, tmp_path: Path) -> None:
-    run = open_run(RESULTS / experiment)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        figure = figures_of(run)["convergence"]()
-        assert len(save_figures(run, tmp_path, ["svg"])) == len(figures_of(run))
-    labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    assert any("Unverzagt, 2020" in label for label in labels) and not texts(figure)
+def test_a_run_that_says_the_kinds_of_its_weights_has_more() -> None:
+    assert list(figures_of(dataset(trials=1, levels=2, kinds=KINDS)))[-1] == "density_by_kind"
 
 
 def partial_run(**attributes: int) -> xarray.Dataset:
@@ -84,9 +60,3 @@ def test_the_mark_lies_above_panels_and_legend() -> None:
         below = [axes.get_tightbbox() for axes in figure.axes]
         below += [legend.get_window_extent() for legend in figure.legends]
         assert all(box is not None and box.y1 <= bottom for box in below)
-
-
-def test_documents_are_there_whether_trainings_are_or_not() -> None:
-    lengths = document_variables(DocumentLengths({"train": np.arange(30)}, cut_off=10))
-    run = partial_run().merge(lengths, combine_attrs="override")
-    assert not texts(figures_of(run)["document_lengths"]())

@@ -11,9 +11,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from lth_keras.analysis.overlap import chance_overlaps
 from lth_keras.mask import Mask
 from lth_keras.plots import STYLES, figures_of, overlap_matrix_figure
-from lth_keras.plots.overlap_matrix import chance_overlaps, compared_levels
+from lth_keras.plots.overlap_matrix import compared_levels
 from lth_keras.plots.rows import density_of, rows_of, spread_levels
 from tests.plots.distributed_run import ROWS, distributed_run
 from tests.synthetic import dataset

@@ -7,10 +7,11 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lth_keras.plots import REFERENCES, Reference, accuracy_figure, convergence_figure, early_stop_figure
-from lth_keras.plots.references import AT_EARLY_STOP, FINAL, STEP, densities_of, references_of
+from lth_keras.plots import Reference, accuracy_figure, convergence_figure, early_stop_figure
+from lth_keras.plots.references import STEP
 from tests.synthetic import dataset
 
+AT_EARLY_STOP, FINAL = "test_accuracy_at_early_stop", "test_accuracy_final"
 POINTS = ((1.0, 0.749), (0.328, 0.766), (0.107, 0.75))
 
 
@@ -59,20 +60,3 @@ def test_points_lie_within_the_axes_and_do_not_move_the_ticks(levels: int) -> No
 def test_points_at_no_density_are_refused(point: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="Expected: reference points with densities in"):
         convergence_figure(dataset(trials=1, levels=0), [Reference("x", FINAL, [point])])
-
-
-@pytest.mark.parametrize("experiment", REFERENCES)
-def test_what_is_known_says_whose_it_is_and_is_in_the_unit_of_run_h5(experiment: str) -> None:
-    for reference in REFERENCES[experiment]:
-        assert reference.label.split(":")[0].split(",")[0] in ("Unverzagt", "Frankle & Carbin")
-        assert densities_of([reference])
-        low, high = (-0.1, 0.1) if reference.to_dense and reference.variable != STEP else (0.2, 1)
-        assert all(low <= value <= high for _, value in reference.points)
-
-
-def test_only_the_experiment_that_repeats_them_has_them() -> None:
-    run = dataset(trials=1, levels=1)
-    assert references_of(run, FINAL) == ()
-    (found,) = references_of(run.assign_attrs(experiment="newsgroups_end2end"), FINAL)
-    assert found.points == POINTS[:2] + ((0.107, 0.75),)
-    assert {r.variable for r in REFERENCES["cifar10_conv6"]} == {FINAL, AT_EARLY_STOP, STEP}

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
+import xarray
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from lth_keras.plots import Draw
 from lth_keras.plots.style import line_width, new_figure
+from lth_keras.storage.facts import document_lengths
 
 BINS_BELOW_CUT_OFF = 10
 SHOWN = 5  # the axis ends at so many times the cut-off
 _LOOKS = (("#08357a", "solid"), ("#d1541b", "dashed"), ("#58b6c4", "dotted"))
+
+
+def figures(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str, Draw | None]:
+    """`document_lengths`, of a run that says them."""
+    documents = document_lengths(dataset)
+    if documents is None:
+        return {}
+    return {"document_lengths": partial(document_lengths_figure, documents.lengths, documents.cut_off)}
 
 
 def document_lengths_figure(lengths: Mapping[str, np.ndarray], cut_off: int, unit: str = "tokens") -> Figure:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import xarray
 from matplotlib.figure import Figure
 
+from experiments.figures.published_points import references_of
+from lth_keras.plots import Draw, mark_unfinished
 from lth_keras.plots.density_axis import draw_over_density, set_density_axis
 from lth_keras.plots.labels import axis_label
 from lth_keras.plots.references import Reference, add_reference_legend, densities_of, draw_references
@@ -41,6 +44,14 @@ _ALONE = {
     "only_full_output": BranchStyle(*_OUTPUT, "output layer at the full rate"),
     "only_slow": BranchStyle(*_SLOW, "learning rate 1.2e-4"),
 }
+
+
+def figures(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str, Draw | None]:
+    """`postmortem`, of a run with the thesis' protocol."""
+    if ALL not in dataset.branch.values:
+        return {}
+    draw = partial(postmortem_figure, dataset, references_of(dataset, VARIABLE))
+    return mark_unfinished(dataset, {"postmortem": draw})
 
 
 def postmortem_figure(dataset: xarray.Dataset, references: Sequence[Reference] = ()) -> Figure:

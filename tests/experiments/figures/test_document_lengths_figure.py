@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.patches import StepPatch
 
-from lth_keras.plots import document_lengths_figure, save_figure
+from experiments.figures.document_lengths import document_lengths_figure
+from lth_keras.plots import save_figure
 
 LENGTHS = {"train": np.array([0, 1, 9, 10, 11, 30, 50, 51]), "test": np.array([3, 10, 100, 200, 300])}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lth_keras.plots import Reference, postmortem_figure
+from experiments.figures.postmortem import postmortem_figure
+from lth_keras.plots import Reference
 from tests.synthetic import dataset
 
 NAMES = ["winning_ticket", "thesis", "thesis_trained_masks"]

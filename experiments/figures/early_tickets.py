@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from experiments.figures import published_points
 from lth_keras.analysis import at_early_stop, shown_factor
+from lth_keras.analysis.overlap import OVERLAP, chance_overlap
 from lth_keras.analysis.statistics import spread
+from lth_keras.plots import Draw, mark_unfinished
 from lth_keras.plots.density_axis import percent
 from lth_keras.plots.early import COORDINATE, early_branches, epochs_of
 from lth_keras.plots.labels import shown_label
@@ -19,7 +24,17 @@ DENSITIES = (0.1, 0.036)
 """About a tenth of the weights, and the last of the experiment's 15 levels."""
 LOOKS = (BranchStyle("#08357a", "solid", "o", ""), BranchStyle("#d1541b", DASHED, "s", ""))
 _NEAR = 1.2  # as a factor: a level further away does not answer for a density
-OVERLAP = "mask_overlap"
+
+
+def figures(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str, Draw | None]:
+    """`early_tickets`, and those with points of publications; `early_tickets_accuracy` in place of `accuracy`."""
+    found = published_points.figures(dataset)
+    if not early_branches(dataset):
+        return found
+    own: dict[str, Draw | None] = {"early_tickets": partial(early_tickets_figure, dataset)}
+    if "accuracy" in found:
+        found["early_tickets_accuracy"], found["accuracy"] = found["accuracy"], None
+    return {**found, **mark_unfinished(dataset, own)}
 
 
 def early_tickets_figure(dataset: xarray.Dataset) -> Figure:
@@ -65,11 +80,6 @@ def early_tickets_figure(dataset: xarray.Dataset) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.set_xlabel(f"{unit} n of the masks")
     return figure
-
-
-def chance_overlap(density: float) -> float:
-    """Jaccard index that two random masks of a density have in the mean, for many weights: d^2 / (2 d - d^2)."""
-    return density / (2 - density)
 
 
 def _draw_overlaps(axes: Axes, epochs: np.ndarray, early: xarray.Dataset, levels: list[int | None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -14,34 +15,36 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from lth_keras.analysis import at_early_stop, shown_factor
-from lth_keras.analysis.schema import DENSE
+from lth_keras.analysis.overlap import OTHER, OVERLAP, PAIRS, chance_overlap
+from lth_keras.analysis.schedules import SCHEDULES, schedules_of
+from lth_keras.analysis.schema import BRANCH_ORDER, DENSE
+from lth_keras.plots import Draw, mark_unfinished
 from lth_keras.plots.density_axis import draw_over_density, set_density_axis
-from lth_keras.plots.early_tickets import chance_overlap
 from lth_keras.plots.labels import axis_label
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.style import DASH_DOT, BranchStyle, as_text, branch_style, branch_styles, line_width, new_figure
 
 BASELINE = "winning_ticket"
-OVERLAP = "mask_overlap"
-PAIRS, OTHER = "mask_overlap_pairs", "other_branch"
-TITLES = {
-    "uss": "before training, one shot",
-    "ums": "before training, many shots",
-    "iss": "level by level, one shot",
-    "ims": "level by level, many shots",
-}
-_ROW = re.compile(r"(?P<name>.+)_(?P<schedule>uss|ums|iss|ims)(?P<drawn>_drawn)?")
 _LINEAR = 1.0  # points: within it the axis of differences is linear, beyond it logarithmic
 _TICKS = (-80, -40, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20)
 
 
-def schedules_of(dataset: xarray.Dataset) -> dict[str, list[str]]:
-    """Schedule to the branches that are named by it, as `snip_uss` is; in the order of `TITLES`."""
-    found: dict[str, list[str]] = {schedule: [] for schedule in TITLES}
-    for branch in map(str, dataset.branch.values):
-        if match := _ROW.fullmatch(branch):
-            found[match["schedule"]].append(branch)
-    return {schedule: branches for schedule, branches in found.items() if branches}
+def figures(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str, Draw | None]:
+    """`relative_accuracy`, `accuracy_below_dense`, `layers` and, with a baseline that is a branch, `overlaps`.
+
+    Raises:
+        ValueError: There is no such baseline.
+    """
+    if not schedules_of(dataset):
+        return {}
+    against = baseline_of(dataset, baseline)
+    found: dict[str, Draw | None] = {"relative_accuracy": partial(relative_accuracy_figure, dataset, against)}
+    if against != DENSE:
+        found["accuracy_below_dense"] = partial(relative_accuracy_figure, dataset, DENSE)
+    found["layers"] = partial(layers_figure, dataset)
+    if (OVERLAP if against == BASELINE else PAIRS) in dataset and against != DENSE:
+        found["overlaps"] = partial(overlaps_figure, dataset, against)
+    return mark_unfinished(dataset, found)
 
 
 def baseline_of(dataset: xarray.Dataset, asked: str | None = None) -> str:
@@ -63,7 +66,7 @@ def relative_accuracy_figure(dataset: xarray.Dataset, baseline: str | None = Non
     logarithmic beyond.
 
     Args:
-        dataset: A run with branches named by schedules, as `lth_keras.storage.open_run` gives it.
+        dataset: A run with schedules along `branch`, as `lth_keras.storage.open_run` gives it.
         baseline: A branch, or `dense` for the dense network of the same trial; by default as `baseline_of`.
 
     Raises:
@@ -150,7 +153,7 @@ def layers_figure(dataset: xarray.Dataset) -> Figure:
                 look = {"color": styles[branch].colour, "marker": "x", "linestyle": "none"}
                 axes.plot(x, np.full(x.shape, floor), **look)
             axes.set_yscale("log")
-        row[0].set_ylabel(TITLES[schedule])
+        row[0].set_ylabel(SCHEDULES[schedule])
         row[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     for axes, weight in zip(rows[0], weights, strict=True):
         axes.set_title(as_text(weight))
@@ -170,7 +173,7 @@ def _checked(dataset: xarray.Dataset) -> dict[str, list[str]]:
     found = schedules_of(dataset)
     if not found:
         raise ValueError(
-            f"Expected: branches named by a schedule, such as snip_uss. Received: {list(dataset.branch.values)}"
+            f"Expected: a run that says the schedule of its branches. Received: {list(dataset.branch.values)} without"
         )
     return found
 
@@ -191,7 +194,7 @@ def _panels(dataset: xarray.Dataset, baseline: str) -> tuple[Figure, list[tuple[
     figure = new_figure(wide=len(found) > 1, height=1.5)
     drawn = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
     for axes, schedule in zip(drawn, found, strict=True):
-        axes.set_title(TITLES[schedule])
+        axes.set_title(SCHEDULES[schedule])
     _add_legend(figure, dataset, chain.from_iterable(found.values()))
     return figure, list(zip(drawn, found.values(), strict=True))
 
@@ -203,12 +206,19 @@ def _add_legend(figure: Figure, dataset: xarray.Dataset, branches: Iterable[str]
 
 def _styles_in_panels(dataset: xarray.Dataset) -> dict[str, BranchStyle]:
     """Looks where each schedule has a panel: `snip_uss` and `snip_ims` share one, as the titles say the rest."""
-    names = {}
-    for branch in map(str, dataset.branch.values):
-        match = _ROW.fullmatch(branch)
-        names[branch] = match["name"] + (match["drawn"] or "") if match else branch
+    names = {str(branch): _name(dataset.sel(branch=branch)) for branch in dataset.branch.values}
     styles = branch_styles(names.values())
     return {branch: styles[name] for branch, name in names.items()}
+
+
+def _name(branch: xarray.Dataset) -> str:
+    """What a branch is but for its schedule: `weights_snip_synflow` for masks by `synflow` of weights by `snip`."""
+    if str(branch.branch.values) in BRANCH_ORDER:
+        return str(branch.branch.values)
+    of_weights = str(branch.initialise.values).replace("scores_as_weights", "weights")
+    criterion = str(branch.branch_criterion.values).replace(".npz", "")
+    name = re.sub(r"[(),_]+", "_", f"{of_weights}_{criterion}").strip("_")
+    return f"{name}_drawn" if branch.masks_of_drawn > 0 else name
 
 
 def _draw(axes: Axes, dataset: xarray.Dataset, variable: str, branches: list[str], factor: float = 1) -> None:

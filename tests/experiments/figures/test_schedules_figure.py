@@ -9,16 +9,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from lth_keras.plots import (
-    STYLES,
-    accuracy_figure,
-    figures_of,
-    layers_figure,
-    overlaps_figure,
-    relative_accuracy_figure,
-)
-from lth_keras.plots.early_tickets import chance_overlap
-from lth_keras.plots.schedules import schedules_of
+from experiments.figures.schedules import figures, layers_figure, overlaps_figure, relative_accuracy_figure
+from lth_keras.analysis.overlap import chance_overlap
+from lth_keras.analysis.schedules import schedules_of
+from lth_keras.plots import STYLES, accuracy_figure, figures_of
+from lth_keras.storage.older import newest
 from tests.plots.distributed_run import distributed_run
 from tests.synthetic import KINDS, dataset
 
@@ -28,7 +23,7 @@ ROWS = ("snip_uss", "weights_snip_synflow_ums_drawn", "grasp_magnitude_uss")
 def study(*branches: str) -> xarray.Dataset:
     run = dataset(2, 4, branches, kinds=KINDS)
     overlap = run.density**2
-    return run.assign(mask_overlap=overlap)
+    return newest(run.assign(mask_overlap=overlap), "a run")
 
 
 def line_of(axes: Axes, label: str) -> np.ndarray:
@@ -105,13 +100,13 @@ def test_overlaps_with_another_baseline_are_those_of_pairs() -> None:
 
 def test_what_is_no_baseline_is_refused() -> None:
     with pytest.raises(ValueError, match=r"a baseline among winning_ticket, .*snip_uss, .*dense. Received: 'nothing'"):
-        figures_of(study("winning_ticket", *ROWS), "nothing")
-    with pytest.raises(ValueError, match="a baseline for branches named by schedules"):
+        figures(study("winning_ticket", *ROWS), "nothing")
+    with pytest.raises(ValueError, match="a baseline for the figures by schedule"):
         figures_of(dataset(1, 2), "winning_ticket")
-    names = set(figures_of(study("winning_ticket", *ROWS), "snip_uss"))
+    names = set(figures(study("winning_ticket", *ROWS), "snip_uss"))
     assert "overlaps" not in names and {"relative_accuracy", "accuracy_below_dense"} <= names  # it has none of pairs
-    assert "overlaps" in figures_of(distributed_run(branches=("winning_ticket", *ROWS)), "snip_uss")
-    assert "accuracy_below_dense" not in figures_of(study("winning_ticket", *ROWS), "dense")
+    assert "overlaps" in figures(distributed_run(branches=("winning_ticket", *ROWS)), "snip_uss")
+    assert "accuracy_below_dense" not in figures(study("winning_ticket", *ROWS), "dense")
 
 
 def test_panels_keep_their_height_under_a_legend_of_many_rows() -> None:
@@ -148,8 +143,8 @@ def test_a_layer_that_has_collapsed_is_a_cross_at_its_density() -> None:
 
 def test_runs_with_such_branches_have_these_figures_and_others_do_not() -> None:
     names = {"relative_accuracy", "accuracy_below_dense", "overlaps", "layers"}
-    assert names <= set(figures_of(study("winning_ticket", *ROWS)))
-    assert not names & set(figures_of(dataset(1, 2)))
-    assert "overlaps" not in figures_of(study(*ROWS))
-    with pytest.raises(ValueError, match="Expected: branches named by a schedule, such as snip_uss"):
+    assert names == set(figures(study("winning_ticket", *ROWS)))
+    assert not figures(dataset(1, 2))
+    assert "overlaps" not in figures(study(*ROWS))
+    with pytest.raises(ValueError, match="Expected: a run that says the schedule of its branches"):
         layers_figure(dataset(1, 2))

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from lth_keras.plots import accuracy_figure, early_tickets_figure
+from experiments.figures.early_tickets import early_tickets_figure
+from lth_keras.analysis.overlap import chance_overlap
+from lth_keras.plots import accuracy_figure
 from lth_keras.plots.early import early_branches, run_styles
-from lth_keras.plots.early_tickets import chance_overlap
 from lth_keras.plots.style import luminance
 from tests.plots.early_run import EPOCHS, PER_EPOCH, early_run
 
