@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-GROUPS = ("R(10)", "R(90)", "R(115)")
+from datasets.splits import Splits
+
+
+class Size(NamedTuple):
+    """Of a group of categories in the ModApte split."""
+
+    classes: int
+    train: int
+    test: int
+
+
+SIZES = {"R(10)": Size(10, 6_490, 2_545), "R(90)": Size(90, 7_770, 3_019), "R(115)": Size(115, 7_775, 3_019)}
+"""What each group has, as published (Debole & Sebastiani, 2005)."""
+GROUPS = tuple(SIZES)
+ALL_DOCUMENTS = {"train": 9_603, "test": 3_299}
+"""Documents with those of no category."""
 
 
 def check_group(group: str) -> str:
@@ -20,6 +36,20 @@ def check_group(group: str) -> str:
         given = " or ".join(f"{short!r} ({name})" for short, name in names.items())
         raise ValueError(f"Reuters-21578: Expected the group of categories {given}. Received: {group!r}.")
     return names.get(group, group)
+
+
+def check_classes(splits: Splits, group: str, classes: int) -> Splits:
+    """Return the documents of a group.
+
+    Raises:
+        ValueError: if they have another number of categories.
+    """
+    if len(splits.classes) != classes:
+        raise ValueError(
+            f"Expected the {classes} categories of {group}. Received: {len(splits.classes)} in "
+            f"{splits.provenance['read_from']}, which is another Reuters than Distribution 1.0."
+        )
+    return splits
 
 
 def topics_by_category(topics: Sequence[Sequence[str]], categories: Sequence[str]) -> np.ndarray:

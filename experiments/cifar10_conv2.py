@@ -21,9 +21,7 @@ class Config(Convolutional):
     network: ClassVar[str] = "conv_2"
 
     steps: Length = 20_000
-    """Optimiser updates per training."""
     learning_rate: float = 2e-4
-    """Adam's learning rate."""
 
 
 if __name__ == "__main__":

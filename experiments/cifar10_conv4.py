@@ -21,7 +21,6 @@ class Config(Convolutional):
     network: ClassVar[str] = "conv_4"
 
     steps: Length = 25_000
-    """Optimiser updates per training."""
 
 
 if __name__ == "__main__":

@@ -21,9 +21,7 @@ class Config(Convolutional):
     network: ClassVar[str] = "conv_6"
 
     steps: Length = 30_000
-    """Optimiser updates per training."""
     conv_rate: float = 0.15
-    """Share of the remaining weights of a convolution that a level prunes."""
 
 
 if __name__ == "__main__":

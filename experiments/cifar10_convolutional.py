@@ -24,9 +24,7 @@ class Convolutional(Options):
     examples: ClassVar[tuple[int, int, int]] = (45_000, 5_000, 10_000)
 
     trials: int = 5
-    """Number of trials: whole searches, each with its own seed. More extend the run."""
     levels: int = 25
-    """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
     learning_rate: float = 3e-4
     """Adam's learning rate."""
     dense_rate: float = 0.2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,8 +14,6 @@ ScheduleInRow = Literal["uss", "ums", "iss", "ims"]
 
 CRITERIA: tuple[str, ...] = get_args(CriterionInRow)
 SCHEDULES: tuple[str, ...] = get_args(ScheduleInRow)
-STUDIED = ("magnitude", "snip", "grasp", "synflow")
-"""The criteria of the study."""
 REGRESSORS = tuple(
     f"{regressor}{more}" for regressor in ("linear", "sgd", "tree", "forest", "mlp") for more in ("", "_extended")
 )
@@ -23,25 +22,11 @@ WINNING_TICKET = "winning_ticket"
 BASELINE = "magnitude_iss"
 """Iterative magnitude pruning: the branch `winning_ticket`, which everything is compared with."""
 
-TOP = (
-    BASELINE,
-    *(f"{criterion}_{schedule}" for criterion in STUDIED for schedule in ("uss", "ums") if criterion != "magnitude"),
-    *("magnitude_uss", "grasp_magnitude_uss"),
-    *("stacked_snip_magnitude_uss", "stacked_snip_synflow_uss", "stacked_snip_synflow_ums"),
-    *("stacked_synflow_magnitude_uss", "stacked_synflow_snip_uss", "stacked_magnitude_snip_uss"),
-    *("weights_snip_magnitude_uss", "weights_snip_synflow_ums", "weights_synflow_synflow_ums"),
-    *("weights_snip_synflow_ums_drawn", "bimodal_snip_synflow_ums"),
-)
-"""Twenty rows, all before training but the baseline: each criterion in one shot and many, and the composites."""
-ABLATION = tuple(f"{criterion}_{schedule}" for criterion in CRITERIA for schedule in SCHEDULES)
-"""Each criterion under each schedule."""
-PRESETS = {"top20": TOP, "ablation": ABLATION, "none": ()}
-
 
 def all_rows() -> Iterator[str]:
     """The names of all rows that there are."""
-    yield from ABLATION
     for schedule in SCHEDULES:
+        yield from (f"{criterion}_{schedule}" for criterion in CRITERIA)
         yield from (f"learned_{regressor}_{schedule}" for regressor in REGRESSORS)
         for first in CRITERIA:
             yield from (f"stacked_{first}_{second}_{schedule}" for second in CRITERIA if second != first)
@@ -76,15 +61,10 @@ def branch_of(row: str) -> str:
 
 
 def parameters(row: str, shots: int, learned: Path | None = None) -> dict[str, Any]:
-    """What a row changes of the search by iterative magnitude pruning.
-
-    Args:
-        row: of `all_rows`.
-        shots: of the schedules with many.
-        learned: where the files of learned criteria are.
+    """What a row changes of the search by iterative magnitude pruning; `shots` are those of schedules with many.
 
     Raises:
-        ValueError: for a learned criterion without those.
+        ValueError: for a learned criterion without `learned`, the folder of their files.
     """
     name, drawn = row.removesuffix("_drawn"), row.endswith("_drawn")
     name, _, schedule = name.rpartition("_")
@@ -126,3 +106,14 @@ def _parted(pair: str) -> tuple[str, str]:
     """The two criteria of `snip_synflow`."""
     first, second = next((a, b) for a in CRITERIA for b in CRITERIA if f"{a}_{b}" == pair)
     return first, second
+
+
+def digest_of(folder: Path) -> str:
+    """SHA-256 over the learned criteria in a folder; ValueError where there are none."""
+    files = sorted(folder.glob("*.npz"))
+    if not files:
+        raise ValueError(f"Expected --learned to be a folder of learned criteria (*.npz). Received: {folder}.")
+    sha = hashlib.sha256()
+    for file in files:
+        sha.update(file.name.encode() + file.read_bytes())
+    return sha.hexdigest()

@@ -23,19 +23,12 @@ class Config(LeNet):
     inputs: ClassVar[int] = 64
 
     trials: int = 3
-    """Number of trials: whole searches, each with its own seed. More extend the run."""
     levels: int = 10
-    """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
     steps: Length = 1500
-    """Optimiser updates per training."""
     evaluate_every: int = 20
-    """Steps between evaluations on the validation split, which decide the early-stop step."""
     test_every: int = 100
-    """Steps between evaluations on the test split, a multiple of --evaluate-every. They decide nothing."""
     dense_rate: float = 0.3
-    """Share of the remaining weights of a hidden layer that a level prunes."""
     output_rate: float = 0.15
-    """The same for the output layer."""
 
 
 def make_search(config: Config, threads: int) -> TicketSearch:

@@ -26,11 +26,8 @@ class Config(LeNet):
     """
 
     trials: int = 3
-    """Number of trials: whole searches, each with its own seed. More extend the run."""
     levels: int = 15
-    """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
     steps: Length = 20_000
-    """Optimiser updates per training."""
     mask_epochs: tuple[int, ...] = tuple(range(16))
     """Epochs after which a mask is taken, each a branch of its own beside the winning ticket. More extend the run."""
     branches: tuple[str, ...] = ("winning_ticket",)  # type: ignore[assignment]

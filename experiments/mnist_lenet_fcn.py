@@ -22,11 +22,8 @@ class Config(LeNet):
     """
 
     trials: int = 5
-    """Number of trials: whole searches, each with its own seed. More extend the run."""
     levels: int = 25
-    """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
     steps: Length = 50_000
-    """Optimiser updates per training."""
 
 
 def make_search(config: Config, threads: int) -> TicketSearch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.command import Length, main
 from experiments.lenet import LeNet
@@ -33,20 +33,10 @@ PROTOCOLS: dict[str, tuple[str, ...]] = {
 }
 """The causes that each protocol has; `slow` is the learning rate of the thesis' text, a tenth of its code's."""
 
-Protocol = Literal[
-    "thesis",
-    "thesis_trained_masks",
-    "thesis_scaled_pixels",
-    "thesis_new_optimiser",
-    "thesis_half_output",
-    "thesis_slow",
-    "only_initial_masks",
-    "only_raw_pixels",
-    "only_one_optimiser",
-    "only_full_output",
-    "only_slow",
-]
-
+if TYPE_CHECKING:
+    Protocol = str
+else:
+    Protocol = Literal[*PROTOCOLS]
 
 DENSITIES = (1.0, 0.51, 0.21, 0.108, 0.055, 0.028)
 
@@ -65,12 +55,9 @@ class Config(LeNet):
     """
 
     trials: int = 3
-    """Number of trials: whole searches, each with its own seed. More extend the run."""
     levels: int = 16
-    """Number of prunings; level 0 is the dense network, so one training more. More extend the run."""
     steps: Length = 20_000
-    """Optimiser updates per training."""
-    protocols: tuple[Protocol, ...] = get_args(Protocol)
+    protocols: tuple[Protocol, ...] = tuple(PROTOCOLS)
     """Protocols to train under, each a branch of its own beside the winning ticket. More extend the run."""
     branches: tuple[str, ...] = ("winning_ticket",)  # type: ignore[assignment]
     """What to train at every level beside --protocols."""

@@ -198,3 +198,9 @@ def test_no_file_names_a_path_of_one_machine() -> None:
         if machine.search(content) or (data in content and name != ".ci/run"):
             found.add(name)
     assert found == set()
+
+
+def test_an_experiment_is_parameters_and_little_else() -> None:
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "experiments").glob("*.py")}
+    lengths = {name: len(text.splitlines()) for name, text in texts.items() if '__name__ == "__main__"' in text}
+    assert lengths and {name: length for name, length in lengths.items() if length > 120} == {}

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from experiments.composite_presets import ABLATION, TOP
 from experiments.composite_pruning import Config, make_search
-from experiments.composite_rows import ABLATION, TOP, all_rows, branch_of, check_rows, described, parameters
+from experiments.composite_rows import all_rows, branch_of, check_rows, described, parameters
 from lth_keras.report import constant_table
 from tests import tiny
 
