@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ def _version(distribution: str) -> str | None:
         return None
 
 
+@cache
 def accelerators() -> list[str]:
     """The names of the GPUs, by their driver: no backend is started, which would take a GPU's memory."""
     names = _printed("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
