@@ -20,14 +20,39 @@ LEAST_PROBABILITY = 1e-18
 Arrays = list[np.ndarray]
 
 
-class Backend(Protocol):
-    """Derivatives of functions (weights, others, *data) -> scalar by their first argument, compiled."""
+Function = Callable[..., Any]
+"""`(weights, others, *data) -> scalar tensor`: weights and others are lists of the backend's tensors."""
 
-    def gradients(self, function: Callable[..., Any]) -> Callable[..., Arrays]:
-        """(weights, others, *data) -> the gradient by each weight."""
 
-    def hessian_products(self, function: Callable[..., Any]) -> Callable[..., Arrays]:
-        """(weights, directions, others, *data) -> the product of the Hessian with the directions."""
+class Derivatives(Protocol):
+    """What a backend provides to differentiate a function: its module `<backend>_derivatives`.
+
+    Each method takes a function written in `keras.ops` and returns one that is compiled: traced at its first call, and
+    again only for arguments of other shapes or dtypes. What it returns takes numpy arrays, and returns a new writeable
+    array for each weight, of the weight's shape and dtype; zeros for a weight that the function does not read. The
+    arrays that it is given stay as they are.
+    """
+
+    def gradients(self, function: Function) -> Callable[..., Arrays]:
+        """Differentiates a function by its weights.
+
+        Args:
+            function: see `Function`.
+
+        Returns:
+            `(weights, others, *data) -> ` the gradient by each weight.
+        """
+
+    def hessian_products(self, function: Function) -> Callable[..., Arrays]:
+        """Differentiates a function by its weights twice.
+
+        Args:
+            function: see `Function`.
+
+        Returns:
+            `(weights, directions, others, *data) -> ` for each weight its part of the Hessian times the directions,
+            which are arrays of the weights' shapes.
+        """
 
 
 class Differentiator:
@@ -39,7 +64,7 @@ class Differentiator:
     computed in float32 here: gradients, and their products even more, are below what those can hold.
 
     Args:
-        backend: differentiates and compiles.
+        backend: differentiates and compiles, see `Derivatives`.
         model: a built Keras model with masked layers.
         prunable: its prunable weights, with the attributes `layer`, `variable` and `mask`.
         loss: as Keras' `compile` takes it, or None where only synaptic flow is asked for.
@@ -49,7 +74,7 @@ class Differentiator:
         traces: how often a function was traced, and so compiled.
     """
 
-    def __init__(self, backend: Backend, model: keras.Model, prunable: Sequence[Any], loss: Any = None) -> None:
+    def __init__(self, backend: Derivatives, model: keras.Model, prunable: Sequence[Any], loss: Any = None) -> None:
         self._backend, self._model, self._loss = backend, model, loss
         self._prunable = list(prunable)
         self._weights = [weight.variable for weight in prunable]
@@ -125,7 +150,7 @@ class Differentiator:
         return mean_loss
 
     def _function(
-        self, key: Any, compile_derivative: Callable[..., Callable[..., Arrays]], function: Callable[..., Any]
+        self, key: Any, compile_derivative: Callable[[Function], Callable[..., Arrays]], function: Function
     ) -> Callable[..., Arrays]:
         if key not in self._compiled:
             self._compiled[key] = compile_derivative(function)

@@ -13,12 +13,12 @@ from lth_keras.system.interrupts import uninterrupted
 
 
 def gradients(function: Callable[..., Any]) -> Callable[..., list[np.ndarray]]:
-    """See `derivatives.Backend.gradients`."""
+    """See `derivatives.Derivatives.gradients`."""
     return _compiled(jax.grad(function))
 
 
 def hessian_products(function: Callable[..., Any]) -> Callable[..., list[np.ndarray]]:
-    """See `derivatives.Backend.hessian_products`: forward over reverse."""
+    """See `derivatives.Derivatives.hessian_products`: forward over reverse."""
 
     def products(weights: list[Any], directions: list[Any], *rest: Any) -> list[Any]:
         _, found = jax.jvp(lambda weights: jax.grad(function)(weights, *rest), (weights,), (directions,))

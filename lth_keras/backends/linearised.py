@@ -63,7 +63,7 @@ def linearised(model: keras.Model, prunable: Sequence[Any]) -> Iterator[None]:
         model: a built model.
         prunable: its prunable weights, with the attributes `layer`, `variable` and `mask`.
     """
-    masks = {id(weight.layer): weight.mask for weight in prunable}
+    masked = {id(weight.layer): weight for weight in prunable}
     changed: list[tuple[Any, str, Any]] = []
 
     def change(item: Any, name: str, value: Any) -> None:
@@ -76,7 +76,7 @@ def linearised(model: keras.Model, prunable: Sequence[Any]) -> Iterator[None]:
             if isinstance(operation, ACTIVATIONS + NORMALISATIONS) or _is_operation(operation, OPERATIONS):
                 change(operation, "call", _identity)
             elif isinstance(operation, keras.layers.Embedding):
-                change(operation, "call", _sum_of_rows(operation, masks.get(id(operation))))
+                change(operation, "call", _sum_of_rows(operation, masked.get(id(operation))))
             elif callable(getattr(operation, "activation", None)) and not isinstance(operation, keras.layers.RNN):
                 change(operation, "activation", _identity)
         for operation in _on_every_path(model):
@@ -132,11 +132,11 @@ def _identity(inputs: Any, *_: Any, **__: Any) -> Any:
     return inputs
 
 
-def _sum_of_rows(layer: keras.layers.Embedding, mask: Any) -> Callable[..., Any]:
+def _sum_of_rows(layer: keras.layers.Embedding, masked: Any) -> Callable[..., Any]:
     def call(inputs: Any, **_: Any) -> Any:
-        table = layer._embeddings.value
-        if mask is not None:
-            table = table * keras.ops.cast(mask.value, table.dtype)
+        table = (layer._embeddings if masked is None else masked.variable).value
+        if masked is not None:
+            table = table * keras.ops.cast(masked.mask.value, table.dtype)
         return keras.ops.broadcast_to(keras.ops.sum(table, axis=0), (*inputs.shape, table.shape[-1]))
 
     return call

@@ -10,12 +10,12 @@ import tensorflow as tf
 
 
 def gradients(function: Callable[..., Any]) -> Callable[..., list[np.ndarray]]:
-    """See `derivatives.Backend.gradients`."""
+    """See `derivatives.Derivatives.gradients`."""
     return _compiled(lambda weights, *rest: _gradients(lambda: function(weights, *rest), weights))
 
 
 def hessian_products(function: Callable[..., Any]) -> Callable[..., list[np.ndarray]]:
-    """See `derivatives.Backend.hessian_products`: the gradient of the gradient's product with the directions."""
+    """See `derivatives.Derivatives.hessian_products`: the gradient of the gradient's product with the directions."""
 
     def products(weights: list[tf.Tensor], directions: list[tf.Tensor], *rest: Any) -> list[tf.Tensor]:
         def product() -> tf.Tensor:

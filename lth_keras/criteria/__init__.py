@@ -19,17 +19,17 @@ from lth_keras.criteria.names import CRITERIA, DATA_AWARE, criteria_and_scale, c
 from lth_keras.criteria.random import random
 from lth_keras.criteria.snip import snip
 from lth_keras.criteria.stacked import Stacked
-from lth_keras.criteria.state import Criterion, Derivatives, State, name_of
+from lth_keras.criteria.state import Criterion, NetworkDerivatives, State, name_of
 from lth_keras.criteria.synflow import synflow
 
 __all__ = [
     "CRITERIA",
     "DATA_AWARE",
     "Criterion",
-    "Derivatives",
     "Initialiser",
     "Learned",
     "Stacked",
+    "NetworkDerivatives",
     "State",
     "bimodal",
     "criteria_and_scale",

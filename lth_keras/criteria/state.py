@@ -16,7 +16,7 @@ from lth_keras.mask import Mask
 Array = npt.NDArray[Any]
 
 
-class Derivatives(Protocol):
+class NetworkDerivatives(Protocol):
     """Differentiates a network on a sample of its data, at weights and under a mask that it is given.
 
     Each takes all weights by key (what is not there is as the network has it) and gives one array per prunable weight:
@@ -62,7 +62,7 @@ class State:
     mask: Mask
     generator: np.random.Generator
     initial: Weights | None = None
-    derivatives: Derivatives | None = None
+    derivatives: NetworkDerivatives | None = None
     criterion: str = "own"
     updates: Mapping[str, tuple[str, str, float]] = field(default_factory=dict)
 
@@ -134,7 +134,7 @@ class State:
         a, b, scale = self.updates[key]
         return (value + scale * np.matmul(weights[a], weights[b])).astype(value.dtype)
 
-    def _derived(self, derive: Callable[[Derivatives], Weights]) -> Weights:
+    def _derived(self, derive: Callable[[NetworkDerivatives], Weights]) -> Weights:
         if self.derivatives is None:
             raise ValueError(
                 f"Expected a network to differentiate for the criterion {self.criterion!r}. Received: "

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import keras
+from typing import Any
 
 from lth_keras.layers.conv import MaskedConv1D, MaskedConv2D
 from lth_keras.layers.dense import MaskedDense
 from lth_keras.layers.embedding import MaskedEmbedding
-from lth_keras.layers.masked import MaskedLayer, mask_name, pruned_weights_are_zero
-
-MASKED_LAYERS: dict[type[keras.layers.Layer], type[keras.layers.Layer]] = {
-    keras.layers.Dense: MaskedDense,
-    keras.layers.Conv1D: MaskedConv1D,
-    keras.layers.Conv2D: MaskedConv2D,
-    keras.layers.Embedding: MaskedEmbedding,
-}
-"""The masked counterpart of each Keras layer that has one."""
-
-KINDS: dict[type[keras.layers.Layer], str] = {
-    MaskedDense: "dense",
-    MaskedConv1D: "conv",
-    MaskedConv2D: "conv",
-    MaskedEmbedding: "embedding",
-}
-"""The kind of each masked layer, as pruning rates name it."""
+from lth_keras.layers.masked import MaskedLayer, MaskedWeight, has_lora, mask_name
+from lth_keras.layers.reading import pruned_weights_are_zero
+from lth_keras.layers.registry import KINDS, PRUNABLE, Prunable
+from lth_keras.layers.types import MASKED_LAYERS, PLAIN_LAYERS, add_prunable
 
 __all__ = [
     "KINDS",
     "MASKED_LAYERS",
+    "PLAIN_LAYERS",
+    "PRUNABLE",
     "MaskedConv1D",
     "MaskedConv2D",
     "MaskedDense",
     "MaskedEmbedding",
     "MaskedLayer",
+    "MaskedWeight",
+    "Prunable",
+    "add_prunable",
+    "has_lora",
     "mask_name",
     "pruned_weights_are_zero",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A masked layer type that is made from its registry entry alone, by name."""
+    for masked in PLAIN_LAYERS:
+        if masked.__name__ == name:
+            return masked
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

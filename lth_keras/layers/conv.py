@@ -11,24 +11,8 @@ from lth_keras.layers.masked import MaskedLayer
 from lth_keras.layers.rows import convolve_rows, looked_up
 
 
-class MaskedConv(MaskedLayer):
-    """What the masked convolutions share: the forward pass of the Keras layer with `kernel * kernel_mask`."""
-
-    prunable = ("kernel",)
-
-    @property
-    def kernel(self) -> Any:
-        """The kernel; inside the layer's own forward pass, times its mask."""
-        return self.masked("kernel", super().kernel)  # type: ignore[misc]
-
-    def call(self, inputs: Any) -> Any:
-        """Forward pass of the Keras layer with the masked kernel."""
-        with self.masking():
-            return super().call(inputs)  # type: ignore[misc]
-
-
 @keras.saving.register_keras_serializable(package="lth_keras")
-class MaskedConv1D(MaskedConv, keras.layers.Conv1D):
+class MaskedConv1D(MaskedLayer, keras.layers.Conv1D):
     """`keras.layers.Conv1D` that convolves with `kernel * kernel_mask`.
 
     Args:
@@ -68,7 +52,7 @@ class MaskedConv1D(MaskedConv, keras.layers.Conv1D):
 
 
 @keras.saving.register_keras_serializable(package="lth_keras")
-class MaskedConv2D(MaskedConv, keras.layers.Conv2D):
+class MaskedConv2D(MaskedLayer, keras.layers.Conv2D):
     """`keras.layers.Conv2D` that convolves with `kernel * kernel_mask`.
 
     Args:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from lth_keras.layers.masked import MaskedLayer
@@ -26,15 +24,3 @@ class MaskedDense(MaskedLayer, keras.layers.Dense):
         >>> layer.kernel_mask.assign(np.array([[1, 0], [1, 0], [0, 0]], bool))
         >>> layer(np.ones((1, 3), "float32"))  # [[2., 0.]]
     """
-
-    prunable = ("kernel",)
-
-    @property
-    def kernel(self) -> Any:
-        """The kernel; inside the layer's own forward pass, times its mask."""
-        return self.masked("kernel", super().kernel)
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Forward pass of `keras.layers.Dense` with the masked kernel."""
-        with self.masking():
-            return super().call(inputs, training=training)

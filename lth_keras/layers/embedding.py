@@ -31,20 +31,21 @@ class MaskedEmbedding(MaskedLayer, keras.layers.Embedding):
         (1000, 8)
     """
 
-    prunable = ("embeddings",)
     zeros_replace_mask = False  # it masks the rows that it looks up, fewer than the table has
 
     def __init__(self, *args: Any, weights: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if weights is not None:  # not left to Keras, which would expect a value for the mask too
             self.build()
-            self._embeddings.assign(weights[0] if isinstance(weights, list) and len(weights) == 1 else weights)
+            value = weights[0] if isinstance(weights, list) and len(weights) == 1 else weights
+            self.prunable_variable("embeddings").assign(value)
 
     def call(self, inputs: Any) -> Any:
         """Looks rows up, then masks them."""
         self.note_masks()
         found = look_up(self)
-        return self._masked_rows(inputs, super().call(inputs)) if found is None else found
+        # Of Embedding itself: MaskedLayer.call would mask the whole table.
+        return self._masked_rows(inputs, super(MaskedLayer, self).call(inputs)) if found is None else found  # type: ignore[misc]
 
     def quantized_call(self, *args: Any, **kwargs: Any) -> Any:
         """Looks quantised rows up, then masks them."""

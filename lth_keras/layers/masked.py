@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, ClassVar
+from functools import reduce, wraps
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from keras import ops
-from keras.src.backend.common.stateless_scope import get_stateless_scope
 
-# The masked layer whose forward pass is running in this thread. Outside a forward pass `layer.kernel` stays the plain
-# Keras variable, so assigning to it, saving, quantisation and LoRA work as in Keras.
-_running: ContextVar[object | None] = ContextVar("lth_keras_running_layer", default=None)
-_zero: ContextVar[bool] = ContextVar("lth_keras_pruned_weights_are_zero", default=False)
-
-
-@contextmanager
-def pruned_weights_are_zero() -> Iterator[None]:
-    """Within it forward passes take it that pruned weights are zero, and leave out the product with the mask.
-
-    Gradients are masked all the same. For who keeps them at zero: a product the less per weight and step.
-    """
-    token = _zero.set(True)
-    try:
-        yield
-    finally:
-        _zero.reset(token)
+from lth_keras.layers.penalties import ConstraintOnMasked, OnMasked
+from lth_keras.layers.reading import MaskedAttribute, Reading, as_read, reading_masked, reading_type
+from lth_keras.layers.registry import PRUNABLE
 
 
 def mask_name(weight: str) -> str:
@@ -35,100 +20,104 @@ def mask_name(weight: str) -> str:
     return f"{weight}_mask"
 
 
-class OnMasked:
-    """A regulariser or constraint that sees the weight as the network does: a pruned weight counts in neither."""
+class MaskedWeight(NamedTuple):
+    """A prunable weight of a built masked layer.
 
-    def __init__(self, function: Callable[[Any], Any], mask: Any) -> None:
-        self.function = function
-        self.mask = mask
-
-    def __call__(self, value: Any) -> Any:
-        """The Keras function of the masked weight."""
-        return self.function(ops.multiply(value, ops.cast(self.current_mask(), value.dtype)))
-
-    def current_mask(self) -> Any:
-        """The mask to go by."""
-        return self.mask
-
-
-class ConstraintOnMasked(OnMasked):
-    """A constraint on a masked weight, by the mask of the training step that it is part of.
-
-    On JAX a step is a pure function, and where Keras calls constraints it passes that function the optimiser's and the
-    trained variables alone: the mask's own value would be compiled in. The layer's forward pass, in the same step, has
-    seen the one that the step was given.
+    Attributes:
+        name: of the weight within the layer.
+        holder: the layer that has the variable: the masked layer, or one inside it.
+        attribute: where the holder's forward pass reads the weight.
+        variable: the Keras variable, unmasked.
+        mask: the boolean Keras variable of the weight's shape.
     """
 
-    def __init__(self, function: Callable[[Any], Any], mask: Any) -> None:
-        super().__init__(function, mask)
-        self._seen: Any = None
-
-    def see(self) -> None:
-        """Notes the mask of the forward pass that runs, for the update that follows."""
-        scope = get_stateless_scope()
-        self._seen = None if scope is None else scope.get_current_value(self.mask)
-
-    def current_mask(self) -> Any:
-        """The mask of the step that runs.
-
-        Raises:
-            RuntimeError: in a pure function that was not given the mask, and has not run the layer.
-        """
-        scope = get_stateless_scope()
-        if scope is None or scope.get_current_value(self.mask) is not None:
-            return self.mask
-        seen, self._seen = self._seen, None  # what a pure function saw must not outlive it
-        if seen is None:
-            raise RuntimeError(
-                "Expected a constraint to be called in a step that has run its layer before. Received: no mask for "
-                f"{self.mask.path!r}. Compute the gradients and apply them in one function, or give its StatelessScope "
-                "the masks too."
-            )
-        return seen
+    name: str
+    holder: Any
+    attribute: str
+    variable: Any
+    mask: Any
 
 
 class MaskedLayer:
     """Mixin for a Keras layer with prunable weights; stands before the Keras layer in the bases.
 
     For each name in `prunable` it adds a non-trainable boolean weight `<name>_mask` of the weight's shape, all True
-    after build. The subclass multiplies the weight by `masked(name, value)` in its forward pass: a pruned weight is
-    out of the output, so its gradient is zero under any optimiser, loss or training loop.
+    after build. Within the layer's forward pass the weight reads as the product with its mask, so its gradient is zero
+    where it is pruned, under any optimiser, loss or training loop.
+
+    A subclass of a layer type in `registry.PRUNABLE` needs no code. A layer of the user's own that is not there sets
+    `prunable`, keeps the variable of each under `_<name>`, and calls `masked` and `masking` in its forward pass.
+
+    Attributes:
+        prunable: names of the prunable weights.
+        kind_of_layer: see `registry.KINDS`.
     """
 
     prunable: ClassVar[tuple[str, ...]] = ()
+    kind_of_layer: ClassVar[str] = "dense"
+    _variables: ClassVar[Mapping[str, str]] = {}
 
-    def build(self, input_shape: Any = None) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Gives a masked layer type the weights of its Keras layer, as the registry has them."""
+        super().__init_subclass__(**kwargs)
+        plain = next((base for base in cls.__bases__ if base in PRUNABLE), None)
+        if plain is None:
+            return
+        cls.kind_of_layer, cls._variables = PRUNABLE[plain]
+        cls.prunable = tuple(cls._variables)
+        for path in cls._variables.values():
+            if "." not in path:
+                setattr(cls, _attribute(path), MaskedAttribute(plain, _attribute(path)))
+        for name in {"build", "call"} - vars(cls).keys():
+            setattr(cls, name, _with_signature(getattr(cls, name), getattr(plain, name)))
+
+    def build(self, *args: Any, **kwargs: Any) -> None:
         """Builds the Keras layer, then one all-True mask per prunable weight.
 
         Raises:
             NotImplementedError: for a dtype whose quantisation does not keep pruned weights at zero.
         """
         _check_quantization(self, self.quantization_mode)  # type: ignore[attr-defined]
-        super().build(input_shape)  # type: ignore[misc]
+        super().build(*args, **kwargs)  # type: ignore[misc]
         for name in self.prunable:
             if hasattr(self, mask_name(name)):
                 continue  # Embedding.build may run twice
+            holder, attribute, variable = self._place(name)
             self._tracker.unlock()  # type: ignore[attr-defined]  # LoRA locks it; Keras locks it again after build
             mask = self.add_weight(  # type: ignore[attr-defined]
                 name=mask_name(name),
-                shape=getattr(self, name).shape,  # of the weight: int4 packs two of its values in one of the variable
+                # Of the weight: int4 packs two of its values in one of the variable.
+                shape=getattr(holder, attribute).shape,
                 initializer="ones",
                 dtype="bool",
                 trainable=False,
             )
             setattr(self, mask_name(name), mask)
-            variable = self.prunable_variable(name)
+            if holder is not self:
+                holder.__class__ = reading_type(type(holder), attribute)  # type: ignore[arg-type]  # mypy: a type is not hashable
             if variable.regularizer is not None:
                 variable.regularizer = OnMasked(variable.regularizer, mask)
             if variable.constraint is not None:
                 variable.constraint = ConstraintOnMasked(variable.constraint, mask)
 
-    def prunable_variable(self, name: str) -> Any:
-        """The Keras variable that holds a prunable weight, unmasked.
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Forward pass of the Keras layer with masked weights."""
+        with self.masking():
+            return super().call(*args, **kwargs)  # type: ignore[misc]
 
-        Keras keeps it under a leading underscore, since the public name is a property (quantisation, LoRA).
-        """
-        return getattr(self, f"_{name}")
+    def masked_weights(self) -> list[MaskedWeight]:
+        """The prunable weights of the layer, which must be built."""
+        return [MaskedWeight(name, *self._place(name), getattr(self, mask_name(name))) for name in self.prunable]
+
+    def prunable_variable(self, name: str) -> Any:
+        """The Keras variable that holds a prunable weight, unmasked."""
+        return self._place(name)[2]
+
+    def _place(self, name: str) -> tuple[Any, str, Any]:
+        """The holder, attribute and variable of a prunable weight."""
+        *inside, last = self._variables.get(name, f"_{name}").split(".")
+        holder = reduce(getattr, inside, self)
+        return holder, _attribute(last), vars(holder)[last]
 
     @property
     def zeros_replace_mask(self) -> bool:
@@ -136,34 +125,28 @@ class MaskedLayer:
 
         Not with LoRA, which adds to them. Not where the layer is quantised: int4 packs two values in one.
         """
-        lora = getattr(self, "lora_enabled", False)  # only some Keras layers have it
-        return not lora and self.quantization_mode is None  # type: ignore[attr-defined]
+        holders = (self._place(name)[0] for name in self.prunable)
+        return not any(has_lora(holder) or holder.quantization_mode is not None for holder in holders)
 
     @contextmanager
     def masking(self) -> Iterator[None]:
         """Within it, this layer's prunable weights read as masked."""
         self.note_masks()
-        token = _running.set(self)
-        try:
+        zeros = self.zeros_replace_mask
+        weights = {(id(w.holder), w.attribute): Reading(w.mask, zeros) for w in self.masked_weights()}
+        with reading_masked(weights):
             yield
-        finally:
-            _running.reset(token)
 
     def note_masks(self) -> None:
-        """Lets the constraints of this layer's weights know the masks of the forward pass that runs."""
+        """Notes the masks of the running forward pass for the constraints of this layer's weights."""
         for name in self.prunable:
             constraint = self.prunable_variable(name).constraint
             if isinstance(constraint, ConstraintOnMasked):
-                constraint.see()
+                constraint.note()
 
     def masked(self, name: str, value: Any) -> Any:
         """`value` of the weight `name`, times its mask while this layer's forward pass runs."""
-        if _running.get() is not self:
-            return value
-        mask = getattr(self, mask_name(name))
-        if _zero.get() and self.zeros_replace_mask:
-            return _with_masked_gradient(ops.convert_to_tensor(value), ops.convert_to_tensor(mask))
-        return ops.multiply(value, ops.cast(mask, value.dtype))
+        return as_read(self, name, value)
 
     def quantize(self, mode: str | None = None, type_check: bool = True, config: Any = None) -> None:
         """Quantises the layer as Keras does, with zeros for the pruned weights, which int8 and int4 keep exactly.
@@ -172,9 +155,8 @@ class MaskedLayer:
             NotImplementedError: for other modes, or with LoRA: they would bring pruned weights back.
         """
         _check_quantization(self, mode)
-        for name in self.prunable:
-            variable = self.prunable_variable(name)
-            variable.assign(variable * ops.cast(getattr(self, mask_name(name)), variable.dtype))
+        for weight in self.masked_weights():
+            weight.variable.assign(weight.variable * ops.cast(weight.mask, weight.variable.dtype))
         # Keras quantises no subclass of its layers unless told to; masked layers are meant, subclasses of them are not.
         type_check = type_check and "prunable" not in vars(type(self))
         super().quantize(mode, type_check=type_check, config=config)  # type: ignore[misc]
@@ -191,8 +173,9 @@ class MaskedLayer:
         super().enable_lora(rank, lora_alpha or self.lora_alpha, **kwargs)  # type: ignore[misc, attr-defined]
 
     def save_own_variables(self, store: Any) -> None:
-        """Saves the Keras layer's variables and the masks; Keras' layers list what they save by name."""
-        super().save_own_variables(store)  # type: ignore[misc]
+        """Saves the Keras layer's variables and the masks, each by name."""
+        with self._masks_hidden():
+            super().save_own_variables(store)  # type: ignore[misc]
         if self.built:  # type: ignore[attr-defined]
             for name in self.prunable:
                 store[mask_name(name)] = getattr(self, mask_name(name))
@@ -205,23 +188,43 @@ class MaskedLayer:
         """
         masks = {}
         if self.built:  # type: ignore[attr-defined]
-            masks = {name: _checked_bits(store[mask_name(name)], name, self) for name in self.prunable}
-        super().load_own_variables(store)  # type: ignore[misc]
+            masks = {mask_name(name): _checked_bits(store[mask_name(name)], name, self) for name in self.prunable}
+        kept = {key: store[key] for key in store.keys() if key not in masks}  # Keras' stores are no mappings
+        with self._masks_hidden():
+            super().load_own_variables(kept)  # type: ignore[misc]
         for name, mask in masks.items():
-            getattr(self, mask_name(name)).assign(mask)
+            getattr(self, name).assign(mask)
+
+    @contextmanager
+    def _masks_hidden(self) -> Iterator[None]:
+        """Within it the layer does not list its masks. Some Keras layers save what they list, others what they name."""
+        listed = vars(self)["_non_trainable_variables"]
+        masks = [getattr(self, mask_name(name), None) for name in self.prunable]
+        vars(self)["_non_trainable_variables"] = [v for v in listed if not any(v is mask for mask in masks)]
+        try:
+            yield
+        finally:
+            vars(self)["_non_trainable_variables"] = listed
 
 
-def _with_masked_gradient(value: Any, mask: Any) -> Any:
-    """The value as it is, with the gradient of its product with the mask."""
+def has_lora(layer: Any) -> bool:
+    """Whether LoRA adds an update to a layer's weights; only some Keras layers can have it."""
+    return bool(getattr(layer, "lora_enabled", False))
 
-    @ops.custom_gradient
-    def function(value: Any) -> tuple[Any, Callable[..., Any]]:
-        def gradient(upstream: Any) -> Any:
-            return ops.multiply(upstream, ops.cast(mask, upstream.dtype))
 
-        return value, gradient
+def _attribute(variable: str) -> str:
+    """The attribute by which a forward pass reads a variable: without the underscore where that is a property."""
+    return variable.removeprefix("_")
 
-    return function(value)
+
+def _with_signature(method: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
+    """A method with the signature of the Keras layer's, where Keras reads which arguments it takes."""
+
+    @wraps(plain, updated=())  # not whether Keras takes its method for one that does nothing
+    def same(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return method(self, *args, **kwargs)
+
+    return same
 
 
 def _checked_bits(stored: Any, name: str, layer: Any) -> np.ndarray:
@@ -236,9 +239,9 @@ def _checked_bits(stored: Any, name: str, layer: Any) -> np.ndarray:
 
 
 def _check_quantization(layer: Any, mode: str | None) -> None:
-    if mode not in (None, "int8", "int4") or (mode and layer.lora_enabled):
+    if mode not in (None, "int8", "int4") or (mode and has_lora(layer)):
         raise NotImplementedError(
             f"Expected {type(layer).__name__} {layer.name!r} to be quantised to int8 or int4, without LoRA, which keep "
-            f"pruned weights at zero. Received: mode={mode!r}, lora_enabled={layer.lora_enabled}. "
+            f"pruned weights at zero. Received: mode={mode!r}, lora_enabled={has_lora(layer)}. "
             "Use lth_keras.strip_masks(model) first."
         )

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from lth_keras.layers import MASKED_LAYERS, MaskedLayer, mask_name
-from lth_keras.masking.places import PLAIN_LAYERS, variables, walk
+from lth_keras.layers import MASKED_LAYERS, PLAIN_LAYERS, MaskedLayer, has_lora, mask_name
+from lth_keras.masking.places import variables, walk
 from lth_keras.masking.prunable import prunable_weights
 from lth_keras.masking.state import copy_state
 from lth_keras.masking.unmasked import warn_of_unmasked
@@ -76,14 +76,14 @@ def strip_masks(model: keras.Model) -> keras.Model:
     stripped = _convert(model, PLAIN_LAYERS)
     values = variables(stripped)
     for weight in weights:
-        if weight.layer.quantization_mode is not None:
+        if weight.holder.quantization_mode is not None:
             continue  # it was quantised with zeros in place
         place, _, name = weight.key.rpartition("/")
         mask = keras.ops.convert_to_numpy(weight.mask)
         # The public property includes an update by LoRA; it is merged, as it is where Keras saves the layer.
-        value = keras.ops.convert_to_numpy(getattr(weight.layer, name))
+        value = keras.ops.convert_to_numpy(getattr(weight.holder, name))
         values[weight.key].assign(np.where(mask, value, np.zeros_like(value)))
-        if weight.layer.lora_enabled:
+        if has_lora(weight.holder):
             update = values[f"{place}/lora_{name}_b"]
             update.assign(np.zeros(update.shape))
     return stripped

@@ -8,10 +8,7 @@ from typing import Any
 
 import keras
 
-from lth_keras.layers import MASKED_LAYERS, mask_name
-
-PLAIN_LAYERS = {masked: plain for plain, masked in MASKED_LAYERS.items()}
-"""The plain counterpart of each masked layer."""
+from lth_keras.layers import PLAIN_LAYERS, mask_name
 
 
 def walk(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:

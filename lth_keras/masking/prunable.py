@@ -10,9 +10,9 @@ import keras
 import numpy as np
 
 from lth_keras.arrays import LazyArrays
-from lth_keras.layers import KINDS, MaskedLayer, mask_name
+from lth_keras.layers import MaskedLayer, has_lora
 from lth_keras.mask import Mask
-from lth_keras.masking.places import sublayers, walk
+from lth_keras.masking.places import sublayers, variables, walk
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class PrunableWeight:
 
     Attributes:
         key: its place inside the model, `"<layer>/<weight>"`.
-        layer: the masked layer that has it.
+        layer: the masked layer that prunes it.
+        holder: the layer that has the variable: `layer`, or one inside it.
         variable: the Keras variable, unmasked.
         mask: the boolean Keras variable of the same shape.
         kind: `dense`, `conv`, `embedding` or `output`: what pruning rates go by.
@@ -29,6 +30,7 @@ class PrunableWeight:
 
     key: str
     layer: Any
+    holder: Any
     variable: Any
     mask: Any
     kind: str
@@ -50,16 +52,14 @@ class Update(NamedTuple):
 
 def lora_updates(model: keras.Model) -> dict[str, Update]:
     """The updates that LoRA adds to prunable weights, by the weights' keys; the mask holds for the sums."""
-    return {
-        weight.key: _update(weight)
-        for weight in prunable_weights(model)
-        if getattr(weight.layer, "lora_enabled", False)
-    }
+    return {weight.key: _update(weight) for weight in prunable_weights(model) if has_lora(weight.holder)}
 
 
 def _update(weight: PrunableWeight) -> Update:
     place, _, name = weight.key.rpartition("/")
-    return Update(f"{place}/lora_{name}_a", f"{place}/lora_{name}_b", weight.layer.lora_alpha / weight.layer.lora_rank)
+    return Update(
+        f"{place}/lora_{name}_a", f"{place}/lora_{name}_b", weight.holder.lora_alpha / weight.holder.lora_rank
+    )
 
 
 def get_mask(model: keras.Model) -> Mask:
@@ -95,7 +95,7 @@ def set_mask(model: keras.Model, mask: Mapping[str, np.ndarray], *, by: str | No
             f"Received: a {type(mask).__name__}."
         )
     weights = prunable_weights(model)
-    quantised = [w.key for w in weights if w.layer.quantization_mode is not None]
+    quantised = [w.key for w in weights if w.holder.quantization_mode is not None]
     if quantised:
         raise ValueError(f"Expected a model to be pruned before it is quantised. Received: {quantised} quantised.")
     if by not in (None, "place", "path"):
@@ -157,17 +157,17 @@ def prunable_weights(model: keras.Model) -> list[PrunableWeight]:
         ValueError: where there is none, or a masked layer is not built.
     """
     outputs = _output_layers(model)
+    keys = {id(variable): key for key, variable in variables(model).items()}
     weights = []
     for place, layer in walk(model):
         if not isinstance(layer, MaskedLayer):
             continue
         if not layer.built:  # type: ignore[attr-defined]
             raise ValueError(f"Layer {place!r} is not built. Give the model an Input, or call it once.")
-        own_kind = next((kind for masked, kind in KINDS.items() if isinstance(layer, masked)), "dense")
-        kind = "output" if id(layer) in outputs else own_kind
-        for name in layer.prunable:
-            variable = layer.prunable_variable(name)
-            weights.append(PrunableWeight(f"{place}/{name}", layer, variable, getattr(layer, mask_name(name)), kind))
+        kind = "output" if id(layer) in outputs else layer.kind_of_layer
+        for weight in layer.masked_weights():
+            key = keys[id(weight.variable)]
+            weights.append(PrunableWeight(key, layer, weight.holder, weight.variable, weight.mask, kind))
     if not weights:
         raise ValueError(f"Model {model.name!r} has no masked layer. Convert it with lth_keras.mask_model(model).")
     return weights

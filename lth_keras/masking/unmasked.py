@@ -77,7 +77,7 @@ def warn_of_unmasked(model: keras.Model, stacklevel: int = 2, *, frozen: bool = 
 def _masked(layer: Any) -> list[Any]:
     if not isinstance(layer, MaskedLayer) or not layer.built:  # type: ignore[attr-defined]
         return []
-    return [layer.prunable_variable(name) for name in layer.prunable]
+    return [weight.variable for weight in layer.masked_weights()]
 
 
 def _kernels(layer: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from lth_keras import seeds
 from lth_keras.arrays import LazyArrays
 from lth_keras.criteria import Criterion, State, name_of
 from lth_keras.criteria import criterion as find_criterion
-from lth_keras.criteria.derivatives import ModelDerivatives
+from lth_keras.criteria.model_derivatives import ModelDerivatives
 from lth_keras.data.arguments import check_loss, check_model
 from lth_keras.data.sampling import draw_samples
 from lth_keras.data.splits import check_examples

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from lth_keras.layers import KINDS
 from lth_keras.mask import BoolArray, Mask
 from lth_keras.pruning.ranking import Array, highest, highest_with_floors
-
-KINDS = ("dense", "conv", "embedding", "output")
 
 
 def resolve_rates(rates: float | Mapping[str, float], kinds: Mapping[str, str]) -> dict[str, float]:

@@ -11,7 +11,7 @@ import numpy as np
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays, Weights
 from lth_keras.criteria import Criterion, Initialiser, State, takes_data
-from lth_keras.criteria.derivatives import NothingPassesError
+from lth_keras.criteria.model_derivatives import NothingPassesError
 from lth_keras.data.splits import Arrays
 from lth_keras.mask import Mask
 from lth_keras.masking import is_connected, lora_updates

@@ -26,7 +26,7 @@ from lth_keras.backends import (
     make_rowwise_program,
     skipped,
 )
-from lth_keras.criteria.derivatives import ModelDerivatives
+from lth_keras.criteria.model_derivatives import ModelDerivatives
 from lth_keras.data.arguments import check_makers
 from lth_keras.data.splits import SPLITS, Arrays, check_cadence, check_patience, check_splits
 from lth_keras.mask import Mask

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lth_keras.arrays import uniform
+from lth_keras.layers import KINDS
 from lth_keras.mask import Mask
-from lth_keras.pruning.rates import KINDS, global_count, keep_highest, layer_counts, resolve_rates
+from lth_keras.pruning.rates import global_count, keep_highest, layer_counts, resolve_rates
 
 Scores = dict[str, np.ndarray]
 
