@@ -1,4 +1,4 @@
-"""Scores in place of weights: what composites of criteria are made of."""
+"""Scores in place of weights, for composites of criteria."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lth_keras.arrays import LazyArrays
 from lth_keras.criteria.state import Array, Criterion, State
 
 SCALES = ("layer", "global")
-"""Over what the scores are scaled: each layer's on their own, or all of them together."""
+"""Scores are scaled by the largest of their layer, or of the network."""
 
 
 def check_scale(scale: str) -> str:
@@ -27,15 +27,15 @@ def check_scale(scale: str) -> str:
 def scores_as_weights(score: Criterion, state: State, scale: str = "layer") -> LazyArrays:
     """The weights of a state with sign(w) * |s| / max|s| in place of each prunable weight w, for its score s.
 
-    So they lie in [-1, 1], have the signs of the weights, and the largest of a layer (or of the network) is one in
-    size. Of a score with a sign its magnitude counts. Other weights, as biases, are as they are.
+    They lie in [-1, 1] and have the signs of the weights; the largest magnitude of a layer (or of the network) is one.
+    Signs of scores are ignored. Other weights, such as biases, are unchanged.
 
     Source: after "scores as weights" of Lutz & Manai (2022), "Hitting the Jackpot", section 5.4. It scales to [-1, 1]
     with the sign of the former weight, and does not say whether by layer.
 
     Args:
         score: scores the weights.
-        state: with the weights, and all that `score` takes.
+        state: with the weights, and what `score` reads.
         scale: one of `SCALES`.
 
     Returns:
@@ -51,13 +51,13 @@ def scores_as_weights(score: Criterion, state: State, scale: str = "layer") -> L
 def bimodal(score: Criterion, state: State, scale: str = "layer") -> LazyArrays:
     """The weights of a state with sign(w) * r * (1 + |s| / max|s|) in place of each prunable weight w, for its score s.
 
-    r is the root mean square of the layer's weights. So none is near zero: there are two modes, at -r and r, from which
-    weights of high scores go out to twice that, as those of trained tickets lie away from zero.
+    r is the root mean square of the layer's weights. So no weight is near zero: they have modes at -r and r, and those
+    with high scores reach twice that, like the weights of trained tickets.
 
     Source: named by the study of Lutz & Manai (2022), "Hitting the Jackpot"; the formula is this library's own.
 
     Args:
-        score: as `scores_as_weights`, like `state`, `scale`, what is returned and what is raised.
+        score: as `scores_as_weights`, like the other arguments, the result and the errors.
         state: with the weights.
         scale: one of `SCALES`.
     """
@@ -72,7 +72,7 @@ def bimodal(score: Criterion, state: State, scale: str = "layer") -> LazyArrays:
 
 
 def _shares(score: Criterion, state: State, scale: str) -> Callable[[str], Array]:
-    """Makes |s| / max|s| of a weight's scores by its key; zero where no weight that is left has a score."""
+    """A function of a weight's key that computes |s| / max|s|; zeros where all scores of kept weights are zero."""
     check_scale(scale)
     if state.updates:
         raise ValueError(
@@ -93,7 +93,7 @@ def _shares(score: Criterion, state: State, scale: str) -> Callable[[str], Array
 
 
 def _replaced(state: State, make: Callable[[str, Array], Array]) -> LazyArrays:
-    """All weights of the state, the prunable ones made of (key, weight)."""
+    """All weights of the state, the prunable ones replaced by `make(key, weight)`."""
     final = state.final
     shapes = final.shapes if isinstance(final, LazyArrays) else {key: np.shape(final[key]) for key in final}
 

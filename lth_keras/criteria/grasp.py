@@ -6,19 +6,19 @@ from lth_keras.arrays import LazyArrays
 from lth_keras.criteria.state import State
 
 TEMPERATURE = 200.0
-"""What the softmax' logits are divided by, as in the authors' code: the network's outputs are then nearly uniform."""
+"""Divides the softmax' logits, as in the authors' code; the network's outputs are then nearly uniform."""
 
 
 def grasp(state: State) -> LazyArrays:
-    """What the gradient flow loses: w * Hg, with the loss' gradient g and Hessian H at a softmax temperature of 200.
+    """W * Hg, with the loss' gradient g and Hessian H at a softmax temperature of 200: the lost gradient flow.
 
     The gradient flow is |g|^2, and moving the weights by d changes it by 2 d^T H g in first order. Removing a weight
-    is d = -w, so -w * Hg is what the flow gains by it: the score of the paper, which removes the highest. Higher is
-    kept here, so the sign is turned round. Weights whose removal would increase the flow most go first; it is not
-    the magnitude that counts (that is `grasp_magnitude`).
+    is d = -w and increases the flow by -w * Hg: the score of the paper, which removes the highest. Here the highest are
+    kept, so the sign is reversed. Weights whose removal increases the flow most are removed first; `grasp_magnitude`
+    ignores the sign.
 
     Source: Wang, Zhang & Grosse (2020), arXiv:2002.07376, equation 8. The authors' code keeps what is at or below the
-    threshold of -w * Hg, which is the same end.
+    threshold of -w * Hg, which is equivalent.
 
     Returns:
         Weight key to scores of the weight's shape and dtype, made on access.

@@ -1,4 +1,4 @@
-"""The magnitude of GraSP's score: weights that change the gradient flow most, whichever way."""
+"""The magnitude of GraSP's score: keeps the weights that change the gradient flow most, up or down."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lth_keras.criteria.state import State
 
 
 def grasp_magnitude(state: State) -> LazyArrays:
-    """|w * Hg|: keeps the gradient flow as it is, where `grasp` lets it grow.
+    """|w * Hg|: preserves the gradient flow, where `grasp` increases it.
 
     Source: Lutz & Manai (2022), "Hitting the Jackpot", who found it better than the signed score. Lubana & Dick (2020),
     arXiv:2009.11839, argue for preserving the gradient norm instead of increasing it. It is not what the derivation of

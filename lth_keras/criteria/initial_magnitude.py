@@ -1,4 +1,4 @@
-"""The magnitude of the initial weights: a control that learns nothing from training."""
+"""The magnitude of the initial weights: a control without information from training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Initial weights that are made of a criterion's scores of the drawn ones, by name: `scores_as_weights(snip)`."""
+"""Initial weights computed from a criterion's scores of the drawn ones, by name: `scores_as_weights(snip)`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INITIALISERS: dict[str, Callable[[Criterion, State, str], Weights]] = {
 
 
 class Initialiser:
-    """Makes initial weights of a state of drawn ones.
+    """Computes initial weights from a state with the drawn ones.
 
     Args:
         name: `NAME(CRITERION)` or `NAME(CRITERION,SCALE)`, with a name of `INITIALISERS` and a criterion by name, a
@@ -39,5 +39,5 @@ class Initialiser:
         self._make, self.parts = INITIALISERS[kind], (criterion(part),)
 
     def __call__(self, state: State) -> Weights:
-        """The weights, all of those that the state has."""
+        """All weights of the state, the prunable ones replaced."""
         return self._make(self.parts[0], state, self._scale)

@@ -1,4 +1,4 @@
-"""A criterion that was learned: a regression from the scores of others, weight by weight."""
+"""A learned criterion: a regression from the scores of other criteria, weight by weight."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from lth_keras.criteria.state import Array, State
 from lth_keras.criteria.synflow import synflow
 
 PARTS = (magnitude, snip, grasp, synflow)
-"""The criteria whose scores it sees."""
-KINDS = {"linear": ("coefficients", "intercept"), "trees": ("feature", "threshold", "left", "right", "value", "roots")}
-KINDS |= {"mlp": ("kernel_0", "bias_0")}
-"""How it predicts, and arrays that its file then has at least."""
+"""The criteria whose scores are its features."""
+REGRESSIONS = {
+    "linear": ("coefficients", "intercept"),
+    "trees": ("feature", "threshold", "left", "right", "value", "roots"),
+}
+REGRESSIONS |= {"mlp": ("kernel_0", "bias_0")}
+"""Kind of regression to the arrays that it must have."""
 
 
 def features(state: State, extended: bool = False) -> dict[str, Array]:
-    """What a learned criterion sees of each weight.
+    """The features of each weight.
 
-    Four features: sign(s) log(1 + |s| / mean|s|) of the scores s by `PARTS`, with the mean over all weights that are
-    left, as scores spread over orders of magnitude and a network's have no unit. Extended by the mean of each over the
-    weights of the same input unit and over those of the same output unit, and by the layer's relative depth in [0, 1]
-    and the decimal logarithm of its size: 14.
+    Four features: sign(s) log(1 + |s| / mean|s|) of the scores s by `PARTS`, with the mean over all kept weights of the
+    network, since scores have no common unit and span orders of magnitude. The ten further ones are the mean of each
+    over the weights of the same input unit and over those of the same output unit, the layer's relative depth in
+    [0, 1], and the decimal logarithm of its size.
 
     Source: after the learned scores of Lutz & Manai (2022), "Hitting the Jackpot", section 5.2: the same four scores,
     there scaled to [0, 1]. Their extension (appendix B) is another: the weight, the norm of its layer, and the highest
@@ -58,18 +61,18 @@ def features(state: State, extended: bool = False) -> dict[str, Array]:
 
 
 class Learned:
-    """The criterion that a regression gives, from the features of each weight.
+    """A regression from the features of each weight to its score.
 
     Args:
-        kind: one of `KINDS`.
-        arrays: what it predicts with, by name. `linear`: coefficients (F,) and intercept. `trees`: nodes of all trees
+        kind: one of `REGRESSIONS`.
+        arrays: its parameters, by name. `linear`: coefficients (F,) and intercept. `trees`: nodes of all trees
             one after the other, as feature, threshold, left, right (-1 at leaves) and value (n,), and roots (trees,); a
             weight goes left where its feature is at most the threshold, and the trees' values are averaged. `mlp`:
             kernel_0 (F, units), bias_0, kernel_1, ..., with ReLU between them.
         mean: (F,), subtracted from features.
-        scale: (F,), what they are divided by then.
-        extended: whether it sees 14 features instead of 4.
-        name: what it is called.
+        scale: (F,), divides them after that.
+        extended: whether it has 14 features instead of 4.
+        name: of the criterion.
 
     Raises:
         ValueError: for an unknown kind, missing arrays, shapes that do not fit, or trees that do not end.
@@ -81,9 +84,10 @@ class Learned:
         self, kind: str, arrays: Mapping[str, Array], mean: Array, scale: Array, extended: bool, name: str = "learned"
     ) -> None:
         count = 14 if extended else 4
-        if kind not in KINDS or not set(KINDS[kind]) <= arrays.keys() or {mean.shape, scale.shape} != {(count,)}:
+        given = {mean.shape, scale.shape}
+        if kind not in REGRESSIONS or not set(REGRESSIONS[kind]) <= arrays.keys() or given != {(count,)}:
             raise ValueError(
-                f"Expected a kind of {', '.join(KINDS)} with its arrays, and {count} means and scales. "
+                f"Expected a kind of {', '.join(REGRESSIONS)} with its arrays, and {count} means and scales. "
                 f"Received: {kind!r} with {sorted(arrays)} and {mean.shape}, {scale.shape}."
             )
         if kind == "trees":
@@ -112,7 +116,7 @@ class Learned:
         return np.asarray(values, np.float32)
 
     def _reach(self, x: Array, root: int) -> Array:
-        """The value of the leaf that each example comes to in a tree."""
+        """The value of the leaf that each example reaches in a tree."""
         nodes = np.full(len(x), root)
         left, right = self.arrays["left"], self.arrays["right"]
         while (inner := np.flatnonzero(left[nodes] >= 0)).size:
@@ -122,10 +126,10 @@ class Learned:
         return self.arrays["value"][nodes]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes it as npz, arrays only: no pickle.
+        """Writes the criterion as npz, with arrays only and no pickle.
 
         Raises:
-            OSError: where it cannot be written.
+            OSError: for a file that cannot be written.
         """
         said: dict[str, Any] = {"kind": self.kind, "extended": self.extended, "mean": self.mean, "scale": self.scale}
         with open(os.path.expanduser(path), "wb") as file:
@@ -133,11 +137,11 @@ class Learned:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Learned:
-        """Reads what `save` wrote; nothing in the file is run.
+        """Reads a file that `save` wrote; no code in it is run.
 
         Raises:
-            OSError: where there is no such file, or it cannot be read.
-            ValueError: where it is none.
+            OSError: for a missing or unreadable file.
+            ValueError: for another kind of file.
         """
         try:
             with np.load(os.path.expanduser(path), allow_pickle=False) as file:
@@ -154,7 +158,7 @@ class Learned:
 
 
 def _check_trees(arrays: Mapping[str, Array]) -> None:
-    """Raises ValueError unless children come behind their parents, so that every way through a tree ends."""
+    """Raises ValueError unless children come after their parents, so that every path in a tree ends."""
     left, right, roots = (arrays[name] for name in ("left", "right", "roots"))
     nodes = np.arange(len(arrays["value"]))
     inner = left >= 0 if left.shape == nodes.shape else np.zeros(1, bool)

@@ -23,10 +23,10 @@ class NothingPassesError(ValueError):
 
 
 class ModelDerivatives:
-    """Differentiates a masked model on a sample of data, at weights and under a mask that it is given.
+    """Differentiates a masked model on a sample of data, at given weights and under a given mask.
 
-    The model itself is not touched, and nothing is compiled before it is asked for; then once, whatever the weights
-    and masks. It runs in inference mode, without regularisation terms (see `training.Differentiator`).
+    The model is not changed. Each derivative is compiled at its first use, once for all weights and masks. The model
+    runs in inference mode, without regularisation terms (see `backends.Differentiator`).
 
     Args:
         model: built, with masked layers.
@@ -46,7 +46,7 @@ class ModelDerivatives:
         self._sample: Sample | None = None
 
     def on(self, sample: Sample) -> ModelDerivatives:
-        """The same, on what `sample` returns when it is called: examples and their labels. Shares what is compiled."""
+        """A copy that takes examples and their labels from `sample()`. Both share compiled functions."""
         bound = copy.copy(self)
         bound._sample = sample
         return bound
@@ -60,8 +60,8 @@ class ModelDerivatives:
         """The gradient of the mean loss by each prunable weight.
 
         Args:
-            weights: all weights by key; those that are missing are as the model has them.
-            mask: the mask to go by.
+            weights: weights by key; missing ones are those of the model.
+            mask: the mask to apply.
 
         Raises:
             ValueError: without data or loss, or where a gradient is not finite, or all of those kept are zero.
@@ -87,8 +87,8 @@ class ModelDerivatives:
     def synaptic_flow(self, weights: Weights, mask: Mask) -> Weights:
         """The gradient of the linearised model's total output, for inputs of ones, by each weight's magnitude.
 
-        Arguments and errors as `gradients`; no data is needed, but where the shape of an input is not fixed. Where the
-        flow ends in layers that are not known to be linear, the errors and the warning name these.
+        Arguments and errors as `gradients`. Data is needed only for inputs whose shape is not fixed. Errors and the
+        warning name layers that are not known to be linear.
         """
         shapes = self._input_shapes()
         found = self._differentiator.synaptic_flow(*self._values(weights, mask), shapes)
@@ -136,7 +136,9 @@ class ModelDerivatives:
             raise ValueError(f"Expected a finite {what}. Received: NaN or infinity in {', '.join(broken)}{cause}")
         left = [key for key, array in mask.items() if array.any()]
         zero = [key for key in left if not found[key].any()]
-        expected = f"Expected a {what} that tells weights apart. Received: zero for all weights of {', '.join(zero)}"
+        expected = (
+            f"Expected a {what} that differs between weights. Received: zero for all weights of {', '.join(zero)}"
+        )
         if zero == left and not_followed:
             raise ValueError(f"{expected}{through}. Use another criterion for such a model.")
         if zero == left:
@@ -146,7 +148,7 @@ class ModelDerivatives:
             )
         if zero:
             warnings.warn(
-                f"The {what} is zero for all weights of {', '.join(zero)}: they are ranked by chance{through}.",
+                f"The {what} is zero for all weights of {', '.join(zero)}: they are ranked at random{through}.",
                 stacklevel=2,
             )
         return found

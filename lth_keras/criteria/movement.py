@@ -7,7 +7,7 @@ from lth_keras.criteria.state import Array, State
 
 
 def movement(state: State) -> LazyArrays:
-    """w_final * (w_final - w_initial): positive where a weight went away from zero, negative where towards it.
+    """w_final * (w_final - w_initial): positive where a weight moved away from zero, negative towards it.
 
     Source: movement pruning of Sanh, Wolf & Rush (2020), arXiv:2005.07683, whose score adds up, over the steps, how
     gradient descent moves a weight times the weight; here the whole training is one step. Not "movement" of Zhou et

@@ -28,15 +28,15 @@ CRITERIA: dict[str, Criterion] = {
     "synflow": synflow,
 }
 DATA_AWARE: frozenset[Criterion] = frozenset({snip, grasp, grasp_magnitude})
-"""Those that take data, so that what is missing shows before anything is trained."""
+"""Criteria that take data, so that missing data is an error before training."""
 
 
 def criterion(name_or_function: str | Criterion) -> Criterion:
-    """The criterion of that name, or a composite: `stacked(snip,synflow)`, `learned(FILE.npz)`; a function as it is.
+    """The criterion of a name, such as `snip`, `stacked(snip,synflow)` or `learned(FILE.npz)`; functions are returned.
 
     Raises:
-        ValueError: a name that is not in `CRITERIA`, or a composite that cannot be read; the message lists those that
-            are. A file that holds no learned criterion.
+        ValueError: an unknown name, or a composite that cannot be parsed; the message lists the names. A file without a
+            learned criterion.
         OSError: a file that cannot be read.
         TypeError: neither a name nor a function.
     """
@@ -57,17 +57,17 @@ def criterion(name_or_function: str | Criterion) -> Criterion:
 
 
 def takes_data(score: Criterion) -> bool:
-    """Whether a criterion, or one that it is made of, takes gradients on examples."""
+    """Whether a criterion, or a part of a composite, takes gradients on examples."""
     return score in DATA_AWARE or any(takes_data(part) for part in getattr(score, "parts", ()))
 
 
 def parse_call(text: str) -> tuple[str, list[str]]:
     """The name and the arguments of `name(argument,argument)`; no arguments for a name alone.
 
-    Arguments may be such calls in turn. Spaces around names are left out.
+    Arguments may be calls in turn. Spaces around names are ignored.
 
     Raises:
-        ValueError: where brackets do not close.
+        ValueError: for brackets that do not close.
 
     Example:
         >>> parse_call("stacked(snip, stacked(synflow,grasp))")
@@ -91,10 +91,10 @@ def parse_call(text: str) -> tuple[str, list[str]]:
 
 
 def criteria_and_scale(text: str, arguments: list[str], count: int) -> tuple[list[str], str]:
-    """The names of so many criteria, and the scale that may follow them.
+    """The names of `count` criteria, and the scale that may follow them.
 
     Args:
-        text: what they are arguments of, for messages.
+        text: the whole call, for messages.
         arguments: as `parse_call` gives them.
         count: of criteria.
 

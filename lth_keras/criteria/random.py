@@ -1,4 +1,4 @@
-"""Random scores: the control that any criterion has to beat."""
+"""Random scores, as a control for other criteria."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connection sensitivity: how much the loss changes as a weight is switched off."""
+"""Connection sensitivity: how much the loss changes when a weight is removed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lth_keras.criteria.state import State
 def snip(state: State) -> LazyArrays:
     """|w * dL/dw|: the magnitude of the loss' derivative by the weight's mask c, in w * c, at c = 1.
 
-    Source: Lee, Ajanthan & Torr (2018), arXiv:1810.02340, section 4. Its division by the sum of all scores is left
-    out, as it ranks nothing differently.
+    Source: Lee, Ajanthan & Torr (2018), arXiv:1810.02340, section 4. Its division by the sum of all scores is
+    left out, as it does not change the ranking.
 
     Returns:
         Weight key to scores of the weight's shape and dtype, made on access.

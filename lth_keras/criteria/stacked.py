@@ -12,16 +12,16 @@ from lth_keras.criteria.state import Array, Criterion, State, name_of
 class Stacked:
     """The criterion `second` of a network that has the scores of `first` in place of its weights.
 
-    The network that is pruned keeps its own weights: the composite only ranks them. In several shots both are computed
-    anew at each, under what is left.
+    The pruned network keeps its weights; the composite only ranks them. In several shots both criteria are computed
+    for each, under the current mask.
 
     Source: stacked criteria of Lutz & Manai (2022), "Hitting the Jackpot". That scores have the weight's sign and are
-    scaled by layer, as in `scores_as_weights`, is this library's choice. With `scale="global"` all have one factor in
-    common, and `Stacked(a, magnitude)` ranks as |a| does.
+    scaled by layer, as in `scores_as_weights`, is this library's choice. With `scale="global"` they have one common
+    factor, and `Stacked(a, magnitude)` ranks as |a| does.
 
     Args:
-        first: whose scores take the weights' place.
-        second: which scores those.
+        first: its scores take the place of the weights.
+        second: it scores those.
         scale: `layer` or `global`, see `scores_as_weights`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a criterion sees, and what it is."""
+"""The input of a criterion, and the type of criteria."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Array = npt.NDArray[Any]
 
 
 class NetworkDerivatives(Protocol):
-    """Differentiates a network on a sample of its data, at weights and under a mask that it is given.
+    """Differentiates a network on a sample of its data, at given weights and under a given mask.
 
-    Each takes all weights by key (what is not there is as the network has it) and gives one array per prunable weight:
-    zero where the weight is pruned, finite, and not all zero.
+    Each method takes weights by key (those of the network where a key is missing) and returns one array per prunable
+    weight: zero where the weight is pruned, finite, and not all zero.
 
     Raises:
-        ValueError: without the data, labels or loss that it takes, or where it is not finite or all zero.
+        ValueError: without the data, labels or loss that a method needs, or for results that are not finite or all zero.
     """
 
     def gradients(self, weights: Weights, mask: Mask) -> Weights:
@@ -38,20 +38,19 @@ class NetworkDerivatives(Protocol):
 
 @dataclass(frozen=True)
 class State:
-    """A network at the end of a level's training, as its criterion sees it.
+    """A network at the end of a level's training, the input of a criterion.
 
-    Weights may be lazy: each access makes the array anew, so look a weight up when it is its turn. What takes a pass
-    through the network (`gradients`, `hessian_gradients`, `synaptic_flow`) is computed when a criterion first asks for
-    it, at the weights `final` under `mask`, and kept as long as the state.
+    Weights may be lazy: each access makes the array anew, so access each weight once. `gradients`, `hessian_gradients`
+    and `synaptic_flow` are computed at first access, at the weights `final` under `mask`, and kept.
 
     Attributes:
         final: weight key to its values at the end of training. May hold weights that the mask
             does not have (biases); those are not scored.
         mask: the mask of this level. Its keys are the prunable weights.
-        generator: the level's own stream, for criteria that draw.
-        initial: weight key to its values before any training, or None where not known.
-        derivatives: what differentiates the network, or None where there is none.
-        criterion: name of the criterion that is to score it, for messages.
+        generator: random stream of the level, for criteria that draw.
+        initial: weight key to its values before any training, or None if unknown.
+        derivatives: differentiates the network; None without one.
+        criterion: name of the criterion, for messages.
         updates: of weights with LoRA: weight key to `(a, b, scale)`, where `scale * weights[a] @ weights[b]` is added.
 
     Raises:
@@ -73,7 +72,7 @@ class State:
                 self.mask.check_same_weights({key: known[key] for key in self.mask if key in known})
 
     def value(self, key: str) -> Array:
-        """A prunable weight as the network has it at the end of training: with the update that LoRA adds to it."""
+        """A prunable weight at the end of training, with the update of LoRA."""
         return self._with_update(key, self.final)
 
     def initial_value(self, key: str) -> Array:
@@ -106,7 +105,7 @@ class State:
     def synaptic_flow(self) -> Weights:
         """The gradient, by each |w|, of the linearised network's output for inputs of ones; takes no data.
 
-        All of it has one positive factor, so that no network overflows.
+        All values are scaled by one positive factor, so that none overflows.
 
         Raises:
             ValueError: where it is not finite or all zero.
@@ -155,7 +154,7 @@ its own returns `LazyArrays`: a large model's scores then exist one weight at a 
 
 
 def name_of(name_or_function: str | Criterion) -> str:
-    """What a criterion is called in messages."""
+    """The name of a criterion in messages."""
     if isinstance(name_or_function, str):
         return name_or_function
     return str(getattr(name_or_function, "__name__", type(name_or_function).__name__))

@@ -11,8 +11,8 @@ from lth_keras.criteria.state import State
 def synflow(state: State) -> LazyArrays:
     """|w| * dR/d|w| with R = 1^T (|W_L| ... |W_1|) 1: the sum, over all paths through the weight, of their products.
 
-    Takes no data. Within a chain each layer's scores add up to R, and so do, at a hidden unit, those of its incoming
-    and of its outgoing weights to the same. All scores of a network have one positive factor, so that none overflows.
+    Takes no data. In a chain the scores of each layer add up to R, and those of a hidden unit's incoming weights to the
+    same as those of its outgoing ones. All scores are scaled by one positive factor, so that none overflows.
 
     Source: Tanaka et al. (2020), arXiv:2006.05467: the loss R_SF, and theorems 1 and 2; it prunes in 100 shots.
 

@@ -30,9 +30,9 @@ class MaskedConv1D(MaskedLayer, keras.layers.Conv1D):
     """
 
     def call(self, inputs: Any) -> Any:
-        """Forward pass with the masked kernel; on the rows themselves where an embedding looked the inputs up."""
+        """Forward pass with the masked kernel; applied to the rows of a table where an embedding output the inputs."""
         source = looked_up(inputs)
-        if source is None or not self._slides_plainly or source.index.shape[1] < self.kernel_size[0]:
+        if source is None or not self._is_valid_and_plain or source.index.shape[1] < self.kernel_size[0]:
             return super().call(inputs)
         with self.masking():
             outputs = convolve_rows(source, ops.cast(self.kernel, source.table.dtype))
@@ -41,7 +41,7 @@ class MaskedConv1D(MaskedLayer, keras.layers.Conv1D):
         return outputs if self.activation is None else self.activation(outputs)
 
     @property
-    def _slides_plainly(self) -> bool:
+    def _is_valid_and_plain(self) -> bool:
         return (self.padding, self.strides, self.dilation_rate, self.groups, self.data_format) == (
             "valid",
             (1,),

@@ -1,7 +1,7 @@
-"""The rows of embedding tables that one training step uses, in place of whole tables.
+"""Looks up the rows of embedding tables that one training step uses, in place of whole tables.
 
-A batch uses a few thousand rows of a table of many more. Within `rows_in_use` an embedding looks its rows up in the few
-that it is given, so that a gradient is theirs alone; outside, layers are as Keras made them.
+A batch uses a few thousand rows of a large table. Within `rows_in_use` an embedding looks up in those rows only, so
+that its gradient has no more rows; outside, it looks up in the whole table.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Rows(NamedTuple):
     Attributes:
         values: `(rows, dimension)`, unmasked.
         mask: boolean, of the same shape.
-        index: which of these rows stands where; integers of the shape of the layer's input.
+        index: number of the row at each position; integers of the shape of the layer's input.
     """
 
     values: Any
@@ -29,7 +29,7 @@ class Rows(NamedTuple):
 
 
 class LookedUp(NamedTuple):
-    """What an embedding's output was looked up from: `output == take(table, index, axis=0)`."""
+    """The source of an embedding's output: `output == take(table, index, axis=0)`."""
 
     output: Any
     table: Any
@@ -46,10 +46,10 @@ _step: ContextVar[_Step | None] = ContextVar("lth_keras_rows_in_use", default=No
 
 @contextmanager
 def rows_in_use(rows: Mapping[Any, Rows]) -> Iterator[None]:
-    """Within it, these layers look up in these rows instead of their tables.
+    """Within it, these layers look up in these rows in place of their tables.
 
     Args:
-        rows: embedding layer to the rows it may look up.
+        rows: embedding layer to its rows.
     """
     token = _step.set(_Step({id(layer): part for layer, part in rows.items()}, []))
     try:
@@ -59,7 +59,7 @@ def rows_in_use(rows: Mapping[Any, Rows]) -> Iterator[None]:
 
 
 def look_up(layer: Any) -> Any | None:
-    """The output of an embedding layer out of the rows in use, masked; None where it has its whole table."""
+    """The masked output of an embedding layer from its rows in use; None where it uses its whole table."""
     step = _step.get()
     if step is None or id(layer) not in step.rows:
         return None
@@ -72,20 +72,20 @@ def look_up(layer: Any) -> Any | None:
 
 
 def looked_up(tensor: Any) -> LookedUp | None:
-    """What this very tensor was looked up from; None for a tensor of another origin."""
+    """The source of this tensor object; None where no embedding has output it."""
     step = _step.get()
     found = [entry for entry in step.looked_up if entry.output is tensor] if step is not None else []
     return found[0] if found else None
 
 
 def convolve_rows(source: LookedUp, kernel: Any) -> Any:
-    """The convolution of a looked-up sequence, computed on the table's rows before they are looked up.
+    """The convolution of a looked-up sequence, computed on the table's rows before the lookup.
 
     `sum_j x[b, t + j] @ kernel[j]` with `x = table[index]` is `sum_j (table @ kernel[j])[index[b, t + j]]`: every row
-    is multiplied once, however often a batch repeats it, and what is looked up has a few numbers instead of a row.
+    is multiplied once, however often a batch repeats it, and looked-up products are shorter than rows.
 
     Args:
-        source: of sequences, its index `(batch, length)`.
+        source: of the sequences, with an index `(batch, length)`.
         kernel: `(width, dimension, filters)`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Models that are dense layers one behind the other, and which of their units a mask leaves connected."""
+"""Chains of dense layers, and which of their units a mask leaves connected."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class ChainLayer:
     Attributes:
         place: its place inside the model: its weights are `<place>/kernel` and `<place>/bias`.
         layer: the layer.
-        silent_without_input: whether a unit with no input and a bias of zero stays at zero: it gives nothing to the
-            next layer, and its bias has no gradient.
+        zero_without_input: whether a unit without incoming weights and with a bias of zero outputs zero and gives its
+            bias no gradient.
     """
 
     place: str
     layer: MaskedDense
-    silent_without_input: bool
+    zero_without_input: bool
 
 
 def dense_chain(model: keras.Model) -> list[ChainLayer]:
-    """The layers of a model that is masked dense layers one behind the other, after at most a `Flatten`.
+    """The layers of a model that is a chain of masked dense layers, after at most a `Flatten`.
 
     Raises:
-        ValueError: for any other model, also where layers share weights or have others than kernel and bias; or where
-            what happens to a weight depends on more than its gradient: regularisers and constraints.
+        ValueError: for any other model, for layers that share weights or have weights beside kernel and bias, and for
+            regularisers and constraints, where an update depends on more than the gradient.
     """
     places = {id(layer): place for place, layer in walk(model)}
     operations = _operations(model)
@@ -55,27 +55,27 @@ def dense_chain(model: keras.Model) -> list[ChainLayer]:
     return chain
 
 
-def living_units(kernels: Sequence[np.ndarray], speaking: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Which inputs and units of a chain of dense layers are on a way from something to an output; all outputs are.
+def living_units(kernels: Sequence[np.ndarray], constant: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Which inputs and units of a chain of dense layers can be nonzero and are connected to an output.
 
     Args:
         kernels: which weights are kept, `(inputs, units)` for each layer.
-        speaking: which units give something even where nothing comes in, `(units,)` for each layer.
+        constant: which units can be nonzero without incoming weights, `(units,)` for each layer.
 
     Returns:
-        Boolean arrays: of the inputs, and of the units of each layer.
+        Boolean arrays: of the inputs, and of the units of each layer. All outputs are True.
     """
-    speak = [np.ones(kernels[0].shape[0], bool)]
-    for kernel, always in zip(kernels, speaking, strict=True):
-        speak.append(kernel[speak[-1]].any(0) | always)
-    heard = [np.ones(kernels[-1].shape[1], bool)]
+    nonzero = [np.ones(kernels[0].shape[0], bool)]
+    for kernel, always in zip(kernels, constant, strict=True):
+        nonzero.append(kernel[nonzero[-1]].any(0) | always)
+    used = [np.ones(kernels[-1].shape[1], bool)]
     for kernel in reversed(kernels):
-        heard.insert(0, kernel[:, heard[0]].any(1))
-    return [*(one & other for one, other in zip(speak[:-1], heard[:-1], strict=True)), heard[-1]]
+        used.insert(0, kernel[:, used[0]].any(1))
+    return [*(one & other for one, other in zip(nonzero[:-1], used[:-1], strict=True)), used[-1]]
 
 
 def _operations(model: keras.Model) -> list[Any]:
-    """What a model with one input and one output computes, from the input on, where it is a chain."""
+    """The layers and operations of a model that is a chain, from its input on."""
     found: list[Any] = []
     history = model.outputs[0]._keras_history
     while True:
@@ -89,7 +89,7 @@ def _operations(model: keras.Model) -> list[Any]:
 
 
 def _check_layer(layer: Any, place: str, last: bool) -> None:
-    """Raises ValueError for what is no layer of a chain."""
+    """Raises ValueError for a layer that cannot be part of a chain."""
     if type(layer) is keras.layers.Dense and not layer.trainable:
         raise ValueError(_expected(f"{place!r}, a Dense that is frozen, and so is not pruned"))
     if type(layer) is not MaskedDense:
@@ -109,7 +109,7 @@ def _check_layer(layer: Any, place: str, last: bool) -> None:
 
 
 def _check_flatten(flatten: Any, place: str, chain: Sequence[ChainLayer]) -> None:
-    """Raises ValueError for what does more to numbers than to lay them out as numpy does."""
+    """Raises ValueError for a `Flatten` that differs from `numpy.reshape`."""
     if flatten.data_format != "channels_last":
         raise ValueError(_expected(f"{place!r} with data_format={flatten.data_format!r}"))
     if chain and flatten.compute_dtype != chain[0].layer.compute_dtype:
@@ -118,7 +118,7 @@ def _check_flatten(flatten: Any, place: str, chain: Sequence[ChainLayer]) -> Non
 
 def _expected(received: str) -> str:
     return (
-        "Expected a chain of Dense layers, behind a Flatten or not, without regularisers and constraints: of other "
-        f"models it is not known which units compact can leave out, and fused has no kernel. Received: {received}. "
-        "Search without compact and fused."
+        "Expected a chain of Dense layers, which may follow a Flatten, without regularisers and constraints. For "
+        "other models compact does not know which units it can leave out, and fused has no kernel. Received: "
+        f"{received}. Search without compact and fused."
     )

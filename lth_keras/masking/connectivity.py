@@ -1,4 +1,4 @@
-"""Whether a pruned network still passes anything from its inputs to its outputs."""
+"""Whether the outputs of a pruned network can depend on its inputs."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ _WRAPPERS = (keras.layers.TimeDistributed, keras.layers.SpectralNormalization)
 def check_connected(model: keras.Model, mask: Mask) -> None:
     """Checks that every output of a model can still depend on an input of it, under a mask.
 
-    A layer without any weight left passes nothing on: its output is its bias. Where an output can be reached through
-    such layers only, the network is cut through; a layer in a parallel branch, or beside a skip connection, does not
-    cut it. Sequential and Functional models are looked into, also nested, and inside `TimeDistributed` and
-    `SpectralNormalization`. The graph of a subclassed model, or of a layer of the user's own, is not known: it cannot
-    be checked, and passes. Nor are single units looked at: a layer with one weight left passes.
+    A layer without any weight left outputs its bias. Where every path to an output leads through such a layer, the
+    network is cut through; a parallel branch or a skip connection keeps it connected. Sequential and Functional models
+    are checked, also nested, and layers inside `TimeDistributed` and `SpectralNormalization`. Subclassed models and
+    custom layers count as connected, since their graph is not known. So does a layer with one weight left.
 
     Args:
-        model: a built model with masked layers; the masks that it has do not matter.
+        model: a built model with masked layers; its current masks are not used.
         mask: a mask for it, by place inside the model.
 
     Raises:
-        ValueError: where the network is cut through, naming the weights of which none is left.
+        ValueError: where the network is cut through, naming the weights that are pruned entirely.
     """
     if is_connected(model, mask):
         return
@@ -51,12 +50,12 @@ def is_connected(model: keras.Model, mask: Mask) -> bool:
 
 
 def _reached(layer: Any, empty: set[int], inputs: Sequence[bool]) -> list[bool]:
-    """Which outputs of a layer or model are reached, given which of its inputs are; one for all where it is one layer.
+    """Which outputs of a layer or model depend on the model's inputs; one entry for all outputs of a layer.
 
     Args:
         layer: a layer, a model or an operation of a graph.
-        empty: ids of the layers that pass nothing on.
-        inputs: for each input whether it is reached; one for all where their number is not known.
+        empty: ids of the layers without weights left.
+        inputs: for each input of the layer, whether it does; one for all where their number is not known.
     """
     if id(layer) in empty:
         return [False]
@@ -82,7 +81,7 @@ def _reached_in_graph(model: Any, empty: set[int], inputs: Sequence[bool]) -> li
 
 
 def _each(tensors: Sequence[Any], reached: Sequence[bool]) -> dict[int, bool]:
-    """By tensor, whether it is reached: one entry for each, or for all of them together."""
+    """Id of each tensor to whether it is reached, given one entry for each tensor or one for all."""
     if len(reached) != len(tensors):
         reached = [any(reached)] * len(tensors)
     return {id(tensor): way for tensor, way in zip(tensors, reached, strict=True)}

@@ -1,4 +1,4 @@
-"""A whole model to masked layers and back."""
+"""Converts a whole model to masked layers and back."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from lth_keras.masking.unmasked import warn_of_unmasked
 
 
 def mask_model(model: keras.Model, *, frozen: bool = True) -> keras.Model:
-    """Returns the same function with masked layers: every argument of every layer, all weights and state, are kept.
+    """Returns a copy of the model with masked layers that computes the same function.
 
-    Dense, Conv1D, Conv2D and Embedding layers become their masked counterparts, all True; every other layer is
-    rebuilt from its configuration, also inside nested models and wrappers such as `TimeDistributed`, and gets the state
-    that it had: what `adapt` computed, vocabularies, seed generators, which weights are trained. The result is not
-    compiled. `model` is left as it is. Subclasses of these layers, and layers inside layers of the user's own, stay as
-    they are.
+    Layers of the types in `lth_keras.layers.PRUNABLE` (Dense, Conv1D, Conv2D, Embedding) become their masked
+    counterparts, with masks that are all True. Every other layer is rebuilt from its configuration, also inside nested
+    models and wrappers such as `TimeDistributed`. All weights and state are kept: what `adapt` computed, vocabularies,
+    seed generators, which weights are trained. Subclasses of these types, and layers inside custom layers, stay plain.
+    The result is not compiled, and `model` is not changed.
 
     Args:
-        model: a Sequential or Functional model; masked layers in it keep their masks.
+        model: a Sequential or Functional model; its masked layers keep their masks.
         frozen: whether layers with `trainable=False` are masked too.
 
     Raises:
         TypeError: for a subclassed model. Write it with the layers of `lth_keras.layers`.
-        ValueError: where the model has nothing to prune, or cannot be copied: naming a layer that cannot be made again,
-            or whose state cannot be copied.
-        NotImplementedError: where a layer is quantised in a way that does not keep pruned weights at zero.
+        ValueError: for a model without prunable weights, or naming a layer that cannot be rebuilt or whose state
+            cannot be copied.
+        NotImplementedError: for a layer whose quantisation does not keep pruned weights at zero.
 
     Warns:
         UserWarning: naming the layers with kernels that have no mask, and their share of the weights.
@@ -45,7 +45,7 @@ def mask_model(model: keras.Model, *, frozen: bool = True) -> keras.Model:
 
 
 def masked_copy(model: keras.Model, *, frozen: bool = True) -> keras.Model:
-    """As `mask_model`, without a warning: for a further copy of a model."""
+    """As `mask_model`, without its warning: for a further copy of a model."""
     converted = _convert(model, MASKED_LAYERS, frozen=frozen)
     if not any(isinstance(layer, MaskedLayer) for _, layer in walk(converted)):
         kinds = ", ".join(layer.__name__ for layer in MASKED_LAYERS)
@@ -58,16 +58,16 @@ def masked_copy(model: keras.Model, *, frozen: bool = True) -> keras.Model:
 
 
 def strip_masks(model: keras.Model) -> keras.Model:
-    """Returns a plain Keras model with the same outputs: pruned weights are zeros, and it loads without lth_keras.
+    """Returns a plain Keras model with the same outputs, in which pruned weights are zeros; it loads without lth_keras.
 
-    Its layers have the state that they had, as those of `mask_model`.
+    State is kept as by `mask_model`.
 
     Args:
         model: a model with masked layers.
 
     Raises:
         TypeError: for a subclassed model, or a subclass of a masked layer.
-        ValueError: where the model has no masked layer, or cannot be copied; see `mask_model`.
+        ValueError: for a model without masked layers, or that cannot be copied; see `mask_model`.
     """
     weights = prunable_weights(model)
     foreign = sorted({type(w.layer).__name__ for w in weights if type(w.layer) not in PLAIN_LAYERS})
@@ -77,7 +77,7 @@ def strip_masks(model: keras.Model) -> keras.Model:
     values = variables(stripped)
     for weight in weights:
         if weight.holder.quantization_mode is not None:
-            continue  # it was quantised with zeros in place
+            continue  # pruned weights were zeros when it was quantised
         place, _, name = weight.key.rpartition("/")
         mask = keras.ops.convert_to_numpy(weight.mask)
         # The public property includes an update by LoRA; it is merged, as it is where Keras saves the layer.
@@ -90,9 +90,9 @@ def strip_masks(model: keras.Model) -> keras.Model:
 
 
 def _convert(model: keras.Model, replacements: Mapping[type, type], *, frozen: bool = True) -> keras.Model:
-    """A copy of a model with layers replaced by class, and all variables (also masks, where both have them) copied.
+    """A copy of a model with layers replaced by class. Variables are copied, and masks where both layers have them.
 
-    Where not `frozen`, layers that are not trainable keep their class.
+    Unless `frozen`, layers that are not trainable keep their class.
     """
     if not (isinstance(model, keras.Sequential) or hasattr(model, "_operations")):
         raise TypeError(
@@ -139,7 +139,7 @@ def _convert(model: keras.Model, replacements: Mapping[type, type], *, frozen: b
 
 @contextmanager
 def _not_compiled(model: keras.Model) -> Iterator[None]:
-    """Within it, a model and those nested in it pass for not compiled: Keras compiles the copy of a compiled model."""
+    """Within it, a model and those nested in it count as not compiled: Keras compiles the copy of a compiled model."""
     compiled = [m for m in [model, *(m for _, m in walk(model))] if getattr(m, "compiled", False)]
     with ExitStack() as restore:
         for nested in compiled:
@@ -149,10 +149,14 @@ def _not_compiled(model: keras.Model) -> Iterator[None]:
 
 
 def _rebuild(layer: Any, replacements: Mapping[type, type]) -> Any:
-    """A layer or operation of the same configuration, of the class that replaces its own; errors name it."""
+    """A layer or operation of the same configuration, of the class that replaces its own.
+
+    Raises:
+        ValueError: naming it, where it cannot be rebuilt.
+    """
     try:
         made = _remade(layer, replacements)
-        made.name = layer.name  # which Keras leaves out of the configuration of layers that have no get_config
+        made.name = layer.name  # not in the configuration of layers without a get_config of their own
         return made
     except NotImplementedError:
         raise
@@ -179,14 +183,14 @@ def _remade(layer: Any, replacements: Mapping[type, type]) -> Any:
 
 
 def _same_lambda(layer: Any) -> Any:
-    """A Lambda layer of the same function: a configuration loses what it closes over, and may not hold a lambda."""
+    """A Lambda layer of the same function: a configuration has no closures, and may not hold a lambda."""
     common = keras.layers.Layer.get_config(layer)
     own = {"function": layer.function, "output_shape": layer._output_shape, "mask": layer.mask}
     return keras.layers.Lambda(**own, arguments=dict(layer.arguments), **common)
 
 
 def _custom_objects(layer: keras.layers.Layer) -> dict[str, Any]:
-    """Functions and classes that the layer's configuration names: the user need not have registered them."""
+    """Functions and classes that the layer's configuration names, which the user need not have registered."""
     found = {}
     for part in [layer, *(inner for _, inner in walk(layer))]:
         for value in [part, *vars(part).values()]:
@@ -197,7 +201,7 @@ def _custom_objects(layer: keras.layers.Layer) -> dict[str, Any]:
 
 
 def _replace_in_config(config: Any, replacements: Mapping[type, type]) -> Any:
-    """A configuration with the layers that it holds (as wrappers do) replaced by class."""
+    """A configuration with the layers inside it (of wrappers) replaced by class."""
     if isinstance(config, list | tuple):
         return type(config)(_replace_in_config(item, replacements) for item in config)
     if not isinstance(config, dict):

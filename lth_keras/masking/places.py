@@ -1,4 +1,4 @@
-"""Places: the layers and variables of a model, by names that are the same in every copy of it."""
+"""Places: names of a model's layers and variables that are the same in every copy of it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from lth_keras.layers import PLAIN_LAYERS, mask_name
 
 
 def walk(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Every layer of a model once, with its place: names joined by `/`, nested models and wrappers included.
+    """Yields every layer of a model once, with its place: names joined by `/`, nested models and wrappers included.
 
-    Names that Keras made up (`dense_7`) are counted anew within their parent (`dense`, `dense_1`, ...), and a masked
-    layer is named as its plain counterpart: a place is the same in every copy of the model, masked or not.
+    Default names of Keras (`dense_7`) are counted anew within their parent (`dense`, `dense_1`, ...), and a masked
+    layer has the name of its plain counterpart: a place is the same in every copy of the model, masked or not.
     """
     yield from _walk(model, "", set())
 
 
 def variables(model: keras.Model) -> dict[str, Any]:
-    """All weights of a model but its masks, by place inside the model: `{"dense/kernel": ..., "dense/bias": ...}`."""
+    """All weights of a model except masks, by place inside the model: `{"dense/kernel": ..., "dense/bias": ...}`."""
     found: dict[str, Any] = {}
     keys: dict[int, str] = {}
     for place, layer in walk(model):
@@ -43,7 +43,7 @@ def seed_states(model: keras.Model) -> list[Any]:
 
 
 def sublayers(parent: Any) -> list[keras.layers.Layer]:
-    """The layers right inside a model, a wrapper or another layer."""
+    """The direct sublayers of a model, a wrapper or another layer."""
     if isinstance(parent, keras.Model):
         return parent.layers
     return list(parent._flatten_layers(include_self=False, recursive=False))

@@ -1,4 +1,4 @@
-"""The prunable weights of a model: which they are, of what kind, and their masks."""
+"""The prunable weights of a model: their keys, kinds and masks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PrunableWeight:
         holder: the layer that has the variable: `layer`, or one inside it.
         variable: the Keras variable, unmasked.
         mask: the boolean Keras variable of the same shape.
-        kind: `dense`, `conv`, `embedding` or `output`: what pruning rates go by.
+        kind: `dense`, `conv`, `embedding` or `output`: decides the pruning rate.
     """
 
     key: str
@@ -37,12 +37,12 @@ class PrunableWeight:
 
 
 class Update(NamedTuple):
-    """What LoRA adds to a weight: `scale * a @ b`.
+    """The update that LoRA adds to a weight: `scale * a @ b`.
 
     Attributes:
         a: key of the first factor among the model's variables.
         b: key of the second.
-        scale: LoRA's alpha by its rank.
+        scale: LoRA's alpha divided by its rank.
     """
 
     a: str
@@ -80,12 +80,12 @@ def set_mask(model: keras.Model, mask: Mapping[str, np.ndarray], *, by: str | No
         model: a model with masked layers.
         mask: boolean arrays of the weights' shapes, or zeros and ones, by place inside the model, as `get_mask`
             returns, or by `weight.path` where that is unique. All prunable weights must be there.
-        by: what the keys are, `place` or `path`. None takes those of a `Mask` for places where they can be, and asks
-            where the keys of another mapping can be both: Keras counts names in the order in which layers are made,
-            places are counted in the order of the model.
+        by: what the keys are, `place` or `path`. With None the keys of a `Mask` are places where they can be; keys of
+            another mapping that can be both are an error, since Keras counts names in the order in which layers are
+            made, and places are counted in the order of the model.
 
     Raises:
-        TypeError: for a mask that is no mapping.
+        TypeError: for a mask that is not a mapping.
         ValueError: for a mask of another model, keys that can be places and paths, or a quantised model; nothing is
             changed then.
     """
@@ -109,10 +109,10 @@ def set_mask(model: keras.Model, mask: Mapping[str, np.ndarray], *, by: str | No
 
 
 def _by_place(mask: Mapping[str, Any], weights: list[PrunableWeight], by: str | None) -> Mapping[str, Any]:
-    """The mask by places, where its keys may be paths: read as a whole, since one weight's path can be another's place.
+    """The mask by places, of keys that may be paths. One weight's path can be another's place, so all are read alike.
 
     Raises:
-        ValueError: where both readings fit, and are not the same.
+        ValueError: where both readings fit and differ.
     """
     paths = [w.variable.path for w in weights]
     by_path = {w.variable.path: w.key for w in weights if paths.count(w.variable.path) == 1}
@@ -134,7 +134,7 @@ def _fits(mask: Mapping[str, Any], weights: list[PrunableWeight]) -> bool:
 
 
 def _check_weights(mask: Mapping[str, Any], weights: list[PrunableWeight]) -> None:
-    """Checks that a mask has an array of the right shape for each prunable weight, and none else."""
+    """Checks that a mask has an array of the right shape for each prunable weight, and no other."""
     shapes = {w.key: tuple(w.mask.shape) for w in weights}
     given = mask.shapes if isinstance(mask, Mask) else {key: np.shape(value) for key, value in mask.items()}
     findings = {
@@ -154,7 +154,7 @@ def prunable_weights(model: keras.Model) -> list[PrunableWeight]:
     """The prunable weights of a model with masked layers, in the order of its layers.
 
     Raises:
-        ValueError: where there is none, or a masked layer is not built.
+        ValueError: for a model without masked layers, or with one that is not built.
     """
     outputs = _output_layers(model)
     keys = {id(variable): key for key, variable in variables(model).items()}
@@ -174,7 +174,7 @@ def prunable_weights(model: keras.Model) -> list[PrunableWeight]:
 
 
 def _output_layers(layer: Any) -> set[int]:
-    """Masked layers inside `layer` whose values reach its outputs through layers without prunable weights only."""
+    """Ids of the last masked layers inside `layer`: only layers without masks lie between them and its outputs."""
     if isinstance(layer, MaskedLayer):
         return {id(layer)}
     inside = [inner for inner in sublayers(layer) if _holds_masked(inner)]

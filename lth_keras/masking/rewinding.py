@@ -1,4 +1,4 @@
-"""The weights that a ticket restarts from."""
+"""The weights that a ticket starts from."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 from lth_keras.arrays import LazyArrays
 
 REWINDS = ("init",)
-"""Where a ticket restarts: `init`, the weights before any training (Frankle & Carbin, 2019, section 1)."""
+"""Weights that a ticket restarts from: `init`, those before any training (Frankle & Carbin, 2019, section 1)."""
 
 STARTS = ("initial", "given")
-"""What trials begin with: weights that initialisers draw, or those that `build()` makes."""
+"""Initial weights of trials: drawn by the layers' initialisers, or given by `build()`."""
 
 
 def check_start(start: str | None) -> str | None:
@@ -42,17 +42,16 @@ def check_rewind(rewind: str) -> str:
 
 
 def redrawing(layer: keras.layers.Layer, variable: Any, seed: int) -> Callable[[], np.ndarray] | None:
-    """How to draw a layer's variable afresh from its own initialiser, decided by `seed` alone.
+    """Draws a layer's variable afresh from its initialiser, decided by `seed` alone, whatever seed that was given.
 
-    A seed that the initialiser was given is replaced. Drawing anew costs no memory that stays, where building the
-    model anew costs 0.2 MB each time (measured on LeNet-300-100, TensorFlow 2.21, Keras 3.15).
+    It leaves no memory allocated, where rebuilding the model leaves 0.2 MB each time (measured on LeNet-300-100,
+    TensorFlow 2.21, Keras 3.15).
 
     Returns:
-        A function that makes an array of the variable's shape, the same values at each call: of a layer that was
-        adapted to data, the values it has, since what it computes with was made of them. None where building the
-        model anew must draw it: the layer has no attribute `<variable>_initializer` that holds a Keras initialiser,
-        or does more than to call it (the forget bias of an LSTM), or the initialiser is a user's own that takes no
-        seed, and so may draw from global generators.
+        A function that makes an array of the variable's shape, the same at each call. For a layer that was adapted to
+        data it returns the current values. None where the model must be rebuilt to draw it: the layer has no Keras
+        initialiser as `<variable>_initializer`, or does more than to call it (the forget bias of an LSTM), or a custom
+        initialiser takes no seed, and so may draw from global generators.
     """
     if hasattr(layer, "adapt") and hasattr(layer, "finalize_state") and not variable.trainable:
         adapted = own_array(variable)
@@ -73,16 +72,16 @@ def redrawing(layer: keras.layers.Layer, variable: Any, seed: int) -> Callable[[
 
 
 def own_array(value: Any) -> np.ndarray:
-    """The values of a Keras variable or tensor, as an array that nobody else has."""
+    """A copy of the values of a Keras variable or tensor, as a writeable array."""
     array: np.ndarray = keras.ops.convert_to_numpy(value)
     return array if array.flags.owndata and array.flags.writeable else array.copy()
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Within it, whatever draws from Python's, numpy's or Keras' global generators is decided by `seed`.
+    """Within it, Python's, numpy's and Keras' global generators are seeded with `seed`.
 
-    Python's and numpy's generators continue afterwards as if nothing had been drawn.
+    Python's and numpy's continue afterwards as if nothing had been drawn.
     """
     python_state, numpy_state = random.getstate(), np.random.get_state()
     keras.utils.set_random_seed(seed)
@@ -95,10 +94,10 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def settled_seeds() -> Iterator[None]:
-    """Within it, layers without a seed are given the same ones in every process.
+    """Within it, layers that are made without a seed get the same one in every process.
 
-    Keras draws them from Python's generator, and some layers (RandomCrop) have what they drew in their configuration.
-    The generator continues afterwards as if nothing had been drawn.
+    Keras draws it from Python's generator, and some layers (RandomCrop) have it in their configuration. The generator
+    continues afterwards as if nothing had been drawn.
     """
     state = random.getstate()
     random.seed(0)
@@ -116,19 +115,18 @@ def draw_weights(
     kept: Mapping[str, np.ndarray] | None = None,
     as_built: bool = False,
 ) -> LazyArrays:
-    """Draws all weights of a model anew, each when it is accessed.
+    """All weights of a model, drawn anew, each at access.
 
     Args:
         layers: weight key to its layer and Keras variable.
-        rebuild: builds the model once more and returns its variables by key; called only for weights that no
-            initialiser of their layer makes.
-        seed_of: the seed that decides a name's draw.
-        kept: weights that are as they are, by key.
-        as_built: whether all others are those that `rebuild` makes.
+        rebuild: builds the model once more and returns its variables by key; called only for weights that
+            `redrawing` cannot draw.
+        seed_of: weight key to seed.
+        kept: weights that are not drawn, by key.
+        as_built: whether all others are taken from `rebuild`.
 
     Returns:
-        Weight key to array, the same values at each access. Nothing that an initialiser makes is kept; what `rebuild`
-        made of the other weights is.
+        Weight key to array, the same values at each access. Only arrays from `rebuild` and `kept` stay in memory.
     """
     left = {key: owned for key, owned in layers.items() if key not in (kept or {})}
     draws = {key: None if as_built else redrawing(*owned, seed_of(key)) for key, owned in left.items()}

@@ -1,4 +1,4 @@
-"""State of layers beside their weights: what `adapt` computed, tables, seed generators, flags, attributes set later."""
+"""Copies the state of layers beside their weights: adapted values, tables, seed generators, flags, attributes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import numpy as np
 
 _SAVING = ("save_own_variables", "load_own_variables", "save_assets", "load_assets")
 _TABLES = ("lookup_table", "idf_weights", "idf_weights_const")
-"""What Keras' lookup layers put in place of the old ones when they are adapted, and never write into."""
+"""Attributes that Keras' lookup layers replace when they are adapted, and never write into."""
 _DEPTH = 6
-"""How far objects in a layer's attributes are looked into."""
+"""How deep objects in a layer's attributes are compared."""
 
 _Picture = Any
 _TRACKED = "tracked elsewhere"
 
 
 class _Unknown:
-    """A value of which it cannot be told whether another has the same state."""
+    """Stands for a value whose state cannot be compared."""
 
 
 _UNKNOWN = _Unknown()
@@ -33,10 +33,10 @@ _UNKNOWN = _Unknown()
 def copy_state(source: keras.layers.Layer, target: keras.layers.Layer, place: str) -> None:
     """Gives a layer the state of the layer that it was rebuilt from, apart from its weights.
 
-    That are the states of its seed generators, which of its weights are trained, the tables of lookup layers, and all
-    numbers, arrays and text in its attributes: what `adapt` computed, and what was set after it was made. Other
-    objects must already be alike; where they are not, the layer's own `save_assets` and `load_assets` (or
-    `save_own_variables` and `load_own_variables`) copy them.
+    The state is that of its seed generators, which of its weights are trained, the tables of lookup layers, and all
+    numbers, arrays and text in its attributes, whether `adapt` computed them or they were set later. Other objects must
+    be equal already, or are copied by the layer's own `save_assets` and `load_assets` (or `save_own_variables` and
+    `load_own_variables`).
 
     Args:
         source: the layer that has the state.
@@ -44,7 +44,7 @@ def copy_state(source: keras.layers.Layer, target: keras.layers.Layer, place: st
         place: of both, for messages.
 
     Raises:
-        ValueError: naming the layer and the attribute that is not, or may not be, the same.
+        ValueError: naming the layer and the attribute that differs or may differ.
     """
     _copy_flags(source, target)
     if isinstance(source, keras.Model):
@@ -87,7 +87,7 @@ def _copy_tables(source: Any, target: Any) -> None:
 
 
 def _copy_attributes(source: Any, target: Any) -> list[str]:
-    """Copies what is data in a layer's attributes, and returns the names of others that differ or may differ."""
+    """Copies the data among a layer's attributes; returns the names of other attributes that differ or may differ."""
     doubtful = []
     for name, value in _attributes(source):
         other = vars(target).get(name)
@@ -107,7 +107,7 @@ def _copy_attributes(source: Any, target: Any) -> list[str]:
 
 
 def _attributes(layer: Any) -> Iterator[tuple[str, Any]]:
-    """The attributes that a layer's class gave it, or its user: not those of all layers."""
+    """The attributes of a layer that `keras.layers.Layer` does not have."""
     base = vars(keras.layers.Layer())
     for name, value in list(vars(layer).items()):
         if name not in base and not name.startswith("_self_"):
@@ -145,7 +145,7 @@ def _same_arrays(one: Any, other: Any) -> bool:
 
 
 def _picture(value: Any, depth: int = 0) -> _Picture:
-    """What can be compared of a value: two of the same picture have the same state; `_UNKNOWN` in it is not known."""
+    """A form of a value that can be compared: equal pictures mean equal state, but for `_UNKNOWN` parts."""
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic | np.dtype):
         return repr(value)
     if isinstance(value, _tracked_types()) or _is_symbolic(value):
@@ -166,7 +166,7 @@ def _picture(value: Any, depth: int = 0) -> _Picture:
 
 
 def _picture_of_function(value: Any, depth: int) -> _Picture:
-    """By name; of Python's functions also by their code and what they close over."""
+    """The name of a function; of Python functions also the code, closure and defaults."""
     name = getattr(value, "__qualname__", getattr(value, "__name__", repr(type(value))))
     function = inspect.unwrap(getattr(value, "__func__", value))
     if not inspect.isfunction(function) or function.__module__.startswith("keras."):
@@ -219,7 +219,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _is_symbolic(value: Any) -> bool:
-    """Whether a tensor stands for a value that is not known: it was seen while a function was traced."""
+    """Whether a tensor has no value, as in a function that is being traced."""
     if isinstance(value, np.ndarray) or not (keras.ops.is_tensor(value) or _is_of_tensorflow(value, "Tensor")):
         return False
     try:
@@ -230,7 +230,7 @@ def _is_symbolic(value: Any) -> bool:
 
 
 def _is_variable(value: Any) -> bool:
-    """Whether a value is a TensorFlow variable, which Keras does not know as a weight."""
+    """Whether a value is a TensorFlow variable, which Keras does not track as a weight."""
     return _is_of_tensorflow(value, "Variable")
 
 
@@ -243,7 +243,7 @@ def _is_of_tensorflow(value: Any, what: str) -> bool:
 
 
 def _is_data(value: Any) -> bool:
-    """Whether a value is made of numbers, text and arrays alone."""
+    """Whether a value consists of numbers, text and arrays."""
     if isinstance(value, Mapping):
         return all(_is_data(part) for pair in value.items() for part in pair)
     if isinstance(value, list | tuple | set | frozenset):
@@ -253,7 +253,7 @@ def _is_data(value: Any) -> bool:
 
 
 def _copied(value: Any) -> Any:
-    """Data of its own; tensors, which nobody writes to, are shared."""
+    """A copy of data; tensors are shared, as they are immutable."""
     if isinstance(value, Mapping):
         return {key: _copied(part) for key, part in value.items()}
     if isinstance(value, list):
@@ -264,7 +264,7 @@ def _copied(value: Any) -> Any:
 
 
 def _saves_itself(layer: Any) -> bool:
-    """Whether a layer's class, one of the user's, says how its state is saved."""
+    """Whether a custom layer class defines how its state is saved."""
     if type(layer).__module__.startswith("keras."):
         return False
     return any(_method(type(layer), name) is not _method(keras.layers.Layer, name) for name in _SAVING)

@@ -13,7 +13,7 @@ from lth_keras.layers.rows import Rows, rows_in_use
 from lth_keras.masking.places import walk
 
 LARGE = 1 << 22
-"""Weights from which a table counts as large: below, its whole update takes less than the handling of its rows."""
+"""Least weights of a large table. Updating a smaller one as a whole takes less time than handling its rows."""
 
 
 class Table(NamedTuple):
@@ -31,13 +31,13 @@ class Table(NamedTuple):
 
 
 def large_tables(model: keras.Model, at_least: int = LARGE) -> list[Table]:
-    """The tables whose rows in use a step can tell from the batch alone, in the order of the model's layers.
+    """The tables of which a step uses the rows that its batch names, in the order of the model's layers.
 
-    Such a layer is called once, on the model's input itself; its table is float32 and trained, and has no regulariser
-    and no constraint, which would look at every row at every step. All have as many rows as the longest.
+    Such a layer is called once, on the model's input itself. Its table is float32 and trained, and has no regulariser
+    and no constraint, which would read every row at every step. All have as many rows as the largest.
 
     Args:
-        model: with masked layers; others than Sequential and Functional have no such table.
+        model: with masked layers; Sequential or Functional, others have no such table.
         at_least: weights of a table.
     """
     if not isinstance(model, keras.Sequential | keras.src.models.Functional):
@@ -52,7 +52,7 @@ def large_tables(model: keras.Model, at_least: int = LARGE) -> list[Table]:
 
 
 def input_rows(model: keras.Model) -> int | None:
-    """How many rows the model's input may name: those of the shortest embedding that reads it; None without any."""
+    """The rows of the smallest embedding that reads the model's input, which it may index; None without any."""
     embeddings = [layer for _, layer in walk(model) if isinstance(layer, keras.layers.Embedding)]
     return min((layer.input_dim for layer in embeddings if any(_reads_input(model, layer))), default=None)
 
@@ -73,20 +73,20 @@ def _is_suitable(model: keras.Model, layer: MaskedEmbedding, at_least: int) -> b
 
 
 def _reads_input(model: keras.Model, layer: keras.layers.Layer) -> list[bool]:
-    """For every call of the layer whether it reads the model's input itself."""
+    """For every call of the layer, whether its input is the model's."""
     inputs = {id(tensor) for tensor in model.inputs}
     return [id(tensor) in inputs for node in layer._inbound_nodes for tensor in node.input_tensors]
 
 
 @contextmanager
 def using_rows(tables: Sequence[Table], values: Sequence[Any], masks: Sequence[Any], index: Any) -> Iterator[None]:
-    """Within it, the model looks up in these rows of its tables.
+    """Within it, the model's embeddings look up these rows in place of their tables.
 
     Args:
         tables: of the model.
         values: for each table `(rows, dimension)`.
         masks: the rows' masks, likewise.
-        index: which of the rows stands where in the model's input.
+        index: number of the row at each position of the model's input.
     """
     parts = zip(tables, values, masks, strict=True)
     rows = {table.layer: Rows(values, mask, index) for table, values, mask in parts}

@@ -1,4 +1,4 @@
-"""What a mask does not reach: the layers whose weights could be pruned, but have no mask."""
+"""Layers with weights that could be pruned and have no mask."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lth_keras.layers import MaskedLayer
 from lth_keras.masking.places import walk
 
 _NOT_PRUNED = ("bias", "gamma", "beta", "alpha")
-"""How weights are called that nobody prunes on their own: biases, normalisation, slopes of activations."""
+"""Names of weights that are not pruned on their own: biases, normalisation, slopes of activations."""
 _FROZEN_KERNELS = ("kernel", "embeddings", "quantized_kernel", "reverse_embeddings")
-"""How kernels are called that Keras does not train, as quantised ones."""
+"""Names of kernels that Keras does not train, such as quantised ones."""
 _WITHOUT_KERNELS = (
     "keras.src.layers.normalization.",
     "keras.src.layers.activations.",
@@ -37,7 +37,7 @@ class Unmasked(NamedTuple):
 
 
 def unmasked_layers(model: keras.Model, frozen: bool = True) -> tuple[list[Unmasked], int]:
-    """The layers whose kernels no mask reaches, and how many weights of kernels the model has, masked ones included.
+    """The layers with kernels that have no mask, and the number of weights in all kernels of the model.
 
     A kernel is a weight with two axes or more that is no bias and not part of a normalisation. Layers inside of others
     (an LSTM's cell, an attention's projections) count as the outermost one that has no masked layer inside.
@@ -60,7 +60,7 @@ def unmasked_layers(model: keras.Model, frozen: bool = True) -> tuple[list[Unmas
 
 
 def warn_of_unmasked(model: keras.Model, stacklevel: int = 2, *, frozen: bool = True) -> None:
-    """Warns of the layers of a masked model that stay dense, with their share of the weights of its kernels."""
+    """Warns of the layers of a masked model that stay dense, with their share of the weights in kernels."""
     layers, weights = unmasked_layers(model, frozen)
     if not layers:
         return
@@ -81,7 +81,7 @@ def _masked(layer: Any) -> list[Any]:
 
 
 def _kernels(layer: Any) -> list[Any]:
-    """The weights of a layer's own that could be pruned."""
+    """The weights of a layer that could be pruned, without those of layers inside."""
     if isinstance(layer, MaskedLayer) or type(layer).__module__.startswith(_WITHOUT_KERNELS):
         return []
     frozen = [variable for variable in layer._non_trainable_variables if variable.name in _FROZEN_KERNELS]

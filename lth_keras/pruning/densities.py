@@ -1,4 +1,4 @@
-"""How a number of weights to keep is shared out: over the layers of a network, and over shots."""
+"""Divides a number of weights to keep among the layers of a network, and among shots."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 from lth_keras.mask import Mask
 
 SCOPES = ("layer", "global", "uniform", "erk")
-"""How weights compete: within their layer at one rate, all together, or within layers of prescribed densities."""
+"""What weights are ranked within: their layer at one rate, the network, or layers of prescribed densities."""
 SCHEDULES = ("exponential", "linear")
 Density = float | Mapping[str, float]
 """Of the whole network, or, in layer scope, of each weight array by its key."""
@@ -27,7 +27,7 @@ def check_scope(scope: str) -> str:
 
 
 def counts_in_scope(scope: str, mask: Mask, kept: int, min_per_layer: int = 1) -> int | dict[str, int]:
-    """How many weights `keep_highest` is to keep, of `kept` in all, as it takes them.
+    """How many weights to keep, `kept` in all, as argument of `keep_highest`.
 
     Args:
         scope: `global`, `uniform` or `erk`.
@@ -49,16 +49,16 @@ def counts_in_scope(scope: str, mask: Mask, kept: int, min_per_layer: int = 1) -
 def counts_at(
     density: Density, mask: Mask, scope: str, min_per_layer: int = 1, *, last: bool = True, exact: bool = False
 ) -> int | dict[str, int]:
-    """How many weights a density leaves, counted from the dense network, as `keep_highest` takes it.
+    """How many weights to keep at a density of the dense network, as argument of `keep_highest`.
 
     Args:
-        density: share of all prunable weights; by weight key in layer scope alone.
+        density: share of all prunable weights; in layer scope also by weight key.
         mask: the mask so far.
         scope: one of `SCOPES`.
         min_per_layer: least number to leave in a layer, or all of it where it has fewer.
-        last: False for a shot before the last one, which keeps no more than are left.
-        exact: in layer scope, whether round(N * density) weights are left in all, as `layer_shares` shares them out;
-            otherwise each layer is rounded on its own.
+        last: False for an earlier shot, in which a layer keeps at most what it has left.
+        exact: in layer scope, whether round(N * density) weights are kept in all, see `layer_shares`; otherwise each
+            layer is rounded on its own.
 
     Raises:
         ValueError: as `layer_shares`, `uniform_counts` and `erk_counts`.
@@ -80,21 +80,21 @@ def counts_at(
 def layer_shares(density: float, mask: Mask, min_per_layer: int = 1, *, last: bool = True) -> dict[str, int]:
     """How many weights each layer keeps, at one density in each and round(N * density) in all.
 
-    By largest remainder: each layer gets the whole part of its share, its size times the density, and those of the
-    largest fractions one more. So each is within one weight of its share. Where `min_per_layer` takes more for some,
-    the others give that up in proportion to their sizes.
+    By largest remainder: each layer keeps the integer part of its share, which is its size times the density, and the
+    layers with the largest fractions keep one more. So each is within one weight of its share. Where `min_per_layer`
+    needs more in some layers, the others keep fewer, in proportion to their sizes.
 
     Args:
         density: share of all prunable weights, and of those of each layer, counted from the dense network.
         mask: the mask so far.
         min_per_layer: least number to leave in a layer, or all of it where it has fewer.
-        last: False for a shot before the last one, in which a layer keeps no more than it has left.
+        last: False for an earlier shot, in which a layer keeps at most what it has left.
 
     Returns:
-        Weight key to a number; they add up to round(N * density) exactly, but for a shot before the last one.
+        Weight key to a number; they add up to round(N * density) exactly, except in an earlier shot.
 
     Raises:
-        ValueError: for fewer than `min_per_layer` needs, or where a layer has less left than its share.
+        ValueError: for fewer than `min_per_layer` needs, or where a layer has fewer left than its share.
     """
     left, kept = mask.counts(), round(mask.size * density)
     shares = {key: Fraction(float(density)) * size for key, size in mask.sizes.items()}
@@ -121,7 +121,7 @@ def erk_counts(mask: Mask, kept: int, min_per_layer: int = 1) -> dict[str, int]:
 
     A layer's density is proportional to the sum of its kernel's sizes over their product, so its number of weights is
     proportional to the sum: `inputs + outputs` of a dense layer, `width + height + inputs + outputs` of a convolution.
-    A layer that would keep more than it has keeps them all, and the others get the rest in proportion.
+    A layer that would keep more than it has keeps all, and the others divide the rest in proportion.
 
     Source: Mocanu et al. (2018), arXiv:1707.04780; with kernels Evci et al. (2020), arXiv:1911.11134, section 3.
 
@@ -140,10 +140,10 @@ def erk_counts(mask: Mask, kept: int, min_per_layer: int = 1) -> dict[str, int]:
 
 
 def uniform_counts(mask: Mask, kept: int, min_per_layer: int = 1) -> dict[str, int]:
-    """How many weights each layer keeps, at one density but for the first, which is kept as it is.
+    """How many weights each layer keeps, at one density for all layers but the first, which is not pruned.
 
-    Source: Evci et al. (2020), arXiv:1911.11134, section 3: sparsifying the first layer matters much and saves nearly
-    nothing. There the other layers have the density that is asked for; here all layers together do, exactly.
+    Source: Evci et al. (2020), arXiv:1911.11134, section 3: pruning the first layer costs much and saves little.
+    There the density is that of the other layers; here it is exactly that of all layers together.
 
     Args:
         mask: the mask so far; a layer keeps no more than it has left there.
@@ -154,7 +154,7 @@ def uniform_counts(mask: Mask, kept: int, min_per_layer: int = 1) -> dict[str, i
         Weight key to a number; they add up to `kept` exactly.
 
     Raises:
-        ValueError: as `erk_counts`, or where the first layer leaves too few for the others.
+        ValueError: as `erk_counts`, or where too few remain for the layers after the first.
     """
     first, *_ = mask
     left = mask.counts()
@@ -173,10 +173,10 @@ def uniform_counts(mask: Mask, kept: int, min_per_layer: int = 1) -> dict[str, i
 
 
 def shot_densities(density: float, shots: int, schedule: str = "exponential", start: float = 1.0) -> list[float]:
-    """The density after each of several shots, which ends at `density`.
+    """The density after each of several shots, the last of which is `density`.
 
-    Exponential: `start * (density / start) ** (s / shots)`, so each shot prunes the same share of what is left. Linear:
-    equal numbers. Source: Tanaka et al. (2020), arXiv:2006.05467, algorithm 1 (exponential).
+    Exponential: `start * (density / start) ** (s / shots)`, so each shot prunes the same share of what remains. Linear:
+    each prunes the same number. Source: Tanaka et al. (2020), arXiv:2006.05467, algorithm 1 (exponential).
 
     Args:
         density: of the last shot, in (0, 1].
@@ -212,7 +212,7 @@ def check_shots(shots: int, schedule: str) -> None:
 
 
 def _shared_out(shares: Mapping[str, float], mask: Mask, kept: int, min_per_layer: int) -> dict[str, int]:
-    """Whole numbers in proportion to `shares`, within what each layer may keep, that add up to `kept`."""
+    """Integers in proportion to `shares`, within the limits of each layer, that add up to `kept`."""
     left = mask.counts()
     floors = {key: min(count, min_per_layer) for key, count in left.items()}
     _check_kept(kept, sum(floors.values()), sum(left.values()))

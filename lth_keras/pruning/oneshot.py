@@ -1,4 +1,4 @@
-"""Prunes any Keras model without training it, by any criterion: at once, or in several shots."""
+"""Prunes a Keras model without training it, by any criterion, in one shot or several."""
 
 from __future__ import annotations
 
@@ -39,37 +39,37 @@ def prune(
     min_per_layer: int = 1,
     initial: Sequence[Any] | None = None,
 ) -> keras.Model:
-    """Returns the model with masked layers and the weights of lowest score pruned; its weights are the model's own.
+    """Returns a masked copy of the model in which the weights with the lowest scores are pruned.
 
     Args:
-        model: a built Sequential or Functional model, plain or masked; left as it is. Of a masked model, only weights
-            that are left are ranked.
-        density: share of all prunable weights to keep, in (0, 1]: exactly round(N * density) survive, counted from
-            the dense network.
+        model: a built Sequential or Functional model, plain or masked; it is not changed. Weights that its masks have
+            pruned already stay pruned.
+        density: share of all N prunable weights of the dense network to keep, in (0, 1]: exactly round(N * density)
+            survive in every scope.
         criterion: name or function that scores the weights.
-        scope: `global` ranks across layers; `layer` keeps the same share in each, shared out by largest remainder: each
-            layer keeps what is within one weight of its share, but for what `min_per_layer` takes first (see
-            `densities.layer_shares`); `uniform` too, but for the first layer, which stays as it is; `erk` keeps more
-            of small layers (see `densities.erk_counts`). In all of them round(N * density) weights are left.
-        data: `(x, y)` for criteria that take gradients, scored as one batch of all of it; or of some of it.
+        scope: `global` ranks all weights together; `layer` keeps the same share of each layer, rounded by largest
+            remainder (see `densities.layer_shares`); `uniform` does so for all layers but the first, which is not
+            pruned; `erk` keeps larger shares of smaller layers (see `densities.erk_counts`).
+        data: `(x, y)` for criteria that take gradients, scored as one batch.
         loss: as Keras' `compile` takes it, for the same criteria.
         seed: decides random scores, samples and ties.
-        samples_per_class: examples of each class to draw from `data`; None takes all of it.
-        shots: prune step by step, and score what is left after each: 100 for SynFlow as in its paper.
-        schedule: the densities of the shots: `exponential` (each prunes the same share of what is left) or `linear`.
-        min_per_layer: weights that every layer keeps at least. 0 lets a layer collapse.
+        samples_per_class: examples of each class to draw from `data`; None takes all of them.
+        shots: number of steps, each with new scores of the remaining weights; 100 for SynFlow in its paper.
+        schedule: the densities of the shots: `exponential` (each prunes the same share of the remaining weights) or
+            `linear` (the same number).
+        min_per_layer: least number of weights to keep in each layer. 0 lets a layer collapse.
         initial: the weights before training, as `model.get_weights()` gave them then, for criteria that compare with
             them: `initial_magnitude`, `magnitude_change`, `movement`.
 
     Raises:
-        ValueError: for a density out of range or above what is left, an unknown criterion, scope or schedule, a model
-            with nothing to prune, data, a loss or initial weights that a criterion misses or that do not fit, more
-            samples than there are, scores that are not finite, gradients that are all zero, or where layers without
-            any weight left cut the network through.
+        ValueError: for a density out of range or above that of the model, an unknown criterion, scope or schedule, a
+            model without prunable weights, data, a loss or initial weights that are missing or do not fit, more samples
+            than there are, scores that are not finite, gradients that are all zero, or a network that is cut through
+            (see `masking.check_connected`).
 
     Warns:
-        UserWarning: naming the layers that collapse, if `min_per_layer=0` lets them, that no gradient reaches, or that
-            are frozen (`trainable=False`), which are pruned all the same.
+        UserWarning: naming layers that collapse with `min_per_layer=0`, that no gradient reaches, that have no mask, or
+            that are pruned though frozen (`trainable=False`).
 
     Example:
         >>> pruned = prune(model, density=0.1)

@@ -1,4 +1,4 @@
-"""How dense each level of a search is, and in how many shots it is pruned to that."""
+"""The density of each level of a search, and the shots that lead to it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from lth_keras.pruning.densities import Density, check_scope, check_shots, count
 from lth_keras.pruning.rates import resolve_rates
 
 SCHEDULES = ("iterative", "before_training")
-"""When masks are made: each at the end of the level before, or all of them from the weights that training starts from.
-"""
+"""When masks are made: each at the end of the previous level, or all from the initial weights."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +22,13 @@ class Plan:
         densities: of levels 1, 2, ...
         scope: one of `densities.SCOPES`.
         schedule: one of `SCHEDULES`.
-        shots: to prune a level in.
+        shots: number of shots per level.
         shot_schedule: one of `densities.SCHEDULES`.
         min_per_layer: weights that every layer keeps at least.
 
     Raises:
-        ValueError: for anything out of range, both rates and densities or neither, more rates than one where layers do
-            not compete on their own, or densities that do not fall where each mask is made from the one before.
+        ValueError: for anything out of range, both rates and densities or neither, several rates in another scope than
+            `layer`, or densities that do not decrease in schedule `iterative`.
     """
 
     rates: float | Mapping[str, float] | None
@@ -57,15 +56,15 @@ class Plan:
 
     @property
     def before_training(self) -> bool:
-        """Whether masks are made before anything is trained, each for itself."""
+        """Whether masks are made before training, each from the dense network."""
         return self.schedule == "before_training"
 
     def goes_on_to(self, level: int) -> bool:
-        """Whether the level has a density: with rates any has."""
+        """Whether the level has a density; with rates every level has."""
         return self.densities is None or level <= len(self.densities)
 
     def density(self, level: int, kinds: Mapping[str, str]) -> Density:
-        """The density of a level: of the network, or by weight key where rates go by kind of layer.
+        """The density of a level: of the network, or by weight key where rates depend on the kind of layer.
 
         Args:
             level: 0 is dense.
@@ -82,11 +81,11 @@ class Plan:
         return (1 - float(self.rates)) ** level
 
     def shots_to(self, level: int, mask: Mask, kinds: Mapping[str, str]) -> list[Density]:
-        """The densities after each of the shots that lead to a level; counted from the dense network.
+        """The densities after each of the shots that lead to a level, as shares of the dense network.
 
         Args:
             level: above 0.
-            mask: the mask to begin with: of the level before, or before training that of the dense network.
+            mask: of the previous level, or of the dense network in schedule `before_training`.
             kinds: weight key to the kind of its layer.
 
         Raises:
@@ -104,7 +103,7 @@ class Plan:
         return [max(density, least) for density in found]
 
     def keep(self, level: int, mask: Mask, kinds: Mapping[str, str]) -> int | dict[str, int]:
-        """How many weights a level keeps, as `pruning.keep_highest` takes it; 0 for none at all. Args as `shots_to`."""
+        """How many weights a level keeps, as argument of `rates.keep_highest`; 0 for none. Args as `shots_to`."""
         keep = counts_at(self.shots_to(level, mask, kinds)[-1], mask, self.scope, self.min_per_layer)
         return keep if isinstance(keep, int) or any(keep.values()) else 0
 

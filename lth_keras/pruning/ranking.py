@@ -1,7 +1,7 @@
 """Ranking: exactly the k highest scores of one or more tables, ties broken at random.
 
-Linear in time (a partition, never a sort), and in memory one copy of the scores that compete.
-What may be asked for is checked in `pruning.keep_highest`.
+Takes time linear in the number of weights (a partition, not a sort), and memory for one copy of the scores that
+compete. Arguments are checked in `rates.keep_highest`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ def highest(
     k: int,
     generator: np.random.Generator,
 ) -> dict[str, BoolArray]:
-    """Where the k highest scores are, ranked over all tables together.
+    """The positions of the k highest scores, ranked over all tables together.
 
     Args:
         tables: key to real scores, finite where the mask is True.
         mask: key to boolean array of the table's shape; True competes. May have more keys.
         k: how many, from 0 to the number that compete.
-        generator: draws among equal scores at the threshold, each choice equally likely. Not
-            used where there is no choice.
+        generator: breaks ties at the threshold, each choice equally likely. Not used without ties.
 
     Returns:
         Key of `tables` to boolean array of the table's shape, k True in all.
@@ -64,8 +63,8 @@ def highest_with_floors(
 ) -> dict[str, BoolArray]:
     """As `highest`, but with at least `floors[key]` of each table, still k in all.
 
-    Ranks without floors first: they rarely bind, and then ties are shared out over all tables.
-    Tables that fall short get their floor, and the others are ranked again for what is left.
+    Ranks without floors first, which rarely bind; then ties are broken over all tables. Tables that fall short keep
+    their floor, and the others are ranked again for the rest.
 
     Args:
         tables: as in `highest`.

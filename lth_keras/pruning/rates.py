@@ -1,4 +1,4 @@
-"""Pruning: how many weights survive a level, and which.
+"""How many weights survive a level, and which.
 
 `keep_highest` is the one function that turns scores into a mask, whatever the criterion.
 """
@@ -27,7 +27,7 @@ def resolve_rates(rates: float | Mapping[str, float], kinds: Mapping[str, str]) 
         Weight key to rate, in the order of `kinds`.
 
     Raises:
-        ValueError: a rate outside [0, 1), a kind that is none of `KINDS`, or a kind of the model
+        ValueError: a rate outside [0, 1), a kind that is not in `KINDS`, or a kind of the model
             without a rate.
 
     Example:
@@ -106,21 +106,21 @@ def keep_highest(
     Exactly `keep` survive, pruned weights never come back, and among equal scores at the
     threshold every choice is equally likely, whatever the position. Takes time linear in the
     number of weights, and memory for one copy of the survivors' scores. In layer scope each
-    layer's scores are looked up once, in the order of the mask, and let go before the next
-    layer's: of lazy scores, one layer's exist at a time.
+    layer's scores are read once, in the order of the mask, and freed before the next layer's:
+    of lazy scores, one layer's exist at a time.
 
     Args:
         scores: weight key to real scores of the weight's shape; higher is kept. Scores of
-            weights that are pruned already are not looked at.
+            weights that are pruned already are ignored.
         mask: the mask so far.
         keep: how many survive. An integer ranks all weights together (global scope); weight key
             to integer ranks each weight array on its own (layer scope).
-        generator: draws the choice among ties. Not used where there is none.
+        generator: breaks ties. Not used without ties.
         min_per_layer: least number of weights to leave in each layer (all of them where fewer
             are left). In global scope a layer that would fall below it keeps that many of its
-            highest, and the others give up as many; layer scope takes `keep` as it is, and
-            refuses one below. 0 lets a layer collapse: to lose its last weight.
-        criterion: what scored the weights, for messages.
+            highest, and the others keep fewer; in layer scope a lower `keep` is an error. 0 lets
+            a layer collapse, that is, lose its last weight.
+        criterion: name of the criterion, for messages.
 
     Returns:
         A subset of `mask`.
@@ -157,8 +157,8 @@ def keep_highest(
     collapsed = [key for key, count in result.counts().items() if left[key] > 0 and count == 0]
     if collapsed:
         warnings.warn(
-            f"Layer collapse: no weight is left in {', '.join(collapsed)}; nothing passes "
-            "through there any more. min_per_layer=1 prevents it.",
+            f"Layer collapse: no weight is left in {', '.join(collapsed)}; such a layer outputs its "
+            "bias alone. min_per_layer=1 prevents it.",
             stacklevel=2,
         )
     return result

@@ -1,4 +1,4 @@
-"""Pruning to a density in one shot or several: scored again, under what is left, before each."""
+"""Pruning to a density in one shot or several, with new scores of the remaining weights before each."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def prune_in_shots(
     check: Callable[[Mask], None] | None = None,
     exact: bool = False,
 ) -> Mask:
-    """The mask after the last of several shots. One that would prune nothing, before the last, is left out.
+    """The mask after the last of several shots. Earlier shots that would prune nothing are skipped.
 
     Source: Tanaka et al. (2020), arXiv:2006.05467, algorithm 1; iterative SNIP of de Jorge et al. (2020),
     arXiv:2006.09081.
 
     Args:
         mask: the mask to begin with.
-        densities: after each shot, counted from the dense network; see `densities.shot_densities`.
+        densities: after each shot, as shares of the dense network; see `densities.shot_densities`.
         score: scores the weights that a mask leaves.
-        scope: what weights compete in, one of `densities.SCOPES`.
-        ties: draws among equal scores.
+        scope: one of `densities.SCOPES`.
+        ties: breaks ties.
         min_per_layer: as `pruning.keep_highest`.
-        criterion: what scores, for messages.
-        check: raises where a shot's mask is not to be gone on with.
+        criterion: name of the criterion, for messages.
+        check: raises for a shot's mask that pruning must not continue from.
         exact: in layer scope, whether round(N * density) weights are left in all; see `densities.counts_at`.
 
     Returns:

@@ -105,7 +105,7 @@ class Compact:
             kernels.append(mask[f"{part.place}/kernel"])
             units = kernels[-1].shape[1]
             bias = weights[f"{part.place}/bias"] if part.layer.use_bias else np.zeros(units)
-            speaking.append(bias != 0 if part.silent_without_input else np.ones(units, bool))
+            speaking.append(bias != 0 if part.zero_without_input else np.ones(units, bool))
         return living_units(kernels, speaking)
 
 

@@ -256,7 +256,7 @@ def test_what_is_missing_or_says_nothing_is_an_error() -> None:
     ):
         state(**saturated).gradients  # noqa: B018
     with pytest.warns(
-        UserWarning, match="gradient is zero for all weights of conv/kernel, output/kernel: they are ranked by chance"
+        UserWarning, match="gradient is zero for all weights of conv/kernel, output/kernel: they are ranked at random"
     ):
         state(hidden_kernel=np.zeros((3, 5), "float32")).gradients  # noqa: B018
 

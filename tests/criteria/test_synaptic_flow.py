@@ -228,7 +228,7 @@ def test_inputs_without_a_fixed_shape_take_that_of_the_data() -> None:
 def test_a_network_that_is_cut_through_has_no_flow() -> None:
     model, weights = drawn(chain([3, 3, 3]))
     mask = Mask({**get_mask(model), "layer_1/kernel": np.zeros((3, 3), bool)})
-    with pytest.raises(ValueError, match="Expected a synaptic flow that tells weights apart.*cut through"):
+    with pytest.raises(ValueError, match="Expected a synaptic flow that differs between weights.*cut through"):
         scores_of(model, weights, mask)
 
 
@@ -243,7 +243,7 @@ class Threshold(layers.Layer):  # type: ignore[misc]
 def test_layers_that_the_flow_cannot_be_followed_through_are_named() -> None:
     parts = [layers.Dense(4), layers.BatchNormalization(), Threshold(name="step"), layers.Dense(3)]
     model = keras.Sequential([keras.Input((5,)), *parts])
-    with pytest.warns(UserWarning, match=r"ranked by chance; it cannot be followed through step \(Threshold\)"):
+    with pytest.warns(UserWarning, match=r"ranked at random; it cannot be followed through step \(Threshold\)"):
         prune(model, 0.5, "synflow")
     model = keras.Sequential([keras.Input((5,)), layers.Dense(4), Threshold(name="step")])
     with pytest.raises(ValueError, match=r"cannot be followed through step \(Threshold\). Use another") as caught:

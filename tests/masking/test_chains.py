@@ -14,10 +14,10 @@ from lth_keras.masking import dense_chain, living_units, mask_model
 Dense = keras.layers.Dense
 
 
-def living_by_search(kernels: list[np.ndarray], speaking: list[np.ndarray]) -> list[set[int]]:
+def living_by_search(kernels: list[np.ndarray], constant: list[np.ndarray]) -> list[set[int]]:
     """The same, unit by unit, over all ways through the network."""
     layers = [set(range(kernels[0].shape[0])), *(set() for _ in kernels)]
-    for i, (kernel, always) in enumerate(zip(kernels, speaking, strict=True)):
+    for i, (kernel, always) in enumerate(zip(kernels, constant, strict=True)):
         layers[i + 1] = {j for j in range(kernel.shape[1]) if always[j] or any(kernel[u, j] for u in layers[i])}
     layers[-1] = set(range(kernels[-1].shape[1]))
     for i in reversed(range(len(kernels))):
@@ -28,20 +28,20 @@ def living_by_search(kernels: list[np.ndarray], speaking: list[np.ndarray]) -> l
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_living_units_are_those_on_a_way_through(seed: int) -> None:
+def test_living_units_are_on_a_path_from_an_input_to_an_output(seed: int) -> None:
     generator = np.random.default_rng(seed)
     sizes = (9, 7, 6, 3)
     kernels = [generator.random(shape) < 0.2 for shape in zip(sizes, sizes[1:], strict=False)]
-    speaking = [generator.random(units) < 0.2 for units in sizes[1:]]
-    found = living_units(kernels, speaking)
-    assert [set(np.flatnonzero(units)) for units in found] == living_by_search(kernels, speaking)
+    constant = [generator.random(units) < 0.2 for units in sizes[1:]]
+    found = living_units(kernels, constant)
+    assert [set(np.flatnonzero(units)) for units in found] == living_by_search(kernels, constant)
 
 
 def test_all_live_in_a_dense_network_and_only_outputs_in_an_empty_one() -> None:
     shapes = ((4, 3), (3, 2))
-    silent = [np.zeros(3, bool), np.zeros(2, bool)]
-    dense = living_units([np.ones(shape, bool) for shape in shapes], silent)
-    empty = living_units([np.zeros(shape, bool) for shape in shapes], silent)
+    constant = [np.zeros(3, bool), np.zeros(2, bool)]
+    dense = living_units([np.ones(shape, bool) for shape in shapes], constant)
+    empty = living_units([np.zeros(shape, bool) for shape in shapes], constant)
     assert [int(units.sum()) for units in dense] == [4, 3, 2]
     assert [int(units.sum()) for units in empty] == [0, 0, 2]
 
@@ -52,11 +52,11 @@ def test_a_chain_is_found_in_sequential_and_functional_models() -> None:
     hidden = Dense(5, "tanh", name="first")(flat)
     functional = mask_model(keras.Model(image, Dense(3, "softmax", name="second")(hidden)))
     sequential = mask_model(keras.Sequential([keras.Input((4,)), Dense(5, "relu"), Dense(3, "softmax")]))
-    assert [(part.place, part.silent_without_input) for part in dense_chain(functional)] == [
+    assert [(part.place, part.zero_without_input) for part in dense_chain(functional)] == [
         ("first", False),
         ("second", False),
     ]
-    assert [(part.place, part.silent_without_input) for part in dense_chain(sequential)] == [
+    assert [(part.place, part.zero_without_input) for part in dense_chain(sequential)] == [
         ("dense", True),
         ("dense_1", False),
     ]
