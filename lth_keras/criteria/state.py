@@ -23,7 +23,7 @@ class NetworkDerivatives(Protocol):
     weight: zero where the weight is pruned, finite, and not all zero.
 
     Raises:
-        ValueError: without the data, labels or loss that a method needs, or for results that are not finite or all zero.
+        ValueError: without the data, labels or loss that a method needs, or for results not finite or all zero.
     """
 
     def gradients(self, weights: Weights, mask: Mask) -> Weights:

@@ -55,7 +55,7 @@ class MaskedLayer:
 
     prunable: ClassVar[tuple[str, ...]] = ()
     kind_of_layer: ClassVar[str] = "dense"
-    _variables: ClassVar[Mapping[str, str]] = {}
+    _variable_paths: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Gives a masked layer type the weights of its Keras layer, as the registry has them."""
@@ -63,13 +63,13 @@ class MaskedLayer:
         plain = next((base for base in cls.__bases__ if base in PRUNABLE), None)
         if plain is None:
             return
-        cls.kind_of_layer, cls._variables = PRUNABLE[plain]
-        cls.prunable = tuple(cls._variables)
-        for path in cls._variables.values():
-            if "." not in path:
-                setattr(cls, _attribute(path), MaskedAttribute(plain, _attribute(path)))
-        for name in {"build", "call"} - vars(cls).keys():
-            setattr(cls, name, _with_signature(getattr(cls, name), getattr(plain, name)))
+        cls.kind_of_layer, cls._variable_paths = PRUNABLE[plain]
+        cls.prunable = tuple(cls._variable_paths)
+        own = [_attribute(path) for path in cls._variable_paths.values() if "." not in path]
+        members: dict[str, Any] = {name: MaskedAttribute(plain, name) for name in own}
+        members |= {name: _with_signature(getattr(cls, name), getattr(plain, name)) for name in ("build", "call")}
+        for name in members.keys() - vars(cls).keys():
+            setattr(cls, name, members[name])
 
     def build(self, *args: Any, **kwargs: Any) -> None:
         """Builds the Keras layer, then one all-True mask per prunable weight.
@@ -94,7 +94,7 @@ class MaskedLayer:
             )
             setattr(self, mask_name(name), mask)
             if holder is not self:
-                holder.__class__ = reading_type(type(holder), attribute)  # type: ignore[arg-type]  # mypy: a type is not hashable
+                holder.__class__ = reading_type(holder.__class__, attribute)
             if variable.regularizer is not None:
                 variable.regularizer = OnMasked(variable.regularizer, mask)
             if variable.constraint is not None:
@@ -115,7 +115,7 @@ class MaskedLayer:
 
     def _place(self, name: str) -> tuple[Any, str, Any]:
         """The holder, attribute and variable of a prunable weight."""
-        *inside, last = self._variables.get(name, f"_{name}").split(".")
+        *inside, last = self._variable_paths.get(name, f"_{name}").split(".")
         holder = reduce(getattr, inside, self)
         return holder, _attribute(last), vars(holder)[last]
 

@@ -100,7 +100,7 @@ class MaskedAttribute:
 
 
 @cache
-def reading_type(base: type, attribute: str) -> type:
+def reading_type(base: Any, attribute: str) -> type:
     """A subclass of a layer class, of the same name, that reads one of its weights by `as_read`."""
     members = {attribute: MaskedAttribute(base, attribute), "__module__": base.__module__, "__doc__": base.__doc__}
     return type(base.__name__, (base,), members)
