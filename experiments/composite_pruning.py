@@ -9,6 +9,7 @@ from experiments.command import Length, main
 from experiments.composite_presets import STUDIED
 from experiments.composites import Rows
 from experiments.described import layers_of
+from lth_keras.data.sampling import SAMPLES_PER_CLASS
 
 if TYPE_CHECKING:
     import keras
@@ -56,7 +57,7 @@ class Config(Rows):
     test_every: int = 10 * (EXAMPLES // 64)
     learning_rate: float = 0.1
     """SGD's learning rate."""
-    samples_per_class: int = 10
+    samples_per_class: int = SAMPLES_PER_CLASS
     """Training examples of each class that criteria which take gradients look at."""
 
     def model(self) -> keras.Model:

@@ -8,6 +8,7 @@ import numpy as np
 
 from lth_keras.arrays import LazyArrays
 from lth_keras.criteria.state import Array, Criterion, State
+from lth_keras.system.values import one_of
 
 SCALES = ("layer", "global")
 """Scores are scaled by the largest of their layer, or of the network."""
@@ -19,9 +20,7 @@ def check_scale(scale: str) -> str:
     Raises:
         ValueError: otherwise.
     """
-    if scale not in SCALES:
-        raise ValueError(f"Expected a scale out of {', '.join(map(repr, SCALES))}. Received: {scale!r}.")
-    return scale
+    return one_of("scale", scale, SCALES)
 
 
 def scores_as_weights(score: Criterion, state: State, scale: str = "layer") -> LazyArrays:

@@ -1,4 +1,4 @@
-"""What a network can be made of: functions that make a model and an optimiser, and a loss."""
+"""Checks of the arguments that a network is made from: model, optimiser and loss."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from lth_keras.system.values import shown
 
 
 def check_makers(build: Any, optimizer: Any, loss: Any) -> None:
-    """Checks what can be seen of them before anything is built.
+    """Checks the arguments of a network as far as is possible without building it.
 
     Args:
-        build: should make the Keras model.
-        optimizer: should make the optimiser.
-        loss: should be one that Keras' `compile` takes, of one output.
+        build: function that makes the Keras model.
+        optimizer: function that makes the optimiser.
+        loss: as Keras' `compile` takes it, of one output.
 
     Raises:
-        TypeError: for a model or an optimiser in place of the function that makes it, and for what is no function.
-        ValueError: for a loss that is none, or unknown.
+        TypeError: for a model or an optimiser in place of the function that makes it, or another object.
+        ValueError: for an unknown loss, or an object that is not a loss.
     """
     if isinstance(build, keras.Model):
         raise TypeError(
@@ -39,7 +39,7 @@ def check_makers(build: Any, optimizer: Any, loss: Any) -> None:
 
 
 def check_loss(loss: Any) -> None:
-    """Raises ValueError where Keras has no such loss of one output."""
+    """Raises ValueError for an object that is not a loss, or an unknown name."""
     if isinstance(loss, type):
         raise ValueError(f"Expected a loss. Received: the class {loss.__name__}; give an instance, {loss.__name__}().")
     if isinstance(loss, str):
@@ -55,7 +55,7 @@ def check_loss(loss: Any) -> None:
 
 
 def check_model(model: Any) -> None:
-    """Raises TypeError where it is no Keras model."""
+    """Raises TypeError for an object that is not a Keras model."""
     if isinstance(model, str | os.PathLike):
         raise TypeError(
             f"Expected a keras.Model. Received: the path {os.fspath(model)!r}; load it first, with "

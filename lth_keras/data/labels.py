@@ -1,4 +1,4 @@
-"""Labels that a loss can take: checked by what the loss says of them, and in a type that every backend takes."""
+"""Checks that labels suit the loss, and converts them to a type that every backend takes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SUM = 1e-3  # how far the shares of an example may be from 1 in all
 
 
 def checked_labels(loss: Any, output_shape: tuple[int | None, ...], name: str, y: np.ndarray) -> np.ndarray:
-    """Labels that fit the loss and the outputs, as numbers that it computes with.
+    """Labels checked against the loss and the outputs, in a type that the loss computes with.
 
-    Class indices stay as they are. What is compared with outputs, number by number, becomes float32 where it is
-    integer, boolean or float64: TensorFlow has no implicit conversion.
+    Class indices keep their type. Labels that are compared with outputs become float32 if they are integers, booleans
+    or float64, since TensorFlow does not convert implicitly.
 
     Args:
         loss: as Keras' `compile` takes it.
@@ -25,14 +25,14 @@ def checked_labels(loss: Any, output_shape: tuple[int | None, ...], name: str, y
         y: `(n, ...)`, finite numbers or booleans.
 
     Raises:
-        ValueError: for labels that the loss does not take, naming the split, what was expected and what was received.
+        ValueError: for labels that do not suit the loss, naming the split.
     """
     told = told_by(loss)
     if told.kind == "sparse":
         _check_indices(told, output_shape, name, y)
         return y
     if told.kind == OWN:
-        same = y.ndim == len(output_shape) and _fits(y.shape[1:], output_shape[1:])
+        same = y.ndim == len(output_shape) and fits(y.shape[1:], output_shape[1:])
         return _floating(y) if same or not has_several(output_shape) else y
     check = {
         "binary": _check_shares,
@@ -56,7 +56,7 @@ def _floating(y: np.ndarray) -> np.ndarray:
 def _check_indices(told: Told, output_shape: tuple[int | None, ...], name: str, y: np.ndarray) -> None:
     *places, classes = output_shape[1:]
     assert classes is not None
-    if not (_fits(y.shape[1:], places) or _fits(y.shape[1:], [*places, 1])):
+    if not (fits(y.shape[1:], places) or fits(y.shape[1:], [*places, 1])):
         _refuse(
             name,
             f"one class index per output, labels of shape {(len(y), *places)}",
@@ -79,8 +79,7 @@ def _check_indices(told: Told, output_shape: tuple[int | None, ...], name: str, 
 
 def _check_shape(told: Told, output_shape: tuple[int | None, ...], name: str, y: np.ndarray) -> None:
     wanted = output_shape[1:]
-    fits = _fits(y.shape[1:], wanted) or (wanted[-1:] == (1,) and _fits(y.shape[1:], wanted[:-1]))
-    if fits:
+    if fits(y.shape[1:], wanted) or (wanted[-1:] == (1,) and fits(y.shape[1:], wanted[:-1])):
         return
     what, meaning, remedy = "labels of the outputs' shape", "", ""
     if told.kind == "categorical":
@@ -123,6 +122,6 @@ def _refuse(name: str, expected: str, received: str) -> None:
     raise ValueError(f"Split {name!r}: Expected {expected}. Received: {received}.")
 
 
-def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
+def fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
     """Whether an array's shape is as expected, where None stands for any length."""
     return len(shape) == len(expected) and all(e in (None, n) for e, n in zip(expected, shape, strict=True))

@@ -1,30 +1,30 @@
-"""Which examples a data-aware criterion looks at: as many of each class."""
+"""Draws the examples that a data-aware criterion is given: the same number of each class."""
 
 from __future__ import annotations
 
 import numpy as np
 
 SAMPLES_PER_CLASS = 10
-"""As SNIP and GraSP take them for ten classes: 100 examples."""
+"""The default of searches; 100 examples for ten classes, as SNIP and GraSP take. `prune` takes all that it is given."""
 
 
 def draw_samples(labels: np.ndarray, per_class: int, outputs: int, generator: np.random.Generator) -> np.ndarray:
-    """Draws examples without replacement, as many of each class that the labels have.
+    """Draws examples without replacement, the same number of each class in the labels.
 
-    Labels that are no classes (several at once, numbers, one for each position) are drawn from evenly:
-    `per_class * outputs` examples.
+    Of labels that are not single classes (several at once, numbers, one per position), `per_class * outputs` examples
+    are drawn, whatever their labels.
 
     Args:
         labels: class indices `(n,)` or `(n, 1)`, one-hot rows `(n, classes)`, or anything else of length n.
         per_class: examples of each class, at least 1.
         outputs: size of the network's output.
-        generator: draws.
+        generator: source of the draws.
 
     Returns:
         Indices of examples in increasing order, int64.
 
     Raises:
-        ValueError: for fewer than 1, or more than there are, naming the class.
+        ValueError: for fewer than 1 per class, or more than there are, naming the class.
     """
     if per_class < 1:
         raise ValueError(f"Expected at least 1 sample per class. Received: {per_class}.")

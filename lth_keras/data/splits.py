@@ -1,4 +1,4 @@
-"""What training can take: splits whose arrays fit the model and the loss, and cadences of evaluation."""
+"""Checks of splits, whose arrays must fit the model and the loss, and of how often to evaluate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lth_keras.data.labels import checked_labels
+from lth_keras.data.labels import checked_labels, fits
 from lth_keras.masking import input_rows
 from lth_keras.system.values import integer, shown
 
@@ -17,10 +17,10 @@ SPLITS = ("train", "validation", "test")
 
 
 def check_cadence(evaluate_every: int, test_every: int | None) -> int:
-    """The cadence of tests: `test_every`, or ten times `evaluate_every` where it is None.
+    """Steps between tests: `test_every`, or ten times `evaluate_every` if it is None.
 
     Raises:
-        ValueError: where `evaluate_every` is not positive or `test_every` is not a multiple of it.
+        ValueError: for an `evaluate_every` below 1, or a `test_every` that is not a multiple of it.
     """
     if integer("evaluate_every", evaluate_every) < 1:
         raise ValueError(f"Expected evaluate_every to be at least 1 step. Received: {evaluate_every}.")
@@ -33,7 +33,7 @@ def check_cadence(evaluate_every: int, test_every: int | None) -> int:
 
 
 def check_patience(patience: int | None, validated: bool) -> None:
-    """Raises ValueError for a patience below 1 evaluation, or one where no validation split decides."""
+    """Raises ValueError for a patience below 1 evaluation, or without a validation split."""
     if patience is not None and (integer("patience", patience) < 1 or not validated):
         raise ValueError(
             "Expected patience of at least 1 evaluation, and a validation split that decides. "
@@ -42,7 +42,7 @@ def check_patience(patience: int | None, validated: bool) -> None:
 
 
 def check_splits(model: keras.Model, loss: Any, data: Any) -> dict[str, Arrays]:
-    """The arrays of the splits, where they fit the model and the loss.
+    """The arrays of the splits, checked against the model and the loss.
 
     Args:
         model: built, with one input and one output.
@@ -61,7 +61,7 @@ def check_splits(model: keras.Model, loss: Any, data: Any) -> dict[str, Arrays]:
 
 
 def check_examples(model: keras.Model, loss: Any, data: Any) -> Arrays:
-    """The arrays of one pair (x, y) of examples and labels, where they fit the model and the loss.
+    """The arrays of one pair (x, y) of examples and labels, checked against the model and the loss.
 
     Args:
         model: built.
@@ -69,7 +69,8 @@ def check_examples(model: keras.Model, loss: Any, data: Any) -> Arrays:
         data: the pair; see `Network.load`.
 
     Raises:
-        ValueError: where it is no pair, has no labels, or does not fit, and for a model of several inputs or outputs.
+        ValueError: for data that is not a pair, has no labels or does not fit, or a model with several inputs or
+            outputs.
     """
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(
@@ -88,7 +89,7 @@ def _checked(model: keras.Model, loss: Any, name: str, part: Any, may_be_empty: 
         return x, y
     if len(x) == 0 or len(x) != len(y):
         raise ValueError(f"Split {name!r}: Expected x and y of one length, not empty. Received: {len(x)} and {len(y)}.")
-    if not _fits(x.shape[1:], expected):
+    if not fits(x.shape[1:], expected):
         raise ValueError(f"Split {name!r}: Expected examples of shape {expected}. Received: {x.shape[1:]}.")
     for what, array in (("x", x), ("y", y)):
         if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
@@ -119,7 +120,7 @@ def part_of(data: Any, name: str) -> Any:
     """The pair (x, y) of a split.
 
     Raises:
-        ValueError: where the data have no such attribute or key, or it is no pair.
+        ValueError: for data without such an attribute or key, or where it is not a pair.
     """
     part = _attribute(data, name)
     if part is None and name == "validation" and _attribute(data, "without_validation"):
@@ -147,7 +148,7 @@ def _attribute(data: Any, name: str) -> Any:
 
 
 def _remedy(given: Any) -> str:
-    """What to do with examples that are no arrays; empty for what can be one."""
+    """How to convert examples that are not arrays; empty for what numpy converts."""
     if type(given).__module__.startswith("scipy.sparse"):
         return ": make a sparse matrix one with .toarray()"
     if hasattr(given, "element_spec"):
@@ -155,8 +156,3 @@ def _remedy(given: Any) -> str:
     if hasattr(given, "__next__") or isinstance(given, keras.utils.PyDataset) or hasattr(given, "batch_sampler"):
         return " of all examples: a search trains on arrays in memory, not on a generator or loader of batches"
     return ""
-
-
-def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
-    """Whether an array's shape is as expected, where None stands for any length."""
-    return len(shape) == len(expected) and all(e in (None, n) for e, n in zip(expected, shape, strict=True))

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from lth_keras.arrays import LazyArrays
+from lth_keras.system.values import one_of
 
 REWINDS = ("init",)
 """Weights that a ticket restarts from: `init`, those before any training (Frankle & Carbin, 2019, section 1)."""
@@ -25,9 +26,7 @@ def check_start(start: str | None) -> str | None:
     Raises:
         ValueError: for an unknown name.
     """
-    if start is not None and start not in STARTS:
-        raise ValueError(f"Expected start to be one of {STARTS}, or None to tell. Received: {start!r}.")
-    return start
+    return one_of("start", start, (*STARTS, None))
 
 
 def check_rewind(rewind: str) -> str:
@@ -36,9 +35,7 @@ def check_rewind(rewind: str) -> str:
     Raises:
         ValueError: for an unknown name.
     """
-    if rewind not in REWINDS:
-        raise ValueError(f"Expected rewind to be one of {REWINDS}. Received: {rewind!r}.")
-    return rewind
+    return one_of("rewind", rewind, REWINDS)
 
 
 def redrawing(layer: keras.layers.Layer, variable: Any, seed: int) -> Callable[[], np.ndarray] | None:

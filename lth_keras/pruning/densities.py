@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from lth_keras.mask import Mask
+from lth_keras.system.values import one_of
 
 SCOPES = ("layer", "global", "uniform", "erk")
 """What weights are ranked within: their layer at one rate, the network, or layers of prescribed densities."""
@@ -21,9 +22,7 @@ def check_scope(scope: str) -> str:
     Raises:
         ValueError: otherwise.
     """
-    if scope not in SCOPES:
-        raise ValueError(f"Expected scope to be one of {', '.join(map(repr, SCOPES))}. Received: {scope!r}.")
-    return scope
+    return one_of("scope", scope, SCOPES)
 
 
 def counts_in_scope(scope: str, mask: Mask, kept: int, min_per_layer: int = 1) -> int | dict[str, int]:
@@ -204,11 +203,10 @@ def shot_densities(density: float, shots: int, schedule: str = "exponential", st
 
 
 def check_shots(shots: int, schedule: str) -> None:
-    """Raises ValueError for fewer than one shot, or a schedule that is none of `SCHEDULES`."""
+    """Raises ValueError for fewer than one shot, or a schedule that is not in `SCHEDULES`."""
     if shots < 1:
         raise ValueError(f"Expected at least 1 shot. Received: {shots}.")
-    if schedule not in SCHEDULES:
-        raise ValueError(f"Expected schedule to be one of {', '.join(map(repr, SCHEDULES))}. Received: {schedule!r}.")
+    one_of("schedule", schedule, SCHEDULES)
 
 
 def _shared_out(shares: Mapping[str, float], mask: Mask, kept: int, min_per_layer: int) -> dict[str, int]:

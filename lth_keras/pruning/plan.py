@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lth_keras.mask import Mask
 from lth_keras.pruning.densities import Density, check_scope, check_shots, counts_at, shot_densities
 from lth_keras.pruning.rates import resolve_rates
+from lth_keras.system.values import one_of
 
 SCHEDULES = ("iterative", "before_training")
 """When masks are made: each at the end of the previous level, or all from the initial weights."""
@@ -42,8 +43,7 @@ class Plan:
     def __post_init__(self) -> None:
         check_scope(self.scope)
         check_shots(self.shots, self.shot_schedule)
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"Expected schedule to be one of {SCHEDULES}. Received: {self.schedule!r}.")
+        one_of("schedule", self.schedule, SCHEDULES)
         if (self.rates is None) == (self.densities is None):
             raise ValueError(f"Expected rates or densities. Received: rates={self.rates}, densities={self.densities}.")
         if self.densities is not None:

@@ -6,9 +6,11 @@ import numbers
 import operator
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+Choice = TypeVar("Choice")
 
 LARGEST = {"steps": 2**31 - 1, "epochs": 2**31 - 1, "seed": 2**63 - 1}
 """The largest values of counts that have one: of steps what compiled programs count to, of seeds what files hold."""
@@ -48,6 +50,13 @@ def text(name: str, value: Any) -> str:
     """The value, where it is a string; ValueError otherwise."""
     if not isinstance(value, str):
         raise ValueError(f"Expected {name} to be a string. Received: {shown(value)}.")
+    return value
+
+
+def one_of(name: str, value: Choice, choices: Sequence[Any]) -> Choice:
+    """The value, where it is one of the choices; ValueError otherwise."""
+    if value not in choices:
+        raise ValueError(f"Expected {name} to be one of {', '.join(map(repr, choices))}. Received: {value!r}.")
     return value
 
 

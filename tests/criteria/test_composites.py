@@ -155,6 +155,6 @@ def test_scores_that_are_not_finite_and_unknown_scales_are_refused(state: State)
 
     with pytest.raises(ValueError, match="finite scores to use as weights.*infinity in output/kernel"):
         Stacked(broken, synflow)(state)
-    with pytest.raises(ValueError, match="Expected a scale out of 'layer', 'global'. Received: 'all'"):
+    with pytest.raises(ValueError, match="Expected scale to be one of 'layer', 'global'. Received: 'all'"):
         Stacked(snip, synflow, "all")
     assert set(CRITERIA) >= {"snip", "synflow"}
