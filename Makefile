@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 ONCE := analysis benchmarks crash data datasets docs experiments models plots report storage \
 	backends/test_backends.py backends/test_skipped.py criteria/test_criteria.py \
 	masking/test_files.py masking/test_unmasked.py pruning/test_densities.py pruning/test_rates.py \
-	$(foreach name,branches fused_search observation runner schedules tasks,search/test_$(name).py) \
+	$(foreach name,branches observation runner schedules tasks,search/test_$(name).py) \
 	system/test_machine.py system/test_printing.py training/test_threads.py \
 	$(foreach name,arrays cli mask packaging seeds without_tensorflow,test_$(name).py)
 ON_JAX := $(ONCE:%=--ignore=tests/%)
@@ -17,7 +17,7 @@ LATER := criteria/test_composites.py layers/test_masked_configuration.py layers/
 	masking/test_connectivity.py masking/test_prunable.py pruning/test_oneshot.py search/identity \
 	$(foreach name,given_weights provenance search_criteria search_parameters tickets trainings variants,\
 	search/test_$(name).py) system/test_memory.py \
-	$(foreach name,compact fused network_refusals,training/test_$(name).py)
+	$(foreach name,engines/test_compact engines/test_native test_network_refusals,training/$(name).py)
 
 # In two processes, as compiling and starting keep but one core busy; they and what they start take less than 10 GB. A
 # file stays in one of them, for its fixtures; in their order the long ones, benchmarks and crash, come early. Tests

@@ -36,7 +36,7 @@ STEPS = {
     "early_tickets": "experiments.mnist_early_tickets --trials 10",
     "postmortem": "experiments.thesis_postmortem --trials 10",
     # Smaller networks train one by one.
-    "composite": "experiments.composite_pruning --trials 10 --no-compact",
+    "composite": "experiments.composite_pruning --trials 10 --engine auto",
     "memory_levels": "benchmarks memory_levels",
     "conv_4": f"experiments.cifar10_conv4 --trials 1 --levels 12 {TWO_BRANCHES}",
     "conv_2": f"experiments.cifar10_conv2 --trials 1 --levels 12 {TWO_BRANCHES}",

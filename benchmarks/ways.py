@@ -12,20 +12,13 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.subjects import BATCH_SIZE, LOSS, one_evaluated, subject
-from lth_keras.search.runner import run
+from lth_keras.search.parameters import Pruning, Training
 from lth_keras.search.search import TicketSearch
 from lth_keras.system.machine import peak_memory_bytes
+from lth_keras.training.engines import width_of
 
 EVALUATE_EVERY = 100
 """Steps between evaluations of a search that evaluates; every tenth is also tested."""
-
-
-def engine_options(engine: str) -> dict[str, Any]:
-    """An engine as `TicketSearch` takes it: `compiled`, `native`, `compact`, or `batched:N` for N tickets at a time."""
-    name, _, width = engine.partition(":")
-    return {"compiled": {}, "native": {"fused": True}, "compact": {"compact": True}, "batched": {}}[name] | {
-        "vectorize": int(width or 1)
-    }
 
 
 def make_search(
@@ -45,16 +38,18 @@ def make_search(
         data=data if evaluations else one_evaluated(data),
         optimizer=network.optimizer,
         loss=LOSS,
-        densities=[*densities, min([1.0, *densities]) / 2],  # the last says how the last level would go on
         levels=len(densities),
-        scope="global",
-        steps=steps,
-        batch_size=BATCH_SIZE,
-        evaluate_every=EVALUATE_EVERY if evaluations else steps,
+        # The last density says how the last level would go on.
+        pruning=Pruning(densities=[*densities, min([1.0, *densities]) / 2], scope="global"),
+        training=Training(
+            steps=steps,
+            batch_size=BATCH_SIZE,
+            evaluate_every=EVALUATE_EVERY if evaluations else steps,
+            threads=threads,
+        ),
+        engine=engine,
         name="benchmark",
         config={"benchmark": name},
-        threads=threads,
-        **engine_options(engine),
     )
 
 
@@ -111,7 +106,7 @@ def search_speed(
         name: of the network, see `subjects`.
         small: whether to take small data.
         steps: of each training.
-        engine: see `engine_options`.
+        engine: as `TicketSearch` takes it.
         tickets: trials of the search.
         workers: processes that train at a time.
         threads: of each training; None for the backend's own number.
@@ -122,8 +117,8 @@ def search_speed(
     clock = Clock()
     make = partial(make_search, name, small, steps, engine, evaluations, tuple(densities), threads)
     with tempfile.TemporaryDirectory() as out:
-        run(make, trials=tickets, out=out, workers=workers, reporter=clock)
-    together = workers * int(engine_options(engine)["vectorize"])
+        make().run(tickets, out=out, workers=workers, remake=make, reporter=clock)
+    together = workers * width_of(engine)
     rates = {level: together * rate for level, rate in clock.rates().items()}
     found = {
         f"steps/s at density {clock.density[level]:.1%}" if densities else "steps/s": rate

@@ -69,14 +69,13 @@ def make_search(config: Convolutional, threads: int) -> TicketSearch:
     import keras
 
     from datasets import cifar10
-    from lth_keras.search.search import TicketSearch
 
-    return TicketSearch(
+    return config.ticket_search(
+        threads,
         build=config.model,
         data=lambda seed: cifar10.load(seed=seed),
         optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
         loss="sparse_categorical_crossentropy",
         rates=config.rates,
         name=config.experiment(),
-        **config.search_arguments(threads),
     )

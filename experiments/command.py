@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import tyro
 from rich.console import Console
 
+from experiments.older_flags import with_engine
 from lth_keras.system import interrupts
 
 if TYPE_CHECKING:
@@ -56,6 +57,17 @@ CriterionName = Annotated[
     ),
 ]
 
+EngineName = Annotated[
+    str,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="auto|compiled|batched:N|compact|native",
+        instance_from_str=lambda texts: texts[0],
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda name: [name],
+    ),
+]
+
 NOT_HASHED = (
     "trials",
     "levels",
@@ -64,7 +76,7 @@ NOT_HASHED = (
     "out",
     "workers",
     "threads",
-    "vectorize",
+    "engine",
     "fresh_graphs",
     "keep_weights",
     "describe",
@@ -119,12 +131,12 @@ class Options:
     patience: int | None = None
     """End a training after so many evaluations without a lower validation loss. Default: every one has its full length.
     """
-    compact: bool = False
-    """Train tickets of dense layers without the inputs and units that pruning has cut off: faster below some percent
-    of the weights. The same numbers within float32 rounding."""
-    fused: bool = False
-    """Train networks of dense layers with a kernel of this library in place of the backend's, on CPUs: about twice as
-    fast on two threads. The same numbers within float32 rounding. Needs the extra `fused`."""
+    engine: EngineName = "auto"
+    """What trains: the backend's compiled program for one ticket (compiled) or N tickets at once (batched:N, with
+    --backend jax), without the inputs and units that pruning has cut off (compact: faster below some percent of the
+    weights of dense layers), or a kernel for dense layers on CPUs (native: about twice as fast on two threads; needs
+    the extra `native`). The numbers agree within float32 rounding. auto: what the run was made with, else what fits
+    the model, and on a GPU with --backend jax as many tickets at once as fit. See docs/search.md."""
     out: Path = Path("runs")
     """Directory for runs. The run's own directory in it is named by a hash of the parameters."""
     backend: Literal["tensorflow", "jax"] = "tensorflow"
@@ -135,9 +147,6 @@ class Options:
     threads: int | None = None
     """Threads per training. Default: what the run was made with, else the CPUs that this process may run on divided by
     --workers. Other threads give other bits, so a run keeps to one number."""
-    vectorize: Literal["auto", "off"] | int = "auto"
-    """Tickets (trials and branches of a level) to train together as one program, with --backend jax: a number, or off.
-    Default: what the run was made with, else as many as fit on a GPU, and none on a CPU."""
     fresh_graphs: bool = False
     """Every training in a process of its own that builds its own graph and ends. The same bits, slower."""
     keep_weights: Literal["none", "last", "all"] = "none"
@@ -179,28 +188,25 @@ class Options:
         for name, value in fields.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"Expected a finite number for --{name.replace('_', '-')}. Received: {value}.")
-        unset = [
-            name for name, value in fields.items() if value is None or (name in ("compact", "fused") and not value)
-        ]
-        return {name: value for name, value in fields.items() if name not in (*NOT_HASHED, *unset)}
+        from lth_keras.training.engines import identity_of
 
-    def search_arguments(self, threads: int) -> dict[str, Any]:
-        """The arguments of a `TicketSearch` that these options give in every experiment."""
-        names = (
-            "criterion",
-            "levels",
-            "steps",
-            "epochs",
-            "batch_size",
-            "evaluate_every",
-            "test_every",
-            "patience",
-            "compact",
-            "fused",
-            "seed",
-        )
-        own = {name: getattr(self, name) for name in names}
-        return {**own, "confusion": True, "config": self.identity(), "threads": threads}
+        own = {name: value for name, value in fields.items() if name not in NOT_HASHED and value is not None}
+        return {**own, **identity_of(self.engine)}
+
+    def ticket_search(self, threads: int, **parameters: Any) -> TicketSearch:
+        """The search with these options.
+
+        Args:
+            threads: per training.
+            parameters: those of the experiment, each by its own name; see `lth_keras.search.parameters.grouped`.
+        """
+        from lth_keras.search.parameters import KINDS, declared, grouped
+        from lth_keras.search.search import TicketSearch
+
+        known = {name for kind in KINDS for name in declared(kind)} - {"name"}
+        own = {item.name: getattr(self, item.name) for item in dataclasses.fields(Options) if item.name in known}
+        fixed = {"confusion": True, "config": self.identity(), "threads": threads}
+        return TicketSearch(**grouped({**own, **fixed, **parameters}))
 
     @property
     def rates(self) -> dict[str, float]:
@@ -291,7 +297,10 @@ def _kept(stopped: BaseException) -> str:
 def _main(
     config_class: Any, make_search: Callable[[Any, int], TicketSearch], experiment: str, console: Console
 ) -> None:
-    config = tyro.cli(config_class, prog=f"python -m experiments.{experiment}")
+    arguments, renamed = with_engine(sys.argv[1:])
+    if renamed:
+        _say(console, f"Warning: {renamed} is now {' '.join(arguments[-2:])}")
+    config = tyro.cli(config_class, prog=f"python -m experiments.{experiment}", args=arguments)
     # Keras itself describes a model on numpy, so that needs no backend to be installed.
     os.environ["KERAS_BACKEND"] = "numpy" if config.describe else config.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -318,7 +327,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
         return
     from lth_keras.plots import save_figures
     from lth_keras.report import summary_table
-    from lth_keras.search.runner import run
+    from lth_keras.search.execution import Asked, prepare
     from lth_keras.search.tasks import LevelError
     from lth_keras.storage import RunDirectory, open_run
     from lth_keras.system.machine import usable_cpus
@@ -335,34 +344,30 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     threads = config.threads
     if threads is None:
         threads = (recorded and recorded.threads) or max(1, usable_cpus() // config.workers)
-    make = functools.partial(_make, make_search, config, threads)
+    make = functools.partial(make_search, config, threads)
     search = make()
     interrupts.check()
-    directory, seeds, branches = search.prepare(
-        config.trials,
-        config.asked_branches(),
-        config.out,
-        config.keep_weights,
-        config.control_levels,
-        together=config.workers == 1 and not config.fresh_graphs,
-    )
-    asked = (seeds, branches, config.control_levels)
-    every = search.tasks((), *asked)
+    in_workers = config.workers > 1 or config.fresh_graphs
+    asked = Asked(config.trials, config.asked_branches(), config.out, config.keep_weights, config.control_levels)
+    prepared = prepare(search, asked, together=not in_workers)
+    directory, every = prepared.directory, prepared.tasks()
     with directory.locked(every):  # sets damaged levels aside; let go before the run, which takes it for itself
-        pending = search.tasks(directory.finished(), *asked)
+        pending = prepared.tasks(directory.finished())
     total = len(every)
+    engine = f"{config.engine}, which each process resolves"
+    if pending and not in_workers:
+        engine = f"{search.trainer.spelling} ({search.why_engine})"
     _say(
         console,
         f"{experiment}: {len(pending)} of {total} trainings to do, {config.length} each, "
-        + (f"{search.width} together as one program" if search.width > 1 else f"{config.workers} at a time")
-        + f" with {threads} thread{'s' if threads > 1 else ''} each; in {directory.path}",
+        f"{max(search.width, config.workers)} at a time with {threads} thread{'s' if threads > 1 else ''} each; "
+        f"engine {engine}; in {directory.path}",
     )
     failure: LevelError | None = None
     output = Console()
     try:
         with ConsoleReporter(len(pending), console, config.metric) as reporter:
-            result = run(
-                make if config.workers > 1 or config.fresh_graphs else lambda: search,
+            result = search.run(
                 trials=config.trials,
                 branches=config.asked_branches(),
                 out=config.out,
@@ -370,6 +375,8 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
                 control_levels=config.control_levels,
                 workers=config.workers,
                 fresh_graphs=config.fresh_graphs,
+                remake=make,
+                facts=config.facts,
                 reporter=reporter,
             )
         interrupts.check()
@@ -388,14 +395,6 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     _say(output, f"in {duration(time.monotonic() - started)}")
     if failure:
         raise failure
-
-
-def _make(make_search: Callable[[Any, int], TicketSearch], config: Any, threads: int) -> TicketSearch:
-    """The experiment's search, with the parameters that all experiments have in common."""
-    search = make_search(config, threads)
-    search.vectorize = 1 if config.vectorize == "off" else config.vectorize
-    search.facts = config.facts
-    return search
 
 
 def _say(console: Console, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from experiments.command import Length, main
+from experiments.command import EngineName, Length, main
 from experiments.composite_presets import STUDIED
 from experiments.composites import Rows
 from experiments.described import layers_of
@@ -48,9 +48,9 @@ class Config(Rows):
     patience: int | None = 5
     """End a training after so many evaluations, of one an epoch, without a lower validation loss. The study stopped
     early too; appendix C has no patience, so this one is a choice."""
-    compact: bool = True
-    """Train tickets without the inputs and units that pruning has cut off: of most rows here little is left. The same
-    numbers within float32 rounding."""
+    engine: EngineName = "compact"
+    """What trains. compact leaves out the inputs and units that pruning has cut off: of most rows here little is left.
+    The numbers of engines agree within float32 rounding."""
     batch_size: int = 64
     evaluate_every: int = EXAMPLES // 64
     """Steps between evaluations on the validation split, which decide the early-stop step. Default: an epoch."""
@@ -81,7 +81,7 @@ class Config(Rows):
             "initial weights": "Kaiming normal, truncated at two standard deviations",
             "densities": ", ".join(f"{100 * density:g}%" for density in self.densities[: self.levels]),
             "scope": "global",
-            "cut-off inputs and units": "left out" if self.compact else "computed",
+            "engine": self.engine,
             "shots": f"{self.shots}, exponential",
             "examples for scoring": f"{self.samples_per_class} of each class",
         }
@@ -93,9 +93,9 @@ def make_search(config: Config, threads: int) -> TicketSearch:
 
     from datasets import mnist
     from lth_keras.search.observation import Observation
-    from lth_keras.search.search import TicketSearch
 
-    return TicketSearch(
+    return config.ticket_search(
+        threads,
         build=config.model,
         data=lambda seed: mnist.load(seed=seed),
         optimizer=lambda: keras.optimizers.SGD(config.learning_rate),
@@ -108,7 +108,6 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         variants=config.variants,
         observe=Observation(weights=True, criteria=STUDIED),
         name="composite_pruning",
-        **config.search_arguments(threads),
     )
 
 

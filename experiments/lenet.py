@@ -54,16 +54,14 @@ class LeNet(Options):
         """
         import keras
 
-        from lth_keras.search.search import TicketSearch
-
-        return TicketSearch(
+        return self.ticket_search(
+            threads,
             build=self.model,
             data=lambda seed: load(seed=seed),
             optimizer=lambda: keras.optimizers.Adam(self.learning_rate),
             loss="sparse_categorical_crossentropy",
             rates=self.rates,
             name=name,
-            **self.search_arguments(threads),
             **others,
         )
 

@@ -97,17 +97,16 @@ class Texts(Options):
         """The search with these parameters; `load` gives the data of the trial with a seed."""
         import keras
 
-        from lth_keras.search.search import TicketSearch
-
         evaluate_every = self.steps_per_epoch if self.evaluate_every is None else self.evaluate_every
         test_every = evaluate_every if self.test_every is None else self.test_every
         cadences = {"evaluate_every": evaluate_every, "test_every": test_every}
-        return TicketSearch(
+        return self.ticket_search(
+            threads,
             build=build,
             data=load,
             optimizer=lambda: keras.optimizers.Adam(self.learning_rate),
             loss=self.loss,
             rates=self.rates,
             name=name,
-            **{**self.search_arguments(threads), **cadences},
+            **cadences,
         )

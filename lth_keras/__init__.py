@@ -16,22 +16,37 @@ if TYPE_CHECKING:
     from lth_keras.mask import Mask
     from lth_keras.masking import get_mask, mask_model, set_mask, strip_masks
     from lth_keras.pruning.oneshot import prune
+    from lth_keras.search.parameters import Pruning, Training
     from lth_keras.search.run import Run
+    from lth_keras.search.runner import WorkerDiedError, WorkerError, WorkerStartError
     from lth_keras.search.search import TicketSearch
+    from lth_keras.search.tasks import LevelError
     from lth_keras.storage import open_run
+    from lth_keras.storage.lock import InUseError
+    from lth_keras.system.memory import NotEnoughMemoryError
+    from lth_keras.training import NonFiniteLossError
     from lth_keras.training.network import Network
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "InUseError": "storage.lock",
+    "LevelError": "search.tasks",
     "Mask": "mask",
     "MaskedConv1D": "layers",
     "MaskedConv2D": "layers",
     "MaskedDense": "layers",
     "MaskedEmbedding": "layers",
     "Network": "training.network",
+    "NonFiniteLossError": "training",
+    "NotEnoughMemoryError": "system.memory",
+    "Pruning": "search.parameters",
     "Run": "search.run",
     "TicketSearch": "search.search",
+    "Training": "search.parameters",
+    "WorkerDiedError": "search.runner",
+    "WorkerError": "search.runner",
+    "WorkerStartError": "search.runner",
     "get_mask": "masking",
     "mask_model": "masking",
     "open_run": "storage",
@@ -41,14 +56,23 @@ _HOMES = {
 }
 
 __all__ = [
+    "InUseError",
+    "LevelError",
     "Mask",
     "MaskedConv1D",
     "MaskedConv2D",
     "MaskedDense",
     "MaskedEmbedding",
     "Network",
+    "NonFiniteLossError",
+    "NotEnoughMemoryError",
+    "Pruning",
     "Run",
     "TicketSearch",
+    "Training",
+    "WorkerDiedError",
+    "WorkerError",
+    "WorkerStartError",
     "get_mask",
     "mask_model",
     "open_run",

@@ -147,7 +147,7 @@ def imported(*folders: str) -> set[str]:
 
 
 def test_the_library_requires_exactly_what_it_imports() -> None:
-    optional = required("fused").keys() | required("jax").keys()
+    optional = required("native").keys() | required("jax").keys()
     assert required().keys() - {"h5netcdf"} == imported("lth_keras") - optional
     assert optional <= imported("lth_keras")
     assert "h5netcdf" in required()  # xarray imports it

@@ -7,7 +7,7 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ import keras
 import numpy as np
 import xarray
 
+from lth_keras.search import execution
+from lth_keras.search.execution import Prepared
 from lth_keras.search.identity import describe
+from lth_keras.search.parameters import grouped
 from lth_keras.search.run import Run
 from lth_keras.search.search import TicketSearch
 from lth_keras.search.tasks import Task
@@ -79,10 +82,20 @@ def make(network: Network | None = None, **changes: Any) -> TicketSearch:
         "steps": 20,
         **TRAINING,
     }
-    search = TicketSearch(**{**parameters, **changes})
+    search = TicketSearch(**grouped({**parameters, **changes}))
     if network is not None:
         search.network = network
     return search
+
+
+def run(make_search: Callable[[], TicketSearch] = make, **asked: Any) -> Run:
+    """Runs the search that a function makes, which worker processes make for themselves; as `TicketSearch.run`."""
+    return make_search().run(remake=make_search, **asked)
+
+
+def prepare(search: TicketSearch, trials: int, branches: Sequence[str], out: Path) -> Prepared:
+    """Opens the directory of a run that is asked for."""
+    return execution.prepare(search, execution.Asked(trials, branches, out, "none"))
 
 
 def make_described(directory: Path, **changes: Any) -> TicketSearch:

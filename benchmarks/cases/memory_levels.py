@@ -12,7 +12,6 @@ import psutil
 
 from benchmarks.harness import Case, Contender
 from benchmarks.subjects import BATCH_SIZE, LOSS, data_name, subject
-from benchmarks.ways import engine_options
 from lth_keras import TicketSearch
 
 LEVELS, FIRST = 60, 5
@@ -69,7 +68,7 @@ def by_search(small: bool, levels: int) -> dict[str, float]:
             steps=STEPS,
             batch_size=BATCH_SIZE,
             config={"benchmark": "memory"},
-            **engine_options("compiled"),
+            engine="compiled",
         ).run(branches=BRANCHES, out=out, reporter=sampler)
     return growth([sampler.level[level] for level in sorted(sampler.level)])
 

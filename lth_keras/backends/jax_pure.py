@@ -12,7 +12,7 @@ import keras
 from jax import lax
 
 from lth_keras.backends.optimizers import advice, averages, begin_as_weights, update_counts
-from lth_keras.backends.program import NEVER, NOTHING_PRUNED, ORDER_BYTES, Pruned, loss_function
+from lth_keras.backends.program import NEVER, Training, loss_function
 
 State = dict[str, Any]
 """What a call reads and gives back: the variables' values, the best weights, and what they are measured by."""
@@ -42,24 +42,14 @@ def exactly(function: Callable[..., Any]) -> Callable[..., Any]:
 class Pure:
     """Training and evaluation of one model as pure functions of a state."""
 
-    def __init__(
-        self,
-        model: keras.Model,
-        optimizer: keras.Optimizer,
-        loss: Any,
-        weights: Sequence[Any],
-        *,
-        batch_size: int,
-        evaluate_every: int,
-        evaluation_batch_size: int,
-        pruned: Pruned = NOTHING_PRUNED,
-        metric: Any,
-    ) -> None:
-        self.model, self.optimizer, self.loss = model, optimizer, loss_function(loss)
-        self.metric = metric
-        self.every, self.evaluation_batch_size = evaluate_every, evaluation_batch_size
-        self.trainable, self.others = list(model.trainable_variables), list(model.non_trainable_variables)
-        check_compiles(model, batch_size)
+    def __init__(self, training: Training) -> None:
+        self.model, self.optimizer = training.model, training.optimizer
+        self.loss, self.metric, self.pruned = loss_function(training.loss), training.metric, training.pruned
+        self.every, self.evaluation_batch_size = training.evaluate_every, training.evaluation_batch_size
+        self.trainable = list(self.model.trainable_variables)
+        self.others = list(self.model.non_trainable_variables)
+        check_compiles(self.model, training.batch_size)
+        optimizer = self.optimizer
         optimizer.build(self.trainable)
         self.advice = advice(optimizer)
         self.slots, self.counts = list(optimizer.variables), {id(count) for count in update_counts(optimizer)}
@@ -68,10 +58,9 @@ class Pure:
         places |= {id(variable): ("others", i) for i, variable in enumerate(self.others)}
         slots = {id(variable): i for i, variable in enumerate(self.slots)}
         self.averages = [(places[id(weight)][1], slots[id(average)]) for weight, average in averages(optimizer)]
-        self.kept = [places[id(variable)] for variable in weights]
-        self.pruned = pruned
-        self._masks = [(*places[id(variable)], places[id(mask)][1]) for variable, mask in pruned.weights]
-        self.capacity = max(1, min(4096, ORDER_BYTES // (4 * batch_size)))
+        self.kept = [places[id(variable)] for variable in training.weights]
+        self._masks = [(*places[id(variable)], places[id(mask)][1]) for variable, mask in self.pruned.weights]
+        self.capacity = training.capacity
         self.traces = 0
 
     def advance(

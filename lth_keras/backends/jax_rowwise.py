@@ -30,7 +30,7 @@ class RowwiseJaxProgram(RowwiseProgram):
     def _zeros(self, table: Any) -> list[Any]:
         return [jnp.zeros(table.variable.shape) for _ in range(self._before.slots)]
 
-    def _reset(self) -> None:
+    def _reset_optimizer(self) -> None:
         for variable, value in zip(self._optimizer.variables, self._optimizer_start, strict=True):
             assign(variable, value)
         for variable in (*self._trainable, *self._others, *(table.variable for table in self._tables)):
@@ -42,7 +42,7 @@ class RowwiseJaxProgram(RowwiseProgram):
     def _step(self, *arguments: Any) -> float:
         with uninterrupted():
             loss, state = self._compiled_step(self._state(), self._masks(), *arguments)
-            self._take(state)
+            self._put_back(state)
         return float(loss)
 
     def _forward(self, *arguments: Any) -> tuple[Any, Any, Any]:
@@ -53,7 +53,7 @@ class RowwiseJaxProgram(RowwiseProgram):
     def _flush(self, *arguments: Any) -> None:
         tables = {name: self._state()[name] for name in ("tables", "table_slots")}
         with uninterrupted():
-            self._take(self._compiled_flush(tables, *arguments))
+            self._put_back(self._compiled_flush(tables, *arguments))
 
     def _variables(self) -> dict[str, list[Any]]:
         return {
@@ -72,7 +72,7 @@ class RowwiseJaxProgram(RowwiseProgram):
     def _masks(self) -> list[Any]:
         return [table.mask.value for table in self._tables]
 
-    def _take(self, state: State) -> None:
+    def _put_back(self, state: State) -> None:
         """Gives variables and slots their new values; the old ones are no more."""
         self._slots = state.pop("table_slots")
         groups = self._variables()
@@ -155,4 +155,4 @@ class RowwiseJaxProgram(RowwiseProgram):
     ) -> tuple[Any, Any, Any]:
         values, _ = self._catch_up(*self._gathered(state, rows), coefficients)
         outputs, _, _ = self._call({**state, "rows": rows}, masks, values, index, x, training=False)
-        return self._measured(y, outputs)
+        return self._measures(y, outputs)

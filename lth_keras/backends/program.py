@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol
@@ -10,9 +11,14 @@ import keras
 import numpy as np
 
 from lth_keras.backends.losses import OWN, told_by, with_axis_of
+from lth_keras.backends.optimizers import LOWER
 
 Arrays = tuple[np.ndarray, np.ndarray]
 """x and y."""
+Splits = Mapping[str, Arrays]
+"""`train`, `validation` and `test`."""
+Values = Mapping[int, np.ndarray]
+"""A value for each variable of a Keras model, by its `id`; may be made when it is accessed."""
 ORDER_BYTES = 4 << 20
 """What the batch order of one call takes at most."""
 NEVER = int(np.iinfo(np.int32).max)
@@ -35,6 +41,20 @@ class Evaluations(NamedTuple):
     validation_metric: np.ndarray
 
 
+class Measured(NamedTuple):
+    """What an evaluation measured of each ticket.
+
+    Attributes:
+        loss: `(tickets,)`, mean loss without regularisation terms.
+        metric: `(tickets,)`, the metric (see `make_metric`).
+        outputs: `(tickets, examples, ...)`, or None where they were not asked for.
+    """
+
+    loss: np.ndarray
+    metric: np.ndarray
+    outputs: np.ndarray | None = None
+
+
 class Pruned(NamedTuple):
     """Weights that a program keeps at zero where they are pruned, so that training need not multiply them by masks.
 
@@ -50,91 +70,209 @@ class Pruned(NamedTuple):
 NOTHING_PRUNED = Pruned()
 
 
-class Program(Protocol):
-    """A compiled training program: data, weights, masks and optimiser state are its inputs, so it is built once."""
+class Training(NamedTuple):
+    """What a training program is made of.
 
+    Attributes:
+        model: a built Keras model.
+        optimizer: a Keras optimiser of its own; the program builds it.
+        loss: as Keras' `compile` takes it.
+        weights: the Keras variables to keep the best values of.
+        batch_size: examples per step.
+        evaluate_every: steps between evaluations on the validation split.
+        evaluation_batch_size: examples per forward pass of an evaluation.
+        metric: what to measure beside the loss, as `lth_keras.training.make_metric` gives it.
+        jit_compile: whether to compile with XLA.
+        pruned: weights to keep at zero where they are pruned, from the start of every `advance` on. Without XLA that
+            costs what it saves.
+    """
+
+    model: keras.Model
+    optimizer: keras.Optimizer
+    loss: Any
+    weights: Sequence[Any]
+    batch_size: int
+    evaluate_every: int
+    evaluation_batch_size: int
+    metric: Any
+    jit_compile: bool = True
+    pruned: Pruned = NOTHING_PRUNED
+
+    @property
+    def capacity(self) -> int:
+        """The most steps of one call: their batch order takes at most `ORDER_BYTES`."""
+        return max(1, min(4096, ORDER_BYTES // (4 * self.batch_size)))
+
+
+class Program(Protocol):
+    """Trains tickets of one model in one compiled program.
+
+    Data, weights, masks and optimiser state are its inputs, so it is built once. It trains a fixed number of tickets
+    at once, each as if it were alone; most programs train one. What it returns has an entry for each ticket.
+    """
+
+    tickets: int
+    """How many tickets it trains at once."""
     capacity: int
     """The most steps one call can take."""
     every: int
     """Steps between evaluations on the validation split."""
     keeps_best: bool
-    """Whether `best_weights` keeps a copy of them."""
+    """Whether it keeps the weights of least validation loss."""
     advice: str
     """What to do where a loss becomes NaN or infinite."""
 
-    def load(self, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> None:
-        """Puts the data on the device, in place of others."""
+    def load(self, datasets: Sequence[Splits]) -> None:
+        """Takes data sets in place of others, each with the splits `train`, `validation` and `test`."""
 
     def unload(self) -> None:
         """Lets go of the data."""
 
-    def reset(self, updates: int = 0) -> None:
-        """Puts the optimiser back to its state after build and forgets the best weights.
+    def begin(self, values: Sequence[Values] | None, datasets: Sequence[int], updates: Sequence[int]) -> None:
+        """Begins a training: the optimiser is as after build, and there are no best weights.
 
-        Its count of updates begins at `updates`.
+        Args:
+            values: for each ticket, what the model's variables begin with; None leaves them as they are, which only
+                a program of one ticket can.
+            datasets: for each ticket, which of the loaded data sets it has.
+            updates: for each ticket, what the optimiser's count of updates begins at.
         """
 
-    def advance(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
-        """Trains on the batches of `order`, `(steps, batch)`, after `start` of `total` steps.
+    def reset(self) -> None:
+        """Ends a training that is given up, so that nothing of it is left in later ones."""
 
-        Returns the evaluations that fell due (every `evaluate_every` steps and after the last), and the first step
-        whose training loss was not finite, or None.
+    def advance(self, orders: np.ndarray, start: int, total: int) -> tuple[list[Evaluations], list[int | None]]:
+        """Trains on the batches of `orders`, `(tickets, steps, batch)`, after `start` of `total` steps.
+
+        Returns:
+            The evaluations that fell due (every `every` steps and after the last), and the first step whose training
+            loss was not finite, or None.
         """
 
-    def finish(self) -> None:
-        """Ends a training before its `total` steps.
+    def finish(self, tickets: Sequence[int]) -> None:
+        """Ends the training of these tickets before its last step; what they are trained to afterwards is void.
 
         Weights become their averages where the optimiser keeps some, and rows of large tables get the updates that
         they are still owed.
         """
 
-    def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        """Mean loss (without regularisation terms) and metric (see `make_metric`) of the weights as they are."""
+    def evaluate(self, split: str = "test", *, best: bool = False, outputs: bool = False) -> Measured:
+        """Measures a split of each ticket's data set.
 
-    def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
-        """As `evaluate`, and the outputs, `(n, ...)`."""
-
-    def best_weights(self) -> list[np.ndarray]:
-        """The weights of least validation loss since the reset, in the order of the `weights` given at construction."""
-
-
-class Programs(Protocol):
-    """Several trainings of one model in one compiled program: what each would give alone, within float32 rounding."""
-
-    capacity: int
-    """The most steps one call can take."""
-    every: int
-    """Steps between evaluations on the validation split."""
-    members: int
-    """How many trainings."""
-    advice: str
-    """As of `Program`."""
-
-    def load(self, datasets: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> None:
-        """Puts the data of members on the device: data sets with the splits `train`, `validation` and `test`."""
-
-    def begin(
-        self, values: Sequence[Mapping[int, np.ndarray]], datasets: Sequence[int], updates: Sequence[int]
-    ) -> None:
-        """Gives each member values for the model's variables, by their `id`, and one of the data sets.
-
-        The optimiser is as after build but for its count of updates, and there are no best weights.
+        Args:
+            split: `train`, `validation` or `test`.
+            best: whether with the weights of least validation loss in place of the present ones.
+            outputs: whether to return the outputs, too.
         """
 
+    def value(self, ticket: int, variable: Any) -> np.ndarray:
+        """A ticket's value of a Keras variable of the model, a copy."""
+
+
+class ProgramOfOne(ABC):
+    """A program that trains one ticket at a time, in the Keras model's own variables.
+
+    A subclass says how one ticket is trained and evaluated; this class makes a batch of one of it (see `Program`).
+
+    Args:
+        variables: all variables of the model.
+        weights: those to keep the best values of.
+        assign: gives a Keras variable an array's values.
+    """
+
+    tickets = 1
+    keeps_best = True
+    capacity: int
+    every: int
+    advice: str = LOWER
+
+    def __init__(self, variables: Sequence[Any], weights: Sequence[Any], assign: Callable[[Any, Any], None]) -> None:
+        self._model_variables, self._model_weights, self._assign = list(variables), list(weights), assign
+        self._splits: Splits = {}
+
+    def load(self, datasets: Sequence[Splits]) -> None:
+        """Takes the one data set; see `Program.load`."""
+        (splits,) = datasets
+        self.unload()  # what was there makes room first
+        self._take(splits["train"], splits["validation"])
+        self._splits = splits
+
+    def unload(self) -> None:
+        """Lets go of the data; see `Program.unload`."""
+        self._splits = {}
+        self._release()
+
+    def begin(self, values: Sequence[Values] | None, datasets: Sequence[int], updates: Sequence[int]) -> None:
+        """Begins a training; see `Program.begin`."""
+        for own in values or ():
+            for variable in self._model_variables:
+                if id(variable) in own:
+                    self._assign(variable, own[id(variable)])
+        self._start(updates[0])
+
+    def reset(self) -> None:
+        """Puts the optimiser back to its start; see `Program.reset`."""
+        self._start(0)
+
     def advance(self, orders: np.ndarray, start: int, total: int) -> tuple[list[Evaluations], list[int | None]]:
-        """As `Program.advance` for every member; `orders` is `(members, steps, batch)`."""
+        """Trains on the batches of `orders`; see `Program.advance`."""
+        evaluations, first_bad = self._advance_one(orders[0], start, total)
+        return [evaluations], [first_bad]
 
-    def finish(self, members: Sequence[int]) -> None:
-        """Ends the training of some members before its last step, as `Program.finish`; what they go on to is void."""
+    def finish(self, tickets: Sequence[int]) -> None:
+        """Ends a training early; see `Program.finish`."""
+        self._end()
 
-    def evaluate(self, split: str = "test", *, best: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Mean losses and metrics, `(members,)`, of the weights as they are, or those of least validation loss."""
+    def evaluate(self, split: str = "test", *, best: bool = False, outputs: bool = False) -> Measured:
+        """Measures a split; see `Program.evaluate`."""
+        if not best:
+            return self._measured(split, outputs)
+        current = [self.value(0, variable) for variable in self._model_weights]
+        try:
+            self._set_weights(self._best_weights())
+            return self._measured(split, outputs)
+        finally:
+            self._set_weights(current)
 
-    def outputs(self, split: str = "test") -> np.ndarray:
-        """Every member's outputs, `(members, n, ...)`."""
+    def value(self, ticket: int, variable: Any) -> np.ndarray:
+        """The variable's value, a copy; see `Program.value`."""
+        return np.array(keras.ops.convert_to_numpy(variable))
 
-    def value(self, member: int, variable: Any) -> np.ndarray:
-        """A member's value of a Keras variable of the model, a copy."""
+    def _measured(self, split: str, outputs: bool) -> Measured:
+        loss, metric, out = self._evaluate_one(*self._splits[split], outputs)
+        return Measured(np.array([loss]), np.array([metric]), None if out is None else out[None])
+
+    def _set_weights(self, values: Sequence[np.ndarray]) -> None:
+        for variable, value in zip(self._model_weights, values, strict=True):
+            self._assign(variable, value)
+
+    @abstractmethod
+    def _take(self, train: Arrays, validation: Arrays) -> None:
+        """Puts the data that training reads where it reads them."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Lets go of the data."""
+
+    @abstractmethod
+    def _start(self, updates: int) -> None:
+        """Puts the optimiser back to its state after build, its count of updates to `updates`, and forgets the best."""
+
+    @abstractmethod
+    def _advance_one(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
+        """As `advance`; `order` is `(steps, batch)`."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """As `finish`."""
+
+    @abstractmethod
+    def _evaluate_one(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray | None]:
+        """Mean loss (without regularisation terms), metric (see `make_metric`) and, where asked for, outputs."""
+
+    @abstractmethod
+    def _best_weights(self) -> list[np.ndarray]:
+        """The weights of least validation loss since `_start`, in the order of `weights`."""
 
 
 class OnDevice:

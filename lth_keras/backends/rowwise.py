@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from lth_keras.backends.optimizers import LOWER
-from lth_keras.backends.program import Evaluations, loss_function
+from lth_keras.backends.program import Arrays, Evaluations, ProgramOfOne, Training, loss_function
 from lth_keras.backends.skipped import Lazy, Skipped
 
 ROWS_STEP = 512
@@ -18,7 +17,7 @@ ROWS_STEP = 512
 FLUSHED_ROWS = 4096
 
 
-class RowwiseProgram(ABC):
+class RowwiseProgram(ProgramOfOne):
     """A training program whose step reads, masks, differentiates and updates only the table rows in use.
 
     The rows of a batch are found on the host, gathered from the tables and their slots, brought up to date with the
@@ -29,45 +28,36 @@ class RowwiseProgram(ABC):
     What is here is the host's part; a backend's class gathers, computes and writes.
 
     Args:
-        model: a built Keras model.
-        optimizer: a Keras optimiser of its own; built here, for all but the tables.
-        loss: as Keras' `compile` takes it.
+        training: what it is made of; its optimiser trains all but the tables.
         tables: the tables to train by rows, objects with the Keras variables `variable` and `mask`; all of them read
             the model's input.
         using_rows: (tables, values, masks, index) -> a context in which the model looks up in these rows.
         rule: (steps) -> how rows move; see `skipped`.
+        assign: gives a Keras variable an array's values.
         lazy: whether rows stand still while no batch uses them, instead.
-        batch_size: examples per step.
-        evaluate_every: steps between evaluations on the validation split.
-        evaluation_batch_size: examples per forward pass of an evaluation.
-        metric: what to measure beside the loss, as `lth_keras.training.make_metric` gives it.
     """
 
     keeps_best = False
-    advice = LOWER
     capacity = 1 << 30
 
     def __init__(
         self,
-        model: keras.Model,
-        optimizer: keras.Optimizer,
-        loss: Any,
+        training: Training,
         tables: Sequence[Any],
         using_rows: Callable[..., Any],
         rule: Callable[[int], Skipped],
+        assign: Callable[[Any, Any], None],
         *,
         lazy: bool,
-        batch_size: int,
-        evaluate_every: int,
-        evaluation_batch_size: int,
-        metric: Any,
     ) -> None:
-        self._model, self._optimizer, self._loss = model, optimizer, loss_function(loss)
-        self._metric = metric
+        model, optimizer = training.model, training.optimizer
+        super().__init__(model.variables, training.weights, assign)
+        self._model, self._optimizer, self._loss = model, optimizer, loss_function(training.loss)
+        self._metric = training.metric
         self._tables, self._using_rows = list(tables), using_rows
         self._make_rule = (lambda steps: Lazy(rule(steps))) if lazy else rule
         self._before = self._make_rule(1)  # as long as no training runs, nothing is skipped
-        self.every, self._evaluation_batch_size = evaluate_every, evaluation_batch_size
+        self.every, self._evaluation_batch_size = training.evaluate_every, training.evaluation_batch_size
         by_row = {id(table.variable) for table in tables}
         self._trainable = [v for v in model.trainable_variables if id(v) not in by_row]
         optimizer.build(self._trainable)
@@ -77,7 +67,7 @@ class RowwiseProgram(ABC):
         self._rule: Skipped | None = None
 
     @abstractmethod
-    def _reset(self) -> None:
+    def _reset_optimizer(self) -> None:
         """Puts the optimiser back to its start, the tables' slots included."""
 
     @abstractmethod
@@ -113,33 +103,25 @@ class RowwiseProgram(ABC):
     def _flush(self, rows: np.ndarray, count: np.int32, coefficients: np.ndarray) -> None:
         """Brings rows up to date."""
 
-    def load(self, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> None:
-        """Takes the data, which stay on the host; see `Program.load`."""
-        self._train, self._validation = train, validation
+    def _take(self, train: Arrays, validation: Arrays) -> None:
+        self._train, self._validation = train, validation  # they stay on the host
 
-    def unload(self) -> None:
-        """Lets go of the data; see `Program.unload`."""
+    def _release(self) -> None:
         self._train = self._validation = np.empty(0), np.empty(0)
 
-    def reset(self, updates: int = 0) -> None:
-        """Puts the optimiser back to its start; see `Program.reset`.
-
-        Raises:
-            ValueError: for other `updates` than 0: rows that were not used catch up by their count since the start.
-        """
+    def _start(self, updates: int) -> None:
         if updates:
             raise ValueError(
                 "Expected a count of updates that starts at 0 in every level where large embedding tables are trained "
-                f"by rows. Received: {updates} updates before the level; use embeddings='dense' with carry_step_count."
+                f"by rows. Received: {updates} updates before the level; use engine='compiled'."
             )
-        self._reset()
+        self._reset_optimizer()
         self._last[:] = 0
         self._now = 0
         self._loss_sum = 0.0
         self._rule = None
 
-    def advance(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
-        """Trains on the batches of `order`; see `Program.advance`."""
+    def _advance_one(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
         if self._rule is None:
             self._rule = self._make_rule(total)
         measured = []
@@ -150,29 +132,22 @@ class RowwiseProgram(ABC):
             self._loss_sum += loss
             if step % self.every == 0 or step == total:
                 mean = self._loss_sum / (step - (step - 1) // self.every * self.every)
-                measured.append((step, mean, *self.evaluate(*self._validation)))
+                measured.append((step, mean, *self._evaluate_one(*self._validation, False)[:2]))
                 self._loss_sum = 0.0
         if self._now == total:
             self._bring_up_to_date()
         return Evaluations(*np.array(measured).reshape(-1, 4).T), None
 
-    def finish(self) -> None:
-        """Brings all rows up to date; see `Program.finish`."""
+    def _end(self) -> None:
         if self._rule is not None:
             self._bring_up_to_date()
 
-    def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        """Mean loss and metric; see `Program.evaluate`."""
-        loss, metric, _ = self.test(x, y)
-        return loss, metric
-
-    def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
-        """Mean loss, metric and outputs; see `Program.test`."""
+    def _evaluate_one(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray | None]:
         if not len(x):
             return np.nan, np.nan, np.empty((0, *self._model.output_shape[1:]), np.float32)
         start = self._metric.start()
         adds_up = self._metric.of_examples is not None
-        losses, outputs, state = 0.0, [], np.zeros(np.shape(start)) if adds_up else start
+        losses, parts, state = 0.0, [], np.zeros(np.shape(start)) if adds_up else start
         for first in range(0, len(x), self._evaluation_batch_size):
             part = slice(first, first + self._evaluation_batch_size)
             rows, _, index = self._rows_of(x[part])
@@ -182,11 +157,11 @@ class RowwiseProgram(ABC):
                 state += np.array(mean, np.float64) * len(x[part])
             else:
                 state = self._metric.update(state, keras.ops.convert_to_tensor(y[part]), output)
-            outputs.append(np.array(output))
-        return losses / len(x), float(self._metric.value(state, len(x))), np.concatenate(outputs)
+            if outputs:
+                parts.append(np.array(output))
+        return losses / len(x), float(self._metric.value(state, len(x))), np.concatenate(parts) if outputs else None
 
-    def best_weights(self) -> list[np.ndarray]:
-        """Not kept; see `Program.best_weights`."""
+    def _best_weights(self) -> list[np.ndarray]:
         raise RuntimeError("Expected a program that keeps the best weights. With large tables they are not kept.")
 
     def _train_batch(self, step: int, batch: np.ndarray) -> float:
@@ -238,7 +213,7 @@ class RowwiseProgram(ABC):
         updated = [self._rule.update(keras.ops, *part, scalars) for part in zip(values, slots, gradients, strict=True)]
         return [value for value, _ in updated], [new for _, new in updated]
 
-    def _measured(self, y: Any, outputs: Any) -> tuple[Any, Any, Any]:
+    def _measures(self, y: Any, outputs: Any) -> tuple[Any, Any, Any]:
         of_examples = self._metric.of_examples
         mean = keras.ops.zeros(()) if of_examples is None else keras.ops.mean(of_examples(y, outputs), axis=0)
         return keras.ops.cast(self._loss(y, outputs), "float32"), mean, outputs

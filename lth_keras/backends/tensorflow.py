@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -12,33 +12,15 @@ import tensorflow as tf
 from lth_keras.backends.optimizers import advice, averages, begin_as_weights, update_counts
 from lth_keras.backends.program import (
     NEVER,
-    NOTHING_PRUNED,
-    ORDER_BYTES,
     Arrays,
     Evaluations,
     OnDevice,
-    Pruned,
+    ProgramOfOne,
+    Training,
     due_steps,
     loss_function,
     padded_order,
 )
-
-
-def set_threads(threads: int) -> None:
-    """Sets the threads of one TensorFlow operation; only before TensorFlow has run anything in this process.
-
-    Raises:
-        RuntimeError: where TensorFlow is already initialised with another number.
-    """
-    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
-        try:
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-        except RuntimeError:
-            raise RuntimeError(
-                f"Expected TensorFlow not to have run anything yet, so that its threads can be set to {threads}. "
-                "Received: a TensorFlow that has; make the search before any model or tensor, in a new process, or "
-                "leave out threads."
-            ) from None
 
 
 def assign(variable: Any, value: Any) -> None:
@@ -46,79 +28,49 @@ def assign(variable: Any, value: Any) -> None:
     variable.assign(value)
 
 
-class TensorFlowProgram:
+class TensorFlowProgram(ProgramOfOne):
     """Many training steps, with evaluation and the best weights kept, in one call of one `tf.function`.
 
     It is traced and compiled once. Model variables, masks, optimiser variables and the copy of the best weights are
     resources that it reads and writes in place; data and batch order are arguments.
 
     Args:
-        model: a built Keras model.
-        optimizer: a Keras optimiser of its own; built here.
-        loss: as Keras' `compile` takes it.
-        weights: the Keras variables to keep the best values of.
-        batch_size: examples per step.
-        evaluate_every: steps between evaluations on the validation split.
-        evaluation_batch_size: examples per forward pass of an evaluation.
-        jit_compile: whether to compile with XLA.
-        pruned: weights to keep at zero where they are pruned, from the start of every `advance` on.
-            Without XLA that costs what it saves.
-        metric: what to measure beside the loss, as `lth_keras.training.make_metric` gives it.
+        training: what it is made of.
     """
 
-    keeps_best = True
-
-    def __init__(
-        self,
-        model: keras.Model,
-        optimizer: keras.Optimizer,
-        loss: Any,
-        weights: Sequence[Any],
-        *,
-        batch_size: int,
-        evaluate_every: int,
-        evaluation_batch_size: int,
-        jit_compile: bool,
-        pruned: Pruned = NOTHING_PRUNED,
-        metric: Any,
-    ) -> None:
-        self._model = model
-        self._optimizer = optimizer
-        self._loss = loss_function(loss)
-        self._metric = metric
-        self._weights = list(weights)
-        self.every = evaluate_every
-        self._evaluation_batch_size = evaluation_batch_size
-        self._trainable = model.trainable_variables
-        self._pruned = pruned
-        optimizer.build(self._trainable)
-        self.advice = advice(optimizer)
-        self.advice = advice(optimizer)
-        self._optimizer_start = [_start(v) for v in optimizer.variables]
-        self._averages, self._begin_as_weights = averages(optimizer), begin_as_weights(optimizer)
-        self._best = [tf.Variable(v.value, trainable=False) for v in self._weights]
-        self.capacity = max(1, min(4096, ORDER_BYTES // (4 * batch_size)))
+    def __init__(self, training: Training) -> None:
+        self._model, self._optimizer = training.model, training.optimizer
+        super().__init__(self._model.variables, training.weights, assign)
+        self._loss = loss_function(training.loss)
+        self._metric = training.metric
+        self.every = training.evaluate_every
+        self._evaluation_batch_size = training.evaluation_batch_size
+        self._trainable = self._model.trainable_variables
+        self._pruned = training.pruned
+        self._optimizer.build(self._trainable)
+        self.advice = advice(self._optimizer)
+        self._optimizer_start = [_value_after_build(v) for v in self._optimizer.variables]
+        self._averages, self._begin_as_weights = averages(self._optimizer), begin_as_weights(self._optimizer)
+        self._best = [tf.Variable(v.value, trainable=False) for v in self._model_weights]
+        self.capacity = training.capacity
         self.traces = 0
-        self._advance = tf.function(self._steps, autograph=False, jit_compile=jit_compile)
-        self._evaluate = tf.function(self._evaluation, autograph=False, jit_compile=jit_compile)
+        compiled = partial(tf.function, autograph=False, jit_compile=training.jit_compile)
+        self._advance = compiled(self._steps)
+        self._evaluate = compiled(self._evaluation)
         self._outputs = tf.function(lambda x: self._model(x, training=False), autograph=False)
-        self._on_device = OnDevice(_on_device)
         self._train: tuple[Any, ...] = ()
         self._validation: tuple[Any, ...] = ()
+        self._release()
 
-    def load(self, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> None:
-        """Puts the data on the device; see `Program.load`."""
-        self.unload()  # what was there makes room first
+    def _take(self, train: Arrays, validation: Arrays) -> None:
         self._on_device = OnDevice(_on_device, train, validation)
         self._train, self._validation = self._on_device(*train), self._on_device(*validation)
 
-    def unload(self) -> None:
-        """Lets go of the data; see `Program.unload`."""
+    def _release(self) -> None:
         self._on_device = OnDevice(_on_device)
         self._train = self._validation = ()
 
-    def reset(self, updates: int = 0) -> None:
-        """Puts the optimiser back to its start; see `Program.reset`."""
+    def _start(self, updates: int) -> None:
         for variable, value in zip(self._optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(keras.ops.zeros_like(variable) if value is None else value)
         for count in update_counts(self._optimizer):
@@ -128,8 +80,7 @@ class TensorFlowProgram:
         self._best_loss = tf.constant(np.inf, tf.float32)
         self._loss_sum = tf.constant(0.0, tf.float32)
 
-    def advance(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
-        """Trains on the batches of `order`; see `Program.advance`."""
+    def _advance_one(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
         stop = start + len(order)
         bounds = map(tf.constant, (start, stop, total))
         padded = padded_order(order, self.capacity)
@@ -140,24 +91,18 @@ class TensorFlowProgram:
         bad = int(first_bad)
         return Evaluations(step, *curves.numpy()[:, : len(step)]), None if bad == NEVER else bad
 
-    def finish(self) -> None:
-        """Puts averages in the place of weights; see `Program.finish`."""
+    def _end(self) -> None:
         self._finalize()
 
-    def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        """Mean loss and metric; see `Program.evaluate`."""
+    def _evaluate_one(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray | None]:
         loss, metric = self._evaluate(*self._on_device(x, y))
-        return float(loss), float(metric)
+        if not outputs:
+            return float(loss), float(metric), None
+        size, examples = self._evaluation_batch_size, self._on_device(x, y)[0]
+        parts = [self._outputs(examples[start : start + size]).numpy() for start in range(0, len(x), size)]
+        return float(loss), float(metric), np.concatenate(parts)
 
-    def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
-        """Mean loss, metric and outputs; see `Program.test`."""
-        size = self._evaluation_batch_size
-        examples, _ = self._on_device(x, y)
-        outputs = [self._outputs(examples[start : start + size]).numpy() for start in range(0, len(x), size)]
-        return *self.evaluate(x, y), np.concatenate(outputs)
-
-    def best_weights(self) -> list[np.ndarray]:
-        """The weights of least validation loss; see `Program.best_weights`."""
+    def _best_weights(self) -> list[np.ndarray]:
         return [v.numpy() for v in self._best]
 
     def _steps(
@@ -246,7 +191,7 @@ class TensorFlowProgram:
         return tf.constant(0)
 
     def _keep_best(self) -> tf.Tensor:
-        for best, variable in zip(self._best, self._weights, strict=True):
+        for best, variable in zip(self._best, self._model_weights, strict=True):
             best.assign(variable.value)
         return tf.constant(0)
 
@@ -280,40 +225,50 @@ def _on_device(arrays: Arrays) -> tuple[tf.Tensor, ...]:
     return tuple(tf.constant(array) for array in arrays)
 
 
-def _start(variable: Any) -> np.ndarray | None:
+def _value_after_build(variable: Any) -> np.ndarray | None:
     """An optimiser's variable after build; None where it is zero, as slots are, which can be as large as the model."""
     value = keras.ops.convert_to_numpy(variable)
     return value.copy() if value.any() else None
 
 
-def programs(*args: Any, **kwargs: Any) -> Any:
-    """Not there.
+class TensorFlow:
+    """Keras on TensorFlow; see `lth_keras.backends.backend.Backend`."""
 
-    Raises:
-        NotImplementedError: always.
-    """
-    raise NotImplementedError("Several trainings as one program: with Keras on JAX only.")
+    compiles_always = False
+    most_tickets = 1
 
+    def assign(self, variable: Any, value: Any) -> None:
+        """Assigns by value; see `Backend.assign`."""
+        assign(variable, value)
 
-def device() -> tuple[str, int | None]:
-    """The kind of device that trains, `cpu` or `gpu`; the memory that is free on it is not known."""
-    return ("gpu" if tf.config.list_physical_devices("GPU") else "cpu"), None
+    def set_threads(self, threads: int) -> None:
+        """Sets the threads of one operation; see `Backend.set_threads`."""
+        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+            try:
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+            except RuntimeError:
+                raise RuntimeError(
+                    f"Expected TensorFlow not to have run anything yet, so that its threads can be set to {threads}. "
+                    "Received: a TensorFlow that has; make the search before any model or tensor, in a new process, "
+                    "or leave out threads."
+                ) from None
 
+    def device(self) -> tuple[str, int | None]:
+        """The kind of device, `cpu` or `gpu`; the memory that is free on it is not known."""
+        return ("gpu" if tf.config.list_physical_devices("GPU") else "cpu"), None
 
-PROGRAM = TensorFlowProgram
-COMPILES_ALWAYS = False
-TRAINS_TOGETHER = False
+    def program(self, training: Training, tickets: int = 1) -> ProgramOfOne:
+        """The compiled training program of one ticket; see `Backend.program`."""
+        return TensorFlowProgram(training)
 
+    def rowwise_program(self, *args: Any, **kwargs: Any) -> ProgramOfOne:
+        """The program for large embedding tables; see `Backend.rowwise_program`."""
+        from lth_keras.backends.tensorflow_rowwise import RowwiseTensorFlowProgram
 
-def rowwise_program() -> type[Any]:
-    """The class of programs for models with large embedding tables."""
-    from lth_keras.backends.tensorflow_rowwise import RowwiseTensorFlowProgram
+        return RowwiseTensorFlowProgram(*args, **kwargs)
 
-    return RowwiseTensorFlowProgram
+    def derivatives(self) -> Any:
+        """The module that differentiates functions; see `Backend.derivatives`."""
+        from lth_keras.backends import tensorflow_derivatives
 
-
-def derivatives() -> Any:
-    """The module that differentiates functions."""
-    from lth_keras.backends import tensorflow_derivatives
-
-    return tensorflow_derivatives
+        return tensorflow_derivatives

@@ -26,7 +26,7 @@ class RowwiseTensorFlowProgram(RowwiseProgram):
         self._compiled_forward = tf.function(self._forward_rows, autograph=False, jit_compile=True)
         self._compiled_catch_up = tf.function(self._catch_up, autograph=False, jit_compile=True)
 
-    def _reset(self) -> None:
+    def _reset_optimizer(self) -> None:
         for variable, value in zip(self._optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(value)
         for slot in (slot for slots in self._slots for slot in slots):
@@ -115,4 +115,4 @@ class RowwiseTensorFlowProgram(RowwiseProgram):
         values, _ = self._catch_up(values, slots, coefficients)
         with self._using_rows(self._tables, values, masks, index):
             outputs = self._model(x, training=False)
-        return self._measured(y, outputs)
+        return self._measures(y, outputs)

@@ -118,7 +118,7 @@ def _check_flatten(flatten: Any, place: str, chain: Sequence[ChainLayer]) -> Non
 
 def _expected(received: str) -> str:
     return (
-        "Expected a chain of Dense layers, which may follow a Flatten, without regularisers and constraints. For "
-        "other models compact does not know which units it can leave out, and fused has no kernel. Received: "
-        f"{received}. Search without compact and fused."
+        "Expected a chain of Dense layers, behind a Flatten or not, without regularisers and constraints: of other "
+        f"models it is not known which units do nothing. Received: {received}. "
+        "Use another engine than compact and native."
     )

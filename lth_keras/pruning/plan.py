@@ -8,10 +8,6 @@ from dataclasses import dataclass
 from lth_keras.mask import Mask
 from lth_keras.pruning.densities import Density, check_scope, check_shots, counts_at, shot_densities
 from lth_keras.pruning.rates import resolve_rates
-from lth_keras.system.values import one_of
-
-SCHEDULES = ("iterative", "before_training")
-"""When masks are made: each at the end of the previous level, or all from the initial weights."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +18,9 @@ class Plan:
         rates: share of the remaining weights pruned per level, one or by kind of layer; or
         densities: of levels 1, 2, ...
         scope: one of `densities.SCOPES`.
-        schedule: one of `SCHEDULES`.
-        shots: number of shots per level.
+        before_training: whether masks are made before anything is trained, each for itself, from the weights that
+            training starts from; otherwise each at the end of the level before.
+        shots: to prune a level in.
         shot_schedule: one of `densities.SCHEDULES`.
         min_per_layer: weights that every layer keeps at least.
 
@@ -35,7 +32,7 @@ class Plan:
     rates: float | Mapping[str, float] | None
     densities: Sequence[float] | None
     scope: str
-    schedule: str
+    before_training: bool
     shots: int
     shot_schedule: str
     min_per_layer: int
@@ -43,7 +40,6 @@ class Plan:
     def __post_init__(self) -> None:
         check_scope(self.scope)
         check_shots(self.shots, self.shot_schedule)
-        one_of("schedule", self.schedule, SCHEDULES)
         if (self.rates is None) == (self.densities is None):
             raise ValueError(f"Expected rates or densities. Received: rates={self.rates}, densities={self.densities}.")
         if self.densities is not None:
@@ -54,10 +50,19 @@ class Plan:
             if not 0 <= rate < 1:
                 raise ValueError(f"Expected rates in [0, 1), the share pruned per level. Received: {self.rates!r}.")
 
-    @property
-    def before_training(self) -> bool:
-        """Whether masks are made before training, each from the dense network."""
-        return self.schedule == "before_training"
+    def levels(self, asked: int | None) -> int:
+        """The number of prunings: what is asked for, or as many as there are densities.
+
+        Raises:
+            ValueError: where it is not to be known, or a level has no density.
+        """
+        if asked is None:
+            if self.densities is None:
+                raise ValueError("Expected levels, the number of prunings, beside rates. Received: none.")
+            asked = len(self.densities)
+        if not self.goes_on_to(asked):
+            raise ValueError(f"Expected a density for each of {asked} levels. Received: {self.densities}.")
+        return asked
 
     def goes_on_to(self, level: int) -> bool:
         """Whether the level has a density; with rates every level has."""

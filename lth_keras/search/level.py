@@ -1,4 +1,4 @@
-"""A level, or several at once: tickets are put into the network, trained, and what came of them is written."""
+"""Trains levels: tickets are made, trained by an engine, and what came of them is written."""
 
 from __future__ import annotations
 
@@ -21,216 +21,145 @@ from lth_keras.storage import LevelResult, RunDirectory
 from lth_keras.system import interrupts
 from lth_keras.system.machine import peak_memory_bytes, return_free_memory
 from lth_keras.training import Curves, NonFiniteLossError
-from lth_keras.training.compact import Compact, Trainer
+from lth_keras.training.engines import Callbacks, Engine, Schedule, Ticket, Trained
 from lth_keras.training.network import Network
-from lth_keras.training.together import Member, Together, Trained
 
 
-class Recipe(NamedTuple):
+class LevelSettings(NamedTuple):
     """How a task is trained.
 
     Attributes:
         initial: the trial's initial weights.
-        steps: optimiser updates.
+        schedule: how long.
         masks: makes the masks that it begins and goes on with.
-        confusion: whether to keep counts of outcomes by class of every test.
-        scored_at: the step whose weights are scored for the next mask; None for the last.
+        score_at: the step whose weights are scored for the next mask; None for the last.
         updates: what the optimiser's count of updates begins at.
-        patience: evaluations without a lower validation loss after which the training ends; None for never.
         cut_through: whether to train a network that its mask cuts through, instead of refusing it.
         keep_weights: whether to store the final weights.
-        compact: makes smaller networks, to train on those where it is alone; None trains the whole one.
+        data: the key of the trial's data set in `Network.datasets`.
         observe: (mask, weights at the start, weights at the end) -> what else to record of it.
         made: what it is made with, JSON values to record.
     """
 
     initial: Weights
-    steps: int
+    schedule: Schedule
     masks: LevelMasks
-    confusion: bool
-    scored_at: int | None
+    score_at: int | None
     updates: int
-    patience: int | None
     cut_through: bool
     keep_weights: bool
-    compact: Compact | None
+    data: Hashable
     observe: Callable[[Mask, Weights, Weights], Distributions]
     made: Mapping[str, Any]
 
 
-def train_level(
-    network: Network,
-    directory: RunDirectory,
-    task: Task,
-    recipe: Recipe,
-    *,
-    started: float,
-    reporter: Any = None,
-) -> LevelResult:
-    """Trains a task from what is in the run's directory, writes its level file and returns what is in it.
-
-    Args:
-        network: with the data of the task's trial.
-        directory: has the levels that the task builds on.
-        task: what to train.
-        recipe: how.
-        started: when this level began, by `time.perf_counter`.
-        reporter: see `lth_keras.system.progress.Reporter`.
-
-    Raises:
-        LevelError: where the mask cuts the network through and that is refused, the loss or a weight becomes NaN or
-            infinite, or the criterion finds nothing that it can rank weights by; nothing is written then.
-    """
-    mask, weights = _ticket(network, directory, task, recipe)
-    trainer: Trainer = network
-    if recipe.compact is None:
-        network.rewind(weights, mask)
-    else:
-        trainer = recipe.compact.ticket(weights, mask)
-    interrupts.check()
-    if reporter is not None:
-        reporter.started(task, recipe.steps)
-    scored: dict[str, np.ndarray] = {}
-    at = recipe.scored_at
-    with _named(directory, task, NonFiniteLossError):
-        curves = trainer.train(
-            recipe.steps,
-            seed=task.seed,
-            names=("level", task.level),
-            confusion=recipe.confusion,
-            updates=recipe.updates,
-            patience=recipe.patience,
-            after=None if at is None else {at: lambda: scored.update(trainer.weights)},
-            progress=None if reporter is None else lambda done, total: reporter.advanced(task, done, total),
-        )
-    # The weights are the network's own, read when they are accessed: they are final until it trains again.
-    metric = trainer.test_metric_at_early_stop(curves)
-    trained = Trained(curves, trainer.weights, scored or trainer.weights, metric)
-    pruned = _next_mask(network, directory, task, recipe, mask, trained)
-    seconds = time.perf_counter() - started
-    seen = _observed(directory, task, recipe, mask, weights, trained)
-    return _write(
-        network, directory, task, recipe, mask, pruned, trained, seen, network.steps_per_epoch, seconds, reporter
-    )
-
-
 def train_levels(
-    together: Together,
+    engine: Engine,
     network: Network,
     directory: RunDirectory,
-    recipes: Mapping[Task, Recipe],
+    tasks: Mapping[Task, LevelSettings],
     *,
-    trial: Mapping[Task, Hashable],
     failures: Failures,
     started: float,
     reporter: Any = None,
 ) -> list[LevelResult]:
-    """As `train_level` for several tasks at once, whose trials' data `together` has.
+    """Trains tasks from what is in the run's directory and writes their level files.
 
     Args:
-        together: trains them.
-        network: whose tickets they are.
+        engine: trains them.
+        network: whose tickets they are; it has their data.
         directory: has the levels that the tasks build on, but for those among the tasks, which come first.
-        recipes: what to train, and how; with the same steps, patience and `confusion`.
-        trial: whose data a task is trained on, as `together` knows them.
-        failures: gets the tasks that fail: as `train_level`; the others are trained and written, but for those that
-            build on them.
+        tasks: what to train, and how; with the same schedule.
+        failures: gets the tasks that fail: whose mask cuts the network through where that is refused, whose loss or
+            weights become NaN or infinite, or whose criterion finds nothing that it can rank weights by. The others are
+            trained and written, but for those that build on them.
         started: when this began, by `time.perf_counter`. A level's `seconds` are its share.
         reporter: see `lth_keras.system.progress.Reporter`.
 
     Returns:
         What was written.
     """
-    tickets: dict[Task, tuple[Mask, Weights]] = {}
-    for task, recipe in recipes.items():
+    starts: dict[Task, tuple[Mask, Weights]] = {}
+    for task, settings in tasks.items():
         with _collected(failures, task):
-            tickets[task] = _ticket(network, directory, task, recipe)
-    tasks, common = list(tickets), next(iter(recipes.values()))
-    if not tasks:
+            starts[task] = _start(network, directory, task, settings)
+    if not starts:
         return []
+    interrupts.check()
+    schedule = next(iter(tasks.values())).schedule
     if reporter is not None:
-        for task in tasks:
-            reporter.started(task, common.steps)
+        for task in starts:
+            reporter.started(task, schedule.steps)
 
     def advanced(done: int, total: int) -> None:
         if reporter is not None:
-            for task in tasks:
+            for task in starts:
                 reporter.advanced(task, done, total)
 
-    results = together.train(
-        [
-            Member(weights, mask, task.seed, ("level", task.level), trial[task], recipe.scored_at, recipe.updates)
-            for task, (mask, weights) in tickets.items()
-            for recipe in [recipes[task]]
-        ],
-        common.steps,
-        confusion=common.confusion,
-        patience=common.patience,
-        progress=advanced,
-    )
-    seconds = (time.perf_counter() - started) / len(tasks)
-    written = []
-    for (task, (mask, weights)), trained in zip(tickets.items(), results, strict=True):
-        recipe = recipes[task]
+    tickets = [
+        Ticket(weights, mask, task.seed, ("level", task.level), settings.data, settings.score_at, settings.updates)
+        for task, (mask, weights) in starts.items()
+        for settings in [tasks[task]]
+    ]
+    written: list[LevelResult] = []
+    results = engine.train(network, tickets, schedule, Callbacks(advanced))
+    for (task, start), trained in zip(starts.items(), results, strict=True):
         if failures.rule_out(task):
             continue
         with _collected(failures, task):
-            with _named(directory, task, NonFiniteLossError):
-                if isinstance(trained, NonFiniteLossError):
-                    raise trained
-            pruned = _next_mask(network, directory, task, recipe, mask, trained)
-            seen = _observed(directory, task, recipe, mask, weights, trained)
-            epoch = len(together.datasets[trial[task]]["train"][0]) // network.batch_size
-            written.append(
-                _write(network, directory, task, recipe, mask, pruned, trained, seen, epoch, seconds, reporter)
-            )
+            seconds = (time.perf_counter() - started) / len(starts)
+            written.append(_finish(network, directory, task, tasks[task], start, trained, seconds))
+            if reporter is not None:
+                reporter.finished(task, written[-1].scalars)
     return written
 
 
-def _ticket(network: Network, directory: RunDirectory, task: Task, recipe: Recipe) -> tuple[Mask, Weights]:
+def _finish(
+    network: Network,
+    directory: RunDirectory,
+    task: Task,
+    settings: LevelSettings,
+    start: tuple[Mask, Weights],
+    trained: Trained,
+    seconds: float,
+) -> LevelResult:
+    """Makes the mask that the task's branch goes on with, and writes the level file."""
+    mask, weights = start
+    with _named(directory, task, NonFiniteLossError):
+        if trained.failure is not None:
+            raise trained.failure
+    _check_finite(network, directory, task, trained)
+    with _named(directory, task, ValueError):
+        next_mask = settings.masks.following(directory, task, mask, settings.initial, trained.scored)
+        seen = settings.observe(mask, weights, trained.weights)
+    return _write(network, directory, task, settings, mask, next_mask, trained, seen, seconds)
+
+
+def _start(network: Network, directory: RunDirectory, task: Task, settings: LevelSettings) -> tuple[Mask, Weights]:
     """The mask and the weights that a task starts from."""
     directory.check_there()
     with _named(directory, task, ValueError):
         if task.level:
-            mask = recipe.masks.starting(directory, task, recipe.initial)
+            mask = settings.masks.starting(directory, task, settings.initial)
         else:
             mask = Mask.ones(network.mask.shapes)
-        if not recipe.cut_through:
+        if not settings.cut_through:
             check_connected(network.model, mask)
-    return mask, starting_weights(task, recipe.initial, network.draw_weights)
-
-
-def _next_mask(
-    network: Network, directory: RunDirectory, task: Task, recipe: Recipe, mask: Mask, trained: Trained
-) -> Mask:
-    """The mask that the branch of a task goes on with, where what came of it is finite."""
-    _check_finite(network, directory, task, trained)
-    with _named(directory, task, ValueError):
-        return recipe.masks.following(directory, task, mask, recipe.initial, trained.scored)
-
-
-def _observed(
-    directory: RunDirectory, task: Task, recipe: Recipe, mask: Mask, weights: Weights, trained: Trained
-) -> Distributions:
-    """What else to record of a task that started from these weights."""
-    with _named(directory, task, ValueError):
-        return recipe.observe(mask, weights, trained.weights)
+    return mask, starting_weights(task, settings.initial, network.draw_weights)
 
 
 def _write(
     network: Network,
     directory: RunDirectory,
     task: Task,
-    recipe: Recipe,
+    settings: LevelSettings,
     mask: Mask,
-    pruned: Mask,
+    next_mask: Mask,
     trained: Trained,
     seen: Distributions,
-    steps_per_epoch: int,
     seconds: float,
-    reporter: Any,
 ) -> LevelResult:
-    """Writes the level file of a task that was trained under `mask`, and whose branch goes on with `pruned`."""
+    """Writes the level file of a task that was trained under `mask`, and whose branch goes on with `next_mask`."""
     curves = trained.curves
     measured = network.measured
     metric = MetricName(measured.name, measured.label, measured.direction, measured.units)
@@ -239,7 +168,7 @@ def _write(
         branch=task.branch,
         level=task.level,
         mask=mask,
-        next_mask=pruned,
+        next_mask=next_mask,
         step=curves.step,
         curves=curves_by_name(metric.name, curves),
         test_confusion=curves.test_confusion,
@@ -253,16 +182,14 @@ def _write(
             "seconds": seconds,
             "peak_memory_bytes": float(peak_memory_bytes()),
         },
-        weights=dict(trained.weights) if recipe.keep_weights else None,
-        steps_per_epoch=steps_per_epoch,
+        weights=dict(trained.weights) if settings.keep_weights else None,
+        steps_per_epoch=len(network.datasets[settings.data]["train"][0]) // network.batch_size,
         kinds=network.kinds,
         distributions=seen,
-        made={**recipe.made, "run": directory.identity},
+        made={**settings.made, "run": directory.identity},
     )
     directory.write(result)
     return_free_memory()
-    if reporter is not None:
-        reporter.finished(task, result.scalars)
     return result
 
 

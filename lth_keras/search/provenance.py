@@ -10,10 +10,12 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from lth_keras.backends import device
+from lth_keras.backends import backend
+from lth_keras.search.branches import is_variant
 from lth_keras.search.identity import describe, describe_model
 from lth_keras.storage import RunDirectory
 from lth_keras.storage.record import differences, versions
+from lth_keras.training.engines import AUTO, recorded_spelling, width_of
 
 _NO_ARRAYS = (np.zeros((1, 1), np.float32),) * 2
 _NO_DATA = dict.fromkeys(("train", "validation", "test"), _NO_ARRAYS)
@@ -35,16 +37,6 @@ class Maker(Protocol):
         """The same but for the data."""
 
 
-class _View:
-    """A search with some attributes replaced."""
-
-    def __init__(self, search: Any, **replaced: Any) -> None:
-        self.__dict__.update(replaced, _search=search)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._search, name)
-
-
 def trained_by(search: Any) -> dict[str, Any]:
     """What trains a search's levels, as JSON: parameters, model, optimiser, loss; data types, device and versions.
 
@@ -53,11 +45,35 @@ def trained_by(search: Any) -> dict[str, Any]:
     """
     return {
         "training": _described(search),
+        "engine": search.trainer.spelling,
         "floatx": keras.config.floatx(),
         "dtype_policy": keras.config.dtype_policy().name,
-        "device": device()[0],
+        "device": backend().device()[0],
         "versions": versions(),
     }
+
+
+def recorded_engine(directory: RunDirectory | None, asked: str) -> str | None:
+    """The engine that trained a run's levels; None where there are none, or they do not say.
+
+    Args:
+        directory: the run's.
+        asked: the engine that is asked for, or `auto`.
+
+    Raises:
+        ValueError: where another one is asked for.
+    """
+    if directory is None:
+        return None
+    made = next((directory.made(*key) for key in sorted(directory.finished()) if not is_variant(key[1])), None)
+    recorded = recorded_spelling(made, directory.tickets)
+    other = recorded != asked if recorded is not None else made is not None and width_of(asked) > 1
+    if asked != AUTO and other:
+        raise ValueError(
+            f"Expected engine={recorded or 'compiled'!r}, which {directory.path} was made with, as bits differ. "
+            f"Received: engine={asked!r}. Leave it out, or choose another --out."
+        )
+    return recorded
 
 
 def check(directory: RunDirectory, levels: Iterable[Level], of: Callable[[str], Maker | None], seeds: set[int]) -> None:
@@ -116,15 +132,15 @@ def _described(search: Any) -> dict[str, Any]:
     replaced: dict[str, Any] = {"data": _NO_DATA, "build": lambda: model}
     unknown: dict[str, Any] = {}
     try:
-        described = describe(_View(search, **replaced))
+        described = describe(search, **replaced)
     except ValueError:  # it needs a `config`, which it has
         harmless = {"criterion": "magnitude", "loss": "mse", "optimizer": keras.optimizers.SGD, "build": _no_model}
         for name in harmless:
             try:
-                describe(_View(search, **{**replaced, **{n: v for n, v in harmless.items() if n != name}}))
+                describe(search, **{**replaced, **{n: v for n, v in harmless.items() if n != name}})
             except ValueError:
                 unknown[name] = harmless[name]
-        described = describe(_View(search, **{**replaced, **unknown}))
+        described = describe(search, **{**replaced, **unknown})
         if "build" in unknown:
             described["model"] = describe_model(model)
     left_out = {*_OF_THE_RUN, *unknown}

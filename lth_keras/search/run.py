@@ -11,6 +11,7 @@ import keras
 
 from lth_keras.arrays import Weights
 from lth_keras.search.branches import WINNING_TICKET
+from lth_keras.search.start import given_of
 from lth_keras.search.tasks import task_of
 from lth_keras.search.tickets import finished_level, starting_weights
 from lth_keras.storage import RunDirectory, curves_frame, levels_frame, open_run
@@ -34,12 +35,16 @@ class Search(Protocol):
         """As Keras' `compile` takes it."""
 
     @property
-    def start(self) -> str | None:
+    def start(self) -> Any:
         """What trials begin with; see `TicketSearch`."""
 
     @property
-    def prune_frozen(self) -> bool:
-        """Whether layers that are not trained have masks."""
+    def seed(self) -> int:
+        """Of the first trial."""
+
+    @property
+    def pruning(self) -> Any:
+        """How masks are made; see `Pruning`."""
 
     @property
     def share_dense(self) -> Collection[str]:
@@ -72,11 +77,13 @@ class Run:
         """
         return curves_frame(self.dataset) if curves else levels_frame(self.dataset)
 
-    def ticket(self, trial: int, level: int, weights: str = "rewound", *, branch: str = WINNING_TICKET) -> keras.Model:
+    def ticket(
+        self, trial: int = 0, level: int = 0, weights: str = "rewound", *, branch: str = WINNING_TICKET
+    ) -> keras.Model:
         """A ticket as a masked Keras model, not compiled.
 
         Args:
-            trial: the trial's seed, as in the coordinate `trial`.
+            trial: counted from 0, as `TicketSearch.run` counts `trials`.
             level: times pruned.
             weights: `rewound`, where its training starts, or `final`, where it ended (see `keep_weights`).
             branch: which branch's.
@@ -86,8 +93,9 @@ class Run:
         """
         if weights not in ("rewound", "final"):
             raise ValueError(f"Expected weights to be 'rewound' or 'final'. Received: {weights!r}.")
-        trial, level = integer("trial", trial), integer("level", level, 0)
-        task = task_of(trial, branch, level, self.search.share_dense)
+        trial, level = integer("trial", trial, 0), integer("level", level, 0)
+        seed = self.search.seed + trial
+        task = task_of(seed, branch, level, self.search.share_dense)
         result = finished_level(self.directory, task, weights=weights == "final")
         if weights == "final" and result.weights is None:
             raise ValueError(
@@ -100,12 +108,12 @@ class Run:
             optimizer=search.optimizer,
             loss=search.loss,
             batch_size=1,
-            start=search.start,
-            prune_frozen=search.prune_frozen,
+            start=given_of(search.start),
+            prune_frozen=search.pruning.prune_frozen,
         )
         values = result.weights
         if values is None:
-            initial = self.search.made_weights(trial, branch) or network.draw_weights(trial, "initial")
+            initial = self.search.made_weights(seed, branch) or network.draw_weights(seed, "initial")
             values = starting_weights(task, initial, network.draw_weights)
         network.rewind(values, result.mask)
         return network.model

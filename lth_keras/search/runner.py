@@ -13,16 +13,19 @@ import traceback
 from collections.abc import Callable, Collection, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
 
 from lth_keras.search.branches import is_control
+from lth_keras.search.execution import Asked, prepare
 from lth_keras.search.failures import Failures
-from lth_keras.search.parameters import check_asked
-from lth_keras.search.run import Run
-from lth_keras.search.search import TicketSearch
 from lth_keras.search.tasks import LevelError, Task, is_ready
-from lth_keras.storage import RunDirectory
+from lth_keras.storage import Facts, RunDirectory
 from lth_keras.system import interrupts, values
+
+if TYPE_CHECKING:
+    from lth_keras.search.search import TicketSearch
 
 _CONTEXT = multiprocessing.get_context("spawn")
 _ENDING_SECONDS = 5.0
@@ -47,91 +50,83 @@ class WorkerStartError(RuntimeError):
     """A worker process ended before it could be given anything to do: it cannot import what it needs."""
 
 
-def run(
-    make_search: Callable[[], TicketSearch],
-    *,
-    trials: int = 1,
-    branches: Sequence[str] = ("winning_ticket",),
-    out: str | os.PathLike[str] = "runs",
-    keep_weights: str = "none",
-    control_levels: Sequence[int] | None = None,
-    workers: int = 1,
-    fresh_graphs: bool = False,
-    reporter: Any = None,
-) -> Run:
-    """Runs a search: in this process, or its tasks in worker processes that share the run's directory.
+class Sent:
+    """What makes a search in a worker process, functions and data by value: lambdas and closures, too."""
 
-    Workers take any task whose masks are finished, so they stay busy to the end. The numbers are the same for any
-    number of workers with the same threads per training.
+    def __init__(self, make_search: Callable[[], TicketSearch]) -> None:
+        self._make = make_search
 
-    Args:
-        make_search: makes the search, `() -> TicketSearch`; importable (a module's function or a
-            `functools.partial` of one) where there are worker processes, since each makes its own, data included.
-        trials: as `TicketSearch.run`, like branches, out and keep_weights.
-        branches: what to train at each level.
-        out: directory for runs.
-        keep_weights: `none`, `last` or `all`.
-        control_levels: as `TicketSearch.run`.
-        workers: trainings at a time.
-        fresh_graphs: every level in a worker process of its own that ends, so that its memory goes back whole; the
-            same bits, and slower for short levels.
-        reporter: see `lth_keras.system.progress.Reporter`.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return cloudpickle.loads, (cloudpickle.dumps(self._make),)
+
+    def __call__(self) -> TicketSearch:
+        """The search."""
+        return self._make()
+
+
+def check_workers(workers: Any, fresh_graphs: Any) -> None:
+    """Checks what is asked of worker processes; within one that imports an unguarded script, ends it.
 
     Raises:
-        ValueError, InUseError, OSError, LevelError, KeyboardInterrupt: as `TicketSearch.run`; ValueError also
-            where tickets are to be trained together in more than one process.
-        TypeError: where worker processes cannot import `make_search`.
-        WorkerDiedError: where a worker process was killed, e.g. out of memory.
-        WorkerStartError: where a worker process cannot import the script that started it, or that starts the search
-            when it is imported, without `if __name__ == "__main__":`.
+        ValueError: for fewer than one, or values of another type.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports an unguarded script
         raise SystemExit(_UNGUARDED)
     if values.integer("workers", workers) < 1:
         raise ValueError(f"Expected at least 1 worker. Received: {workers}.")
     values.boolean("fresh_graphs", fresh_graphs)
-    with interrupts.stopped_by_ctrl_c():
-        search = make_search()
-        if workers == 1 and not fresh_graphs:
-            return search.run(
-                trials, branches, out, keep_weights=keep_weights, control_levels=control_levels, reporter=reporter
-            )
-        _check_importable(make_search)
-        asked = (trials, branches, out, keep_weights, control_levels)
-        check_asked(trials, branches, keep_weights, control_levels, search.levels, search.seed, reporter)
-        return _run_in_workers(make_search, search, asked, workers, fresh_graphs, reporter)
 
 
-def _run_in_workers(
-    make_search: Callable[[], TicketSearch],
+def run_in_workers(
     search: TicketSearch,
-    asked: tuple[int, Sequence[str], str | os.PathLike[str], str, Sequence[int] | None],
+    make_search: Callable[[], TicketSearch],
+    asked: Asked,
     workers: int,
     fresh_graphs: bool,
+    facts: Callable[[], Facts] | None,
     reporter: Any,
-) -> Run:
-    *_, keep_weights, control_levels = asked
-    directory, seeds, branches = search.prepare(*asked, together=False)
-    with directory.locked(search.tasks((), seeds, branches, control_levels)):
-        pending = search.tasks(directory.finished(), seeds, branches, control_levels)
+) -> RunDirectory:
+    """Trains a search's tasks in worker processes that share the run's directory.
+
+    Workers take any task whose masks are finished, so they stay busy to the end.
+
+    Args:
+        search: to run.
+        make_search: makes it in each worker process.
+        asked: what of.
+        workers: trainings at a time.
+        fresh_graphs: whether every level has a worker process of its own, which ends.
+        facts: as `TicketSearch.run`.
+        reporter: as `TicketSearch.run`.
+
+    Raises:
+        TypeError: where the search cannot be sent to worker processes.
+        ValueError, InUseError, OSError, LevelError, WorkerDiedError, WorkerStartError: as `TicketSearch.run`.
+    """
+    _check_sendable(make_search)
+    asked.check(search.levels, search.seed, reporter)
+    prepared = prepare(search, asked, together=False)
+    directory = prepared.directory
+    with directory.locked(prepared.tasks()):
+        pending = prepared.tasks(directory.finished())
         failures = Failures(search.independent, reporter)
-        pool = _Pool(make_search, directory, keep_weights, workers, fresh_graphs, search.independent)
+        pool = _Pool(make_search, directory, asked.keep_weights, workers, fresh_graphs, search.independent)
         try:
             pool.run(pending, reporter, failures)
         finally:
             pool.close()
-            search.write_run(directory, search.tasks((), seeds, branches, control_levels))
+            prepared.write(facts)
     failures.raise_any()
-    return Run(search, directory)
+    return directory
 
 
-def _check_importable(make_search: Callable[[], TicketSearch]) -> None:
+def _check_sendable(make_search: Callable[[], TicketSearch]) -> None:
     try:
         ForkingPickler.dumps(make_search)
-    except (AttributeError, TypeError, pickle.PicklingError) as error:
+    except Exception as error:  # whatever pickling of a user's objects raises
         raise TypeError(
-            "Expected make_search to be a function of a module, or a functools.partial of one, which worker processes "
-            f"can import. Received: {make_search!r} ({error})."
+            "Expected a search that can be sent to worker processes, or remake=, an importable function that makes it "
+            f"there. Received: {type(error).__name__}: {error}."
         ) from error
 
 
@@ -170,7 +165,7 @@ class _Pool:
             for connection in wait(list(self._busy), _LISTENING_SECONDS):
                 assert isinstance(connection, Connection)
                 process, task = self._busy[connection]
-                kind, *content = self._heard(connection)
+                kind, *content = self._received(connection)
                 if kind == "begun":
                     self._begun.add(connection)
                     continue
@@ -186,15 +181,15 @@ class _Pool:
                     del self._busy[connection]
                     self._rest(process, connection)
 
-    def _heard(self, connection: Connection) -> tuple[Any, ...]:
+    def _received(self, connection: Connection) -> tuple[Any, ...]:
         """What a worker sends.
 
         Raises:
             WorkerDiedError, WorkerStartError: where it has ended.
         """
         with contextlib.suppress(EOFError, ConnectionResetError):  # reset, where it had not read its task yet
-            heard: tuple[Any, ...] = connection.recv()
-            return heard
+            message: tuple[Any, ...] = connection.recv()
+            return message
         interrupts.check()  # a signal to the whole group of processes has ended it
         process, task = self._busy[connection]
         process.join(_ENDING_SECONDS)
@@ -205,9 +200,9 @@ class _Pool:
             )
         if connection not in self._begun and (process.exitcode or 0) > 0:
             raise WorkerStartError(
-                "Expected worker processes to import the script that starts them, and the module of make_search. "
+                "Expected worker processes to import the script that starts them, and what they need. "
                 f"Received: {_reason(process.exitcode)} before the first had begun; what it says itself is above. "
-                "Start the search below `if __name__ == '__main__':`, and keep make_search in a file."
+                "Start the search below `if __name__ == '__main__':`."
             )
         raise WorkerDiedError(
             f"The worker process for {task} died ({_reason(process.exitcode)}). {self._directory.kept()} "

@@ -1,13 +1,9 @@
-"""The level loop: train, score, prune, rewind, repeat; one resumable unit per trial, branch and level."""
+"""The search for winning tickets: train, score, prune, rewind, repeat."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import time
-import warnings
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -16,36 +12,44 @@ import keras
 from lth_keras.analysis import Distributions
 from lth_keras.arrays import Weights
 from lth_keras.backends import OWN, set_threads, told_by
-from lth_keras.criteria import Criterion, Initialiser, State, criterion, name_of
-from lth_keras.data.sampling import SAMPLES_PER_CLASS
-from lth_keras.data.splits import check_cadence
+from lth_keras.criteria import State, criterion, name_of
+from lth_keras.data.arguments import check_makers
+from lth_keras.data.splits import SPLITS, check_cadence, part_of
 from lth_keras.mask import Mask
-from lth_keras.pruning.plan import Plan
-from lth_keras.search.blocks import Blocks
-from lth_keras.search.branches import BRANCHES, DENSE, WINNING_TICKET, check_branches, is_control
+from lth_keras.search import execution, runner
+from lth_keras.search.branches import DENSE, WINNING_TICKET
+from lth_keras.search.cache import Cache, NetworkParameters
 from lth_keras.search.failures import Failures
-from lth_keras.search.identity import describe, describe_changes, former
-from lth_keras.search.level import Recipe, train_level
+from lth_keras.search.identity import describe
+from lth_keras.search.level import LevelSettings
 from lth_keras.search.level_masks import LevelMasks
 from lth_keras.search.observation import Observation
-from lth_keras.search.parameters import check_asked, check_parameters, levels_of, take_values
-from lth_keras.search.provenance import check, trained_by
+from lth_keras.search.older_parameters import by_newer_names
+from lth_keras.search.parameters import (
+    Pruning,
+    SearchParameters,
+    Training,
+    check_values,
+    declared,
+    flat,
+    grouped,
+    with_shorthands,
+)
+from lth_keras.search.provenance import trained_by
 from lth_keras.search.run import Run
 from lth_keras.search.selection import Selection
-from lth_keras.search.tasks import LevelError, Task, pending_tasks, tickets_at_a_time
+from lth_keras.search.start import given_of, initialiser_of
+from lth_keras.search.tasks import Task
 from lth_keras.search.trial_data import TrialData
-from lth_keras.search.variants import OF_THE_START, SAID, check_variants, coordinates, independent, share_dense
-from lth_keras.search.width import best_width, check_width, choose_width
-from lth_keras.search.workshop import Blueprint, Workshop
+from lth_keras.search.variants import check_variants, independent, share_dense
 from lth_keras.storage import Facts, LevelResult, RunDirectory
 from lth_keras.system import interrupts, values
-from lth_keras.training.given import Given, described, given_by, recorded
+from lth_keras.training.engines import AUTO, Engine, Schedule, engine_named, width_of
+from lth_keras.training.given import Given, given_by
 from lth_keras.training.network import Network
-from lth_keras.training.together import check_together
 
 
-@dataclass(repr=False)
-class TicketSearch:
+class TicketSearch(SearchParameters):
     """Iterative pruning with rewinding: the search for winning tickets of Frankle & Carbin (2019), arXiv:1803.03635.
 
     Args:
@@ -54,81 +58,34 @@ class TicketSearch:
             that returns them, where the validation split is drawn per trial.
         optimizer: makes the optimiser, `() -> keras.Optimizer`.
         loss: as Keras' `compile` takes it.
-        rates: share of the remaining weights pruned per level, in [0, 1): one number, or by kind of layer,
-            `{"dense": 0.2, "conv": 0.15, "embedding": 0.2, "output": 0.1}`; or give `densities`.
         levels: number of prunings; levels + 1 trainings. By default as many as there are densities.
-        densities: share of all prunable weights that each level keeps, from level 1 on.
-        schedule: `iterative` makes each mask at the end of a level's training, from the mask before. `before_training`
-            makes every level's from the weights that the trial starts from, each for itself: they need not nest, no
-            level waits for another, and a level file has the level's own mask as the next one too.
-        shots: to prune a level in, each of which scores what the one before has left.
-        shot_schedule: the densities of the shots, `exponential` or `linear`.
-        steps: optimiser updates per level; or give `epochs`.
-        epochs: passes of floor(n / batch_size) full batches; or give `steps`.
-        batch_size: examples per step.
-        evaluate_every: steps between evaluations on the validation split.
-        test_every: steps between evaluations on the test split, a multiple of `evaluate_every`; by default 10 times.
-        criterion: name or function that scores weights at the end of a level's training, or before any; or a composite
-            by name, `stacked(snip,synflow)`.
-        samples_per_class: training examples of each class that criteria which take gradients look at, drawn once for
-            each trial.
-        score_at: the step of each training whose weights the criterion scores, 0 for those it starts from; by default
-            the last. The training goes on to its end either way.
-        patience: evaluations without a lower validation loss after which a training ends, before its steps are over; by
-            default none, every training has its full length.
-        carry_step_count: whether the optimiser's count of updates goes on from level to level, as where one optimiser
-            lives through the whole search: Adam's bias correction and schedules of the learning rate go by it. By
-            default every level begins at 0.
-        scope: `layer` ranks weights within their layer, `global` across all layers; `uniform` and `erk` within layers
-            whose densities they prescribe (see `densities`). All but `layer` take one rate.
+        pruning: how masks are made, a `Pruning`; or give its `rates`, `densities` and `criterion` directly.
+        training: how tickets are trained, a `Training`; or give its `steps`, `epochs` and `batch_size` directly.
         rewind: where tickets restart: `init`, the initial weights.
-        initialise: what initial weights are made of those that are drawn: `scores_as_weights(CRITERION)` or
-            `bimodal(CRITERION)`, see docs/composites.md; None takes them as they are. Those that `random_reinit` draws
-            stay as they are.
-        masks_of_drawn: whether masks made before training are of the drawn weights, where `initialise` makes others.
-        min_per_layer: weights that every layer keeps at least. 0 lets a layer collapse, with a warning that names it.
-        cut_through: what happens to a network that layers without any weight left cut through. `refuse` raises. `train`
-            trains what is left, the biases behind the cut, so that its numbers are those of a network which says the
-            same of every example; its further masks are drawn at random, as no weight does anything.
+        start: what trials begin with. `initial`: weights that are drawn from their initialisers. `given`: those that
+            `build` makes. None tells by calling `build` under two seeds: weights that are equal both times though
+            their initialiser is random and has no seed were given (loaded, pretrained); they are kept in all trials,
+            with a warning that names them, and the others are drawn. Or what makes other weights of those that are
+            drawn: `scores_as_weights(CRITERION)`, `bimodal(CRITERION)` (docs/composites.md), or a function
+            `(State) -> weights by key`. Those that `random_reinit` draws stay as they are.
+        engine: what trains the tickets, see docs/search.md: `auto`, `compiled`, `batched:N`, `rows`, `compact` or
+            `native`. `auto` is what the run was made with, else on JAX with a GPU `batched:N` with as many as are ready
+            at a time and fit into its memory, else what fits the model (see `Network`).
         seed: of trial 0; trial i has seed + i.
-        jit_compile: whether to compile with XLA; None decides by the model (see `Network`).
-        compact: whether to train tickets without the inputs and units that pruning has cut off, on smaller networks of
-            chains of dense layers (see `lth_keras.training.compact`). The numbers are those of the whole network within
-            float32 rounding, not the same bits.
-        fused: whether to train with a kernel of this library in place of the backend's, on CPUs, for chains of dense
-            layers (see `Network`). The numbers are those of the backend within float32 rounding, not the same bits.
-        embeddings: how large embedding tables are trained: `exact`, `lazy` or `dense` (see `Network`).
-        confusion: whether to keep a confusion matrix of every test, for labels that are class indices; for multi-label
-            tasks (binary cross-entropy of several outputs) true and false positives and false negatives by class. Where
-            nothing is classified, or every position of an example, it is refused before anything is trained.
-        metric: what is measured beside the loss, by name (`accuracy`, `micro_f1`, `mae`, `r2` or a Keras metric's), a
-            Keras metric or a function (y, outputs) -> a number for each example. None goes by the loss and the outputs,
-            see docs/results.md. Its name is that of the variables in run.h5.
-        variants: searches under other parameters in the same run, each a branch with its own masks and its own level 0:
-            name to the arguments that it changes, e.g. `{"epoch_3": {"score_at": 2748}}`. Asking for more extends the
-            run. Those whose masks are made before training, and all that is other, have the dense network of the other
-            branches. Those that share model, optimiser, loss, batch size and cadences share their compiled program too.
-        observe: what to record of the distributions of weights and scores, for figures; by default nothing. Changes no
-            number, and levels that were finished before have none.
-        facts: () -> what run.h5 is to say beside its levels, for figures; called when it is written. Changes no number.
         name: names the run's directory.
         config: JSON values that identify the run; by default the parameters above, the model's and the optimiser's
             configuration and a digest of the data.
-        threads: threads per training; None leaves the backend's own number. Other threads give other bits, so a run
-            records them and is resumed with the same.
-        start: what trials begin with: `initial`, weights that are drawn from their initialisers; `given`, those that
-            `build` makes. By default it is told by calling `build` under two seeds: weights that are equal both times
-            though their initialiser is random and has no seed were given (loaded, pretrained); they are kept in all
-            trials, with a warning that names them, and the others are drawn.
-        prune_frozen: whether layers with `trainable=False` are pruned. By default they are not, and do not count in
-            densities. Their weights are those that `build` makes, in all trials.
-        vectorize: tickets (trials and branches of a level) that are trained together as one compiled program, on JAX; 1
-            for none. `auto`: what the run was made with, else on a GPU as many as are ready at a time and fit into its
-            memory, and 1 on a CPU. The numbers are those of training alone within float32 rounding, not the same bits,
-            so a run records it too.
+        variants: searches under other parameters in the same run, each a branch with its own masks and its own level 0:
+            name to the parameters that it changes, e.g. `{"epoch_3": {"score_at": 2748}}`, those of `Pruning` and
+            `Training` by their own names. Asking for more extends the run. Those whose masks are made before training,
+            and all that is other, have the dense network of the other branches. Those that share model, optimiser,
+            loss, batch size and cadences share their compiled program too.
+        observe: what to record of the distributions of weights and scores, for figures; by default nothing. Changes no
+            number, and levels that were finished before have none.
 
     Raises:
         ValueError: for parameters out of range or unknown names.
+        TypeError: for a model or an optimiser in place of the function that makes it, and unknown parameters.
 
     Example:
         >>> search = TicketSearch(
@@ -140,89 +97,87 @@ class TicketSearch:
         >>> run.dataset.test_accuracy_at_early_stop.mean("trial")
     """
 
-    build: Callable[[], keras.Model]
-    data: Any
-    optimizer: Callable[[], keras.Optimizer]
-    loss: Any
-    rates: float | Mapping[str, float] | None = None
-    levels: int = None  # type: ignore[assignment]  # as many as densities, once it is made
-    steps: int | None = None
-    epochs: int | None = None
-    batch_size: int = 60
-    evaluate_every: int = 100
-    test_every: int | None = None
-    densities: Sequence[float] | None = None
-    schedule: str = "iterative"
-    shots: int = 1
-    shot_schedule: str = "exponential"
-    criterion: str | Criterion = "magnitude"
-    samples_per_class: int = SAMPLES_PER_CLASS
-    score_at: int | None = None
-    patience: int | None = None
-    carry_step_count: bool = False
-    scope: str = "layer"
-    rewind: str = "init"
-    initialise: str | None = None
-    masks_of_drawn: bool = False
-    min_per_layer: int = 1
-    cut_through: str = "refuse"
-    seed: int = 0
-    jit_compile: bool | None = None
-    compact: bool = False
-    fused: bool = False
-    embeddings: str = "exact"
-    confusion: bool = False
-    metric: Any = None
-    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    observe: Observation = Observation()
-    facts: Callable[[], Facts] | None = None
-    name: str = "search"
-    config: Mapping[str, Any] | None = None
-    threads: int | None = None
-    vectorize: int | str = "auto"
-    start: str | None = None
-    prune_frozen: bool = False
-
-    def __repr__(self) -> str:
-        length = f"steps={self.steps}" if self.epochs is None else f"epochs={self.epochs}"
-        return (
-            f"TicketSearch(name={self.name!r}, levels={self.levels}, {length}, batch_size={self.batch_size}, "
-            f"criterion={name_of(self.criterion)!r}, seed={self.seed})"
-        )
-
-    def __post_init__(self) -> None:
-        take_values(self)
-        self._plan = Plan(
-            self.rates,
-            self.densities,
-            self.scope,
-            self.schedule,
-            self.shots,
-            self.shot_schedule,
-            self.min_per_layer,
-        )
-        self.levels = levels_of(self.levels, self._plan)
-        check_parameters(self, self._plan)
-        check_variants(self.variants, [item.name for item in fields(self)])
-        self._asked_test_every = self.test_every
-        self.test_every = check_cadence(self.evaluate_every, self.test_every)
+    def __init__(
+        self,
+        build: Callable[[], keras.Model],
+        data: Any,
+        optimizer: Callable[[], keras.Optimizer],
+        loss: Any,
+        levels: int | None = None,
+        pruning: Pruning | None = None,
+        training: Training | None = None,
+        rewind: str = "init",
+        start: str | Callable[[State], Weights] | None = None,
+        engine: str = AUTO,
+        seed: int = 0,
+        name: str = "search",
+        config: Mapping[str, Any] | None = None,
+        variants: Mapping[str, Mapping[str, Any]] | None = None,
+        observe: Observation = Observation(),  # noqa: B008  # it is frozen
+        **shorthands: Any,
+    ) -> None:
+        others = by_newer_names({"start": start, "engine": engine, **shorthands})
+        self.start, self.engine = others.pop("start"), others.pop("engine")
+        check_makers(build, optimizer, loss)
+        groups = with_shorthands({"pruning": pruning, "training": training}, others)
+        self.build, self.data, self.optimizer, self.loss = build, data, optimizer, loss
+        self.pruning, self.training = groups["pruning"], groups["training"]
+        self.rewind, self.seed, self.name, self.config, self.observe = rewind, seed, name, config, observe
+        self.levels = levels  # type: ignore[assignment]  # as many as densities, below
+        self.variants = {} if variants is None else variants
+        check_values(self)
+        if not callable(data):
+            for split in SPLITS:
+                part_of(data, split)
+        plan = self.pruning.plan
+        self.levels = plan.levels(self.levels)
+        given_of(self.start)
+        if plan.before_training and self.pruning.score_at is not None:
+            raise ValueError(
+                f"Expected no score_at where masks are made before training. Received: {self.pruning.score_at}."
+            )
+        if self.pruning.masks_of_drawn and not (plan.before_training and initialiser_of(self.start)):
+            raise ValueError(
+                "Expected masks_of_drawn where masks are made before training, and start makes other weights. "
+                f"Received: when={self.pruning.when!r}, start={self.start!r}."
+            )
+        self.variants = check_variants(self.variants)
+        self.test_every = check_cadence(self.training.evaluate_every, self.training.test_every)
         self.processes = 1
         """Processes that are to train such a model and have not begun to, this one among them."""
-        self.width = 1
-        """Tickets trained together, as `prepare` found out."""
+        self.spelling, self.engine_reason = self.engine, "asked for"
+        """Of the engine that trains, and why that one; `prepare` finds out."""
         self._variants: dict[str, TicketSearch] = {}
         self._initial: dict[int, Weights] = {}
-        self._started: set[str] = set()
-        self._workshop = Workshop()
-        self._selection = Selection(
-            self._plan,
-            criterion(self.criterion),
-            name_of(self.criterion),
-            None if self.initialise is None else Initialiser(self.initialise),
-            self.cut_through == "train",
+        self.cache = Cache()
+        self.plan = plan
+        self.selection = Selection(
+            plan,
+            criterion(self.pruning.criterion),
+            name_of(self.pruning.criterion),
+            initialiser_of(self.start),
+            self.pruning.cut_through == "train",
             lambda: self.network,
             lambda seed: self.trial_data.sample(seed),
         )
+
+    def __repr__(self) -> str:
+        training = self.training
+        length = f"steps={training.steps}" if training.epochs is None else f"epochs={training.epochs}"
+        return (
+            f"TicketSearch(name={self.name!r}, levels={self.levels}, {length}, batch_size={training.batch_size}, "
+            f"criterion={name_of(self.pruning.criterion)!r}, seed={self.seed})"
+        )
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All parameters by name, those of groups among them."""
+        own = {name: getattr(self, name) for name in declared(SearchParameters)}
+        return {**own, **flat(self.pruning), **flat(self.training)}
+
+    def changed(self, **changes: Any) -> TicketSearch:
+        """The search with other parameters, each by its own name."""
+        return TicketSearch(**grouped({**self.parameters, **by_newer_names(changes)}))
 
     def run(
         self,
@@ -232,9 +187,15 @@ class TicketSearch:
         *,
         keep_weights: str = "none",
         control_levels: Sequence[int] | None = None,
+        workers: int = 1,
+        fresh_graphs: bool = False,
+        remake: Callable[[], TicketSearch] | None = None,
+        facts: Callable[[], Facts] | None = None,
         reporter: Any = None,
     ) -> Run:
-        """Trains what is not finished, in this process, and writes run.h5. Asked again, it resumes or extends the run.
+        """Trains what is not finished and writes run.h5. Asked again, it resumes or extends the run.
+
+        The numbers are the same for any number of workers with the same threads per training.
 
         Args:
             trials: number of seeds.
@@ -243,186 +204,55 @@ class TicketSearch:
             keep_weights: final weights to store in the level files: `none`, `last` (level) or `all`.
             control_levels: levels at which the branches beside the winning ticket are trained; None for all. Their
                 masks are the same either way.
+            workers: trainings at a time. More than one are in processes of their own, which are given this search;
+                scripts start it below `if __name__ == "__main__":`.
+            fresh_graphs: every level in a worker process of its own that ends, so that its memory goes back whole; the
+                same bits, and slower for short levels.
+            remake: makes the search in worker processes, an importable function, where its data need not be sent.
+            facts: () -> what run.h5 is to say beside its levels, for figures; called when it is written. Changes no
+                number.
             reporter: shows progress; see `lth_keras.system.progress.Reporter`. None shows nothing.
 
         Raises:
             ValueError: for functions that cannot be read where there is no `config`, variants that have levels under
                 other parameters, weights of which it cannot be told whether `build` gives them,
                 zero trials, unknown branches, data that do not fit the model, a kind of layer without a
-                rate, or a run directory made with other parameters or threads.
+                rate, or a run directory made with other parameters, engine or threads.
             InUseError: where another process is writing in the run's directory.
             OSError: where it cannot be written; finished levels are kept.
-            TypeError: where `build` or `optimizer` does not make what it should.
+            TypeError: where `build` or `optimizer` does not make what it should, or workers cannot be sent the search.
             LevelError: where a level's loss is not finite, or layers without any weight left cut its network through:
                 in the end, once all that do not build on such levels are trained. Finished levels are kept.
+            WorkerDiedError: where a worker process was killed, e.g. out of memory.
+            WorkerStartError: where a worker process cannot import the script that started it, or that starts the
+                search when it is imported, without `if __name__ == "__main__":`.
             KeyboardInterrupt: on Ctrl-C, once the step at hand is done and run.h5 is written with what is finished.
         """
-        check_asked(trials, branches, keep_weights, control_levels, self.levels, self.seed, reporter)
+        runner.check_workers(workers, fresh_graphs)
+        if not (facts is None or callable(facts)):
+            raise ValueError(f"Expected facts to be a function, or None. Received: {values.shown(facts)}.")
+        asked = execution.Asked(trials, branches, out, keep_weights, control_levels)
         with interrupts.stopped_by_ctrl_c():
-            return self._run(trials, branches, out, keep_weights, control_levels, reporter)
-
-    def _run(
-        self,
-        trials: int,
-        branches: Sequence[str],
-        out: str | os.PathLike[str],
-        keep_weights: str,
-        control_levels: Sequence[int] | None,
-        reporter: Any,
-    ) -> Run:
-        directory, seeds_of_trials, branches = self.prepare(trials, branches, out, keep_weights, control_levels)
-        failures = Failures(self.independent, reporter)
-        asked = self.tasks((), seeds_of_trials, branches, control_levels)
-        with directory.locked(asked):
-            done = directory.finished()
-            pending = self.tasks(done, seeds_of_trials, branches, control_levels)
-            if pending:
-                self._check_made(directory, set(seeds_of_trials), done & set(asked))
-            try:
-                for branch in sorted({task.branch for task in pending}):
-                    self.of(branch)._check_compact()
-                    if self.width > 1:
-                        self._record_start(directory, branch)
-                if self.width > 1:
-                    blocks = Blocks(
-                        self.of,
-                        self._workshop,
-                        self.width,
-                        self.levels,
-                        self.independent,
-                        directory,
-                        keep_weights,
-                        failures,
-                        reporter,
-                    )
-                    blocks.train(pending, done)
-                else:
-                    for task in pending:
-                        interrupts.check()
-                        if failures.rule_out(task):
-                            continue
-                        try:
-                            self.train_level(directory, task, keep_weights=keep_weights, reporter=reporter)
-                        except LevelError as error:
-                            failures.add(task, error)
-            finally:
-                self.write_run(directory, asked)
-        failures.raise_any()
+            if workers == 1 and not fresh_graphs:
+                directory = execution.run_here(self, asked, facts, reporter)
+            else:
+                make = remake or runner.Sent(partial(TicketSearch, **self._arguments))
+                directory = runner.run_in_workers(self, make, asked, workers, fresh_graphs, facts, reporter)
         return Run(self, directory)
 
-    def tasks(
-        self,
-        finished: Iterable[tuple[int, str, int]],
-        trials: Sequence[int],
-        branches: Sequence[str],
-        control_levels: Sequence[int] | None = None,
-    ) -> list[Task]:
-        """Every unfinished task, in the order to do them in; arguments as `tasks.pending_tasks`."""
-        return pending_tasks(finished, trials, branches, self.levels, control_levels, self.share_dense)
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in (*declared(SearchParameters), "pruning", "training")}
 
     @cached_property
     def independent(self) -> frozenset[str]:
         """The branches whose masks are made before training, so that no level of theirs waits for another."""
-        return independent(self.variants, self.schedule)
+        return independent(self.variants, self.pruning.when)
 
     @cached_property
     def share_dense(self) -> frozenset[str]:
         """The variants that have the dense network of the other branches, as only the masks are their own."""
         return share_dense(self.variants, self.independent)
-
-    def write_run(self, directory: RunDirectory, asked: Sequence[Task]) -> None:
-        """Writes run.h5 with what is finished, if anything is.
-
-        Args:
-            directory: the run's.
-            asked: every training that was asked for, finished or not.
-        """
-        if directory.finished():
-            facts = Facts() if self.facts is None else self.facts()
-            own = {name: getattr(self, name) for name in SAID}
-            along = coordinates(self.variants, own, directory.variants)
-            directory.write_run(along, facts=facts, asked=asked)
-
-    def prepare(
-        self,
-        trials: int,
-        branches: Sequence[str],
-        out: str | os.PathLike[str],
-        keep_weights: str,
-        control_levels: Sequence[int] | None = None,
-        together: bool = True,
-    ) -> tuple[RunDirectory, list[int], tuple[str, ...]]:
-        """Checks what is asked for and opens the run's directory.
-
-        Where not `together`, tickets must not be trained together as one program.
-
-        Returns:
-            The directory, the seeds of the trials, and the branches in their fixed order.
-        """
-        self.vectorize = check_width(self.vectorize)  # which is set after the search is made, too
-        check_asked(trials, branches, keep_weights, control_levels, self.levels, self.seed)
-        out = values.path("out", out)
-        branches = check_branches(branches, self.variants)
-        for branch in branches:
-            self.of(branch)._check_counts()  # what is wrong with a variant shows here, not when its turn comes
-        self.width = self._choose_width(out, trials, branches, control_levels)
-        if self.width > 1 and not together:
-            raise ValueError(
-                "Expected one process where tickets are trained together as one program: one worker, and no fresh "
-                f"graphs. Received: more, and vectorize={self.width}."
-            )
-        identity = self._identity_in(out)
-        directory = RunDirectory.open(out, self.name, identity, threads=self.threads, vectorize=self.width)
-        if directory.threads != self.threads:
-            raise ValueError(
-                f"Expected threads={directory.threads}, which {directory.path} was made with; others give other bits. "
-                f"Received: threads={self.threads}."
-            )
-        if identity is not self.identity:
-            directory.record_description(self.identity)
-        self._record_variants(directory, branches, together)
-        return directory, [self.seed + i for i in range(trials)], branches
-
-    def _record_variants(self, directory: RunDirectory, branches: Sequence[str], together: bool) -> None:
-        """Records what variants change, and refuses others under their names."""
-        asked = {branch: self.variants[branch] for branch in branches if branch in self.variants}
-        if any(changes.keys() & {"build", "optimizer"} for changes in asked.values()):
-            self._set_threads()  # before a backend runs
-            if not together:  # worker processes need the memory of a GPU
-                os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-                os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-        directory.record_variants({name: describe_changes(changes, self.seed) for name, changes in asked.items()})
-
-    def _identity_in(self, out: str | os.PathLike[str]) -> Mapping[str, Any]:
-        """What names the run's directory: the identity, or its older form where a directory has that and no other."""
-        if self.config is not None or RunDirectory.recorded(out, self.name, self.identity):
-            return self.identity
-        before = former(self, self.identity)
-        made = None if before is None else RunDirectory.recorded(out, self.name, before)
-        same = made is not None and made.described in (None, self.identity)
-        return before if same and before is not None else self.identity
-
-    def _choose_width(
-        self, out: str | os.PathLike[str], trials: int, branches: Sequence[str], control_levels: Sequence[int] | None
-    ) -> int:
-        """How many tickets to train together; checked before it is recorded."""
-        everywhere = control_levels is None or 2 * len(set(control_levels)) > self.levels
-        at_most_levels = [branch for branch in branches if everywhere or not is_control(branch)]
-        tickets = trials * tickets_at_a_time(at_most_levels, self.levels, self.independent)
-
-        alone = [name for name in ("compact", "fused") if any(getattr(self.of(branch), name) for branch in branches)]
-
-        def best() -> int:
-            self._set_threads()
-            return 1 if alone else best_width(lambda: self.network, tickets)
-
-        recorded = RunDirectory.recorded(out, self.name, self._identity_in(out))
-        width = choose_width(self.vectorize, recorded, tickets, best)
-        if width > 1 and alone:
-            raise ValueError(f"Expected vectorize=1 with {' and '.join(alone)}. Received: {width}.")
-        if width > 1:
-            check_together(self.network, width)
-        return width
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
@@ -435,53 +265,69 @@ class TicketSearch:
     @property
     def given(self) -> Given:
         """The weights that `build` gives; known without a network, too."""
-        return self.network.given if "network" in vars(self) else given_by(self.build, self.start)
+        return self.network.given if "network" in vars(self) else given_by(self.build, given_of(self.start))
 
     @cached_property
     def network(self) -> Network:
         """The network that all levels, branches and trials of this process use; built at first use."""
-        blueprint = Blueprint(
+        training = self.training
+        parameters = NetworkParameters(
             self.build,
             self.optimizer,
             self.loss,
-            self.batch_size,
-            self.evaluate_every,
-            self._asked_test_every,
-            self.jit_compile,
-            self.embeddings,
-            self.fused,
-            self.start,
-            self.prune_frozen,
-            self.metric,
+            training.batch_size,
+            training.evaluate_every,
+            training.test_every,
+            training.jit_compile,
+            self.engine,
+            given_of(self.start),
+            self.pruning.prune_frozen,
+            training.metric,
         )
-        networks = self._workshop.networks
-        if blueprint not in networks:
-            self._set_threads()
-            networks[blueprint] = blueprint.network(self.processes)
-        network = networks[blueprint]
-        self._plan.density(0, network.kinds)  # a kind without a rate shows here, not after the first training
-        if self.scope == "uniform" and self.levels:  # and so does a first layer that is too large
-            self._plan.keep(self.levels, Mask.ones(network.mask.shapes), network.kinds)
+        networks = self.cache.networks
+        if parameters not in networks:
+            self.set_threads()
+            networks[parameters] = parameters.network(self.processes)
+        network = networks[parameters]
+        self.plan.density(0, network.kinds)  # a kind without a rate shows here, not after the first training
+        if self.pruning.scope == "uniform" and self.levels:  # and so does a first layer that is too large
+            self.plan.keep(self.levels, Mask.ones(network.mask.shapes), network.kinds)
         return network
+
+    @property
+    def trainer(self) -> Engine:
+        """The engine that trains its tickets."""
+        return self.network.engine if self.spelling == AUTO else engine_named(self.spelling)
+
+    @property
+    def why_engine(self) -> str:
+        """Why that one."""
+        return self.network.engine_reason if self.spelling == AUTO else self.engine_reason
+
+    @property
+    def width(self) -> int:
+        """How many tickets its engine trains at once."""
+        return width_of(self.spelling)
 
     @property
     def trial_data(self) -> TrialData:
         """The data of its trials: those that the search has now, as a user may give it others."""
-        return TrialData(self.data, self.samples_per_class, lambda: self.network, self._workshop)
+        return TrialData(self.data, self.pruning.samples_per_class, lambda: self.network, self.cache)
 
-    def _set_threads(self) -> None:
-        if self.threads is not None:
-            set_threads(self.threads)
+    def set_threads(self) -> None:
+        """Sets the threads of this process, where a number is asked for."""
+        if self.training.threads is not None:
+            set_threads(self.training.threads)
 
-    def of(self, branch: str) -> TicketSearch:
+    def search_of(self, branch: str) -> TicketSearch:
         """The search that trains a branch: this one, or a variant, with its changes."""
         if branch not in self.variants:
             return self
         if branch not in self._variants:
-            unchanged = {"test_every": self._asked_test_every, "variants": {}, "config": self.config or {}}
-            made = replace(self, **{**unchanged, **self.variants[branch]})
-            made._workshop = self._workshop
-            made.processes = self.processes
+            made = self.changed(**{"variants": {}, "config": self.config or {}, **self.variants[branch]})
+            made.cache, made.processes = self.cache, self.processes
+            if made.engine == self.engine:
+                made.spelling, made.engine_reason = self.spelling, self.engine_reason
             self._variants[branch] = made
         return self._variants[branch]
 
@@ -489,54 +335,41 @@ class TicketSearch:
         self, directory: RunDirectory, task: Task, *, keep_weights: str = "none", reporter: Any = None
     ) -> LevelResult:
         """Trains one task from what is in the run's directory, writes its level file and returns what is in it."""
-        search = self.of(task.branch)
-        started = time.perf_counter()
-        self._record_start(directory, task.branch)
-        network = search.trial_data.loaded(task.seed)
-        self._check_made(directory, {task.seed}, directory.finished())
-        recipe = search.recipe(task, len(network.split("train")[0]), keep_weights)
-        return train_level(network, directory, task, recipe, started=started, reporter=reporter)
-
-    def _record_start(self, directory: RunDirectory, branch: str) -> None:
-        """Records what weights a branch's trials begin with where they are not drawn, and says so once a process."""
-        owns = [name for name, changes in self.variants.items() if changes.keys() & OF_THE_START]
-        name = branch if branch in owns else ""
-        if name in self._started:
-            return
-        given = self.of(branch).network.given
-        others = {own for own in owns if own != name} if not name else set(self.variants) - {name} | {*BRANCHES, DENSE}
-        new = directory.record_start(recorded(given), name, apart_from=others)
-        told = described(given)
-        if told is not None and (new or multiprocessing.parent_process() is None):
-            warnings.warn(told if not name else f"Variant {name!r}: {told}", stacklevel=2)
-        self._started.add(name)
+        self.search_of(task.branch).trial_data.loaded(task.seed)
+        execution.check_made(self, directory, {task.seed}, directory.finished())
+        failures = Failures(self.independent)
+        written = execution.train_group(self, directory, failures, keep_weights, reporter, [task], [task])
+        failures.raise_any()
+        return written[0]
 
     @property
-    def kin(self) -> Hashable:
-        """What tickets must have in common to be trained together."""
-        return self.network, self.steps, self.epochs, self.confusion, self.patience
+    def batch_key(self) -> Hashable:
+        """What tickets must have in common to be trained in one group."""
+        training = self.training
+        return self.network, self.spelling, training.steps, training.epochs, training.confusion, training.patience
 
-    def recipe(self, task: Task, examples: int, keep_weights: str) -> Recipe:
+    def level_settings(self, task: Task, examples: int, keep_weights: str) -> LevelSettings:
         """How a task of a branch that is not a variant is trained on so many examples.
 
         Raises:
             ValueError: where the training is too short for `score_at`, or as criterion and initialiser.
         """
-        steps = self.steps if self.steps is not None else (self.epochs or 0) * (examples // self.batch_size)
-        if self.score_at is not None and self.score_at > steps:
-            raise ValueError(f"Expected score_at in 0 ... {steps}, the steps of a training. Received: {self.score_at}.")
+        pruning, training = self.pruning, self.training
+        steps = training.steps_of(examples)
+        if pruning.score_at is not None and pruning.score_at > steps:
+            raise ValueError(
+                f"Expected score_at in 0 ... {steps}, the steps of a training. Received: {pruning.score_at}."
+            )
         values.integer("steps", steps, 1)
-        return Recipe(
+        return LevelSettings(
             initial=self._initial_weights(task.seed),
-            steps=steps,
-            masks=LevelMasks(self._selection, self.masks_of_drawn),
-            confusion=self.confusion,
-            scored_at=self.score_at,
-            updates=task.level * steps if self.carry_step_count else 0,
-            patience=self.patience,
-            cut_through=self.cut_through == "train",
+            schedule=Schedule(steps, training.patience, training.confusion),
+            masks=LevelMasks(self.selection, pruning.masks_of_drawn),
+            score_at=pruning.score_at,
+            updates=task.level * steps if training.carry_step_count else 0,
+            cut_through=pruning.cut_through == "train",
             keep_weights=keep_weights == "all" or (keep_weights == "last" and task.level == self.levels),
-            compact=self._workshop.compact(self.network) if self.compact else None,
+            data=self.trial_data.key(task.seed),
             observe=partial(self._observe, task),
             made=self.made_by(task.seed),
         )
@@ -550,48 +383,35 @@ class TicketSearch:
         """What the levels of a trial are made with, as their files record it."""
         return {**self.trained_by, "data": self.trial_data.digest(seed)}
 
-    def _check_made(self, directory: RunDirectory, seeds: set[int], finished: Iterable[tuple[int, str, int]]) -> None:
-        """Checks that what is finished was made with what trains here, with the data of these trials, once."""
-        compared = self._workshop.compared.setdefault(directory.path, set())
-        if seeds - compared:
-            known = (DENSE, *BRANCHES, *self.variants)
-            check(directory, finished, lambda branch: self.of(branch) if branch in known else None, seeds)
-            compared |= seeds
-
     def _observe(self, task: Task, mask: Mask, before: Weights, after: Weights) -> Distributions:
         """What to record of a level; scores with the network that a trial's branches share, as it is drawn."""
-        drawn = partial(self._selection.drawn_state, task.seed) if task.branch == DENSE else None
+        drawn = partial(self.selection.drawn_state, task.seed) if task.branch == DENSE else None
         return self.observe.of_level(mask, before, after, drawn)
 
-    def _check_compact(self) -> None:
-        """Raises ValueError where tickets cannot be trained on smaller networks as asked; of variants before any is."""
-        if self.compact:
-            self._workshop.compact(self.network)
-
-    def _check_counts(self) -> None:
+    def check_counts(self) -> None:
         """Raises ValueError where outcomes are to be counted by class and cannot be; before anything is trained."""
-        if self.confusion:
+        if self.training.confusion:
             if told_by(self.loss).kind == OWN:
                 self.trial_data.checked(self.seed)  # whose labels tell what is measured
             self.network.make_counter()
 
     def _initial_weights(self, seed: int) -> Weights:
         """The weights that a trial starts from; of one trial at a time, as some take memory."""
-        if self._selection.takes_data or self.observe.takes_data:
+        if self.selection.takes_data or self.observe.takes_data:
             self.trial_data.sample(seed)  # before anything is trained: what is missing shows here
         if seed not in self._initial:
-            self._initial = {seed: self._selection.initial_weights(seed)}
+            self._initial = {seed: self.selection.initial_weights(seed)}
         return self._initial[seed]
 
     def drawn_state(self, seed: int) -> State:
         """A trial's dense network as its weights are drawn, with its data, as criteria see it: to learn from."""
         self.trial_data.loaded(seed)
-        return self._selection.drawn_state(seed)
+        return self.selection.drawn_state(seed)
 
     def made_weights(self, seed: int, branch: str = WINNING_TICKET) -> Weights | None:
         """The weights that a branch's trial starts from, where `initialise` makes them; otherwise None."""
-        search = self.of(branch)
-        if not search.initialise:
+        search = self.search_of(branch)
+        if initialiser_of(search.start) is None:
             return None
         search.trial_data.loaded(seed)
         return search._initial_weights(seed)

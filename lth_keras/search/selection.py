@@ -10,7 +10,7 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays, Weights
-from lth_keras.criteria import Criterion, Initialiser, State, takes_data
+from lth_keras.criteria import Criterion, State, takes_data
 from lth_keras.criteria.model_derivatives import NothingPassesError
 from lth_keras.data.splits import Arrays
 from lth_keras.mask import Mask
@@ -37,7 +37,7 @@ class Selection:
     plan: Plan
     score: Criterion
     name: str
-    initialiser: Initialiser | None
+    initialiser: Callable[[State], Weights] | None
     trains_cut: bool
     network: Callable[[], Network]
     sample: Callable[[int], Arrays]
@@ -45,7 +45,7 @@ class Selection:
     @property
     def takes_data(self) -> bool:
         """Whether it looks at examples."""
-        return any(takes_data(score) for score in (self.score, *(self.initialiser.parts if self.initialiser else ())))
+        return any(takes_data(score) for score in (self.score, *getattr(self.initialiser, "parts", ())))
 
     def dense(self) -> Mask:
         """The mask of the dense network."""

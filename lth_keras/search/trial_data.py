@@ -9,8 +9,8 @@ from typing import Any
 from lth_keras import seeds
 from lth_keras.data.sampling import draw_samples
 from lth_keras.data.splits import Arrays
+from lth_keras.search.cache import Cache
 from lth_keras.search.identity import digest
-from lth_keras.search.workshop import Workshop
 from lth_keras.system import interrupts
 from lth_keras.training.network import Network
 
@@ -23,13 +23,13 @@ class TrialData:
         data: for all trials, or a function of the seed, as `TicketSearch` takes them.
         samples_per_class: training examples of each class that a criterion looks at.
         network: the network that is trained on them, built when it is asked for.
-        workshop: keeps samples, and knows what is loaded.
+        cache: keeps samples and digests.
     """
 
     data: Any
     samples_per_class: int
     network: Callable[[], Network]
-    workshop: Workshop
+    cache: Cache
 
     def key(self, seed: int) -> Hashable:
         """What tells the data from those of other trials: the same for all where they share them."""
@@ -52,9 +52,9 @@ class TrialData:
         Raises:
             ValueError: as `Network.load`.
         """
-        if self.key(seed) not in self.workshop.digests:
+        if self.key(seed) not in self.cache.digests:
             self.checked(seed)
-        return self.workshop.digests[self.key(seed)][1]
+        return self.cache.digests[self.key(seed)][1]
 
     def loaded(self, seed: int) -> Network:
         """The network, with the data.
@@ -63,12 +63,9 @@ class TrialData:
             ValueError: as `Network.load`.
         """
         network, key = self.network(), self.key(seed)
-        if network.holds != key:
-            network.holds = None  # until all of it is there: an interruption may come in between
-            made = self._made(seed)
-            network.load(made)
-            self._note(seed, made)
-            network.holds = key
+        if key not in network.datasets:
+            network.unload()  # what was there makes room first
+            network.take({key: self.checked(seed)})
             interrupts.check()
         return network
 
@@ -81,15 +78,15 @@ class TrialData:
         network = self.network()
         outputs = int(network.model.output_shape[-1] or 1)
         key = (self.key(seed), seed, self.samples_per_class, outputs)
-        samples = self.workshop.samples
+        samples = self.cache.samples
         if key not in samples:
-            x, y = self.workshop.training_split(network, self.key(seed)) or self.checked(seed)["train"]
+            x, y = (network.datasets.get(self.key(seed)) or self.checked(seed))["train"]
             chosen = draw_samples(y, self.samples_per_class, outputs, seeds.stream(seed, "samples"))
             samples[key] = x[chosen], y[chosen]
         return samples[key]
 
     def _note(self, seed: int, made: Any) -> None:
-        key, digests = self.key(seed), self.workshop.digests
+        key, digests = self.key(seed), self.cache.digests
         if key not in digests:
             digests[key] = (None if callable(self.data) else made, digest(made))
 

@@ -6,49 +6,55 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from lth_keras.criteria.state import name_of
+from lth_keras.criteria import name_of
 from lth_keras.search.branches import BRANCHES, is_variant
+from lth_keras.search.older_parameters import by_newer_names
+from lth_keras.search.parameters import MASKS, RUN, affected
+from lth_keras.search.start import initialiser_of
+from lth_keras.storage import check_path_part
+from lth_keras.system import values
 
 Variants = Mapping[str, Mapping[str, Any]]
 """Name to the parameters that it changes."""
-OF_THE_RUN = frozenset({"levels", "seed", "variants", "observe", "facts", "name", "config", "threads", "vectorize"})
-"""Parameters that no variant can change."""
-OF_THE_START = frozenset({"build", "start", "prune_frozen"})
-"""Parameters that change which weights are given."""
-OF_MASKS = frozenset(
-    {"rates", "densities", "schedule", "shots", "shot_schedule", "criterion", "samples_per_class", "scope"}
-    | {"min_per_layer", "cut_through"}
-)
-"""Parameters that change masks, and nothing of the dense network's training."""
-SAID = {
+ALONG_BRANCHES = {
     "criterion": "branch_criterion",
     "schedule": "schedule",
     "shots": "shots",
     "initialise": "initialise",
     "masks_of_drawn": "masks_of_drawn",
 }
-"""Parameters that run.h5 says of every branch where variants differ in them, and the names of those coordinates:
+"""Parameters that run.h5 has of every branch where variants differ in them, and the names of those coordinates:
 `criterion` is a dimension there."""
 _FOLDERS = re.compile(r"(?<=\()[^(,]*/")
+OF_THE_START = frozenset({"build", "start", "prune_frozen"})
+"""Parameters that change which weights are given."""
 
 
-def check_variants(variants: Variants, parameters: Collection[str]) -> None:
-    """Checks names and parameters.
-
-    Args:
-        variants: to check.
-        parameters: all that a search has.
+def check_variants(variants: Any) -> dict[str, dict[str, Any]]:
+    """The variants, what they change by the parameters' names of today.
 
     Raises:
-        ValueError: for names that branches have, and parameters that a variant cannot change.
+        ValueError: for names that branches have or no path can hold, and parameters that a variant cannot change.
     """
-    known = set(parameters) - OF_THE_RUN
+    if not isinstance(variants, Mapping):
+        raise ValueError(f"Expected variants to be a dict by name. Received: {values.shown(variants)}.")
+    found = {}
     for name, changes in variants.items():
+        check_path_part("variant", values.text("the name of each variant", name))
+        if not isinstance(changes, Mapping):
+            raise ValueError(
+                f"Expected what the variant {name!r} changes as a dict of parameters. "
+                f"Received: {values.shown(changes)}."
+            )
+        changes = by_newer_names(changes)
+        known = {parameter for parameter, affects in affected().items() if affects != RUN}
         if not is_variant(name) or not known >= set(changes):
             raise ValueError(
                 f"Expected variants with names of their own that change some of {sorted(known)}. "
                 f"Received: {name!r} with {sorted(changes) if is_variant(name) else 'the name of a branch'}."
             )
+        found[name] = changes
+    return found
 
 
 def coordinates(
@@ -56,27 +62,39 @@ def coordinates(
 ) -> dict[str, dict[str, float] | dict[str, str]]:
     """What variants differ in, as coordinates of run.h5: name to a value for each branch.
 
-    Numbers that every variant has, and of the parameters in `SAID` those that one changes, for all branches.
+    Numbers that every variant has, and of the parameters in `ALONG_BRANCHES` those that one changes, for all branches.
 
     Args:
         variants: of the search.
-        own: the parameters in `SAID` of the search itself.
+        own: the parameters of the search itself, by name.
         recorded: what variants that the run's directory has levels of change, those of earlier searches too.
     """
     names = {name for changes in variants.values() for name in changes}
     found: dict[str, dict[str, float] | dict[str, str]] = {}
     for name in sorted(names):
-        values = {variant: changes.get(name) for variant, changes in variants.items()}
-        if all(isinstance(value, int | float) for value in values.values()):
-            found[name] = {variant: float(value) for variant, value in values.items() if value is not None}
-    of_all = {**dict.fromkeys(BRANCHES, {}), **recorded, **variants}
-    for name, called in SAID.items():
+        each = {variant: changes.get(name) for variant, changes in variants.items()}
+        if all(isinstance(value, int | float) for value in each.values()):
+            found[name] = {variant: float(value) for variant, value in each.items() if value is not None}
+    by_name = {variant: recorded_names(changes) for variant, changes in variants.items()}
+    of_search = recorded_names(own)
+    of_all = {**dict.fromkeys(BRANCHES, {}), **recorded, **by_name}
+    for name, called in ALONG_BRANCHES.items():
         if called not in found and any(name in changes for changes in of_all.values()):
-            said = {branch: changes.get(name, own[name]) for branch, changes in of_all.items()}
+            each = {branch: changes.get(name, of_search.get(name)) for branch, changes in of_all.items()}
             if name in ("shots", "masks_of_drawn"):
-                found[called] = {branch: float(value) for branch, value in said.items()}
+                found[called] = {branch: float(value or 0) for branch, value in each.items()}
             else:
-                found[called] = {branch: _in_words(value) for branch, value in said.items()}
+                found[called] = {branch: _in_words(value) for branch, value in each.items()}
+    return found
+
+
+def recorded_names(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters by the names that run directories and run.h5 have for them, which are those of version 0.1."""
+    found = {name: value for name, value in parameters.items() if name not in ("when", "start")}
+    if "when" in parameters:
+        found["schedule"] = {"after_training": "iterative"}.get(parameters["when"], parameters["when"])
+    if (start := parameters.get("start")) is not None:
+        found["start" if initialiser_of(start) is None else "initialise"] = start
     return found
 
 
@@ -85,18 +103,19 @@ def _in_words(value: Any) -> str:
     return "" if value is None or isinstance(value, Mapping) else _FOLDERS.sub("", name_of(value))
 
 
-def independent(variants: Variants, schedule: str) -> frozenset[str]:
+def independent(variants: Variants, when: str) -> frozenset[str]:
     """The branches whose masks are made before training, so that no level of theirs waits for another.
 
     Args:
         variants: of the search.
-        schedule: the search's own, of `plan.SCHEDULES`.
+        when: the search's own, see `Pruning`.
     """
-    schedules = dict.fromkeys(BRANCHES, schedule)
-    schedules |= {name: changes.get("schedule", schedule) for name, changes in variants.items()}
-    return frozenset(name for name, its_own in schedules.items() if its_own == "before_training")
+    of_all = dict.fromkeys(BRANCHES, when)
+    of_all |= {name: changes.get("when", when) for name, changes in variants.items()}
+    return frozenset(name for name, its_own in of_all.items() if its_own == "before_training")
 
 
 def share_dense(variants: Variants, independent: Collection[str]) -> frozenset[str]:
     """Which of the `independent` have the dense network of the other branches, as only the masks are their own."""
-    return frozenset(name for name in variants if name in independent and variants[name].keys() <= OF_MASKS)
+    of_masks = {parameter for parameter, affects in affected().items() if affects == MASKS}
+    return frozenset(name for name in variants if name in independent and variants[name].keys() <= of_masks)

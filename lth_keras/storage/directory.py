@@ -45,7 +45,7 @@ class RunDirectory:
         experiment: Name of the experiment.
         config: The parameters that the hash is of, as JSON.
         threads: Threads per trial that the levels were made with, None if not recorded.
-        vectorize: How many levels were trained together as one program; 1 where each was alone.
+        tickets: How many were trained at once, as lth_keras 0.1 records it; level files of later versions say by what.
         versions: Package versions at creation, by package.
         created: When it was made, ISO 8601 in UTC.
         variants: What each variant that was trained here changes, by name.
@@ -57,7 +57,7 @@ class RunDirectory:
         self.experiment: str = entry["experiment"]
         self.config: dict[str, Any] = entry["config"]
         self.threads: int | None = entry["threads"]
-        self.vectorize: int = entry.get("vectorize", 1)
+        self.tickets: int = entry.get("vectorize", 1)
         self.versions: dict[str, str] = entry["versions"]
         self.created: str = entry["created"]
         self.variants: dict[str, Any] = entry.get("variants", {})
@@ -74,7 +74,6 @@ class RunDirectory:
         config: Mapping[str, Any],
         *,
         threads: int | None = None,
-        vectorize: int = 1,
     ) -> RunDirectory:
         """Make the directory of these parameters, or take up the one that is there.
 
@@ -83,12 +82,10 @@ class RunDirectory:
             experiment: Name of the experiment, part of the directory's name.
             config: JSON values that decide the numbers; another config is another directory.
             threads: Threads per trial; None takes what is recorded.
-            vectorize: Levels trained together as one program. Another number than recorded takes its place as long as
-                no level is finished.
 
         Raises:
             ValueError: The directory was made with another config (changed by hand), number of
-                threads or of levels together, or `experiment` cannot be part of a path.
+                threads, or `experiment` cannot be part of a path.
             TypeError: `config` is not JSON.
             OSError: `out` cannot be written (PermissionError, NotADirectoryError, ...).
             InUseError: Another process makes it at this moment.
@@ -112,15 +109,11 @@ class RunDirectory:
                 "versions": record.versions(),
                 "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 "threads": threads,
-                "vectorize": vectorize,
             }
             with lock.held(path):
                 if not (path / CONFIG_FILE).exists():  # another process may have been faster
                     cls._write_record(path, entry)
-        run = cls._taken(path, experiment, plain, threads)
-        if run.vectorize != vectorize:
-            run._record_width(vectorize)
-        return run
+        return cls._taken(path, experiment, plain, threads)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RunDirectory:
@@ -423,17 +416,6 @@ class RunDirectory:
                 with contextlib.suppress(ValueError):  # a folder whose name no branch can have
                     if self.level_path(*key) == path and path.is_file():  # no seed_00, level_3.h5 or dangling link
                         yield key
-
-    def _record_width(self, vectorize: int) -> None:
-        if self.finished():
-            raise ValueError(
-                f"{self.path} was made with {self.vectorize} levels trained together, received {vectorize}: the bits "
-                f"would differ; pass --vectorize {self.vectorize} or choose another --out"
-            )
-        with lock.held(self.path):
-            entry = json.loads((self.path / CONFIG_FILE).read_text(encoding="utf-8"))
-            self._write_record(self.path, {**entry, "vectorize": vectorize})
-        self.vectorize = vectorize
 
     @staticmethod
     def _write_record(path: Path, entry: Mapping[str, Any]) -> None:

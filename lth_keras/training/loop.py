@@ -1,4 +1,4 @@
-"""Drives a compiled program through one training: calls of about a second, evaluations, interruption."""
+"""Drives a compiled program through a training: calls of about a second, evaluations, interruption."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lth_keras.backends.optimizers import LOWER
-from lth_keras.backends.program import Evaluations, Program, Programs
+from lth_keras.backends import LOWER, Program
+from lth_keras.backends.program import Evaluations
 from lth_keras.system import interrupts
 from lth_keras.training.metrics import Counter
 from lth_keras.training.order import BatchOrder
 
 CALL_SECONDS = 0.5
-"""What one call of the compiled program aims to take: signals that stop a search are heard between calls."""
+"""What one call of the compiled program aims to take: signals that stop a search take effect between calls."""
 
 
 Hooks = Mapping[int, Callable[[], None]]
@@ -87,82 +87,6 @@ class Curves:
 
 def train(
     program: Program,
-    order: BatchOrder,
-    *,
-    steps: int,
-    test: tuple[np.ndarray, np.ndarray],
-    test_every: int,
-    validated: bool = True,
-    counter: Counter | None = None,
-    updates: int = 0,
-    patience: int | None = None,
-    after: Hooks | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Curves:
-    """Trains for `steps` updates from the weights as they are, with a fresh optimiser.
-
-    Where the optimiser keeps averages of weights (`use_ema`), these take their place at the end, as in Keras' `fit`:
-    evaluations before see the weights themselves, the last one their averages. A training that `patience` ends has its
-    last validation before that.
-
-    Args:
-        program: holds the model, the optimiser and the data.
-        order: gives the batches.
-        steps: updates in all.
-        test: x and y of the test split: measured, and decides nothing.
-        test_every: steps between evaluations on the test split; a multiple of the program's evaluation cadence. The
-            last step is always tested.
-        validated: whether there is a validation split; without, its loss and metric are NaN.
-        counter: counts outcomes by class at every test; None for none.
-        updates: what the optimiser's count of updates begins at.
-        patience: evaluations without a lower validation loss after which the training ends, at once and tested; None
-            for never.
-        after: what to call when so many steps are done, 0 for before the first; changes no bit.
-        progress: called with (steps done, steps in all) after every call of the program.
-
-    Raises:
-        NonFiniteLossError: where the training or validation loss is NaN or infinite.
-    """
-    program.reset(updates)
-    try:
-        return _train(program, order, steps, test, test_every, validated, counter, patience, after or {}, progress)
-    except BaseException:  # Ctrl-C too: what is left of a training that does not end must not touch later weights
-        program.reset()
-        raise
-
-
-def _train(
-    program: Program,
-    order: BatchOrder,
-    steps: int,
-    test: tuple[np.ndarray, np.ndarray],
-    test_every: int,
-    validated: bool,
-    counter: Counter | None,
-    patience: int | None,
-    after: Hooks,
-    progress: Callable[[int, int], None] | None,
-) -> Curves:
-    record = _Record(validated, counter, patience, program.advice)
-    for done, count in (calls := _Calls(steps, _bounds(test_every, program.every, patience), program.capacity, after)):
-        evaluations, bad_step = program.advance(order.take(count), done, steps)
-        calls.returned()
-        record.add(evaluations, bad_step)
-        if record.is_over:
-            calls.stop()
-            program.finish()
-        if calls.test_is_due(test_every):
-            if counter is None:
-                record.tested(*program.evaluate(*test))
-            else:
-                record.tested(*program.test(*test), test[1])
-        if progress is not None:
-            progress(done + count, steps)
-    return record.curves()
-
-
-def train_together(
-    programs: Programs,
     orders: Sequence[BatchOrder],
     *,
     steps: int,
@@ -175,35 +99,66 @@ def train_together(
     after: Hooks | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Curves | NonFiniteLossError]:
-    """As `train` for every member of `programs`, which has its data and has begun.
+    """Trains the tickets of a program for `steps` updates; the program has their data and has begun.
+
+    Where the optimiser keeps averages of weights (`use_ema`), these take their place at the end, as in Keras' `fit`:
+    evaluations before see the weights themselves, the last one their averages. A training that `patience` ends has its
+    last validation before that.
 
     Args:
-        programs: trains them.
-        orders: gives each member its batches.
+        program: holds the model, the optimisers and the data.
+        orders: gives each ticket its batches.
         steps: updates in all.
-        labels: of each member's test split.
-        test_every: as `train`, like what follows.
-        validated: whether there is a validation split.
-        counter: counts outcomes by class.
-        patience: as `train`: a member's training ends by itself; those of others go on.
-        ended: called with a member whose training has ended before `steps`, to keep what it is then.
-        after: what to call when so many steps are done.
-        progress: called with (steps done, steps in all).
+        labels: of each ticket's test split.
+        test_every: steps between evaluations on the test split, which decide nothing; a multiple of the program's
+            evaluation cadence. The last step is always tested.
+        validated: whether there is a validation split; without, its loss and metric are NaN.
+        counter: counts outcomes by class at every test; None for none.
+        patience: evaluations without a lower validation loss after which a ticket's training ends, at once and tested;
+            the others go on. None for never.
+        ended: called with a ticket whose training has ended before the others', to keep what it is then.
+        after: what to call when so many steps are done, 0 for before the first; changes no bit.
+        progress: called with (steps done, steps in all) after every call of the program.
 
     Returns:
-        For each member what was measured, or the error of one whose loss became NaN or infinite; the others go on.
+        For each ticket what was measured, or the error of one whose training or validation loss became NaN or
+        infinite; the others go on.
     """
-    records = [_Record(validated, counter, patience, programs.advice) for _ in orders]
+    try:
+        results = _train(
+            program, orders, steps, labels, test_every, validated, counter, patience, ended, after or {}, progress
+        )
+    except BaseException:  # Ctrl-C too: what is left of a training that does not end must not touch later weights
+        program.reset()
+        raise
+    if all(isinstance(result, NonFiniteLossError) for result in results):
+        program.reset()
+    return results
+
+
+def _train(
+    program: Program,
+    orders: Sequence[BatchOrder],
+    steps: int,
+    labels: Sequence[np.ndarray],
+    test_every: int,
+    validated: bool,
+    counter: Counter | None,
+    patience: int | None,
+    ended: Callable[[int], None] | None,
+    after: Hooks,
+    progress: Callable[[int, int], None] | None,
+) -> list[Curves | NonFiniteLossError]:
+    records = [_Record(validated, counter, patience, program.advice) for _ in orders]
     errors: list[NonFiniteLossError | None] = [None] * len(orders)
     going = set(range(len(orders)))
-    bounds = _bounds(test_every, programs.every, patience)
-    for done, count in (calls := _Calls(steps, bounds, programs.capacity, after or {})):
-        batches = np.stack([order.take(count) for order in orders])
-        measured, bad_steps = programs.advance(batches, done, steps)
+    bounds = test_every if patience is None else program.every  # every evaluation can be the last, or tests fall due
+    for done, count in (calls := _Calls(steps, bounds, program.capacity, after)):
+        measured, first_bad = program.advance(np.stack([order.take(count) for order in orders]), done, steps)
         calls.returned()
         for i in sorted(going):
             try:
-                records[i].add(measured[i], bad_steps[i])
+                records[i].add(measured[i], first_bad[i])
             except NonFiniteLossError as error:
                 errors[i] = error
         going = {i for i in going if errors[i] is None}
@@ -211,13 +166,14 @@ def train_together(
         if over == going:
             calls.stop()
         if over:
-            programs.finish(sorted(over))
-        if over or calls.test_is_due(test_every):
-            losses, metrics = programs.evaluate("test")
-            outputs = [None] * len(orders) if counter is None else programs.outputs("test")
-            for i in going if calls.test_is_due(test_every) else over:
-                records[i].tested(float(losses[i]), float(metrics[i]), outputs[i], labels[i])
-        if ended is not None and done + count < steps:
+            program.finish(sorted(over))
+        due = going if calls.test_is_due(test_every) else over
+        if due:
+            test = program.evaluate("test", outputs=counter is not None)
+            for i in due:
+                outputs = None if test.outputs is None else test.outputs[i]
+                records[i].tested(float(test.loss[i]), float(test.metric[i]), outputs, labels[i])
+        if ended is not None and over != going:
             for i in sorted(over):
                 ended(i)
         going -= over
@@ -269,11 +225,6 @@ class _Calls:
 
 def _older(name: str, newer: str) -> None:
     warnings.warn(f"Curves.{name} is now Curves.{newer}.", DeprecationWarning, stacklevel=3)
-
-
-def _bounds(test_every: int, evaluate_every: int, patience: int | None) -> int:
-    """Steps at whose multiples calls end: tests fall due there, or every evaluation can be the last."""
-    return test_every if patience is None else evaluate_every
 
 
 class _Record:

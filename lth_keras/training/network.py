@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -14,21 +14,10 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays
-from lth_keras.backends import (
-    NOTHING_PRUNED,
-    Programs,
-    Pruned,
-    as_fit_takes_it,
-    assign,
-    compiles_always,
-    make_program,
-    make_programs,
-    make_rowwise_program,
-    skipped,
-)
+from lth_keras.backends import NOTHING_PRUNED, Pruned, Splits, Training, as_fit_takes_it, assign, backend
 from lth_keras.criteria.model_derivatives import ModelDerivatives
 from lth_keras.data.arguments import check_makers
-from lth_keras.data.splits import SPLITS, Arrays, check_cadence, check_patience, check_splits
+from lth_keras.data.splits import SPLITS, Arrays, check_cadence, check_splits
 from lth_keras.mask import Mask
 from lth_keras.masking import (
     get_mask,
@@ -39,28 +28,25 @@ from lth_keras.masking import (
     pruned_weights_are_zero,
     seed_states,
     set_mask,
-    using_rows,
     variables,
     walk,
 )
 from lth_keras.masking.rewinding import check_start, draw_weights, own_array
 from lth_keras.system.values import boolean, integer
-from lth_keras.training import BatchOrder, Counter, Curves, make_counter, make_fused_program, make_metric, train
-from lth_keras.training.fused_chain import fused_chain
+from lth_keras.training import Counter, Curves, make_counter, make_metric
+from lth_keras.training.engines import AUTO, Callbacks, Schedule, Ticket, check_spelling
+from lth_keras.training.engines.auto import engine_for
+from lth_keras.training.engines.tickets import load
 from lth_keras.training.given import FirstModel, find_given, owners
 
-EMBEDDINGS = ("exact", "lazy", "dense")
-"""How large embedding tables are trained."""
 _LARGE = 10_000_000  # weights: below, collecting garbage (0.3 s) costs more than the copy's memory is worth
-ROWWISE_EVALUATION_BATCH = 250
-"""Examples per forward pass where tables are trained by rows: those of more examples take gigabytes."""
 
 
 class Network:
-    """A masked Keras model with its compiled training program and its data.
+    """A masked Keras model with its data and the engine that trains it.
 
-    The program is built once. Levels, branches and trials only assign new values, so none of them costs memory that
-    the one before did not.
+    The engine's compiled program is built once. Levels, branches and trials only assign new values, so none of them
+    needs more memory than the one before.
 
     Args:
         build: makes the Keras model, `() -> keras.Model`; plain or masked layers. Its weights are drawn anew from
@@ -76,16 +62,9 @@ class Network:
         jit_compile: whether to compile with XLA. None decides by the model: on TensorFlow not where it has
             convolutions, which XLA runs slower on CPUs, or layers that Keras does not compile with it, as
             RandomRotation (their attribute `supports_jit`). JAX always does.
-        embeddings: how embedding tables of 4 million weights and more are trained that read the model's input.
-            `exact`: a step touches the rows that its batch uses, and makes the updates that a dense optimiser would
-            have made to them since they were last used (Adam, AdamW and SGD; others train densely, with a warning).
-            `lazy`: without those. `dense`: every row at every step. By rows, no copy of the best weights is kept, so
-            `test_every` must be `evaluate_every`, and the steps are compiled by XLA.
-        fused: whether to train with a kernel of this library in place of the backend's, on CPUs: for chains of dense
-            layers with ReLU, cross-entropy of class indices, and Adam or SGD (see docs/performance.md). The numbers are
-            those of the backend within float32 rounding, not the same bits.
-            The loss is always that of the logits: on JAX, Keras clips softmax probabilities at 1e-7, beyond which a
-            loss stays at 16.1 and has no gradient.
+        engine: what trains it, see docs/search.md: `auto`, `compiled`, `batched:N`, `rows`, `compact` or `native`.
+            `auto` is `rows` where the model has embedding tables of 4 million weights and more that read its input and
+            its optimiser allows it, else `compiled`.
         start: what `draw_weights` does to weights that `build` brings. `initial`: draws them from their initialisers.
             `given`: takes those that `build` makes, called under the trial's seed. None: calls `build` under two seeds;
             weights that are equal both times though their initialiser is random and has no seed were given (loaded,
@@ -101,15 +80,19 @@ class Network:
         variables: the Keras variables of all weights by key, without masks.
         prunable: the prunable weights among them, with their masks.
         seed_states: Keras variables of the model's random generators.
-        tables: the tables that are trained by rows.
+        tables: large embedding tables that are trained by rows.
         make_optimizer: makes the optimiser.
-        holds: whose data are loaded, as their owner notes it; None for nobody's.
+        engine: what trains it.
+        engine_reason: why that one, where `auto` was asked for.
+        datasets: the data sets that are loaded, by a key; that of `load` is None.
+        programs: what engines have built for it, with a method `unload`.
+        loaded: the data sets that each of these programs has.
 
     Raises:
         ValueError: where the model has nothing to prune, is not built or has several inputs or outputs, where the
-            cadences do not fit, or `embeddings` or `start` is unknown; where it cannot be told which weights `build`
-            gives; for frozen layers with masks without `prune_frozen`; with `fused` for what its kernel cannot train.
-        ModuleNotFoundError: with `fused`, without numba.
+            cadences do not fit, or `engine` or `start` is unknown; where it cannot be told which weights `build`
+            gives; for frozen layers with masks without `prune_frozen`; for what the engine cannot train.
+        ModuleNotFoundError: with the engine `native`, without numba.
         TypeError: where `build` or `optimizer` does not make what it should.
     """
 
@@ -124,21 +107,19 @@ class Network:
         test_every: int | None = None,
         evaluation_batch_size: int = 1000,
         jit_compile: bool | None = None,
-        embeddings: str = "exact",
-        fused: bool = False,
+        engine: str = AUTO,
         start: str | None = None,
         prune_frozen: bool = False,
         metric: Any = None,
     ) -> None:
         check_start(start)
-        if embeddings not in EMBEDDINGS:
-            raise ValueError(f"Expected embeddings to be one of {EMBEDDINGS}. Received: {embeddings!r}.")
+        engine = check_spelling(engine)
         check_makers(build, optimizer, loss)
         self._build = build
         batch_size = integer("batch_size", batch_size, 1)
         evaluation_batch_size = integer("evaluation_batch_size", evaluation_batch_size, 1)
         jit_compile = jit_compile if jit_compile is None else boolean("jit_compile", jit_compile)
-        fused = boolean("fused", fused)
+        self.asked_jit_compile, self.asked_metric = jit_compile, metric
         self.test_every = check_cadence(evaluate_every, test_every)
         made = build()
         if not isinstance(made, keras.Model):
@@ -173,87 +154,71 @@ class Network:
         used = optimizer()
         if not isinstance(used, keras.Optimizer):
             raise TypeError(f"Expected optimizer() to return a keras.Optimizer. Received: {type(used).__name__}.")
-        used = as_fit_takes_it(used, self.model)
-        self.tables = [] if embeddings == "dense" or fused else large_tables(self.model)
-        rule = skipped(used, [table.variable for table in self.tables])
-        if self.tables and rule is None:
-            warnings.warn(
-                f"{len(self.tables)} large embedding tables are trained densely, every row at every step: what "
-                f"{type(used).__name__} with these arguments does to rows that are not used has no closed form here.",
-                stacklevel=2,
-            )
-            self.tables = []
-        unsupported = without_xla(self.model)
-        if self.tables and unsupported and not compiles_always():
-            warnings.warn(
-                f"{len(self.tables)} large embedding tables are trained densely, every row at every step: steps by "
-                f"rows are compiled with XLA, which Keras does not do with {', '.join(unsupported)}.",
-                stacklevel=2,
-            )
-            self.tables = []
-        self._asked_metric = metric
+        self.make_optimizer = optimizer
         self.measured = make_metric(
             loss, self.model.output_shape, metric, probabilities=gives_probabilities(self.model)
         )
-        shared: dict[str, Any] = {"batch_size": batch_size, "evaluate_every": evaluate_every}
-        if self.tables:
+        self.evaluate_every, self.evaluation_batch_size = evaluate_every, evaluation_batch_size
+        self.jit_compile = self._compiles(jit_compile)
+        self.programs: dict[Hashable, Any] = {}
+        self.loaded: dict[int, list[Splits]] = {}
+        self.datasets: dict[Hashable, Splits] = {}
+        self._metric_at_early_stop = math.nan
+        self.engine, self.engine_reason = engine_for(engine, self)
+        if not self.engine.program(self).keeps_best:
             self.test_every = evaluate_every if test_every is None else self.test_every
             if self.test_every != evaluate_every:
                 raise ValueError(
                     "Expected test_every to be evaluate_every where large embedding tables are trained by rows, since "
                     f"no copy of the best weights is kept. Received: {test_every} and {evaluate_every}."
                 )
-            self._program = make_rowwise_program(
-                self.model,
-                used,
-                loss,
-                self.tables,
-                using_rows,
-                rule,
-                lazy=embeddings == "lazy",
-                evaluation_batch_size=min(evaluation_batch_size, ROWWISE_EVALUATION_BATCH),
-                metric=self.measured,
-                **shared,
+        self._like: dict[str, Any] = {
+            "batch_size": batch_size,
+            "evaluate_every": evaluate_every,
+            "test_every": self.test_every,
+            "evaluation_batch_size": evaluation_batch_size,
+            "jit_compile": jit_compile,
+            "start": "initial",
+            "prune_frozen": True,
+            "metric": metric,
+        }
+
+    def _compiles(self, asked: bool | None) -> bool:
+        """Whether steps are compiled with XLA."""
+        if asked is None:
+            convolves = any("Conv" in type(layer).__name__ for _, layer in walk(self.model))
+            return backend().compiles_always or not (convolves or self.without_xla)
+        if asked and self.without_xla and not backend().compiles_always:
+            raise ValueError(
+                f"Expected jit_compile=None or False for layers that Keras does not compile with XLA: "
+                f"{', '.join(self.without_xla)}. Received: {asked}."
             )
-        elif fused:
-            if jit_compile is not None:
-                raise ValueError(
-                    "Expected jit_compile=None with fused, which trains with a kernel of its own. "
-                    f"Received: {jit_compile}."
-                )
-            if metric not in (None, "accuracy"):
-                raise ValueError(
-                    f"Expected no metric with fused, whose kernel measures accuracy. Received: {metric!r}."
-                )
-            layers, softmax = fused_chain(self.model, loss)
-            self._program = make_fused_program(layers, softmax, used, list(self.variables.values()), **shared)
-        else:
-            if jit_compile is None:
-                convolves = any("Conv" in type(layer).__name__ for _, layer in walk(self.model))
-                jit_compile = compiles_always() or not (convolves or unsupported)
-            if jit_compile and unsupported and not compiles_always():
-                raise ValueError(
-                    f"Expected jit_compile=None or False for layers that Keras does not compile with XLA: "
-                    f"{', '.join(unsupported)}. Received: {jit_compile}."
-                )
-            self._program = make_program(
-                self.model,
-                used,
-                loss,
-                list(self.variables.values()),
-                evaluation_batch_size=evaluation_batch_size,
-                jit_compile=jit_compile,
-                pruned=self._kept_at_zero if jit_compile else NOTHING_PRUNED,
-                metric=self.measured,
-                **shared,
-            )
-        self.evaluation_batch_size = evaluation_batch_size
-        self.make_optimizer = optimizer
-        self._program_options = {**shared, "evaluation_batch_size": evaluation_batch_size}
-        own = {"test_every": self.test_every, "jit_compile": jit_compile, "embeddings": embeddings, "fused": fused}
-        self._like = {**self._program_options, **own, "start": "initial", "prune_frozen": True, "metric": metric}
-        self._splits: dict[str, Arrays] = {}
-        self.holds: Any = None
+        return asked
+
+    @cached_property
+    def without_xla(self) -> list[str]:
+        """The layers of the model, and of models and wrappers within it, that Keras does not compile with XLA."""
+        return [f"{place} ({type(layer).__name__})" for place, layer in walk(self.model) if not layer.supports_jit]
+
+    @property
+    def tables(self) -> list[Any]:
+        """The large embedding tables, where they are trained by rows."""
+        return [] if self.engine.program(self).keeps_best else large_tables(self.model)
+
+    def training(self) -> Training:
+        """What a program that trains the network is made of, with an optimiser of its own."""
+        return Training(
+            self.model,
+            as_fit_takes_it(self.make_optimizer(), self.model),
+            self.loss,
+            list(self.variables.values()),
+            batch_size=self.batch_size,
+            evaluate_every=self.evaluate_every,
+            evaluation_batch_size=self.evaluation_batch_size,
+            metric=self.measured,
+            jit_compile=self.jit_compile,
+            pruned=self._kept_at_zero if self.jit_compile else NOTHING_PRUNED,
+        )
 
     def __repr__(self) -> str:
         prunable = sum(int(np.prod(weight.variable.shape)) for weight in self.prunable)
@@ -276,29 +241,18 @@ class Network:
             ValueError: where nothing is classified, or every position of an example.
         """
         shape = self.model.output_shape
-        asked = self._asked_metric
+        asked = self.asked_metric
         by_loss = self.measured if asked is None else make_metric(self.loss, shape)
         return make_counter(self.loss, shape, by_loss)
-
-    def make_programs(self, members: int) -> Programs:
-        """A program that trains so many weights of this model at once, with an optimiser of its own.
-
-        Raises:
-            NotImplementedError: on another backend than JAX.
-        """
-        weights = list(self.variables.values())
-        options = {**self._program_options, "pruned": self._kept_at_zero, "metric": self.measured}
-        optimizer = as_fit_takes_it(self.make_optimizer(), self.model)
-        return make_programs(members, self.model, optimizer, self.loss, weights, **options)
 
     @property
     def _kept_at_zero(self) -> Pruned:
         weights = [w for w in self.prunable if w.layer.zeros_replace_mask]
         return Pruned([(weight.variable, weight.mask) for weight in weights], pruned_weights_are_zero)
 
-    def alike(self, build: Callable[[], keras.Model]) -> Network:
-        """A network of another model that is trained and evaluated in the same way; without data yet."""
-        return Network(build, optimizer=self.make_optimizer, loss=self.loss, **self._like)
+    def alike(self, build: Callable[[], keras.Model], engine: str) -> Network:
+        """A network of another model that is trained by this engine, and evaluated in the same way; without data."""
+        return Network(build, optimizer=self.make_optimizer, loss=self.loss, engine=engine, **self._like)
 
     def load(self, data: Any) -> None:
         """Takes the data of a trial.
@@ -313,13 +267,26 @@ class Network:
             ValueError: for a missing or empty split, shapes that do not fit the model, labels out of range, values
                 that are not finite, or row numbers that an embedding does not have.
         """
-        self._splits = self.checked(data)
-        self._program.load(self._splits["train"], self._splits["validation"])
+        splits = self.checked(data)
+        self.unload()  # what was there makes room first
+        self.take({None: splits})
+        load(self, self.engine.program(self), [None])
+
+    def take(self, datasets: Mapping[Hashable, Splits]) -> None:
+        """Takes data sets that are `checked`, by keys, in place of others. The engine puts on the device what it uses.
+
+        Args:
+            datasets: key to splits.
+        """
+        self.unload()
+        self.datasets = dict(datasets)
 
     def unload(self) -> None:
         """Lets go of the data."""
-        self._splits, self.holds = {}, None
-        self._program.unload()
+        self.datasets = {}
+        self.loaded = {}
+        for program in self.programs.values():
+            program.unload()
 
     def checked(self, data: Any) -> dict[str, Arrays]:
         """The splits of a trial's data, without taking them; arguments and errors as `load`."""
@@ -338,9 +305,10 @@ class Network:
         Raises:
             ValueError: where it is not loaded.
         """
-        if name not in self._splits:
+        splits = next(iter(self.datasets.values()), {})
+        if name not in splits:
             raise ValueError(f"Expected a loaded split of {SPLITS}. Received: {name!r}.")
-        return self._splits[name]
+        return splits[name]
 
     @cached_property
     def derivatives(self) -> ModelDerivatives:
@@ -350,7 +318,7 @@ class Network:
     @property
     def steps_per_epoch(self) -> int:
         """Full batches in one pass over the training split."""
-        return len(self._splits["train"][0]) // self.batch_size
+        return len(self.split("train")[0]) // self.batch_size
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -443,7 +411,7 @@ class Network:
     ) -> Curves:
         """Trains from the weights as they are, with the optimiser as it was after build.
 
-        Where XLA compiles or the kernel is fused, pruned weights become zeros, but for those of LoRA, quantised layers
+        Where XLA or the native kernel compiles, pruned weights become zeros, but for those of LoRA, quantised layers
         and embeddings.
 
         Args:
@@ -463,35 +431,29 @@ class Network:
                 below 1 or without a validation split.
             RuntimeError: where no data is loaded.
         """
-        if not self._splits:
+        if not self.datasets:
             raise RuntimeError("Expected data to be loaded before training. Call load(splits) first.")
         steps, seed, updates = integer("steps", steps, 1), integer("seed", seed, 0), integer("updates", updates, 0)
-        validated = len(self._splits["validation"][0]) > 0
-        check_patience(patience, validated)
-        for i, state in enumerate(self.seed_states):
-            state.assign(dropout_seed(state, seed, *names, i))
-        return train(
-            self._program,
-            batch_order(len(self._splits["train"][0]), self.batch_size, seed, *names),
-            steps=steps,
-            test=self._splits["test"],
-            test_every=self.test_every,
-            validated=validated,
-            counter=self.make_counter() if confusion else None,
-            updates=updates,
-            patience=patience,
-            after=after,
-            progress=progress,
-        )
+        ticket = Ticket(None, None, seed, names, next(iter(self.datasets)), updates=updates)
+        if not self.engine.in_place:
+            ticket = ticket._replace(weights=dict(self.weights), mask=self.mask)
+        schedule = Schedule(steps, patience, confusion)
+        (trained,) = self.engine.train(self, [ticket], schedule, Callbacks(progress, after or {}))
+        if trained.failure is not None:
+            raise trained.failure
+        if not self.engine.in_place:
+            self.weights = trained.weights
+            self._metric_at_early_stop = trained.test_metric_at_early_stop
+        return trained.curves
 
     def evaluate(self, split: str = "test") -> tuple[float, float]:
         """Mean loss (without regularisation terms) and `metric` on `train`, `validation` or `test`."""
-        return self._program.evaluate(*self.split(split))
+        return self._measured(split)
 
     @property
     def advice(self) -> str:
         """What to do where a training has led to NaN or infinity."""
-        return self._program.advice
+        return self.engine.program(self).advice
 
     def test_metric_at_early_stop(self, curves: Curves) -> float:
         """The `metric` on the test split of the weights of least validation loss in the last training.
@@ -499,7 +461,9 @@ class Network:
         Args:
             curves: of that training.
         """
-        if self._program.keeps_best and len(self._splits["validation"][0]):
+        if not self.engine.in_place:
+            return self._metric_at_early_stop
+        if self.engine.program(self).keeps_best and len(self.split("validation")[0]):
             return self.evaluate_best("test")[1]
         return float(curves.test_metric[curves.early_stop])
 
@@ -511,18 +475,24 @@ class Network:
         return self.test_metric_at_early_stop(curves)
 
     def evaluate_best(self, split: str = "test") -> tuple[float, float]:
-        """As `evaluate`, for the weights of least validation loss in the last training; the model keeps its own."""
-        current = dict(self.weights)
-        try:
-            self.weights = dict(zip(self.variables, self._program.best_weights(), strict=True))
-            return self.evaluate(split)
-        finally:
-            self.weights = current
+        """As `evaluate`, for the weights of least validation loss in the last training; the model keeps its own.
 
+        Raises:
+            ValueError: with an engine that does not train the network's own variables.
+        """
+        if not self.engine.in_place:
+            raise ValueError(
+                "Expected an engine that trains the network's own variables and keeps their best values, as compiled. "
+                f"Received: engine={self.engine.spelling!r}. Use test_metric_at_early_stop."
+            )
+        return self._measured(split, best=True)
 
-def without_xla(model: keras.Model) -> list[str]:
-    """The layers of a model, and of models and wrappers within it, that Keras does not compile with XLA."""
-    return [f"{place} ({type(layer).__name__})" for place, layer in walk(model) if not layer.supports_jit]
+    def _measured(self, split: str, best: bool = False) -> tuple[float, float]:
+        self.split(split)
+        program = self.engine.program(self)
+        load(self, program, [next(iter(self.datasets))])
+        measured = program.evaluate(split, best=best)
+        return float(measured.loss[0]), float(measured.metric[0])
 
 
 def gives_probabilities(model: keras.Model) -> bool:
@@ -534,13 +504,3 @@ def gives_probabilities(model: keras.Model) -> bool:
         return True
     named = (keras.activations.sigmoid, keras.activations.hard_sigmoid, keras.activations.softmax)
     return getattr(layer, "activation", None) in named
-
-
-def batch_order(examples: int, batch_size: int, seed: int, *names: str | int) -> BatchOrder:
-    """The order of a training's batches, decided by its seed and names."""
-    return BatchOrder(examples, batch_size, seeds.stream(seed, "order", *names))
-
-
-def dropout_seed(state: Any, seed: int, *names: str | int) -> np.ndarray:
-    """What the state of a layer's random generator begins a training with, decided by its seed and names."""
-    return np.array([seeds.integer(seed, "dropout", *names), 0]).astype(state.dtype)

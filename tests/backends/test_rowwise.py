@@ -6,9 +6,11 @@ import pytest
 from keras import layers
 from sklearn.metrics import f1_score
 
-from lth_keras.backends import make_program, make_rowwise_program, skipped
+from lth_keras.backends import Training, backend, skipped
+from lth_keras.backends import assign as assign_value
 from lth_keras.masking import get_mask, large_tables, mask_model, seed_states, set_mask, using_rows, variables
-from lth_keras.training import BatchOrder, NonFiniteLossError, make_counter, make_metric, train
+from lth_keras.training import BatchOrder, NonFiniteLossError, make_counter, make_metric
+from lth_keras.training.loop import train
 
 BACKEND = keras.backend.backend()
 HEIGHT, DIMENSION, LENGTH, BATCH, EVERY = 2000, 4, 12, 5, 4
@@ -45,19 +47,33 @@ def classifier(dropout=0.0):
     return model
 
 
-def by_rows(model, optimizer=OPTIMIZERS["adam"], *, loss=CROSS_ENTROPY, data=(TRAIN, VALIDATION), **changes):
-    tables, made = large_tables(model, at_least=1), optimizer()
-    rule = skipped(made, [table.variable for table in tables])
-    arguments = {"lazy": False, "batch_size": BATCH, "evaluate_every": EVERY, "evaluation_batch_size": 4}
-    arguments = {**arguments, "metric": make_metric(loss, model.output_shape), **changes}
-    program = make_rowwise_program(model, made, loss, tables, using_rows, rule, **arguments)
-    program.load(*data)
+def training(model, optimizer, loss=CROSS_ENTROPY, **changes):
+    return Training(
+        model,
+        optimizer(),
+        loss,
+        list(variables(model).values()),
+        batch_size=BATCH,
+        evaluation_batch_size=4,
+        **{"evaluate_every": EVERY, "metric": make_metric(loss, model.output_shape), **changes},
+    )
+
+
+def load(program, train=TRAIN, validation=VALIDATION, test=TEST):
+    program.load([{"train": train, "validation": validation, "test": test}])
+
+
+def by_rows(model, optimizer=OPTIMIZERS["adam"], *, data=(TRAIN, VALIDATION, TEST), lazy=False, **changes):
+    tables, made = large_tables(model, at_least=1), training(model, optimizer, **changes)
+    rule = skipped(made.optimizer, [table.variable for table in tables])
+    program = backend().rowwise_program(made, tables, using_rows, rule, assign_value, lazy=lazy)
+    load(program, *data)
     return program
 
 
 @pytest.fixture(scope="module")
 def made():
-    """A model and its program, which tests reset, and the weights to start from: one compilation."""
+    """A model and its program, which tests begin anew with, and the weights to start from: one compilation."""
     model = classifier(dropout=0.5)
     (state,) = seed_states(model)
     program, start = by_rows(model), weights(model)
@@ -65,8 +81,8 @@ def made():
     def begin():
         assign(model, start)
         state.assign([5, 0])
-        program.reset()
-        program.load(TRAIN, VALIDATION)
+        load(program)
+        program.begin(None, [0], [0])
         return model, program
 
     return begin
@@ -74,24 +90,26 @@ def made():
 
 def dense(model, optimizer, jit=False):
     """The dense program: every row at every step."""
-    program = make_program(
-        model,
-        optimizer(),
-        CROSS_ENTROPY,
-        list(variables(model).values()),
-        batch_size=BATCH,
-        evaluate_every=EVERY,
-        evaluation_batch_size=4,
-        jit_compile=jit or BACKEND == "jax",
-        metric=make_metric(CROSS_ENTROPY, model.output_shape),
-    )
-    program.load(TRAIN, VALIDATION)
+    program = backend().program(training(model, optimizer, jit_compile=jit or BACKEND == "jax"))
+    load(program)
     return program
 
 
-def run(program, steps=15, seed=0, **arguments):
-    order = BatchOrder(len(TRAIN[0]), BATCH, np.random.default_rng(seed))
-    return train(program, order, steps=steps, test=TEST, test_every=EVERY, **arguments)
+def batches(seed=0):
+    return BatchOrder(len(TRAIN[0]), BATCH, np.random.default_rng(seed))
+
+
+def run(program, steps=15, seed=0, test=TEST, **arguments):
+    program.begin(None, [0], [0])
+    (curves,) = train(program, [batches(seed)], steps=steps, labels=[test[1]], test_every=EVERY, **arguments)
+    if isinstance(curves, NonFiniteLossError):
+        raise curves
+    return curves
+
+
+def measured(program, split="test"):
+    found = program.evaluate(split)
+    return float(found.loss[0]), float(found.metric[0])
 
 
 def weights(model):
@@ -142,10 +160,7 @@ def test_micro_f1_is_that_of_the_whole_split():
     data = [labelled(split) for split in (TRAIN, VALIDATION, TEST)]
     data[2][1][:4] = 0
     loss = "binary_crossentropy"
-    program = by_rows(model, loss=loss, data=data[:2])
-    order = BatchOrder(len(TRAIN[0]), BATCH, np.random.default_rng(0))
-    counter = make_counter(loss, model.output_shape)
-    curves = train(program, order, steps=15, test=data[2], test_every=EVERY, counter=counter)
+    curves = run(by_rows(model, loss=loss, data=data), test=data[2], counter=make_counter(loss, model.output_shape))
     for (documents, y), received in zip(data[1:], (curves.validation_metric, curves.test_metric), strict=True):
         predicted = np.array(model(documents)) > 0.5
         assert predicted.any()
@@ -195,12 +210,12 @@ def test_it_agrees_with_keras_after_many_steps(name):
 
     model = linear()
     (table,) = weights(model)
-    data = (x, factors), (x[:4], factors[:4])
+    data = (x, factors), (x[:4], factors[:4]), (x[:4], factors[:4])
     program = by_rows(
         model, make, loss=loss, data=data, evaluate_every=500, metric=make_metric("mse", model.output_shape)
     )
-    program.reset()
-    program.advance(np.arange(2500).reshape(500, BATCH), 0, 500)
+    program.begin(None, [0], [0])
+    program.advance(np.arange(2500).reshape(1, 500, BATCH), 0, 500)
     variable, optimizer = keras.Variable(table), make()
     optimizer.build([variable])
     for batch in np.arange(2500).reshape(500, BATCH):
@@ -227,20 +242,20 @@ def test_pruned_weights_stay_where_they_are(made):
 def test_evaluations_see_rows_up_to_date_and_write_nothing():
     model, twin = classifier(), classifier()
     program, other = by_rows(model), dense(twin, OPTIMIZERS["adam"])
-    odd = documents(4, 7)  # a full batch of the evaluation and one of what remains
-    before = program.evaluate(*TEST)  # before any training, too
-    np.testing.assert_allclose(before, other.evaluate(*TEST), rtol=1e-5)
-    batches = BatchOrder(len(TRAIN[0]), BATCH, np.random.default_rng(0)).take(7)
+    before = measured(program)  # before any training, too
+    np.testing.assert_allclose(before, measured(other), rtol=1e-5)
+    order = batches().take(7)
     for one in (program, other):
-        one.reset()
-        one.advance(batches, 0, 20)
+        load(one, validation=documents(4, 7))  # a full batch of the evaluation and one of what remains
+        one.begin(None, [0], [0])
+        one.advance(order[None], 0, 20)
     (table, *_), (other_table, *_) = weights(model), weights(twin)
     assert np.abs(table - other_table).max() > 1e-3, "no row is behind: it shows nothing"
-    for data in (TRAIN, odd):
-        loss, accuracy, outputs = program.test(*data)
-        assert (loss, accuracy) == program.evaluate(*data)
-        np.testing.assert_allclose((loss, accuracy), other.evaluate(*data), rtol=1e-4)
-        np.testing.assert_allclose(outputs, twin(data[0]), rtol=1e-3, atol=1e-6)
+    for split, (x, _) in (("train", TRAIN), ("validation", documents(4, 7))):
+        found = program.evaluate(split, outputs=True)
+        assert (found.loss[0], found.metric[0]) == measured(program, split)
+        np.testing.assert_allclose(measured(program, split), measured(other, split), rtol=1e-4)
+        np.testing.assert_allclose(found.outputs[0], twin(x), rtol=1e-3, atol=1e-6)
     np.testing.assert_array_equal(weights(model)[0], table)
 
 
@@ -252,7 +267,7 @@ def test_after_training_all_rows_are_up_to_date(made):
     values = weights(model)
     assign(model, [value + 1 for value in values])
     assign(model, values)  # what was assigned since is what is evaluated
-    np.testing.assert_allclose(program.evaluate(*TEST)[0], curves.test_loss[-1], rtol=1e-6)
+    np.testing.assert_allclose(measured(program)[0], curves.test_loss[-1], rtol=1e-6)
 
 
 # One training after the other
@@ -273,9 +288,9 @@ def test_how_steps_are_cut_into_calls_changes_no_bit(made):
     results = []
     for sizes in ((15,), (1, 6, 8), (1,) * 15):
         model, program = made()
-        order, done, losses = BatchOrder(len(TRAIN[0]), BATCH, np.random.default_rng(0)), 0, []
+        order, done, losses = batches(), 0, []
         for size in sizes:
-            evaluations, _ = program.advance(order.take(size), done, 15)
+            (evaluations,), _ = program.advance(order.take(size)[None], done, 15)
             losses += list(zip(*evaluations, strict=True))
             done += size
         results.append((np.array(losses), *weights(model)))
@@ -287,7 +302,7 @@ def test_how_steps_are_cut_into_calls_changes_no_bit(made):
 
 def test_what_is_left_of_a_training_that_does_not_end_touches_no_later_weights(made):
     model, program = made()
-    expected, start = program.evaluate(*TEST), weights(model)
+    expected, start = measured(program), weights(model)
 
     def interrupt(done, steps):
         if done > 6:
@@ -295,9 +310,9 @@ def test_what_is_left_of_a_training_that_does_not_end_touches_no_later_weights(m
 
     with pytest.raises(KeyboardInterrupt):
         run(program, 40, progress=interrupt)
-    assert program.evaluate(*TEST) != expected
+    assert measured(program) != expected
     assign(model, start)
-    assert program.evaluate(*TEST) == expected
+    assert measured(program) == expected
 
 
 # Batches of all sizes
@@ -316,9 +331,9 @@ def test_batches_of_few_and_of_many_rows_train_alike():
         layer_list = [layers.Embedding(HEIGHT, 2), layers.GlobalAveragePooling1D(), layers.Dense(3, "softmax")]
         model = mask_model(keras.Sequential([keras.Input((256,), dtype="int32"), *layer_list]))
         program = by_rows(model, OPTIMIZERS["nesterov"]) if make else dense(model, OPTIMIZERS["nesterov"])
-        program.load((x, y), (x[:3], y[:3]))
-        program.reset()
-        program.advance(np.arange(len(x)).reshape(-1, BATCH), 0, 4)
+        load(program, (x, y), (x[:3], y[:3]), (x[:3], y[:3]))
+        program.begin(None, [0], [0])
+        program.advance(np.arange(len(x)).reshape(1, -1, BATCH), 0, 4)
         ends.append(weights(model))
     assert [len(np.unique(part)) for part in np.split(x, 4)][:2] == [1, 3]
     assert len(np.unique(x[10:15])) > 512 and len(np.unique(x[15:])) > 512
@@ -330,7 +345,7 @@ def test_row_numbers_that_are_not_integers_are_cut_off_as_in_keras(made):
     results = []
     for fractions in (0.0, np.linspace(0, 0.9, LENGTH)):
         model, program = made()
-        program.load((TRAIN[0] + fractions, TRAIN[1]), VALIDATION)
+        load(program, (TRAIN[0] + fractions, TRAIN[1]))
         run(program, 6)
         results.append(weights(model))
     for one, other in zip(*results, strict=True):
@@ -342,14 +357,14 @@ def test_row_numbers_that_are_not_integers_are_cut_off_as_in_keras(made):
 
 def test_a_loss_that_is_not_finite_names_its_step():
     bad = 6
-    batch = BatchOrder(len(TRAIN[0]), BATCH, np.random.default_rng(0)).take(bad)[-1]
+    batch = batches().take(bad)[-1]
     y = np.zeros(len(TRAIN[0]), np.float32)
     y[batch[0]] = np.nan
 
     def loss(y, outputs):
         return keras.ops.sum(outputs, axis=-1) + keras.ops.cast(y, "float32")
 
-    model, data = classifier(), ((TRAIN[0], y), (TEST[0], np.zeros(8, np.float32)))
+    model, data = classifier(), ((TRAIN[0], y), (TEST[0], np.zeros(8, np.float32)), TEST)
     program = by_rows(model, loss=loss, data=data, metric=make_metric(CROSS_ENTROPY, model.output_shape))
     with pytest.raises(NonFiniteLossError, match=f"training loss is not finite .* at step {bad}") as raised:
         run(program, 8)
@@ -369,36 +384,21 @@ def test_a_training_that_ends_early_is_one_of_fewer_steps(made):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_count_of_updates_that_goes_on_is_refused(made):
-    _, program = made()
-    with pytest.raises(ValueError, match=r"starts at 0 .* by rows\. Received: 7 updates before the level"):
-        program.reset(7)
-
-
 def test_no_best_weights_are_kept(made):
     _, program = made()
     assert not program.keeps_best
     with pytest.raises(RuntimeError, match="With large tables they are not kept"):
-        program.best_weights()
+        program.evaluate("test", best=True)
 
 
 def test_nothing_to_evaluate_is_nan(made):
     _, program = made()
-    program.load(TRAIN, (TRAIN[0][:0], TRAIN[1][:0]))
+    load(program, TRAIN, (TRAIN[0][:0], TRAIN[1][:0]))
     curves = run(program, 6, validated=False)
     assert np.isnan(curves.validation_loss).all() and np.isnan(curves.validation_metric).all()
     assert np.isfinite(curves.test_loss).all()
     assert curves.early_stop_step == 6
-    assert program.test(*program._validation)[2].shape == (0, 3)
-
-
-def test_data_are_let_go_of_whether_they_are_there_or_not():
-    program = by_rows(classifier())
-    program.unload()
-    program.load(TRAIN, VALIDATION)
-    program.unload()
-    program.unload()
-    assert not len(program._train[0]) and not len(program._validation[0])
+    assert program.evaluate("validation", outputs=True).outputs.shape == (1, 0, 3)
 
 
 def test_a_metric_that_is_no_sum_over_examples_is_that_of_keras():
@@ -406,8 +406,7 @@ def test_a_metric_that_is_no_sum_over_examples_is_that_of_keras():
     asked = make_metric("categorical_crossentropy", model.output_shape, keras.metrics.F1Score(average="macro"))
     one_hot = [(x, np.eye(3, dtype="float32")[y]) for x, y in (TRAIN, VALIDATION, TEST)]
     asked.tell(one_hot[0][1])
-    program = by_rows(model, loss="categorical_crossentropy", data=one_hot[:2], metric=asked)
-    order = BatchOrder(len(TRAIN[0]), BATCH, np.random.default_rng(0))
-    curves = train(program, order, steps=15, test=one_hot[2], test_every=EVERY)
+    program = by_rows(model, loss="categorical_crossentropy", data=one_hot, metric=asked)
+    curves = run(program, test=one_hot[2])
     predicted = np.argmax(model(TEST[0]), -1)
     assert curves.test_metric[-1] == pytest.approx(f1_score(TEST[1], predicted, average="macro"))

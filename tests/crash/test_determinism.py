@@ -102,10 +102,10 @@ def test_workers_and_fresh_graphs_change_no_bit(forks: Forks, whole: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_workers_and_fresh_graphs_change_no_bit_of_the_fused_kernel(forks: Forks, tmp_path: Path) -> None:
-    fused = {"trials": 1, "changes": {"fused": True, "jit_compile": None, "threads": 2, "config": {"name": "fused"}}}
+def test_workers_and_fresh_graphs_change_no_bit_of_the_native_kernel(forks: Forks, tmp_path: Path) -> None:
+    changes = {"engine": "native", "jit_compile": None, "threads": 2, "config": {"name": "native"}}
     for name, how in (("one", {}), ("workers", {"workers": 2}), ("fresh", {"fresh_graphs": True})):
-        ended = searched(forks, tmp_path / name, **fused, **how)
+        ended = searched(forks, tmp_path / name, trials=1, changes=changes, **how)
         assert ended.code == 0, ended.error
         assert_same_run(tmp_path / name, tmp_path / "one")
 

@@ -20,7 +20,6 @@ import psutil
 
 from datasets import digits
 from lth_keras.models import lenet_300_100
-from lth_keras.search import runner
 from lth_keras.search.search import TicketSearch
 from lth_keras.search.tasks import Task
 from lth_keras.storage import atomic
@@ -70,7 +69,7 @@ def search(
 
     atomic._chunks = watched_chunks
     maker = {"tiny": tiny.make, "lenet": lenet}[make]
-    runner.run(functools.partial(maker, **changes or {}), out=out, reporter=stages, **asked)
+    tiny.run(functools.partial(maker, **changes or {}), out=out, reporter=stages, **asked)
     return stages.passed
 
 

@@ -38,7 +38,7 @@ def test_the_search_has_the_networks_rates_and_data(network: str, monkeypatch: p
     monkeypatch.setattr(cifar10, "load", lambda seed: asked.append(seed))
     config = CONFIGS[network]()
     search = make_search(config, 1)
-    assert search.rates == {"dense": 0.2, "conv": config.conv_rate, "output": 0.1}
+    assert search.pruning.rates == {"dense": 0.2, "conv": config.conv_rate, "output": 0.1}
     assert search.build().name == network and search.name == f"cifar10_{network.replace('_', '')}"
     assert np.isclose(keras.ops.convert_to_numpy(search.optimizer().learning_rate), config.learning_rate)
     search.data(5)

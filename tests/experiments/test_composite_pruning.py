@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from pathlib import Path
 
@@ -72,8 +71,16 @@ def test_it_is_the_studys_protocol() -> None:
     optimizer = search.optimizer().get_config()
     assert type(search.optimizer()) is keras.optimizers.SGD and optimizer["learning_rate"] == pytest.approx(0.1)
     assert not optimizer["momentum"] and not optimizer["weight_decay"]
-    assert (search.batch_size, search.epochs, search.evaluate_every, search.patience) == (64, 100, 859, 5)
-    assert search.densities == (0.5, 0.2, 0.1, 0.015, 0.01, 0.007, 0.005, 0.004) and search.scope == "global"
+    assert (
+        search.training.batch_size,
+        search.training.epochs,
+        search.training.evaluate_every,
+        search.training.patience,
+    ) == (64, 100, 859, 5)
+    assert (
+        search.pruning.densities == (0.5, 0.2, 0.1, 0.015, 0.01, 0.007, 0.005, 0.004)
+        and search.pruning.scope == "global"
+    )
     kernel = search.build().layers[0].kernel
     assert float(keras.ops.std(kernel)) == pytest.approx(np.sqrt(2 / 784), rel=0.05)
     remade = [row for row in TOP if row.startswith(("weights", "bimodal"))]
@@ -84,8 +91,7 @@ def test_the_search_runs_in_every_kind_of_row_and_says_what_is_cut_through(tmp_p
     """On data of the tests' own."""
     rows = ("magnitude_iss", *SOME)
     config = Config(preset="none", rows=rows, densities=(0.3, 0.02), shots=3, epochs=2, patience=1)
-    search = dataclasses.replace(
-        make_search(config, threads=1),
+    search = make_search(config, threads=1).changed(
         build=tiny.build,
         data=tiny.data(),
         batch_size=10,

@@ -46,14 +46,12 @@ def test_what_decides_no_number_does_not_name_the_run(module: Any) -> None:
         *command.NOT_HASHED,
         "epochs",
         "patience",
-        "compact",
-        "fused",
     }
     for changes in (
         {"steps": 1},
         {"patience": 1},
         {"epochs": 1},
-        {"fused": True},
+        {"engine": "native"},
         {"seed": 1},
         {"criterion": "random"},
         {"learning_rate": 1.0},
@@ -151,7 +149,7 @@ def test_every_experiment_describes_its_weights_and_training(experiment: Any) ->
 def test_every_experiment_counts_outcomes_by_class_under_the_name_it_had(experiment: Any) -> None:
     config = experiment.Config()
     search = experiment.make_search(config, 1)
-    assert search.confusion and "confusion" not in search.identity and search.identity == config.identity()
+    assert search.training.confusion and "confusion" not in search.identity and search.identity == config.identity()
 
 
 @pytest.mark.parametrize("name", [*CRITERIA, "stacked(snip,synflow)"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +41,7 @@ def test_the_search_runs_and_the_figure_is_drawn(tmp_path: Path) -> None:
     config = Config(
         trials=2, levels=2, steps=22, batch_size=5500, mask_epochs=(0, 1, 2), evaluate_every=11, test_every=11
     )
-    search = dataclasses.replace(
-        make_search(config, threads=None), build=tiny.build, data=tiny.data(), batch_size=10, threads=None
-    )
+    search = make_search(config, threads=None).changed(build=tiny.build, data=tiny.data(), batch_size=10, threads=None)
     dataset = search.run(2, config.asked_branches(), tmp_path).dataset
     np.testing.assert_array_equal(dataset.score_at, [np.nan, 0, 10, 20])
     assert {"early_tickets_accuracy", "early_tickets"} <= set(figures_of(dataset))

@@ -112,9 +112,9 @@ def test_what_cannot_be_described_is_one_clear_line(
 )
 def test_it_evaluates_once_an_epoch_unless_told_otherwise(changes: dict[str, int], cadence: tuple[int, int]) -> None:
     search = make_search(training(**changes), 1)
-    assert (search.evaluate_every, search.test_every) == cadence
-    assert search.epochs == 10 and search.levels == 10 and search.scope == "layer"
-    assert search.rates == {"embedding": 0.2, "conv": 0.15, "output": 0.2}
+    assert (search.training.evaluate_every, search.test_every) == cadence
+    assert search.training.epochs == 10 and search.levels == 10 and search.pruning.scope == "layer"
+    assert search.pruning.rates == {"embedding": 0.2, "conv": 0.15, "output": 0.2}
 
 
 @pytest.mark.parametrize("changes", [{"validation": -1}, {"validation": 11_300}, {"batch_size": 0}])
@@ -206,9 +206,7 @@ def test_a_search_and_its_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         "lth_keras.search.search.set_threads", lambda threads: None
     )  # TensorFlow has run: too late for it
     config = training(tokens=28, dimension=1, epochs=None, steps=2, levels=1, validation=validation, remove_quotes=True)
-    search = make_search(config, 1)
-    search.facts = config.facts
-    run = search.run(branches=config.branches, out=tmp_path)
+    run = make_search(config, 1).run(branches=config.branches, out=tmp_path, facts=config.facts)
     assert asked == [
         {
             "seed": 0,

@@ -137,8 +137,8 @@ def test_defaults_are_kims_where_they_can_be() -> None:
     assert (config.batch_size, config.dropout, config.filters, config.dimension) == (50, 0.5, 100, 300)
     assert (config.trials, config.levels, config.steps, config.group) == (3, 11, None, "R(90)")
     search = make_search(config, 1)
-    assert (search.evaluate_every, search.test_every, search.loss) == (139, 139, "binary_crossentropy")
-    assert search.rates == {"embedding": 0.2, "conv": 0.15, "output": 0.1}
+    assert (search.training.evaluate_every, search.test_every, search.loss) == (139, 139, "binary_crossentropy")
+    assert search.pruning.rates == {"embedding": 0.2, "conv": 0.15, "output": 0.1}
 
 
 def test_what_decides_no_number_does_not_name_the_run() -> None:

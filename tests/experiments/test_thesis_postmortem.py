@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,16 +18,19 @@ def causes(search: TicketSearch, scaled: list[bool]) -> set[str]:
     """What a branch's search does otherwise than the paper, by what it would do."""
     search.data(0)
     rate = search.optimizer().get_config()["learning_rate"]
-    assert isinstance(search.rates, dict) and search.rates["dense"] == 0.2
+    assert isinstance(search.pruning.rates, dict) and search.pruning.rates["dense"] == 0.2
     found = {
-        "initial_masks": search.criterion == "initial_magnitude",
+        "initial_masks": search.pruning.criterion == "initial_magnitude",
         "raw_pixels": not scaled.pop(),
-        "one_optimiser": search.carry_step_count,
-        "full_output": search.rates["output"] == 0.2,
+        "one_optimiser": search.training.carry_step_count,
+        "full_output": search.pruning.rates["output"] == 0.2,
         "slow": rate == pytest.approx(1.2e-4),
     }
     assert found["slow"] or rate == pytest.approx(1.2e-3)
-    assert search.criterion in ("magnitude", "initial_magnitude") and search.rates["output"] in (0.1, 0.2)
+    assert search.pruning.criterion in ("magnitude", "initial_magnitude") and search.pruning.rates["output"] in (
+        0.1,
+        0.2,
+    )
     return {name for name, there in found.items() if there}
 
 
@@ -37,9 +39,9 @@ def test_protocols_have_their_causes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mnist, "load", lambda *, seed, scaled=True, into=scaled: into.append(scaled))
     search = make_search(Config(), threads=1)
     assert causes(search, scaled) == set()
-    assert causes(search.of("thesis"), scaled) == set(CAUSES) and len(CAUSES) == 4
+    assert causes(search.search_of("thesis"), scaled) == set(CAUSES) and len(CAUSES) == 4
     for protocol in get_args(Protocol):
-        assert causes(search.of(protocol), scaled) == set(PROTOCOLS[protocol])
+        assert causes(search.search_of(protocol), scaled) == set(PROTOCOLS[protocol])
     corrected = {next(iter(set(CAUSES) - set(PROTOCOLS[name]))) for name in PROTOCOLS if len(PROTOCOLS[name]) == 3}
     alone = {PROTOCOLS[name][0] for name in PROTOCOLS if len(PROTOCOLS[name]) == 1}
     assert corrected == set(CAUSES) and alone == {*CAUSES, "slow"}
@@ -60,8 +62,8 @@ def test_the_search_runs_under_every_protocol(tmp_path: Path) -> None:
         name: {**changes, "data": data} if "data" in changes else dict(changes)
         for name, changes in made.variants.items()
     }
-    search = dataclasses.replace(
-        made, build=tiny.build, data=tiny.data(), batch_size=10, threads=None, variants=variants, test_every=10
+    search = made.changed(
+        build=tiny.build, data=tiny.data(), batch_size=10, threads=None, variants=variants, test_every=10
     )
     dataset = search.run(1, config.asked_branches(), tmp_path).dataset
     final = dataset.test_loss.isel(trial=0, level=1, step=-1)

@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras.search import runner
 from lth_keras.search.identity import describe
 from lth_keras.search.search import TicketSearch
 from tests import tiny
@@ -124,6 +123,6 @@ def test_nothing_is_said_where_all_is_drawn(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_workers_begin_with_the_same_weights(tmp_path: Path) -> None:
     alone = make().run(2, out=tmp_path / "alone")
-    together = runner.run(make, trials=2, out=tmp_path / "workers", workers=2)
+    together = tiny.run(make, trials=2, out=tmp_path / "workers", workers=2)
     tiny.assert_same_numbers(together, alone)
     assert (together.directory.path / "start.json").read_text() == (alone.directory.path / "start.json").read_text()

@@ -20,13 +20,15 @@ OBSERVED = Observation(weights=True, criteria=CRITERIA)
 VARIANTS = {"snip_uss": {"criterion": "snip", "schedule": "before_training"}, "early": {"score_at": 5}}
 SHARED = {"variants": VARIANTS, "densities": (0.5, 0.2), "rates": None, "scope": "global"}
 BRANCHES = ("winning_ticket", "random_reinit", *VARIANTS)
-jax_only = pytest.mark.skipif(keras.backend.backend() != "jax", reason="tickets are trained together on JAX")
+jax_only = pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="several tickets are trained at once on JAX only"
+)
 
 
-@pytest.mark.parametrize("vectorize", [1, pytest.param(3, marks=jax_only)])
-def test_it_changes_no_number_and_names_no_run(tmp_path: Path, vectorize: int) -> None:
-    plain = tiny.make(**SHARED, vectorize=vectorize)
-    observed = tiny.make(**SHARED, vectorize=vectorize, observe=OBSERVED)
+@pytest.mark.parametrize("engine", ["compiled", pytest.param("batched:3", marks=jax_only)])
+def test_it_changes_no_number_and_names_no_run(tmp_path: Path, engine: str) -> None:
+    plain = tiny.make(**SHARED, engine=engine)
+    observed = tiny.make(**SHARED, engine=engine, observe=OBSERVED)
     assert describe(plain) == describe(observed)
     before = plain.run(2, BRANCHES, tmp_path / "plain").dataset
     after = observed.run(2, BRANCHES, tmp_path / "observed").dataset
@@ -38,9 +40,9 @@ def test_it_changes_no_number_and_names_no_run(tmp_path: Path, vectorize: int) -
     tiny.assert_same_numbers(after[list(before.data_vars)], before)
 
 
-@pytest.mark.parametrize("vectorize", [1, pytest.param(3, marks=jax_only)])
-def test_weights_are_those_that_a_mask_keeps_at_the_start_and_at_the_end(tmp_path: Path, vectorize: int) -> None:
-    search = tiny.make(**SHARED, vectorize=vectorize, observe=OBSERVED)
+@pytest.mark.parametrize("engine", ["compiled", pytest.param("batched:3", marks=jax_only)])
+def test_weights_are_those_that_a_mask_keeps_at_the_start_and_at_the_end(tmp_path: Path, engine: str) -> None:
+    search = tiny.make(**SHARED, engine=engine, observe=OBSERVED)
     run = search.run(1, BRANCHES, tmp_path, keep_weights="all")
     drawn = search.network.draw_weights(0, "initial")
     for branch, level in [(branch, level) for branch in BRANCHES for level in (1, 2)]:

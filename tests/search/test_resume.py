@@ -35,9 +35,10 @@ def test_controls_at_no_level_of_the_search(network: Network, tmp_path: Path, le
 
 def test_nothing_is_traced_again(run: Run, network: Network, tmp_path: Path) -> None:
     """For any level, branch or trial: another trace would cost memory at every level."""
-    before = network._program.traces
+    program = network.engine.program(network)
+    before = program.traces
     make(network, levels=2).run(2, ALL, tmp_path)
-    assert network._program.traces == before
+    assert program.traces == before
 
 
 def test_the_same_search_gives_the_same_bits(run: Run, network: Network, tmp_path: Path) -> None:

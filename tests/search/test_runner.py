@@ -9,16 +9,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import keras
 import pytest
 
 from lth_keras.search import runner
 from lth_keras.search.failures import Failures
 from lth_keras.search.identity import describe
+from lth_keras.search.search import TicketSearch
 from lth_keras.search.tasks import LevelError, Task, is_ready, pending_tasks
 from lth_keras.storage import InUseError, RunDirectory, open_run
 from lth_keras.training.network import Network
@@ -60,12 +63,12 @@ def test_workers_and_fresh_graphs_give_the_same_bits(network: Network, tmp_path:
     make_search = functools.partial(tiny.make_described, notes, **changes)
     first, second = WhenBothWork(), Witness()
     with pytest.raises(KeyboardInterrupt):
-        runner.run(make_search, trials=2, workers=2, out=out, reporter=first)
+        tiny.run(make_search, trials=2, workers=2, out=out, reporter=first)
     _, interrupted = first.events[-1]
     assert multiprocessing.active_children() == []
     assert len(list(notes.iterdir())) == 2
     finished = list(out.rglob("level_*.h5"))  # one may be that the parent did not get to hear of
-    resumed = runner.run(make_search, trials=2, fresh_graphs=True, out=out, reporter=second)
+    resumed = tiny.run(make_search, trials=2, fresh_graphs=True, out=out, reporter=second)
     left = second.tasks("finished")
     assert interrupted in left and len(finished) + len(left) == 4
     assert len(list(notes.iterdir())) == 2 + len(left)
@@ -78,36 +81,51 @@ def test_a_worker_that_dies_is_reported(tmp_path: Path) -> None:
     with pytest.raises(
         runner.WorkerDiedError, match="worker process for trial 0, dense, level 0 died .SIGKILL, possibly"
     ):
-        runner.run(tiny.make_deadly, workers=2, out=tmp_path)
+        tiny.run(tiny.make_deadly, workers=2, out=tmp_path)
 
 
 def test_one_worker_is_this_process(network: Network, tmp_path: Path) -> None:
-    alone = runner.run(functools.partial(make, network), out=tmp_path)
+    alone = tiny.run(functools.partial(make, network), out=tmp_path)
     assert_same_numbers(alone, make(network).run(out=tmp_path / "again"))
 
 
 @pytest.mark.parametrize("workers", [0, -1])
 def test_workers_are_counted_from_one(workers: int, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"Expected at least 1 worker. Received: {workers}"):
-        runner.run(make, workers=workers, out=tmp_path)
+        tiny.run(make, workers=workers, out=tmp_path)
 
 
-def test_workers_must_be_able_to_import_the_search(network: Network, tmp_path: Path) -> None:
-    with pytest.raises(
-        TypeError, match="Expected make_search to be a function of a module.*Received: <function.*lambda"
-    ):
-        runner.run(lambda: make(network), workers=2, out=tmp_path)
+def test_workers_are_sent_lambdas_and_closures(tmp_path: Path) -> None:
+    rate = 0.01
+
+    def build() -> keras.Model:
+        return tiny.build()
+
+    def search() -> TicketSearch:
+        return tiny.make(build=build, optimizer=lambda: keras.optimizers.SGD(rate), levels=1, config={"name": "sent"})
+
+    one = search().run(2, out=tmp_path / "alone")
+    other = search().run(2, out=tmp_path / "workers", workers=2)
+    assert_same_numbers(one, other)
+
+
+def test_what_workers_cannot_be_sent_is_refused_before_they_start(tmp_path: Path) -> None:
+    lock = threading.Lock()
+    search = tiny.make(data=lambda seed: (lock, tiny.data(seed))[1], config={"name": "locked"})
+    with pytest.raises(TypeError, match=r"Expected a search that can be sent to worker processes, or remake="):
+        search.run(workers=2, out=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_a_run_is_asked_is_checked_before_workers_start(network: Network, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Expected at least 1 trial"):
-        runner.run(make, workers=2, trials=0, out=tmp_path)
+        tiny.run(make, workers=2, trials=0, out=tmp_path)
 
 
 def test_a_directory_in_use_is_refused_before_workers_start(network: Network, tmp_path: Path) -> None:
-    directory, *_ = make(network).prepare(1, BRANCHES, tmp_path, "none")
+    directory = tiny.prepare(make(network), 1, BRANCHES, tmp_path).directory
     with directory.locked(), pytest.raises(InUseError, match="in use by process"):
-        runner.run(make, workers=2, branches=BRANCHES, out=tmp_path)
+        tiny.run(make, workers=2, branches=BRANCHES, out=tmp_path)
     assert not list(tmp_path.rglob("level_*"))
 
 
@@ -138,7 +156,7 @@ def signals() -> Iterator[None]:
 @pytest.mark.usefixtures("signals")
 def test_a_worker_sends_progress_and_errors(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_search = functools.partial(make, network)
-    directory, *_ = make_search().prepare(1, BRANCHES, tmp_path, "none")
+    directory = tiny.prepare(make_search(), 1, BRANCHES, tmp_path).directory
     line = Line(Task(0, "dense", 0))
     runner._work(line, make_search, directory.path, "none")
     assert [kind for kind, *_ in line.sent if kind != "advanced"] == ["begun", "started", "finished"]
@@ -150,7 +168,7 @@ def test_a_worker_sends_progress_and_errors(network: Network, tmp_path: Path, mo
         (KeyError("bug"), KeyError),
         (Unsendable("with", "two"), runner.WorkerError),
     ):
-        monkeypatch.setattr(network, "train", _raises(error))
+        monkeypatch.setattr(type(network.engine), "train", _raises(error))
         line = Line(Task(0, "winning_ticket", 1))
         runner._work(line, make_search, directory.path, "none")
         ((what, received),) = [sent for sent in line.sent if isinstance(sent[-1], Exception)]
@@ -211,7 +229,7 @@ def test_workers_go_on_behind_a_trial_that_diverges(tmp_path: Path) -> None:
     with pytest.raises(
         LevelError, match="1 training failed.* 1 that build.*\n.*In trial 1, dense, level 0: .*not finite"
     ):
-        runner.run(failing, trials=3, workers=2, out=tmp_path)
+        tiny.run(failing, trials=3, workers=2, out=tmp_path)
     (path,) = tmp_path.iterdir()
     assert RunDirectory.load(path).finished() == set(pending_tasks((), [0, 2], ("winning_ticket",), 1))
 
@@ -220,7 +238,7 @@ UNGUARDED = """
 import functools
 from lth_keras.search import runner
 from tests import tiny
-runner.run(functools.partial(tiny.make, config={"name": "unguarded"}), workers=2, out="runs")
+tiny.run(functools.partial(tiny.make, config={"name": "unguarded"}), workers=2, out="runs")
 """
 AS_IT_IS_IMPORTED = "import sys\nif __name__ == '__mp_main__':\n    raise ImportError('not here')\n"
 

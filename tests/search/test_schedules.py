@@ -16,13 +16,14 @@ from lth_keras.criteria.model_derivatives import ModelDerivatives
 from lth_keras.data.sampling import draw_samples
 from lth_keras.masking import get_mask, mask_model, variables
 from lth_keras.pruning.oneshot import prune
-from lth_keras.search import runner
 from lth_keras.search.tasks import LevelError, Task, is_ready, pending_tasks, ready_together
 from lth_keras.training.network import Network
 from tests import tiny
 from tests.tiny import ALL, Witness, assert_same_numbers, make, masks_of
 
-jax_only = pytest.mark.skipif(keras.backend.backend() != "jax", reason="tickets are trained together on JAX only")
+jax_only = pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="several tickets are trained at once on JAX only"
+)
 
 DENSITIES = (0.5, 0.2, 0.1)
 LOSS = "sparse_categorical_crossentropy"
@@ -98,7 +99,7 @@ def test_one_shot_to_a_density_is_what_rates_give(network: Network, tmp_path: Pa
 def test_levels_before_training_are_the_same_in_any_order(network: Network, tmp_path: Path) -> None:
     search = make(network, criterion="snip", shots=2, **BEFORE)
     whole = search.run(2, ALL, tmp_path / "whole")
-    directory = make(network, criterion="snip", shots=2, **BEFORE).prepare(2, ALL, tmp_path / "back", "none")[0]
+    directory = tiny.prepare(make(network, criterion="snip", shots=2, **BEFORE), 2, ALL, tmp_path / "back").directory
     with directory.locked():
         for task in reversed(search.tasks((), (0, 1), ALL)):
             search.train_level(directory, task)
@@ -126,23 +127,23 @@ def test_killed_and_resumed_before_training_nothing_differs(network: Network, tm
 def test_workers_train_levels_before_training_side_by_side(network: Network, tmp_path: Path) -> None:
     make_search = functools.partial(tiny.make, criterion="synflow", **BEFORE)
     witness = Witness()
-    one = runner.run(make_search, workers=2, out=tmp_path / "workers", reporter=witness)
+    one = tiny.run(make_search, workers=2, out=tmp_path / "workers", reporter=witness)
     started, finished = ([kind for kind, _ in witness.events].index(kind) for kind in ("started", "finished"))
     assert started < finished
     assert_same_numbers(one, make(network, criterion="synflow", **BEFORE).run(out=tmp_path / "here"))
 
 
 @jax_only
-def test_all_levels_before_training_are_trained_together(network: Network, tmp_path: Path) -> None:
+def test_all_levels_before_training_are_trained_in_one_batch(network: Network, tmp_path: Path) -> None:
     variants = {"ums": {"shots": 4, "criterion": "synflow"}, "iss": {"schedule": "iterative"}}
     changes = {**BEFORE, "criterion": "magnitude", "variants": variants}
     branches = ("winning_ticket", "ums", "iss")
-    together = make(vectorize=16, **changes)
+    batched = make(engine="batched:16", **changes)
     witness = Witness()
-    run = together.run(2, branches, tmp_path / "together", reporter=witness)
+    run = batched.run(2, branches, tmp_path / "batched", reporter=witness)
     first = [task for kind, task in witness.events[:16] if kind == "started"]
     assert len(first) == 16 and {task.level for task in first} == {0, 1, 2, 3}
-    alone = make(network, vectorize=1, **changes).run(2, branches, tmp_path / "alone")
+    alone = make(network, engine="compiled", **changes).run(2, branches, tmp_path / "alone")
     for branch in ("winning_ticket", "ums"):
         assert masks_of(run, 1, branch, 3)[1:] == masks_of(alone, 1, branch, 3)[1:]
     np.testing.assert_allclose(run.dataset.train_loss[..., 0], alone.dataset.train_loss[..., 0], rtol=1e-4)

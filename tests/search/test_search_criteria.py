@@ -23,7 +23,9 @@ from lth_keras.training.network import Network
 from tests import tiny
 from tests.tiny import Witness, assert_same_numbers, make, masks_of
 
-jax_only = pytest.mark.skipif(keras.backend.backend() != "jax", reason="tickets are trained together on JAX only")
+jax_only = pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="several tickets are trained at once on JAX only"
+)
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +123,12 @@ def test_derivatives_are_traced_once_for_all_trials_and_levels_and_not_at_all_wi
 
 
 @jax_only
-def test_tickets_trained_together_are_scored_on_their_own_trials_data(tmp_path: Path) -> None:
+def test_tickets_of_a_batch_are_scored_on_their_own_trials_data(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"criterion": "snip", "data": tiny.data, "levels": 1}
-    together = make(vectorize=2, **arguments).run(2, out=tmp_path / "together", keep_weights="all")
-    alone = make(vectorize=1, **arguments).run(2, out=tmp_path / "alone", keep_weights="all")
+    batched = make(engine="batched:2", **arguments).run(2, out=tmp_path / "batched", keep_weights="all")
+    alone = make(engine="compiled", **arguments).run(2, out=tmp_path / "alone", keep_weights="all")
     for seed in (0, 1):
-        one, other = (masks_of(run, seed, "winning_ticket", 1)[1] for run in (together, alone))
+        one, other = (masks_of(run, seed, "winning_ticket", 1)[1] for run in (batched, alone))
         assert one.jaccard(other) > 0.97  # float32 rounding may turn a weight at the threshold
 
 

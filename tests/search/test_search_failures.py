@@ -38,7 +38,7 @@ def test_a_loss_that_is_not_finite_is_named_and_finished_levels_are_kept(
         search.run(branches=ALL, out=tmp_path, reporter=witness)
     assert witness.tasks("finished") == [task for task in TASKS if task != (0, "random_reinit", 2)]
     monkeypatch.undo()
-    path = search.prepare(1, ALL, tmp_path, "none")[0].path
+    path = tiny.prepare(search, 1, ALL, tmp_path).directory.path
     kept = expected_of(run, 1, 2).copy(deep=True)
     kept.test_accuracy_final[0, 1, 2] = np.nan
     np.testing.assert_array_equal(open_run(path).test_accuracy_final, kept.test_accuracy_final)
@@ -157,14 +157,13 @@ def failing(**changes: Any) -> TicketSearch:
     return make(**{"data": diverging, "levels": 1, "config": CONFIG, **changes})
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_trials_behind_one_that_diverges_are_trained_and_all_failures_are_said(tmp_path: Path, together: bool) -> None:
-    if together and BACKEND != "jax":
-        pytest.skip("tickets are trained together on JAX only")
-    width = {"vectorize": 2} if together else {}
+@pytest.mark.parametrize("engine", ["compiled", "batched:2"])
+def test_trials_behind_one_that_diverges_are_trained_and_all_failures_are_said(tmp_path: Path, engine: str) -> None:
+    if engine != "compiled" and BACKEND != "jax":
+        pytest.skip("several tickets are trained at once on JAX only")
     for heard, trained in ((Witness(), [0, 2]), (Witness(), [])):  # a rerun goes on likewise
         with pytest.raises(LevelError) as error:
-            failing(**width).run(4, ("winning_ticket", "random_mask"), tmp_path, reporter=heard)
+            failing(engine=engine).run(4, ("winning_ticket", "random_mask"), tmp_path, reporter=heard)
         first, *lines = str(error.value).splitlines()
         assert first.startswith("2 trainings failed; all others that were asked for are finished. 4 that build on ")
         assert ["In trial 1, dense, level 0: " in lines[0], "In trial 3, dense, level 0: " in lines[1]] == [True, True]

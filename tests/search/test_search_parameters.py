@@ -60,17 +60,17 @@ def test_threads_are_set_before_a_model_exists(set_threads: list[int], tmp_path:
         built_with.append(list(set_threads))
         return tiny.build()
 
-    make(build=build, threads=2).prepare(1, ALL, tmp_path, "none")
+    tiny.prepare(make(build=build, threads=2), 1, ALL, tmp_path)
     assert built_with and all(threads == [2] for threads in built_with)
 
 
 def test_threads_are_recorded_and_others_refused(set_threads: list[int], tmp_path: Path) -> None:
-    directory, *_ = make(threads=2).prepare(1, ALL, tmp_path, "none")
+    directory = tiny.prepare(make(threads=2), 1, ALL, tmp_path).directory
     assert directory.threads == 2
-    assert make(threads=2).prepare(1, ALL, tmp_path, "none")[0].path == directory.path
+    assert tiny.prepare(make(threads=2), 1, ALL, tmp_path).directory.path == directory.path
     for other in (1, None):
         with pytest.raises(ValueError, match=f"made with.*(received 1|Received: threads={other})"):
-            make(threads=other).prepare(1, ALL, tmp_path, "none")
+            tiny.prepare(make(threads=other), 1, ALL, tmp_path)
 
 
 BAD_SEARCHES: dict[str, tuple[dict[str, Any], str]] = {
@@ -106,8 +106,8 @@ BAD_SEARCHES: dict[str, tuple[dict[str, Any], str]] = {
     "cadence of 0": ({"evaluate_every": 0}, "Expected evaluate_every to be at least 1. Received: 0"),
     "shots as float": ({"shots": 1.0}, "Expected shots to be an integer"),
     "threads as text": ({"threads": "all"}, "Expected threads to be an integer. Received: 'all'"),
-    "flag as int": ({"compact": 1}, r"Expected compact to be True or False. Received: 1 \(int\)"),
-    "flag as None": ({"fused": None}, "Expected fused to be True or False. Received: None"),
+    "flag as int": ({"confusion": 1}, r"Expected confusion to be True or False. Received: 1 \(int\)"),
+    "flag as None": ({"prune_frozen": None}, "Expected prune_frozen to be True or False. Received: None"),
     "jit as text": ({"jit_compile": "auto"}, "Expected jit_compile to be True or False. Received: 'auto'"),
     "name": ({"name": 3}, "Expected name to be a string. Received: 3"),
     "scope as None": ({"scope": None}, "Expected scope to be a string. Received: None"),
@@ -138,13 +138,13 @@ BAD_SEARCHES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no criterion": ({"criterion": None}, "Expected a criterion"),
     "observe": ({"observe": True}, "Expected observe to be an Observation. Received: True"),
-    "facts": ({"facts": {}}, "Expected facts to be a function"),
+    "facts": ({"facts": {}}, "Expected facts of a run"),
     "config": ({"config": "mine"}, "Expected config to be a dict of JSON values. Received: 'mine'"),
     "variants": ({"variants": ["a"]}, "Expected variants to be a dict by name"),
     "a variant": ({"variants": {"a": 3}}, "Expected what the variant 'a' changes as a dict of parameters. Received: 3"),
     "name of a variant": ({"variants": {"a/b": {}}}, "name of variant that can be part of a path. Received: 'a/b'"),
     "long variant": ({"variants": {"a" * 300: {}}}, "name of variant that can be part of a path"),
-    "vectorize": ({"vectorize": True}, "Expected vectorize to be 'auto' or an integer from 1"),
+    "engine": ({"engine": "batched:1"}, "Expected engine to be auto, compiled, .*Received: 'batched:1'"),
     "no data": ({"data": None}, "Expected data with .*Received: NoneType whose 'train' is None"),
     "data as text": ({"data": "mnist"}, "Expected data with .*Received: str whose 'train' is None"),
     "data as a pair": ({"data": tiny.data()["train"]}, "Expected data with .*Received: tuple whose 'train' is None"),
@@ -223,10 +223,11 @@ def test_class_indices_for_a_loss_of_one_hot_labels_are_refused(loss: Any, tmp_p
 
 
 def test_numbers_of_numpy_are_those_of_python() -> None:
-    search = make(levels=np.int64(2), steps=np.int32(20), rates=np.float32(0.25), compact=np.bool(False))
-    assert (search.identity, type(search.steps), type(search.compact)) == (make(rates=0.25).identity, int, bool)
+    search = make(levels=np.int64(2), steps=np.int32(20), rates=np.float32(0.25), confusion=np.bool(False))
+    types = type(search.training.steps), type(search.training.confusion)
+    assert (search.identity, types) == (make(rates=0.25).identity, (int, bool))
     densities = make(rates=None, densities=np.array([0.5, 0.25]), levels=None)
-    assert densities.densities == (0.5, 0.25) and densities.levels == 2
+    assert densities.pruning.densities == (0.5, 0.25) and densities.levels == 2
 
 
 def test_without_a_validation_split_it_need_not_be_there(network: Network, tmp_path: Path) -> None:

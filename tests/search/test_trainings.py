@@ -9,7 +9,9 @@ import pytest
 from tests import tiny
 from tests.tiny import ALL, make
 
-jax_only = pytest.mark.skipif(keras.backend.backend() != "jax", reason="tickets are trained together on JAX only")
+jax_only = pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="several tickets are trained at once on JAX only"
+)
 
 
 def only_in_the_first_training() -> keras.Optimizer:
@@ -17,12 +19,12 @@ def only_in_the_first_training() -> keras.Optimizer:
     return keras.optimizers.SGD(keras.optimizers.schedules.PiecewiseConstantDecay([20], [0.1, 0.0]))
 
 
-@pytest.mark.parametrize("vectorize", [1, pytest.param(3, marks=jax_only)])
-def test_the_count_of_updates_goes_on_where_it_is_asked_to(tmp_path, vectorize):
+@pytest.mark.parametrize("engine", ["compiled", pytest.param("batched:3", marks=jax_only)])
+def test_the_count_of_updates_goes_on_where_it_is_asked_to(tmp_path, engine):
     """From level to level, in controls too; by default each level begins anew."""
 
     def learned(carry: bool, branch: str, level: int) -> bool:
-        parameters = {"optimizer": only_in_the_first_training, "vectorize": vectorize, "config": {"carry": carry}}
+        parameters = {"optimizer": only_in_the_first_training, "engine": engine, "config": {"carry": carry}}
         run = make(carry_step_count=carry, levels=1, **parameters).run(1, ALL, tmp_path, keep_weights="all")
         curve = run.dataset.validation_loss.sel(branch=branch, level=level).isel(trial=0).values
         return len(set(curve)) > 1
@@ -32,10 +34,10 @@ def test_the_count_of_updates_goes_on_where_it_is_asked_to(tmp_path, vectorize):
         assert learned(False, branch, 1) and not learned(True, branch, 1)
 
 
-@pytest.mark.parametrize("vectorize", [1, pytest.param(2, marks=jax_only)])
-def test_with_patience_a_training_is_one_of_fewer_steps(tmp_path, vectorize):
+@pytest.mark.parametrize("engine", ["compiled", pytest.param("batched:2", marks=jax_only)])
+def test_with_patience_a_training_is_one_of_fewer_steps(tmp_path, engine):
     """Each ends where its validation loss has not fallen for so long: as if it had been asked for so many steps."""
-    parameters = {"levels": 1, "optimizer": lambda: keras.optimizers.Adam(0.3), "vectorize": vectorize}
+    parameters = {"levels": 1, "optimizer": lambda: keras.optimizers.Adam(0.3), "engine": engine}
     kept = {"trials": 2, "keep_weights": "all"}
     patient = make(patience=3, steps=400, test_every=100, **parameters).run(out=tmp_path, **kept)
     ends = set()
@@ -72,12 +74,12 @@ def test_patience_that_nothing_decides_is_refused(tmp_path):
         search.run(out=tmp_path)
 
 
-@pytest.mark.parametrize("vectorize", [1, pytest.param(3, marks=jax_only)])
-def test_scores_are_of_the_weights_at_a_step(tmp_path, vectorize):
+@pytest.mark.parametrize("engine", ["compiled", pytest.param("batched:3", marks=jax_only)])
+def test_scores_are_of_the_weights_at_a_step(tmp_path, engine):
     """Of a training that goes on to its end; 0 is before it, and the last step is the default."""
 
     def run(out, **changes):
-        search = tiny.make(levels=1, config={"name": str(changes)}, vectorize=vectorize, **changes)
+        search = tiny.make(levels=1, config={"name": str(changes)}, engine=engine, **changes)
         return search.run(out=tmp_path / out, keep_weights="all")
 
     plain, last, first, early = (
@@ -89,7 +91,7 @@ def test_scores_are_of_the_weights_at_a_step(tmp_path, vectorize):
             np.testing.assert_array_equal(tiny.final_weights(other, 0, "dense", 0)[key], value)
     masks = [tiny.masks_of(run, 0, "winning_ticket", 1)[1] for run in (plain, last, first, early, initial)]
     assert masks[0] == masks[1] and masks[2] == masks[4]
-    shorter = tiny.make(levels=1, steps=7, config={"name": "shorter"}, vectorize=vectorize)
+    shorter = tiny.make(levels=1, steps=7, config={"name": "shorter"}, engine=engine)
     assert masks[3] == tiny.masks_of(shorter.run(out=tmp_path / "shorter"), 0, "winning_ticket", 1)[1]
     assert masks[0] != masks[2] and masks[0] != masks[3] and masks[2] != masks[3]
     with pytest.raises(ValueError, match=r"score_at in 0 ... 20.*Received: 21"):

@@ -12,7 +12,9 @@ import xarray
 from tests import tiny
 from tests.tiny import masks_of
 
-jax_only = pytest.mark.skipif(keras.backend.backend() != "jax", reason="tickets are trained together on JAX only")
+jax_only = pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="several tickets are trained at once on JAX only"
+)
 
 
 VARIANTS = {
@@ -23,20 +25,20 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("vectorize", [1, pytest.param(4, marks=jax_only)])
+@pytest.mark.parametrize("engine", ["compiled", pytest.param("batched:4", marks=jax_only)])
 @pytest.mark.slow
-def test_a_variant_is_the_search_with_its_changes(tmp_path, vectorize):
+def test_a_variant_is_the_search_with_its_changes(tmp_path, engine):
     """In the same run: with the same numbers as alone, its own level 0, and its own masks."""
     branches = ("winning_ticket", "random_mask", *VARIANTS)
-    whole = tiny.make(variants=VARIANTS, config={"name": "whole"}, vectorize=vectorize).run(2, branches, tmp_path)
+    whole = tiny.make(variants=VARIANTS, config={"name": "whole"}, engine=engine).run(2, branches, tmp_path)
     assert whole.dataset.branch.values.tolist() == ["winning_ticket", "random_mask", *sorted(VARIANTS)]
     beside = ["score_at", "mask_overlap", "mask_overlap_pairs", "other_branch"]
     for name, changes in {"winning_ticket": {}, **VARIANTS}.items():
-        alone = tiny.make(**changes, config={"name": name}, vectorize=vectorize).run(2, out=tmp_path / name)
+        alone = tiny.make(**changes, config={"name": name}, engine=engine).run(2, out=tmp_path / name)
         expected = tiny.numbers(alone).sel(branch="winning_ticket", drop=True)
         received = tiny.numbers(whole).sel(branch=name, drop=True)
         received, expected = (numbers.drop_vars(beside, errors="ignore") for numbers in (received, expected))
-        (xarray.testing.assert_equal if vectorize == 1 else xarray.testing.assert_allclose)(received, expected)
+        (xarray.testing.assert_equal if engine == "compiled" else xarray.testing.assert_allclose)(received, expected)
         assert masks_of(whole, 1, name, 2)[1:] == masks_of(alone, 1, "winning_ticket", 2)[1:]
     assert json.loads(whole.dataset.attrs["own_dense"]) == sorted(VARIANTS)
     shown = whole.dataset.score_at if "score_at" in whole.dataset.coords else None
@@ -56,10 +58,10 @@ def test_numbers_that_variants_differ_in_are_coordinates(tmp_path):
 
 def test_variants_share_a_program_where_they_can():
     search = tiny.make(variants=VARIANTS)
-    networks = {name: search.of(name).network for name in VARIANTS}
+    networks = {name: search.search_of(name).network for name in VARIANTS}
     assert networks["early"] is networks["first"] is networks["other data"] is search.network
     assert networks["other optimizer"] is not search.network
-    assert search.of("winning_ticket") is search and search.of("early") is search.of("early")
+    assert search.search_of("winning_ticket") is search and search.search_of("early") is search.search_of("early")
 
 
 @pytest.mark.parametrize(
@@ -72,9 +74,9 @@ def test_variants_that_mean_nothing_are_refused(variants):
         tiny.make(variants=VARIANTS).run(branches=("late",))
 
 
-@pytest.mark.parametrize("vectorize", [1, pytest.param(2, marks=jax_only)])
-def test_a_step_to_score_at_is_one_of_the_variants_own_training(tmp_path, vectorize):
-    search = tiny.make(variants={"late": {"score_at": 21}}, vectorize=vectorize, config={"name": "late"})
+@pytest.mark.parametrize("engine", ["compiled", pytest.param("batched:2", marks=jax_only)])
+def test_a_step_to_score_at_is_one_of_the_variants_own_training(tmp_path, engine):
+    search = tiny.make(variants={"late": {"score_at": 21}}, engine=engine, config={"name": "late"})
     with pytest.raises(ValueError, match=r"Expected score_at in 0 ... 20, .*Received: 21"):
         search.run(1, ("winning_ticket", "late"), tmp_path)
 
@@ -108,7 +110,7 @@ def test_another_variant_under_the_same_name_is_refused(tmp_path, network, name,
 
     def prepare(**variants):
         search = tiny.make(network, variants=variants, config=config)
-        return search.prepare(1, ("winning_ticket", *variants), tmp_path, "none")[0]
+        return tiny.prepare(search, 1, ("winning_ticket", *variants), tmp_path).directory
 
     prepare(one=after)
     directory = prepare(one=before)  # nothing was trained yet

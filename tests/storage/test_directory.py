@@ -44,7 +44,7 @@ def test_opening_again_keeps_the_record(tmp_path: Path) -> None:
     assert (first.path / "config.json").read_bytes() == before
     assert again.config == CONFIG and again.threads == 2 and again.experiment == "digits"
     assert opened(tmp_path).threads == 2
-    assert set(json.loads(before)) == {"experiment", "config", "versions", "created", "threads", "vectorize", "sha256"}
+    assert set(json.loads(before)) == {"experiment", "config", "versions", "created", "threads", "sha256"}
     assert "numpy" in again.versions
 
 

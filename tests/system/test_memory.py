@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras.search import runner
 from lth_keras.system import memory
 from lth_keras.system.memory import (
     NotEnoughMemoryError,
@@ -145,5 +144,5 @@ def test_an_array_that_cannot_be_allocated_is_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_workers_count_those_that_are_to_come(tmp_path: Path) -> None:
     with pytest.raises(NotEnoughMemoryError, match="with Adam in 2 processes. Received: 0.50 GB free"):
-        runner.run(tiny.make_poor, trials=2, out=tmp_path, workers=2)
+        tiny.run(tiny.make_poor, trials=2, out=tmp_path, workers=2)
     assert not list(tmp_path.rglob("level_*"))

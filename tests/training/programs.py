@@ -4,9 +4,10 @@ import keras
 import numpy as np
 from keras import layers
 
-from lth_keras import backends
+from lth_keras.backends import Training, backend
 from lth_keras.masking import get_mask, mask_model, set_mask, variables
-from lth_keras.training import BatchOrder, make_metric, train
+from lth_keras.training import BatchOrder, NonFiniteLossError, make_metric
+from lth_keras.training.loop import train
 
 BACKEND = keras.backend.backend()
 BATCH, EVERY = 4, 5
@@ -52,9 +53,9 @@ def perceptron(*between, activation="relu", regularizer=None, dtype=None):
     return model
 
 
-def make(model, optimizer=OPTIMIZERS["adam"], *, jit=False, loss=LOSS, data=(TRAIN, VALIDATION), **options):
+def make(model, optimizer=OPTIMIZERS["adam"], *, jit=False, loss=LOSS, data=(TRAIN, VALIDATION, TEST), **options):
     options.setdefault("metric", make_metric(loss, model.output_shape))
-    program = backends.make_program(
+    training = Training(
         model,
         optimizer(),
         loss,
@@ -65,12 +66,39 @@ def make(model, optimizer=OPTIMIZERS["adam"], *, jit=False, loss=LOSS, data=(TRA
         jit_compile=jit or BACKEND == "jax",
         **options,
     )
-    program.load(*data)
+    program = backend().program(training)
+    load(program, *data)
     return program
 
 
-def run(program, steps=12, seed=0, **arguments):
-    return train(program, order(seed), steps=steps, test=TEST, test_every=2 * EVERY, **arguments)
+def load(program, *data):
+    """Gives a program its train, validation and test split."""
+    program.load([dict(zip(("train", "validation", "test"), data, strict=True))])
+
+
+def run(program, steps=12, *, seed=0, updates=0, test=TEST, test_every=2 * EVERY, batches=None, **arguments):
+    """Trains the program's one ticket from the weights that its model has.
+
+    Raises:
+        NonFiniteLossError: for a loss that is not finite.
+    """
+    program.begin(None, [0], [updates])
+    batches = order(seed) if batches is None else batches
+    (result,) = train(program, [batches], steps=steps, labels=[test[1]], test_every=test_every, **arguments)
+    if isinstance(result, NonFiniteLossError):
+        raise result
+    return result
+
+
+def measured(program, split="test", best=False):
+    """Loss and metric of the program's one ticket."""
+    found = program.evaluate(split, best=best)
+    return float(found.loss[0]), float(found.metric[0])
+
+
+def outputs_at_best(program):
+    """Of the test split, which show every bit of the weights of least validation loss."""
+    return program.evaluate("test", best=True, outputs=True).outputs[0]
 
 
 def weights(model):

@@ -8,7 +8,6 @@ from keras import layers
 
 from lth_keras import backends, training
 from lth_keras.masking import mask_model
-from lth_keras.training import train
 from lth_keras.training.metrics import make_counter
 from tests.training.programs import (
     EVERY,
@@ -19,8 +18,11 @@ from tests.training.programs import (
     VALIDATION,
     assert_same,
     assign,
+    load,
     make,
+    measured,
     order,
+    outputs_at_best,
     perceptron,
     run,
     weights,
@@ -37,7 +39,8 @@ def test_evaluation_is_that_of_keras():
     program = make(model)
     for examples in (3, 7, 14, 44):  # less than a batch, whole batches, and a rest
         x, y = TRAIN[0][:examples], TRAIN[1][:examples]
-        np.testing.assert_allclose(program.evaluate(x, y), keras_evaluation(model, LOSS, x, y), rtol=1e-5)
+        load(program, TRAIN, VALIDATION, (x, y))
+        np.testing.assert_allclose(measured(program), keras_evaluation(model, LOSS, x, y), rtol=1e-5)
 
 
 def labels(*shape, classes=2, seed=0):
@@ -67,13 +70,13 @@ def test_losses_and_metrics_are_those_of_keras(name):
     ours = mask_model(keras.Sequential([keras.Input((5,)), layers.Dense(units, activation=activation)]))
     theirs = mask_model(ours)
     data = (TRAIN[0], y)
-    program = make(ours, loss=loss, data=(data, data))
-    train(program, order(), steps=6, test=data, test_every=5)
+    program = make(ours, loss=loss, data=(data, data, data))
+    run(program, steps=6, test=data)
     theirs.compile(OPTIMIZERS["adam"](), loss, run_eagerly=True)
     for batch in order().take(6):
         theirs.train_on_batch(TRAIN[0][batch], y[batch])
     assert_same(weights(ours), weights(theirs), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(program.evaluate(*data), keras_evaluation(theirs, loss, *data, metric), rtol=1e-4)
+    np.testing.assert_allclose(measured(program), keras_evaluation(theirs, loss, *data, metric), rtol=1e-4)
 
 
 MULTI_LABEL = {
@@ -97,9 +100,8 @@ def test_multi_label_metrics_are_micro_f1_of_the_whole_split(name, places):
     x = np.random.default_rng(0).normal(size=(44, *places, 5)).astype("float32")
     y = (np.random.default_rng(1).random((44, *places, 6)) < np.linspace(0, 0.6, 6)).astype("float32")
     y[7:14] = 0  # a batch without any class
-    program = make(model, loss=loss, data=((x, y), (x[:23], y[:23])))
-    counter = make_counter(loss, model.output_shape)
-    curves = train(program, order(), steps=12, test=(x, y), test_every=5, counter=counter)
+    program = make(model, loss=loss, data=((x, y), (x[:23], y[:23]), (x, y)))
+    curves = run(program, test=(x, y), test_every=5, counter=make_counter(loss, model.output_shape))
     predicted = np.array(model(x)) > threshold
     assert predicted.any() and not predicted.all()
     assert curves.validation_metric[-1] == pytest.approx(f1(y[:23], predicted[:23]))
@@ -108,23 +110,25 @@ def test_multi_label_metrics_are_micro_f1_of_the_whole_split(name, places):
     matrices = sklearn.metrics.multilabel_confusion_matrix(y.reshape(-1, 6), predicted.reshape(-1, 6))
     expected = np.stack([matrices[:, 1, 1], matrices[:, 0, 1], matrices[:, 1, 0]], axis=1)
     np.testing.assert_array_equal(curves.test_counts[-1], expected)
-    assert program.evaluate(x[7:14], np.zeros_like(y[7:14]))[1] == 0
+    load(program, (x, y), (x, y), (x[7:14], np.zeros_like(y[7:14])))
+    assert measured(program)[1] == 0
 
 
 def test_f1_is_0_where_no_class_is_true_or_predicted():
     model = mask_model(keras.Sequential([keras.Input((5,)), layers.Dense(6, "sigmoid", bias_initializer="zeros")]))
     assign(model, [np.zeros((5, 6)), np.full(6, -9.0)])
     y = np.zeros((44, 6), "float32")
-    program = make(model, loss="binary_crossentropy", data=((TRAIN[0], y), (TRAIN[0], y)))
-    assert program.evaluate(TRAIN[0], y)[1] == 0 and np.isfinite(program.evaluate(TRAIN[0], y)[0])
+    program = make(model, loss="binary_crossentropy", data=((TRAIN[0], y),) * 3)
+    loss, f1_score = measured(program)
+    assert f1_score == 0 and np.isfinite(loss)
 
 
 def test_f1_of_no_validation_split_is_nan():
     """Though that of a split without any class is 0."""
     model = mask_model(keras.Sequential([keras.Input((5,)), layers.Dense(6, "sigmoid")]))
     y = np.zeros((44, 6), "float32")
-    program = make(model, loss="binary_crossentropy", data=((TRAIN[0], y), (TRAIN[0][:0], y[:0])))
-    curves = train(program, order(), steps=5, test=(TRAIN[0], y), test_every=5, validated=False)
+    program = make(model, loss="binary_crossentropy", data=((TRAIN[0], y), (TRAIN[0][:0], y[:0]), (TRAIN[0], y)))
+    curves = run(program, steps=5, test=(TRAIN[0], y), test_every=5, validated=False)
     assert np.isnan(curves.validation_metric).all() and np.isnan(curves.validation_loss).all()
     assert np.isfinite(curves.test_metric).all()
 
@@ -147,8 +151,8 @@ def test_accuracy_of_outputs_per_position_is_their_mean():
     keras.utils.set_random_seed(1)
     model = mask_model(keras.Sequential([keras.Input((6, 5)), layers.Dense(3, activation="softmax")]))
     x, y = np.random.default_rng(0).normal(size=(10, 6, 5)).astype("float32"), labels(10, 6, classes=3)
-    program = make(model, data=((x, y), (x, y)))
-    np.testing.assert_allclose(program.evaluate(x, y), keras_evaluation(model, LOSS, x, y), rtol=1e-5)
+    program = make(model, data=((x, y),) * 3)
+    np.testing.assert_allclose(measured(program), keras_evaluation(model, LOSS, x, y), rtol=1e-5)
 
 
 @pytest.mark.parametrize("policy", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"])
@@ -161,7 +165,7 @@ def test_mixed_precision_is_that_of_keras(policy):
     for batch in order().take(6):
         theirs.train_on_batch(TRAIN[0][batch], TRAIN[1][batch])
     assert_same(weights(ours), weights(theirs), rtol=1e-2, atol=1e-2)
-    np.testing.assert_allclose(program.evaluate(*TEST), keras_evaluation(theirs, LOSS, *TEST), rtol=1e-2)
+    np.testing.assert_allclose(measured(program), keras_evaluation(theirs, LOSS, *TEST), rtol=1e-2)
 
 
 def test_evaluations_fall_due_at_the_cadence_and_at_the_end():
@@ -178,9 +182,9 @@ def test_evaluations_fall_due_at_the_cadence_and_at_the_end():
         assert curves.step[np.isfinite(curves.test_loss)].tolist() == tested
         assert curves.step[np.isfinite(curves.test_metric)].tolist() == tested
         assert np.isfinite([curves.train_loss, curves.validation_loss, curves.validation_metric]).all()
-        assert (curves.test_loss[-1], curves.test_metric[-1]) == pytest.approx(program.evaluate(*TEST), rel=1e-6)
+        assert (curves.test_loss[-1], curves.test_metric[-1]) == pytest.approx(measured(program), rel=1e-6)
         np.testing.assert_allclose(
-            [curves.validation_loss[-1], curves.validation_metric[-1]], program.evaluate(*VALIDATION), rtol=1e-5
+            [curves.validation_loss[-1], curves.validation_metric[-1]], measured(program, "validation"), rtol=1e-5
         )
 
 
@@ -202,19 +206,21 @@ def test_the_best_weights_are_those_of_least_validation_loss():
     assert 0 < best < len(losses) - 1, "a case in which first, last and best differ"
     assert curves.early_stop_step == EVERY * (best + 1)
     np.testing.assert_allclose(curves.validation_loss, losses, rtol=1e-2)
-    assert_same(program.best_weights(), at[best], rtol=1e-2, atol=1e-3)
-    # Put into the model, they give the least validation loss; the model itself is at the end.
-    assert not np.array_equal(weights(ours)[0], program.best_weights()[0])
-    assign(ours, program.best_weights())
-    assert program.evaluate(*VALIDATION)[0] == pytest.approx(curves.validation_loss.min(), rel=1e-5)
+    # In the model's place, they give the least validation loss; the model itself is at the end, before and after.
+    final = weights(ours)
+    assign(theirs, at[best])
+    np.testing.assert_allclose(outputs_at_best(program), theirs(TEST[0]), atol=1e-2)
+    assert measured(program, "validation", best=True)[0] == pytest.approx(curves.validation_loss.min(), rel=1e-5)
+    assert_same(weights(ours), final)
+    assert measured(program, "validation")[0] == pytest.approx(curves.validation_loss[-1], rel=1e-5)
 
 
 def test_a_later_training_forgets_the_best_weights_of_an_earlier_one():
     model = perceptron()
     program, start = make(model), weights(model)
     run(program, steps=30)
-    good = program.evaluate(*VALIDATION)[0]
+    good = measured(program, "validation")[0]
     assign(model, [20 * value for value in start])
     curves = run(program, steps=3)
     assert curves.validation_loss[0] > good
-    assert_same(program.best_weights(), weights(model))
+    assert measured(program, best=True) == measured(program)

@@ -38,13 +38,11 @@ def test_large_tables_are_tested_whenever_they_are_evaluated() -> None:
     assert network_of_rows(test_every=None).test_every == 5
     with pytest.raises(ValueError, match="test_every to be evaluate_every where.*Received: 10 and 5"):
         network_of_rows(test_every=10)
-    with pytest.raises(ValueError, match="embeddings to be one of .*Received: 'sparse'"):
-        network_of_rows(embeddings="sparse")
 
 
 def test_large_tables_are_trained_densely_where_asked_or_needed(recwarn: pytest.WarningsRecorder) -> None:
-    assert len(network_of_rows().tables) == len(network_of_rows(embeddings="lazy").tables) == 1
-    assert network_of_rows(embeddings="dense", test_every=10).tables == []
+    assert len(network_of_rows().tables) == len(network_of_rows(engine="rows:lazy").tables) == 1
+    assert network_of_rows(engine="compiled", test_every=10).tables == []
     assert network_of_rows(lambda: large(rows=65_000)).tables == []
     assert not [warning for warning in recwarn if issubclass(warning.category, UserWarning)]
     with pytest.warns(UserWarning, match="1 large embedding tables are trained densely.*RMSprop"):

@@ -13,8 +13,9 @@ from lth_keras.backends.optimizers import as_fit_takes_it
 from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, set_mask
 from lth_keras.training import NonFiniteLossError
-from lth_keras.training.network import Network, batch_order
-from lth_keras.training.together import Member, Together, Trained
+from lth_keras.training.engines import Schedule, Ticket, engine_named
+from lth_keras.training.engines.tickets import batch_order
+from lth_keras.training.network import Network
 from tests import tiny
 from tests.training.programs import (
     BACKEND,
@@ -191,7 +192,7 @@ def test_mixed_precision_scales_the_loss_as_fit_does() -> None:
     assert as_fit_takes_it(scaled, theirs) is scaled
 
 
-jax_only = pytest.mark.skipif(BACKEND != "jax", reason="tickets are trained together on JAX only")
+jax_only = pytest.mark.skipif(BACKEND != "jax", reason="several tickets are trained at once on JAX only")
 
 
 @jax_only
@@ -199,19 +200,15 @@ jax_only = pytest.mark.skipif(BACKEND != "jax", reason="tickets are trained toge
     ("name", "patience"),
     [("averages", 1)] + [pytest.param(name, None, marks=pytest.mark.slow) for name in OPTIMIZERS],
 )
-def test_tickets_together_are_as_each_alone(name: str, patience: int | None) -> None:
+def test_tickets_of_a_batch_are_as_each_alone(name: str, patience: int | None) -> None:
     network = network_of(OPTIMIZERS[name])
-    together = Together(network, 2)
-    together.load({seed: network.checked(tiny.data()) for seed in (0, 1)})
-    mask = Mask({key: np.arange(value.size).reshape(value.shape) % 3 > 0 for key, value in network.mask.items()})
-    members = [Member(dict(network.draw_weights(seed)), mask, seed, ("level", 1), updates=2 * seed) for seed in (0, 1)]
-    results = together.train(members, STEPS, patience=patience)
     network.load(tiny.data())
-    for member, received in zip(members, results, strict=True):
-        assert isinstance(received, Trained)
-        network.rewind(member.weights, member.mask)
-        curves = network.train(STEPS, seed=member.seed, names=member.names, updates=member.updates, patience=patience)
-        np.testing.assert_array_equal(received.curves.step, curves.step)
-        np.testing.assert_allclose(received.curves.test_loss, curves.test_loss, rtol=1e-4)
-        for key, value in network.weights.items():
+    mask = Mask({key: np.arange(value.size).reshape(value.shape) % 3 > 0 for key, value in network.mask.items()})
+    tickets = [Ticket(dict(network.draw_weights(seed)), mask, seed, ("level", 1), updates=2 * seed) for seed in (0, 1)]
+    alone = network.engine.train(network, tickets, Schedule(STEPS, patience))
+    batched = engine_named("batched:2").train(network, tickets, Schedule(STEPS, patience))
+    for expected, received in zip(alone, batched, strict=True):
+        np.testing.assert_array_equal(received.curves.step, expected.curves.step)
+        np.testing.assert_allclose(received.curves.test_loss, expected.curves.test_loss, rtol=1e-4)
+        for key, value in expected.weights.items():
             np.testing.assert_allclose(received.weights[key], value, rtol=1e-3, atol=1e-5)

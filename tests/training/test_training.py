@@ -20,8 +20,11 @@ from tests.training.programs import (
     assert_same,
     assign,
     classes,
+    load,
     make,
+    measured,
     order,
+    outputs_at_best,
     perceptron,
     run,
     weights,
@@ -97,7 +100,7 @@ def test_batch_statistics_are_trained_and_used():
         theirs.train_on_batch(TRAIN[0][batch], TRAIN[1][batch])
     assert_same(weights(ours), weights(theirs), rtol=1e-4, atol=1e-5)
     assert (variables(ours)["batch_normalization/moving_mean"].numpy() != 0).any()
-    np.testing.assert_allclose(program.evaluate(*TEST), theirs.evaluate(*TEST, verbose=0), rtol=1e-4)
+    np.testing.assert_allclose(measured(program), theirs.evaluate(*TEST, verbose=0), rtol=1e-4)
 
 
 def test_dropout_is_decided_by_its_seed():
@@ -112,14 +115,14 @@ def test_dropout_is_decided_by_its_seed():
         results.append(weights(model))
     assert_same(results[0], results[1])
     assert not np.array_equal(results[0][0], results[2][0])
-    assert program.evaluate(*TEST) == program.evaluate(*TEST)  # no dropout there
+    assert measured(program) == measured(program)  # no dropout there
 
 
 def test_jit_agrees_with_no_jit():
     one, other = perceptron(), perceptron()
     curves = [run(make(model, jit=jit)) for model, jit in ((one, True), (other, False))]
     assert_same(weights(one), weights(other), rtol=1e-4, atol=1e-6)
-    for field in ("step", "train_loss", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy"):
+    for field in ("step", "train_loss", "validation_loss", "validation_metric", "test_loss", "test_metric"):
         np.testing.assert_allclose(getattr(curves[0], field), getattr(curves[1], field), rtol=1e-5)
 
 
@@ -135,7 +138,7 @@ def test_pruned_weights_are_out_of_training(name, jit):
         for w in prunable_weights(model):
             w.variable.assign(np.where(w.mask.numpy(), w.variable.numpy(), raw))
         curves = run(program)
-        results.append((weights(model), curves.validation_loss, program.best_weights()))
+        results.append((weights(model), curves.validation_loss))
         for w in prunable_weights(model):
             pruned = w.variable.numpy()[~w.mask.numpy()]
             assert len(pruned) and (np.all(pruned == raw) if raw == 0 or name != "adamw" else np.all(pruned < raw))
@@ -204,21 +207,21 @@ def test_how_steps_are_cut_into_calls_changes_no_bit(jit):
     for cuts in ([13], [1, 3, 1, 5, 3], [1] * 13, [5, 5, 3], [9, 4]):
         assign(model, start)
         state.assign([3, 0])
-        program.reset()
+        program.begin(None, [0], [0])
         batches, done, rows = order(), 0, []
         for count in cuts:
-            evaluations, bad = program.advance(batches.take(count), done, 13)
+            (evaluations,), bad = program.advance(batches.take(count)[None], done, 13)
             done += count
-            assert bad is None
+            assert bad == [None]
             rows += zip(*evaluations, strict=True)
-        results.append([np.array(rows), *weights(model), *program.best_weights()])
+        results.append([np.array(rows), *weights(model), outputs_at_best(program)])
     assert results[0][0][:, 0].tolist() == [5, 10, 13]
     for result in results[1:]:
         assert_same(result, results[0])
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd", "schedule"])
-def test_reset_puts_the_optimiser_back(name):
+def test_every_training_begins_with_the_optimiser_as_after_build(name):
     model = perceptron()
     program, start = make(model, OPTIMIZERS[name]), weights(model)
     first = run(program)
@@ -227,7 +230,7 @@ def test_reset_puts_the_optimiser_back(name):
     assign(model, start)
     again = run(program)
     assert_same(weights(model), after)
-    for field in ("step", "train_loss", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy"):
+    for field in ("step", "train_loss", "validation_loss", "validation_metric", "test_loss", "test_metric"):
         np.testing.assert_array_equal(getattr(again, field), getattr(first, field))
 
 
@@ -239,8 +242,8 @@ def test_a_count_of_updates_that_goes_on_leaves_adam_uncorrected():
 
     def first_update(updates):
         assign(model, start)
-        program.reset(updates)
-        program.advance(order().take(1), 0, 1)
+        program.begin(None, [0], [updates])
+        program.advance(order().take(1)[None], 0, 1)
         return np.concatenate([(now - then).ravel() for now, then in zip(weights(model), start, strict=True)])
 
     fresh, later = first_update(0), first_update(1_000_000)
@@ -258,7 +261,7 @@ def test_one_trace_serves_all_levels():
         set_mask(model, Mask({key: generator.random(value.shape) < 0.8 for key, value in get_mask(model).items()}))
         assign(model, [generator.normal(size=value.shape) for value in weights(model)])
         run(program, steps=(12, 3, 11)[level], seed=level)
-        program.load(classes(10 + level, 44), classes(20 + level, 23))  # the data of another trial
+        load(program, classes(10 + level, 44), classes(20 + level, 23), TEST)  # the data of another trial
         before[level] = weights(model)
     assert program.traces == 1
     assert not np.array_equal(before[0][0], before[1][0])

@@ -1,16 +1,13 @@
 """The loop that drives a program: progress, errors, confusion matrices, and what it lets go of."""
 
-import keras
 import numpy as np
 import pytest
 import sklearn.metrics
 
-from lth_keras import backends
-from lth_keras.training import NonFiniteLossError, train
+from lth_keras.training import NonFiniteLossError
 from lth_keras.training.metrics import confusion_matrix, make_counter
 from tests.training.programs import (
     BACKEND,
-    EVERY,
     LOSS,
     OPTIMIZERS,
     TEST,
@@ -18,6 +15,7 @@ from tests.training.programs import (
     VALIDATION,
     assert_same,
     assign,
+    load,
     make,
     order,
     perceptron,
@@ -32,8 +30,8 @@ def test_no_split_is_on_the_device_twice():
     import jax
 
     program = make(perceptron())
-    for split in (TEST, TRAIN, VALIDATION):
-        program.test(*split)
+    for split in ("test", "train", "validation"):
+        program.evaluate(split, outputs=True)
         for x, _ in (TRAIN, VALIDATION, TEST):
             assert sum(np.array_equal(array, x) for array in jax.live_arrays()) == 1
 
@@ -43,7 +41,7 @@ def test_progress_is_told_and_calls_fit_the_capacity():
     program = make(model)
     taken = []
     advance = program.advance
-    program.advance = lambda batches, start, total: taken.append(len(batches)) or advance(batches, start, total)
+    program.advance = lambda batches, start, total: taken.append(batches.shape[1]) or advance(batches, start, total)
     seen = []
     run(program, steps=32, progress=lambda done, total: seen.append((done, total)))
     done = np.cumsum(taken)
@@ -58,15 +56,15 @@ def test_a_loss_that_is_not_finite_names_the_step():
     expected = 9
     x[batches[expected - 1, 2]] = np.nan
     model = perceptron(activation="tanh")
-    program, start = make(model, data=((x, TRAIN[1]), VALIDATION)), weights(model)
+    program, start = make(model, data=((x, TRAIN[1]), VALIDATION, TEST)), weights(model)
     with pytest.raises(NonFiniteLossError, match=r"training loss .* at step 9\.") as caught:
         run(program)
     assert caught.value.step == expected
-    program.reset()
     assign(model, start)
-    assert program.advance(batches, 0, 11)[1] == expected  # within a call too
+    program.begin(None, [0], [0])
+    assert program.advance(batches[None], 0, 11)[1] == [expected]  # within a call too
     # The program is not harmed: with good data and weights it trains again.
-    program.load(TRAIN, VALIDATION)
+    load(program, TRAIN, VALIDATION, TEST)
     assign(model, start)
     run(program)
     assert np.isfinite(np.concatenate([value.ravel() for value in weights(model)])).all()
@@ -76,39 +74,8 @@ def test_a_validation_loss_that_is_not_finite_names_the_step():
     x = VALIDATION[0].copy()
     x[0] = np.nan
     with pytest.raises(NonFiniteLossError, match=r"validation loss .* at step 5\.") as caught:
-        run(make(perceptron(activation="tanh"), data=(TRAIN, (x, VALIDATION[1]))))
+        run(make(perceptron(activation="tanh"), data=(TRAIN, (x, VALIDATION[1]), TEST)))
     assert caught.value.step == 5
-
-
-def test_a_program_is_made_for_the_backend_of_keras(monkeypatch):
-    model = perceptron()
-    made = backends.make_program(
-        model,
-        OPTIMIZERS["adam"](),
-        LOSS,
-        [],
-        batch_size=4,
-        evaluate_every=5,
-        evaluation_batch_size=7,
-        jit_compile=True,
-        metric=None,
-    )
-    assert type(made).__name__ == {"tensorflow": "TensorFlowProgram", "jax": "JaxProgram"}[BACKEND]
-    monkeypatch.setattr(keras.backend, "backend", lambda: "unknown")
-    with pytest.raises(RuntimeError, match="Received: 'unknown'"):
-        backends.make_program(model)
-
-
-def test_threads_cannot_change_once_the_backend_runs():
-    keras.ops.zeros(1)
-    threads = 0
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        threads = tf.config.threading.get_intra_op_parallelism_threads()
-        backends.set_threads(threads)
-    with pytest.raises(RuntimeError):
-        backends.set_threads(threads + 1)
 
 
 @pytest.mark.parametrize("shape", [(17,), (17, 1)])
@@ -116,14 +83,7 @@ def test_confusion_matrices_are_those_of_scikit_learn(shape):
     model = perceptron()
     program = make(model)
     x, y = TEST
-    curves = train(
-        program,
-        order(),
-        steps=12,
-        test=(x, y.reshape(shape)),
-        test_every=2 * EVERY,
-        counter=make_counter(LOSS, (None, 3)),
-    )
+    curves = run(program, test=(x, y.reshape(shape)), counter=make_counter(LOSS, (None, 3)))
     assert list(curves.step) == [5, 10, 12] and curves.test_confusion.dtype == np.int32
     assert (curves.test_confusion[0] == -1).all() and np.isnan(curves.test_metric[0])
     expected = sklearn.metrics.confusion_matrix(y, np.array(model(x)).argmax(axis=1), labels=range(3))
@@ -141,7 +101,7 @@ def test_classes_that_do_not_occur_have_empty_rows_and_columns():
 
 
 def test_without_validation_split_the_last_step_is_the_early_stop():
-    program = make(perceptron(), data=(TRAIN, (VALIDATION[0][:0], VALIDATION[1][:0])))
+    program = make(perceptron(), data=(TRAIN, (VALIDATION[0][:0], VALIDATION[1][:0]), TEST))
     curves = run(program, validated=False)
     assert np.isnan(curves.validation_loss).all() and np.isnan(curves.validation_metric).all()
     assert curves.early_stop_step == 12 and np.isfinite(curves.test_metric[curves.early_stop])

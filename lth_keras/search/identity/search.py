@@ -11,38 +11,20 @@ from typing import Any
 
 import keras
 
-from lth_keras.data.sampling import SAMPLES_PER_CLASS
 from lth_keras.masking.rewinding import settled_seeds
 from lth_keras.search.identity.data import digest
 from lth_keras.search.identity.model import describe_model, describe_parts
 from lth_keras.search.identity.source import is_library
 from lth_keras.search.identity.values import describe_object, describe_value, name_of_type, plain, without_count
+from lth_keras.search.parameters import hashed
+from lth_keras.search.variants import recorded_names
+from lth_keras.training.engines import AUTO, identity_of
 
-_PARAMETERS = (
-    "rates densities initialise steps epochs batch_size evaluate_every test_every score_at patience scope rewind "
-    "min_per_layer seed jit_compile"
-).split()
-_ADDED = {
-    "embeddings": "exact",
-    "carry_step_count": False,
-    "samples_per_class": SAMPLES_PER_CLASS,
-    "schedule": "iterative",
-    "shots": 1,
-    "shot_schedule": "exponential",
-    "masks_of_drawn": False,
-    "cut_through": "refuse",
-    "compact": False,
-    "fused": False,
-    "start": None,
-    "prune_frozen": False,
-    "metric": None,
-}
-"""Later ones with what they are by default, which is left out, so that runs made before keep their names."""
 _AMBIGUOUS = ("<lambda>", "<locals>", "__lambda__", '"partial"', '"closure"', '"method"', '"wrapped"', '"given"')
 """What a description of functions holds where their names alone, as runs were named once, do not tell them apart."""
 
 
-def describe(search: Any) -> dict[str, Any]:
+def describe(search: Any, **replaced: Any) -> dict[str, Any]:
     """The parameters of a `TicketSearch` with the configuration of its model and optimiser and a digest of its data.
 
     Builds a model and an optimiser for it. The same search is described by the same JSON in every process, whatever
@@ -50,35 +32,37 @@ def describe(search: Any) -> dict[str, Any]:
     by what they do and the values that they hold: see `describe_value`. `data` as a function goes by what it makes
     for the first trial.
 
+    Args:
+        search: a `TicketSearch`.
+        replaced: parameters in place of its own.
+
     Raises:
         ValueError: for functions or values that cannot be read, which need a `config` of their own.
     """
-    parameters = {name: getattr(search, name) for name in _PARAMETERS if getattr(search, name) is not None}
-    parameters |= {name: getattr(search, name) for name, default in _ADDED.items() if getattr(search, name) != default}
-    rates = search.rates
+    told = {**search.parameters, "test_every": search.test_every, **replaced}
     given = search.given.digest  # of weights that no initialiser draws
     with settled_seeds():
-        model = search.build()
-    optimizer = search.optimizer()
-    files = dict(_learned_files(search.criterion, search.initialise))
+        model = told["build"]()
+    optimizer, data = told["optimizer"](), told["data"]
     code = {
         "model": describe_parts(model, "build"),
         "optimizer": describe_object(optimizer, "optimizer"),
-        "files": files,
+        "files": dict(_learned_files(told["criterion"], told["start"])),
     }
     result: dict[str, Any] = plain(
         {
-            **parameters,
-            **({} if rates is None else {"rates": dict(rates) if isinstance(rates, Mapping) else rates}),
-            "criterion": _criterion(search.criterion),
-            "loss": _loss(search.loss),
+            **hashed(told),
+            **{name: _changed(name, value, 0) for name, value in recorded_names({"start": told["start"]}).items()},
+            **identity_of(told["engine"]),
+            "criterion": _criterion(told["criterion"]),
+            "loss": _loss(told["loss"]),
             "optimizer": _optimizer(optimizer),
             "model": describe_model(model),
-            "data": digest(search.data(search.seed) if callable(search.data) else search.data),
+            "data": digest(data(told["seed"]) if callable(data) else data),
             "backend": keras.backend.backend(),
             **({} if given is None else {"given": given}),
-            **({} if search.metric is None else {"metric": _metric(search.metric)}),
-            **({"code": {name: told for name, told in code.items() if told}} if any(code.values()) else {}),
+            **({} if told["metric"] is None else {"metric": _metric(told["metric"])}),
+            **({"code": {name: found for name, found in code.items() if found}} if any(code.values()) else {}),
         }
     )
     return result
@@ -104,7 +88,8 @@ def former(search: Any, described: Mapping[str, Any]) -> dict[str, Any] | None:
     if not isinstance(loss, str):
         config = plain(loss.get_config()) if hasattr(loss, "get_config") else None
         loss = name_of_type(loss) if config is None else {"class": name_of_type(type(loss)), **config}
-    criterion = search.criterion if isinstance(search.criterion, str) else name_of_type(search.criterion)
+    asked = search.pruning.criterion
+    criterion = asked if isinstance(asked, str) else name_of_type(asked)
     before = {name: value for name, value in described.items() if name != "code"}
     before |= {"criterion": criterion, "loss": loss}
     return None if before == described else before
@@ -120,7 +105,9 @@ def describe_changes(changes: Mapping[str, Any], seed: int) -> dict[str, Any]:
     Raises:
         ValueError: for functions or values that cannot be read.
     """
-    result: dict[str, Any] = plain({name: _changed(name, value, seed) for name, value in changes.items()})
+    own = {name: value for name, value in recorded_names(changes).items() if name != "engine"}
+    described = {name: _changed(name, value, seed) for name, value in own.items()}
+    result: dict[str, Any] = plain({**described, **identity_of(changes.get("engine", AUTO))})
     return result
 
 

@@ -18,9 +18,9 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from lth_keras.training.fused_layout import LANES, ROWS
-from lth_keras.training.fused_threads import COMPILED, fetch
-from lth_keras.training.fused_vectors import NUMBERS, RULES, VECTOR, Rule, Vectors, array_of, place_of
+from lth_keras.training.engines.native.barriers import COMPILED, fetch
+from lth_keras.training.engines.native.layout import LANES, ROWS
+from lth_keras.training.engines.native.vectors import NUMBERS, RULES, VECTOR, Rule, Vectors, array_of, place_of
 
 VECTORS = 3 if llvm.get_host_cpu_features().get("avx512f") else 1
 """The most vectors of a tile: 6 x 3 of 512 bits are 18 of 32 registers, 6 x 1 of twice 256 bits 12 of 16."""

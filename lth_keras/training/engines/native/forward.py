@@ -1,4 +1,4 @@
-"""What training steps and evaluations of the fused kernel have in common, and evaluations.
+"""What training steps and evaluations of the native kernel have in common, and evaluations.
 
 Tiles of a product are counted block by block, so that a thread has neighbours of as few blocks as can be.
 """
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from lth_keras.training import fused_layout
-from lth_keras.training.fused_kernels import VECTORS, multiply
-from lth_keras.training.fused_layout import (
+from lth_keras.training.engines.native import layout
+from lth_keras.training.engines.native.barriers import COMPILED, TINY_ARE_ZERO, rounding, set_rounding
+from lth_keras.training.engines.native.kernels import VECTORS, multiply
+from lth_keras.training.engines.native.layout import (
     ABOVE,
     ABOVE_ROW,
     BELOW,
@@ -26,12 +27,11 @@ from lth_keras.training.fused_layout import (
     UNITS,
     WEIGHTS,
 )
-from lth_keras.training.fused_threads import COMPILED, TINY_ARE_ZERO, rounding, set_rounding
 
 _ZERO = np.float32(0)
 
 
-block_count, block_at = njit(**COMPILED)(fused_layout.blocks), njit(**COMPILED)(fused_layout.block)
+block_count, block_at = njit(**COMPILED)(layout.blocks), njit(**COMPILED)(layout.block)
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]

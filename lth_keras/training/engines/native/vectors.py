@@ -13,7 +13,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
-from lth_keras.training.fused_layout import LANES
+from lth_keras.training.engines.native.layout import LANES
 
 NUMBERS = 4
 """Numbers that every rule is given for a step, of which it takes the first."""

@@ -1,8 +1,9 @@
-"""What a process makes once for a search and all its variants: networks, programs, samples."""
+"""What a process makes once for a search and all its variants: networks, samples, digests of data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +12,10 @@ import keras
 from lth_keras.data.splits import Arrays
 from lth_keras.system import interrupts
 from lth_keras.system.memory import checked_build, clear_memory_errors
-from lth_keras.training.compact import Compact
 from lth_keras.training.network import Network
-from lth_keras.training.together import Together
 
 
-class Blueprint(NamedTuple):
+class NetworkParameters(NamedTuple):
     """What tells one network from another; attributes as `Network` takes them."""
 
     build: Callable[[], keras.Model]
@@ -26,8 +25,7 @@ class Blueprint(NamedTuple):
     evaluate_every: int
     test_every: int | None
     jit_compile: bool | None
-    embeddings: str
-    fused: bool
+    engine: str
     start: str | None = None
     prune_frozen: bool = False
     metric: Any = None
@@ -50,7 +48,8 @@ class Blueprint(NamedTuple):
         return network
 
 
-class Workshop:
+@dataclass
+class Cache:
     """What a search and its variants share, as far as they can.
 
     Attributes:
@@ -58,35 +57,11 @@ class Workshop:
         samples: examples and labels that criteria look at, by what tells them apart.
         digests: of data, by what tells them apart, with the data where that is their place in memory.
         compared: trials whose finished levels were compared with what trains here, by the run's directory.
+        started: run directories and variants whose given weights are recorded.
     """
 
-    def __init__(self) -> None:
-        self.networks: dict[Blueprint, Network] = {}
-        self.samples: dict[Hashable, Arrays] = {}
-        self.digests: dict[Hashable, tuple[Any, str]] = {}
-        self.compared: dict[Path, set[int]] = {}
-        self._programs: dict[Network, Together] = {}
-        self._compact: dict[Network, Compact] = {}
-
-    def together(self, network: Network, width: int) -> Together:
-        """What trains so many tickets of the network at a time; made at first use."""
-        if network not in self._programs:
-            self._programs[network] = Together(network, width)
-        return self._programs[network]
-
-    def compact(self, network: Network) -> Compact:
-        """What trains the network's tickets on smaller networks; made at first use.
-
-        Raises:
-            ValueError: as `Compact`.
-        """
-        if network not in self._compact:
-            self._compact[network] = Compact(network)
-        return self._compact[network]
-
-    def training_split(self, network: Network, trial: Hashable) -> Arrays | None:
-        """The training split of a trial, where its data are loaded to train the network; otherwise None."""
-        if network.holds == trial:
-            return network.split("train")
-        together = self._programs.get(network)
-        return None if together is None or trial not in together.datasets else together.datasets[trial]["train"]
+    networks: dict[NetworkParameters, Network] = field(default_factory=dict)
+    samples: dict[Hashable, Arrays] = field(default_factory=dict)
+    digests: dict[Hashable, tuple[Any, str]] = field(default_factory=dict)
+    compared: dict[Path, set[int]] = field(default_factory=dict)
+    started: set[tuple[Path, str]] = field(default_factory=set)

@@ -1,4 +1,4 @@
-"""Where the numbers of a chain of dense layers stand in memory for the fused kernel."""
+"""Where the numbers of a chain of dense layers stand in memory for the native kernel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ those of the activations that come in."""
 _CACHE_LINE = 64
 
 
-class FusedLayer(NamedTuple):
+class ChainPart(NamedTuple):
     """A dense layer of a chain.
 
     Attributes:
@@ -59,7 +59,7 @@ class Layout:
         most: vectors of a block, at most.
     """
 
-    def __init__(self, layers: Sequence[FusedLayer], most: int) -> None:
+    def __init__(self, layers: Sequence[ChainPart], most: int) -> None:
         self._layers, self._most = list(layers), most
         self.sizes = [layers[0].kernel.shape[0], *(layer.kernel.shape[1] for layer in layers)]
         self._heights = [max(_up(inputs + 1, ROWS), _up(inputs, LANES)) for inputs in self.sizes[:-1]]

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from lth_keras.training.fused_forward import (
+from lth_keras.training.engines.native.barriers import COMPILED, TINY_ARE_ZERO, rounding, set_rounding, wait
+from lth_keras.training.engines.native.forward import (
     block_at,
     block_count,
     block_forward,
@@ -25,9 +26,19 @@ from lth_keras.training.fused_forward import (
     tiles_of,
     weights_at,
 )
-from lth_keras.training.fused_kernels import VECTORS, make_update, multiply, transpose
-from lth_keras.training.fused_layout import ABOVE, ABOVE_ROW, BELOW, BELOW_ROW, INPUTS, LANES, RELU, ROWS, TURNED, UNITS
-from lth_keras.training.fused_threads import COMPILED, TINY_ARE_ZERO, rounding, set_rounding, wait
+from lth_keras.training.engines.native.kernels import VECTORS, make_update, multiply, transpose
+from lth_keras.training.engines.native.layout import (
+    ABOVE,
+    ABOVE_ROW,
+    BELOW,
+    BELOW_ROW,
+    INPUTS,
+    LANES,
+    RELU,
+    ROWS,
+    TURNED,
+    UNITS,
+)
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
@@ -99,7 +110,7 @@ def _backward(
 
 @cache
 def make_train(rule: str) -> Any:
-    """The function that makes training steps with one of `fused_vectors.RULES`."""
+    """The function that makes training steps with one of `vectors.RULES`."""
     update = make_update(rule)
 
     @njit(**COMPILED)  # type: ignore[untyped-decorator]
@@ -113,7 +124,7 @@ def make_train(rule: str) -> Any:
         Args:
             thread: which, from 0.
             threads: how many call this with the same arguments.
-            barrier: zeros, see `fused_threads.wait`.
+            barrier: zeros, see `barriers.wait`.
             layers: their table, from the input on.
             x: examples, float32 `(n, inputs)`.
             y: labels, int32 `(n,)`.

@@ -1,67 +1,46 @@
-"""Several trainings of one model as one compiled program on JAX."""
+"""Several tickets of one model in one compiled program on JAX."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 
 from lth_keras.backends.jax_pure import Pure, State, exactly
-from lth_keras.backends.program import NEVER, NOTHING_PRUNED, Arrays, Evaluations, Pruned, due_steps, padded_order
+from lth_keras.backends.program import (
+    NEVER,
+    Arrays,
+    Evaluations,
+    Measured,
+    Splits,
+    Training,
+    Values,
+    due_steps,
+    padded_order,
+)
 from lth_keras.system.interrupts import uninterrupted
 
 
-class JaxPrograms:
-    """Several trainings of one model in one compiled program: as many `JaxProgram`s side by side.
+class BatchedJaxProgram:
+    """Trains several tickets of one model at once: `JaxProgram`'s computation, mapped over tickets.
 
-    Each member has its own weights, masks, optimiser, data order, dropout and best weights; splits that several
-    members share are on the device once.
+    Each ticket has its own weights, masks, optimiser, data order, dropout and best weights; splits that several
+    tickets share are on the device once. The model's own variables are not touched.
 
     Args:
-        members: how many.
-        model: as of `JaxProgram`, like what follows; its own variables are not touched.
-        optimizer: a Keras optimiser of its own; built here.
-        loss: as Keras' `compile` takes it.
-        weights: the Keras variables to keep the best values of.
-        batch_size: examples per step and member.
-        evaluate_every: steps between evaluations on the validation split.
-        evaluation_batch_size: examples per forward pass of an evaluation.
-        pruned: weights to keep at zero where they are pruned, from the start of every `advance` on.
-        metric: what to measure beside the loss, as `lth_keras.training.make_metric` gives it.
+        training: what it is made of.
+        tickets: how many.
     """
 
-    def __init__(
-        self,
-        members: int,
-        model: keras.Model,
-        optimizer: keras.Optimizer,
-        loss: Any,
-        weights: Sequence[Any],
-        *,
-        batch_size: int,
-        evaluate_every: int,
-        evaluation_batch_size: int,
-        pruned: Pruned = NOTHING_PRUNED,
-        metric: Any,
-    ) -> None:
-        self.members = members
-        self._pure = Pure(
-            model,
-            optimizer,
-            loss,
-            weights,
-            batch_size=batch_size,
-            evaluate_every=evaluate_every,
-            evaluation_batch_size=evaluation_batch_size,
-            pruned=pruned,
-            metric=metric,
-        )
-        self.capacity, self.every = self._pure.capacity, evaluate_every
-        self.advice = self._pure.advice
+    keeps_best = True
+
+    def __init__(self, training: Training, tickets: int) -> None:
+        self.tickets = tickets
+        self._pure = Pure(training)
+        self.capacity, self.every, self.advice = self._pure.capacity, self._pure.every, self._pure.advice
         self._slots_start = [np.array(variable) for variable in self._pure.slots]
         data = (None, None, None, None, 0)
         self._advance = jax.jit(
@@ -69,6 +48,7 @@ class JaxPrograms:
         )
         self._evaluate = jax.jit(jax.vmap(exactly(self._pure.evaluation), in_axes=(0, None, None, 0)))
         self._outputs = jax.jit(jax.vmap(exactly(self._pure.outputs)))
+        self._splits: dict[str, _Shared] = {}
         self._state: State = {}
 
     @property
@@ -76,25 +56,27 @@ class JaxPrograms:
         """How often the training was traced, and so compiled."""
         return self._pure.traces
 
-    def load(self, datasets: Sequence[Mapping[str, Arrays]]) -> None:
-        """Puts the data of members on the device: data sets with the splits `train`, `validation` and `test`.
+    def load(self, datasets: Sequence[Splits]) -> None:
+        """Puts data sets on the device; see `Program.load`.
 
         Raises:
             ValueError: where data sets differ in the shapes of a split.
         """
-        self._splits, self._state = {}, {}  # what was there makes room first
+        self.unload()  # what was there makes room first
         self._splits = {name: _Shared([data[name] for data in datasets]) for name in ("train", "validation", "test")}
 
-    def begin(
-        self, values: Sequence[Mapping[int, np.ndarray]], datasets: Sequence[int], updates: Sequence[int]
-    ) -> None:
-        """Gives each member its variables' values, with the optimiser as after build and no best weights.
+    def unload(self) -> None:
+        """Lets go of the data and the state; see `Program.unload`."""
+        self._splits = {}
+        self.reset()
 
-        Args:
-            values: for each member, the `id` of a Keras variable of the model to its value; of all variables.
-            datasets: for each member, which of the data sets it has.
-            updates: for each member, what its optimiser's count of updates begins at.
-        """
+    def reset(self) -> None:
+        """Forgets the training; see `Program.reset`."""
+        self._state = {}
+
+    def begin(self, values: Sequence[Values] | None, datasets: Sequence[int], updates: Sequence[int]) -> None:
+        """Begins a training; see `Program.begin`."""
+        assert values is not None
         self._offsets = {name: split.offsets[list(datasets)] for name, split in self._splits.items()}
         self._rows = {
             name: jnp.array(offsets[:, None] + np.arange(self._splits[name].examples, dtype=np.int32))
@@ -107,32 +89,32 @@ class JaxPrograms:
                 self._stacked(self._slot_starts(v, start, values, updates), v)
                 for start, v in zip(self._slots_start, self._pure.slots, strict=True)
             ],
-            "best_loss": jnp.full(self.members, jnp.inf, jnp.float32),
-            "loss_sum": jnp.zeros(self.members, jnp.float32),
+            "best_loss": jnp.full(self.tickets, jnp.inf, jnp.float32),
+            "loss_sum": jnp.zeros(self.tickets, jnp.float32),
         }
         self._state["best"] = [jnp.array(self._state[group][i], copy=True) for group, i in self._pure.kept]
 
     def _slot_starts(
-        self, variable: Any, start: np.ndarray, values: Sequence[Mapping[int, np.ndarray]], updates: Sequence[int]
+        self, variable: Any, start: np.ndarray, values: Sequence[Values], updates: Sequence[int]
     ) -> Sequence[Any]:
-        """What each member's training begins with of a variable of the optimiser, which is `start` after build."""
+        """What each ticket's training begins with of a variable of the optimiser, which is `start` after build."""
         if id(variable) in self._pure.counts:
             return updates
         weight = self._pure.begin_as_weights.get(id(variable))
-        return [start] * self.members if weight is None else [part[id(weight)] for part in values]
+        return [start] * self.tickets if weight is None else [part[id(weight)] for part in values]
 
-    def finish(self, members: Sequence[int]) -> None:
-        """Ends the training of some members before its last step, as `Program.finish`."""
+    def finish(self, tickets: Sequence[int]) -> None:
+        """Ends the training of some tickets before its last step; see `Program.finish`."""
         if not self._pure.averages:
             return
-        ended = np.isin(np.arange(self.members), members)
+        ended = np.isin(np.arange(self.tickets), tickets)
         finalized = jax.vmap(self._pure.finalized)({**self._state})
         for i, value in enumerate(self._state["trainable"]):
             chosen = ended.reshape(-1, *[1] * (value.ndim - 1))
             self._state["trainable"][i] = jnp.where(chosen, finalized["trainable"][i], value)
 
     def advance(self, orders: np.ndarray, start: int, total: int) -> tuple[list[Evaluations], list[int | None]]:
-        """As `Program.advance` for every member; `orders` is `(members, steps, batch)`."""
+        """Trains on the batches of `orders`; see `Program.advance`."""
         stop = start + orders.shape[1]
         order = padded_order(orders + self._offsets["train"][:, None, None], self.capacity)
         bounds = map(jnp.int32, (start, stop, total))
@@ -143,27 +125,27 @@ class JaxPrograms:
         evaluations = [Evaluations(step, *part[:, : len(step)]) for part in np.array(curves)]
         return evaluations, [None if first == NEVER else int(first) for first in np.array(bad)]
 
-    def evaluate(self, split: str = "test", *, best: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Mean losses and metrics, `(members,)`, of the weights as they are, or those of least validation loss."""
+    def evaluate(self, split: str = "test", *, best: bool = False, outputs: bool = False) -> Measured:
+        """Measures a split; see `Program.evaluate`."""
+        state = self._weights(best)
         with uninterrupted():
-            losses, metrics = self._evaluate(self._weights(best), *self._splits[split].arrays, self._rows[split])
-        return np.array(losses), np.array(metrics)
+            losses, metrics = self._evaluate(state, *self._splits[split].arrays, self._rows[split])
+        return Measured(np.array(losses), np.array(metrics), self._outputs_of(state, split) if outputs else None)
 
-    def outputs(self, split: str = "test") -> np.ndarray:
-        """Every member's outputs, `(members, n, ...)`."""
+    def _outputs_of(self, state: State, split: str) -> np.ndarray:
         x, rows, size = self._splits[split].arrays[0], self._rows[split], self._pure.evaluation_batch_size
-        state, outputs = self._weights(best=False), []
+        parts = []
         for start in range(0, rows.shape[1], size):
             with uninterrupted():
-                outputs.append(np.array(self._outputs(state, jnp.take(x, rows[:, start : start + size], axis=0))))
-        return np.concatenate(outputs, axis=1)
+                parts.append(np.array(self._outputs(state, jnp.take(x, rows[:, start : start + size], axis=0))))
+        return np.concatenate(parts, axis=1)
 
-    def value(self, member: int, variable: Any) -> np.ndarray:
-        """A member's value of a Keras variable of the model, a copy."""
+    def value(self, ticket: int, variable: Any) -> np.ndarray:
+        """A ticket's value of a Keras variable; see `Program.value`."""
         for name, group in (("trainable", self._pure.trainable), ("others", self._pure.others)):
             for i, own in enumerate(group):
                 if own is variable:
-                    return np.array(self._state[name][i][member])
+                    return np.array(self._state[name][i][ticket])
         raise KeyError(variable.path)
 
     def _weights(self, best: bool) -> State:
@@ -191,8 +173,8 @@ class _Shared:
         shapes = {(part[0].shape, part[1].shape) for part in parts}
         if len(shapes) > 1:
             raise ValueError(
-                "Expected splits of equal shapes in all trials that are trained together. "
-                f"Received: {sorted(shapes)}. Train them one by one, with vectorize=1."
+                "Expected splits of equal shapes in all trials that are trained in one batch. "
+                f"Received: {sorted(shapes)}. Train them one by one, with engine='compiled'."
             )
         different: list[Arrays] = []
         places = []

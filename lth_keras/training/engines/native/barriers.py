@@ -1,4 +1,4 @@
-"""What threads of the fused kernel do beside arithmetic: wait for each other, fetch ahead, and say how they round."""
+"""What threads of the native kernel do beside arithmetic: wait for each other, fetch ahead, and say how they round."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from lth_keras.training.fused_vectors import place_of
+from lth_keras.training.engines.native.vectors import place_of
 
 LINE = 16
 """Numbers of a cache line, as almost all processors have it: what is fetched ahead is a matter of speed alone."""
@@ -22,7 +22,7 @@ COMPILED: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 """How numba compiles: what runs beside each other must not hold Python's lock."""
 COUNT, GENERATION, BARRIER = 0, 8, 16
 """Places in a barrier, an int64 array of `BARRIER` zeros: in cache lines of their own."""
-GONE = -1
+ABORTED = -1
 """The generation of a barrier to which not all threads will come."""
 
 _INT = ir.IntType(64)
@@ -135,7 +135,7 @@ def wait(barrier: Any, threads: int) -> bool:
     """Returns when so many threads wait; what they wrote before is there for all of them after.
 
     Returns:
-        Whether they came: not where `GONE` is put in place of the generation, before all have met for the first time.
+        Whether they came: not where `ABORTED` replaces the generation before all have met once.
     """
     if threads == 1:
         return True
@@ -145,11 +145,11 @@ def wait(barrier: Any, threads: int) -> bool:
         _store_atomic(barrier, GENERATION, generation + 1)
         return True
     looks, now = 0, generation
-    while now == generation and now != GONE:
+    while now == generation and now != ABORTED:
         looks += 1
         if looks < SPINS:
             _pause()
         else:
             _give_way()
         now = _load_atomic(barrier, GENERATION)
-    return now != GONE
+    return now != ABORTED

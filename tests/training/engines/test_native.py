@@ -1,4 +1,4 @@
-"""The fused kernel trains as the backend does, to the same bits on any number of threads."""
+"""The native kernel trains as the backend does, to the same bits on any number of threads."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras import Network, backends, training
+from lth_keras import Network
 from lth_keras.mask import Mask
 from lth_keras.masking.tables import LARGE
-from lth_keras.training import NonFiniteLossError
-from lth_keras.training.fused_chain import fused_chain
+from lth_keras.training.engines import native
+from lth_keras.training.engines.native import program as native_program
+from lth_keras.training.engines.native import steps
+from lth_keras.training.engines.native.chain import native_chain
 
 LOSS = "sparse_categorical_crossentropy"
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -28,12 +30,6 @@ OPTIMIZERS: dict[str, Callable[[], keras.Optimizer]] = {
 }
 # Sizes on either side of vectors of 16, tiles of 6 rows and blocks of 48 columns; a network of one layer.
 SIZES = [(20, 33, 17, 3), (16, 48, 5, 50, 4), (95, 97, 2), (7, 3)]
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than one wait for each other, which takes long where their processors are busy with other tests."""
-    threads(monkeypatch, 1)
 
 
 def model_of(
@@ -61,21 +57,18 @@ def data_of(sizes: Sequence[int]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {"train": split(310), "validation": split(101), "test": split(97)}
 
 
-def network(
-    sizes: Sequence[int] = SIZES[0], *, fused: bool = True, build: Any = None, masked: bool = True, **changes: Any
-) -> Network:
+def network(sizes: Sequence[int] = SIZES[0], *, engine: str = "native", build: Any = None, **changes: Any) -> Network:
     options = {"optimizer": OPTIMIZERS["adam"], "loss": LOSS, "batch_size": 16, "evaluate_every": 50, **changes}
-    made = Network(build or (lambda: model_of(sizes)), fused=fused, **options)
+    made = Network(build or (lambda: model_of(sizes)), engine=engine, **options)
     made.load(data_of(sizes))
     generator = np.random.default_rng(1)
-    shapes = made.mask.shapes
-    mask = {key: generator.random(shape) < (0.6 if masked else 2) for key, shape in shapes.items()}
+    mask = {key: generator.random(shape) < 0.6 for key, shape in made.mask.shapes.items()}
     made.rewind(dict(made.draw_weights(0)), Mask(mask))
     return made
 
 
 def threads(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(backends, "_threads", count)
+    monkeypatch.setattr(native, "threads", lambda: count)
 
 
 def assert_same_training(one: Network, other: Network, steps: int = 200) -> None:
@@ -83,7 +76,7 @@ def assert_same_training(one: Network, other: Network, steps: int = 200) -> None
     np.testing.assert_array_equal(ours.step, theirs.step)
     for name in ("train_loss", "validation_loss", "test_loss"):
         np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=2e-4, atol=1e-5)
-    for name in ("validation_accuracy", "test_accuracy"):  # an example that is undecided may fall on either side
+    for name in ("validation_metric", "test_metric"):  # an example that is undecided may fall on either side
         np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=0.011)
     for key, value in one.weights.items():
         np.testing.assert_allclose(value, other.weights[key], rtol=1e-3, atol=2e-4, err_msg=key)
@@ -95,13 +88,13 @@ def assert_same_training(one: Network, other: Network, steps: int = 200) -> None
     "name", [name if name == "adam" else pytest.param(name, marks=pytest.mark.slow) for name in OPTIMIZERS]
 )
 def test_it_trains_as_the_backend_with(name: str) -> None:
-    assert_same_training(*(network(optimizer=OPTIMIZERS[name], fused=fused) for fused in (True, False)))
+    assert_same_training(*(network(optimizer=OPTIMIZERS[name], engine=engine) for engine in ("native", "compiled")))
 
 
 @pytest.mark.parametrize("sizes", SIZES[1:], ids=str)
 @pytest.mark.parametrize("batch", [pytest.param(6, marks=pytest.mark.slow), 23])
 def test_it_trains_networks_of_any_size(sizes: tuple[int, ...], batch: int) -> None:
-    assert_same_training(*(network(sizes, batch_size=batch, fused=fused) for fused in (True, False)))
+    assert_same_training(*(network(sizes, batch_size=batch, engine=engine) for engine in ("native", "compiled")))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +110,7 @@ def test_it_trains_what_it_says_it_can(activation: Any, last: Any, loss: Any, op
     def build() -> keras.Model:
         return model_of(SIZES[0], activation, last, **options)
 
-    assert_same_training(*(network(build=build, loss=loss, fused=fused) for fused in (True, False)))
+    assert_same_training(*(network(build=build, loss=loss, engine=engine) for engine in ("native", "compiled")))
 
 
 @pytest.mark.parametrize("name", ["adam", "nesterov"])
@@ -141,33 +134,6 @@ def test_bits_do_not_depend_on_how_a_training_is_cut_into_calls() -> None:
         np.testing.assert_array_equal(value, cut.weights[key])
 
 
-def test_losses_are_summed_in_one_order_however_calls_are_cut() -> None:
-    made = network(evaluate_every=500)
-    start, mask = dict(made.weights), made.mask
-    order = np.random.default_rng(0).integers(0, 310, (499, 16)).astype(np.int32)
-    sums = []
-    for cut in (499, 137, 10, 1):
-        made.rewind(start, mask)
-        made._program.reset()
-        for begin in range(0, 499, cut):
-            made._program.advance(order[begin : begin + cut], begin, 1000)
-        sums.append(made._program._loss_sum)  # float64: a curve's float32 would show it once in millions
-    assert len(set(sums)) == 1
-
-
-def test_a_training_knows_nothing_of_the_one_before() -> None:
-    made = network()
-    start, mask = dict(made.weights), made.mask
-    first = made.train(60, seed=0)
-    kept = dict(made.weights)
-    made.train(60, seed=1)
-    made.rewind(start, mask)
-    again = made.train(60, seed=0)
-    np.testing.assert_array_equal(first.train_loss, again.train_loss)
-    for key, value in kept.items():
-        np.testing.assert_array_equal(value, made.weights[key])
-
-
 def test_pruned_weights_stay_at_zero_and_others_move() -> None:
     made = network()
     start = dict(made.weights)
@@ -182,57 +148,12 @@ def test_what_is_tested_is_what_the_model_gives() -> None:
     made = network()
     made.train(40, seed=0)
     x, y = made.split("test")
-    loss, accuracy, outputs = made._program.test(x, y)
+    ((loss,), (accuracy,), outputs) = made.engine.program(made).evaluate("test", outputs=True)
     expected = keras.ops.convert_to_numpy(made.model(x))
-    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
+    assert outputs is not None
+    np.testing.assert_allclose(outputs[0], expected, rtol=1e-5, atol=1e-6)
     assert accuracy == np.float32((expected.argmax(1) == y).mean())
     np.testing.assert_allclose(loss, -np.log(expected[np.arange(len(y)), y]).mean(), rtol=1e-5)
-
-
-def test_units_that_die_do_not_end_in_tiny_numbers() -> None:
-    # Such numbers take a hundred times as long; Adam's moments without a gradient become tiny after some 900 steps.
-    made = network((8, 16, 2), optimizer=lambda: keras.optimizers.Adam(1e-3, beta_2=0.9))
-    weights = dict(made.weights)
-    bias = next(key for key in weights if key.endswith("bias"))
-    made.train(20, seed=0)
-    made.weights = {**made.weights, bias: np.full_like(weights[bias], -100)}
-    program = made._program
-    program.advance(np.arange(16, dtype=np.int32)[None].repeat(1200, 0), 20, 1300)
-    moments = np.concatenate([program._first, program._second])
-    assert not ((moments != 0) & (np.abs(moments) < np.finfo(np.float32).tiny)).any()
-
-
-def test_a_loss_that_is_not_finite_names_the_step() -> None:
-    made = network(optimizer=lambda: keras.optimizers.SGD(1e30))
-    with pytest.raises(NonFiniteLossError, match="training loss .* at step [23]"):
-        made.train(50, seed=0)
-    made.rewind(dict(made.draw_weights(0)), made.mask)
-    with pytest.raises(NonFiniteLossError):  # the same again, with nothing left of the last
-        made.train(50, seed=0)
-
-
-def test_without_validation_split_the_last_step_counts() -> None:
-    made = network()
-    data = data_of(SIZES[0])
-    nothing = tuple(part[:0] for part in data["validation"])
-    made.load({**data, "validation": nothing, "without_validation": True})
-    curves = made.train(60, seed=0)
-    assert np.isnan(curves.validation_loss).all() and curves.early_stop_step == 60
-
-
-def test_more_dimensions_are_laid_out_flat() -> None:
-    def build() -> keras.Model:
-        layers = [keras.layers.Flatten(), keras.layers.Dense(9, "relu"), keras.layers.Dense(3, "softmax")]
-        return keras.Sequential([keras.Input((4, 5)), *layers])
-
-    def shaped(fused: bool) -> Network:
-        data = {name: (x.reshape(-1, 4, 5), y) for name, (x, y) in data_of((20, 3)).items()}
-        made = Network(build, optimizer=OPTIMIZERS["adam"], loss=LOSS, batch_size=16, evaluate_every=50, fused=fused)
-        made.load(data)
-        made.rewind(dict(made.draw_weights(0)), Mask.ones(made.mask.shapes))
-        return made
-
-    assert_same_training(shaped(True), shaped(False))
 
 
 UNKNOWN: dict[str, tuple[str, dict[str, Any]]] = {
@@ -277,42 +198,41 @@ def test_other_layers_are_no_chain(shape: tuple[int, ...], layer: Callable[[], k
         layers = [layer(), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")]
         return keras.Sequential([keras.Input(shape), *layers])
 
-    with pytest.raises(ValueError, match="fused has no kernel"):
-        Network(build, optimizer=OPTIMIZERS["adam"], loss=LOSS, batch_size=4, fused=True)
+    with pytest.raises(ValueError, match="Expected a chain of Dense layers"):
+        Network(build, optimizer=OPTIMIZERS["adam"], loss=LOSS, batch_size=4, engine="native")
 
 
 def test_another_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "device", lambda: ("gpu", None))
+    class Gpu:
+        def device(self) -> tuple[str, int | None]:
+            return "gpu", None
+
+    monkeypatch.setattr(native, "backend", Gpu)
     with pytest.raises(ValueError, match="Expected a CPU .* Received: gpu"):
         network()
 
 
 def test_without_numba_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("lth_keras.training.fused")]:
-        if name != "lth_keras.training.fused_layout":
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr(training, "fused", raising=False)
+    monkeypatch.delitem(sys.modules, native_program.__name__)
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.setitem(sys.modules, "llvmlite", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'lth_keras\[fused\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'lth_keras\[native\]'"):
         network()
 
 
 def test_a_thread_that_cannot_be_started_leaves_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     threads(monkeypatch, 4)
     made = network()
-    from lth_keras.training import fused
-
     started: list[Any] = []
 
-    class Third(fused.Thread):
+    class Third(native_program.Thread):
         def start(self) -> None:
             if len(started) == 2:
                 raise RuntimeError("can't start new thread")
             started.append(self)
             super().start()
 
-    monkeypatch.setattr(fused, "Thread", Third)
+    monkeypatch.setattr(native_program, "Thread", Third)
     with pytest.raises(RuntimeError, match="can't start"):
         made.train(10, seed=0)
     for thread in started:
@@ -323,26 +243,27 @@ def test_a_thread_that_cannot_be_started_leaves_no_other_waiting(monkeypatch: py
 def test_an_error_before_all_have_met_leaves_no_thread_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     # As of a signal's handler, which Python calls in the main thread between any two operations.
     threads(monkeypatch, 2)
-    made = network()
-    made.train(10, seed=0)
-    program = made._program
-    compiled, running = program._train, threading.active_count()
+    make_train, errors = steps.make_train, [TimeoutError]
 
     class Interrupted:
-        compile = compiled.compile
+        def __init__(self, rule: str) -> None:
+            self._compiled = make_train(rule)
+            self.compile = self._compiled.compile
 
         def __call__(self, thread: int, *arguments: Any) -> None:
-            if thread == 0:
-                raise TimeoutError
-            compiled(thread, *arguments)
+            if thread == 0 and errors:
+                raise errors.pop()
+            self._compiled(thread, *arguments)
 
-    program._train = Interrupted()
+    monkeypatch.setattr(steps, "make_train", Interrupted)
+    made, running = network(), threading.active_count()
     with pytest.raises(TimeoutError):
         made.train(10, seed=0)
     assert threading.active_count() == running
+    made.train(10, seed=0)
 
 
 def test_the_layers_are_found_with_their_activations() -> None:
-    layers, softmax = fused_chain(network().model, LOSS)
+    layers, softmax = native_chain(network().model, LOSS)
     assert [tuple(layer.kernel.shape) for layer in layers] == [(20, 33), (33, 17), (17, 3)]
     assert [layer.relu for layer in layers] == [True, True, False] and softmax

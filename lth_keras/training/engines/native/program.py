@@ -10,22 +10,21 @@ import keras
 import numba
 import numpy as np
 
-from lth_keras.backends.optimizers import LOWER
-from lth_keras.backends.program import ORDER_BYTES, Arrays, Evaluations, due_steps
-from lth_keras.backends.skipped import is_plain
+from lth_keras.backends.program import Arrays, Evaluations, ProgramOfOne, Training, due_steps
 from lth_keras.system.interrupts import uninterrupted
-from lth_keras.training import fused_forward, fused_steps
-from lth_keras.training.fused_kernels import VECTORS
-from lth_keras.training.fused_layout import BELOW, BELOW_ROW, ROWS, FusedLayer, Layout, zeros
-from lth_keras.training.fused_threads import BARRIER, GENERATION, GONE
-from lth_keras.training.fused_vectors import NUMBERS
+from lth_keras.training.engines.native import forward, steps
+from lth_keras.training.engines.native.barriers import ABORTED, BARRIER, GENERATION
+from lth_keras.training.engines.native.chain import check_optimizer
+from lth_keras.training.engines.native.kernels import VECTORS
+from lth_keras.training.engines.native.layout import BELOW, BELOW_ROW, ROWS, ChainPart, Layout, zeros
+from lth_keras.training.engines.native.vectors import NUMBERS
 
 EVALUATED = 16
 """Tiles of rows that a thread evaluates at a time: 96 examples."""
 FLOAT = np.float32
 
 
-class FusedProgram:
+class NativeProgram(ProgramOfOne):
     """Many training steps in one call of a kernel that several threads run together.
 
     What the optimiser does to a tile of weights follows the products of its gradient in registers, and most of the
@@ -33,39 +32,30 @@ class FusedProgram:
     some seconds. Bits do not depend on the number of threads.
 
     Args:
+        training: what it is made of; its loss is sparse categorical cross-entropy, its metric accuracy.
         layers: of the chain.
-        softmax: whether the outputs are probabilities, not logits. The loss is sparse categorical cross-entropy.
-        optimizer: a Keras optimiser, see `fused_rule`.
-        weights: the Keras variables to keep the best values of, of these layers.
+        softmax: whether the outputs are probabilities, not logits.
         assign: gives a Keras variable an array's values.
-        batch_size: examples per step.
-        evaluate_every: steps between evaluations on the validation split.
         threads: how many train.
 
     Raises:
-        ValueError: for another optimiser.
+        ValueError: for another optimiser than those of `native_rule`.
     """
-
-    keeps_best = True
-    advice = LOWER
 
     def __init__(
         self,
-        layers: Sequence[FusedLayer],
+        training: Training,
+        layers: Sequence[ChainPart],
         softmax: bool,
-        optimizer: keras.Optimizer,
-        weights: Sequence[Any],
         assign: Callable[[Any, Any], None],
-        *,
-        batch_size: int,
-        evaluate_every: int,
         threads: int,
     ) -> None:
-        rule, self._numbers = fused_rule(optimizer)
-        self._train = fused_steps.make_train(rule)
-        self._softmax, self._threads, self.every = softmax, threads, evaluate_every
-        self.capacity = max(1, min(4096, ORDER_BYTES // (4 * batch_size)))
-        self._ids, self._assign = [id(weight) for weight in weights], assign
+        super().__init__(training.model.variables, training.weights, assign)
+        rule, self._numbers = native_rule(training.optimizer)
+        self._train = steps.make_train(rule)
+        batch_size = training.batch_size
+        self._softmax, self._threads, self.every = softmax, threads, training.evaluate_every
+        self.capacity = training.capacity
         self._layout = layout = Layout(layers, VECTORS)
         rows = -(-batch_size // ROWS) * ROWS
         self._table = layout.table(rows, batches=2)
@@ -78,25 +68,22 @@ class FusedProgram:
             _put_ones(own, self._evaluated.layers, layout.sizes, EVALUATED * ROWS, EVALUATED * ROWS, batches=1)
         self._weights, self._first, self._second, self._best = (zeros(layout.weights) for _ in range(4))
         self._example_losses, self._barrier = np.zeros(batch_size), np.zeros(BARRIER, np.int64)
-        self.unload()
-        self.reset()
+        self._release()
+        self._start(0)
 
-    def load(self, train: Arrays, validation: Arrays) -> None:
-        """Takes the data; see `Program.load`. Nothing is copied that is contiguous and float32."""
+    def _take(self, train: Arrays, validation: Arrays) -> None:
+        # Nothing is copied that is contiguous and float32.
         self._data, self._validation = self._examples(*train), self._examples(*validation)
 
-    def unload(self) -> None:
-        """Lets go of the data; see `Program.unload`."""
+    def _release(self) -> None:
         self._data = self._validation = (np.empty((0, self._layout.sizes[0]), FLOAT), np.empty(0, np.int32))
 
-    def reset(self, updates: int = 0) -> None:
-        """Puts the optimiser back to its start; see `Program.reset`."""
+    def _start(self, updates: int) -> None:
         self._first[:] = self._second[:] = 0
         self._updates, self._best_loss, self._loss_sum = updates, float(np.inf), 0.0
         self._layout.read(self._best)
 
-    def advance(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
-        """Trains on the batches of `order`; see `Program.advance`."""
+    def _advance_one(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
         stop, bad, done = start + len(order), None, start
         self._layout.read(self._weights)
         kept, rows = self._layout.kept(), []
@@ -120,22 +107,18 @@ class FusedProgram:
         curves = np.array(rows, FLOAT).reshape(-1, 3).T
         return Evaluations(due_steps(start, stop, total, self.every), *curves), bad
 
-    def finish(self) -> None:
-        """Nothing is owed; see `Program.finish`."""
+    def _end(self) -> None:
+        """Nothing is owed."""
 
-    def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        """Mean loss and accuracy; see `Program.evaluate`."""
-        loss, accuracy, _ = self._evaluated_now(x, y, outputs=False)
-        return loss, accuracy
+    def _evaluate_one(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray | None]:
+        self._layout.read(self._weights)
+        with uninterrupted():
+            loss, accuracy, given = self._evaluate(*self._examples(x, y), outputs)
+        return loss, accuracy, given if outputs else None
 
-    def test(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
-        """Mean loss, accuracy and outputs; see `Program.test`."""
-        return self._evaluated_now(x, y, outputs=True)
-
-    def best_weights(self) -> list[np.ndarray]:
-        """The weights of least validation loss; see `Program.best_weights`."""
+    def _best_weights(self) -> list[np.ndarray]:
         values = self._layout.values(self._best)
-        return [values[i] for i in self._ids]
+        return [values[id(weight)] for weight in self._model_weights]
 
     def _steps(self, order: np.ndarray, kept: np.ndarray) -> np.ndarray:
         """Makes the steps of `order` and returns their losses, float64."""
@@ -149,11 +132,6 @@ class FusedProgram:
         self._updates += len(order)
         return losses
 
-    def _evaluated_now(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray]:
-        self._layout.read(self._weights)
-        with uninterrupted():
-            return self._evaluate(*self._examples(x, y), outputs)
-
     def _evaluate(self, x: np.ndarray, y: np.ndarray, outputs: bool = False) -> tuple[float, float, np.ndarray]:
         """Mean loss, accuracy and, where asked for, outputs of the weights in the kernel's memory."""
         losses, correct = np.empty(len(x)), np.empty(len(x), bool)
@@ -161,7 +139,7 @@ class FusedProgram:
         if not len(x):
             return np.nan, np.nan, given
         self._together(
-            fused_forward.evaluate, self._evaluated.layers, EVALUATED, x, y, self._weights, self._own, self._softmax,
+            forward.evaluate, self._evaluated.layers, EVALUATED, x, y, self._weights, self._own, self._softmax,
             losses, correct, given,
         )  # fmt: skip
         return float(FLOAT(losses.mean())), float(FLOAT(correct.mean())), given
@@ -175,7 +153,7 @@ class FusedProgram:
                 thread.start()
             function(0, self._threads, *arguments)
         except BaseException:  # as of a signal's handler: those that are there must not wait for the others for ever
-            self._barrier[GENERATION] = GONE
+            self._barrier[GENERATION] = ABORTED
             raise
         finally:
             for thread in threads:
@@ -187,25 +165,17 @@ class FusedProgram:
         return examples, np.ascontiguousarray(np.reshape(y, -1), np.int32)
 
 
-def fused_rule(optimizer: keras.Optimizer) -> tuple[str, Callable[[int, int], np.ndarray]]:
+def native_rule(optimizer: keras.Optimizer) -> tuple[str, Callable[[int, int], np.ndarray]]:
     """What the kernel does as a Keras optimiser.
 
     Returns:
-        One of `fused_vectors.RULES`; and (updates done, how many are next) -> float32 `(updates, NUMBERS)`.
+        One of `vectors.RULES`; and (updates done, how many are next) -> float32 `(updates, NUMBERS)`.
 
     Raises:
-        ValueError: for others than Adam and SGD, and for weight decay, schedules of the learning rate, and what changes
-            gradients or averages weights.
+        ValueError: as `check_optimizer`.
     """
-    name, known = type(optimizer).__name__, type(optimizer).__module__.startswith("keras.")
-    more = callable(optimizer._learning_rate) or optimizer.weight_decay or not is_plain(optimizer)
-    if not known or name not in ("Adam", "SGD") or more:
-        raise ValueError(
-            "Expected Keras' Adam or SGD with a constant learning rate, without weight decay, clipping, averages, "
-            "AMSGrad, loss scaling and accumulation of gradients, for the fused kernel. Received: "
-            f"{name} with {optimizer.get_config()}. Train without fused."
-        )
-    if name == "Adam":
+    check_optimizer(optimizer)
+    if type(optimizer).__name__ == "Adam":
         return "adam", lambda done, count: _adam_numbers(optimizer, done, count)
     rule = ("nesterov" if optimizer.nesterov else "momentum") if optimizer.momentum else "descent"
     numbers = np.array([optimizer.learning_rate, optimizer.momentum, 0, 0], FLOAT)

@@ -1,4 +1,4 @@
-"""Which models the fused kernel can train, and what it needs to know of them."""
+"""Which models the native kernel can train, and what it needs to know of them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import Any
 
 import keras
 
+from lth_keras.backends.skipped import is_plain
 from lth_keras.masking import ChainLayer, dense_chain
-from lth_keras.training import FusedLayer
+from lth_keras.training.engines.native.layout import ChainPart
 
 
-def fused_chain(model: keras.Model, loss: Any) -> tuple[list[FusedLayer], bool]:
-    """The layers of a masked model for `FusedProgram`.
+def native_chain(model: keras.Model, loss: Any) -> tuple[list[ChainPart], bool]:
+    """The layers of a masked model for `NativeProgram`.
 
     Args:
         model: masked dense layers one behind the other, after at most a `Flatten`, in float32, all of them trained;
@@ -43,15 +44,32 @@ def fused_chain(model: keras.Model, loss: Any) -> tuple[list[FusedLayer], bool]:
     if not _is_cross_entropy(loss, from_logits=not softmax):
         raise ValueError(
             f"Expected sparse categorical cross-entropy of {'probabilities' if softmax else 'logits'}, the mean over "
-            f"examples, for the fused kernel. Received: {loss!r}. Train without fused."
+            f"examples, for the native kernel. Received: {loss!r}. Use another engine than native."
         )
     return [_layer(part) for part in chain], softmax
 
 
-def _layer(part: ChainLayer) -> FusedLayer:
+def check_optimizer(optimizer: keras.Optimizer) -> None:
+    """Checks that the kernel can do what an optimiser does.
+
+    Raises:
+        ValueError: for others than Adam and SGD, and for weight decay, schedules of the learning rate, and what changes
+            gradients or averages weights.
+    """
+    name, known = type(optimizer).__name__, type(optimizer).__module__.startswith("keras.")
+    more = callable(optimizer._learning_rate) or optimizer.weight_decay or not is_plain(optimizer)
+    if not known or name not in ("Adam", "SGD") or more:
+        raise ValueError(
+            "Expected Keras' Adam or SGD with a constant learning rate, without weight decay, clipping, averages, "
+            "AMSGrad, loss scaling and accumulation of gradients, for the native kernel. Received: "
+            f"{name} with {optimizer.get_config()}. Use another engine than native."
+        )
+
+
+def _layer(part: ChainLayer) -> ChainPart:
     layer = part.layer
     relu = layer.activation is keras.activations.relu
-    return FusedLayer(layer.prunable_variable("kernel"), layer.kernel_mask, layer.bias, relu)
+    return ChainPart(layer.prunable_variable("kernel"), layer.kernel_mask, layer.bias, relu)
 
 
 def _is_cross_entropy(loss: Any, from_logits: bool) -> bool:
@@ -73,6 +91,6 @@ def _expected(what: str, part: ChainLayer) -> str:
     layer = part.layer
     activation = getattr(layer.activation, "__name__", layer.activation)
     return (
-        f"Expected {what} for the fused kernel. Received: {part.place!r}, {layer.compute_dtype}, "
-        f"activation={activation}. Train without fused."
+        f"Expected {what} for the native kernel. Received: {part.place!r}, {layer.compute_dtype}, "
+        f"activation={activation}. Use another engine than native."
     )

@@ -1,0 +1,41 @@
+"""Flags of version 0.1, accepted until 0.3: what chose an engine before `--engine` did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+FLAGS = {"--compact": "compact", "--no-compact": "auto", "--fused": "native", "--no-fused": "auto"}
+
+
+def with_engine(arguments: Sequence[str]) -> tuple[list[str], str]:
+    """The arguments with `--engine` at their end in place of older flags, and which those were.
+
+    Args:
+        arguments: of the command line.
+    """
+    kept: list[str] = []
+    older: list[str] = []
+    engines: list[str] = []
+    left = [part for argument in arguments for part in _apart(argument)]
+    while left:
+        argument = left.pop(0)
+        if argument in FLAGS:
+            older.append(argument)
+            engines.append(FLAGS[argument])
+        elif argument == "--vectorize" and left:
+            tickets = left.pop(0)
+            older.append(f"{argument} {tickets}")
+            engines.append({"auto": "auto", "off": "compiled", "1": "compiled"}.get(tickets, f"batched:{tickets}"))
+        else:
+            kept.append(argument)
+    if not older:
+        return list(arguments), ""
+    chosen = [engine for engine in engines if engine != "auto"] or ["auto"]
+    if set(chosen) == {"compact", "native"}:
+        chosen = ["compact:native"]
+    return [*kept, "--engine", chosen[-1]], " ".join(older)
+
+
+def _apart(argument: str) -> list[str]:
+    name, sign, value = argument.partition("=")
+    return [name, value] if sign and name == "--vectorize" else [argument]

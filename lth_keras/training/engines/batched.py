@@ -1,0 +1,117 @@
+"""Several tickets in one compiled program, on JAX: small networks on a GPU are bound by the launches of kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from lth_keras.backends import Program, backend
+from lth_keras.masking import large_tables
+from lth_keras.training.engines.compiled import Compiled
+from lth_keras.training.engines.engine import NO_CALLBACKS, Callbacks, Schedule, Ticket, Trained
+from lth_keras.training.engines.rows import why_densely
+from lth_keras.training.engines.tickets import load, train_batch
+
+if TYPE_CHECKING:
+    from lth_keras.training.network import Network
+
+SHARE_OF_DEVICE = 0.5
+"""Of the device's free memory, what tickets trained at once may take."""
+MOST = 64
+"""Tickets trained at once at most, where nothing else bounds them."""
+
+
+@dataclass(frozen=True)
+class Batched:
+    """Trains `width` tickets at once; see `Engine`.
+
+    The numbers are those of training alone within float32 rounding, not the same bits.
+    """
+
+    width: int
+
+    in_place = False
+
+    @classmethod
+    def of(cls, argument: str) -> Batched:
+        """The engine of a spelling such as `batched:6`.
+
+        Raises:
+            ValueError: where the argument is no number from 2.
+        """
+        if not argument.isdecimal() or int(argument) < 2:
+            raise ValueError(f"Expected a number of tickets from 2. Received: {argument!r}.")
+        return cls(int(argument))
+
+    @property
+    def spelling(self) -> str:
+        """See `Engine.spelling`."""
+        return f"batched:{self.width}"
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """See `Engine.identity`."""
+        return {}
+
+    def refusal(self, network: Network, schedule: Schedule | None) -> str | None:
+        """See `Engine.refusal`."""
+        most = backend().most_tickets
+        if most is not None and self.width > most:
+            return (
+                f"Expected Keras on JAX to train several tickets at once. Received: {keras.backend.backend()}, "
+                f"engine={self.spelling!r}."
+            )
+        tables = large_tables(network.model)
+        if tables and why_densely(network) is None:
+            return (
+                "Expected a model without large embedding tables, which are trained by rows, one ticket at a time. "
+                f"Received: {len(tables)} such tables, engine={self.spelling!r}."
+            )
+        return None
+
+    def program(self, network: Network) -> Program:
+        """See `Engine.program`."""
+        return Compiled().program(network)
+
+    def train(
+        self, network: Network, tickets: Sequence[Ticket], schedule: Schedule, callbacks: Callbacks = NO_CALLBACKS
+    ) -> Iterator[Trained]:
+        """See `Engine.train`."""
+        if self.spelling not in network.programs:
+            network.programs[self.spelling] = backend().program(network.training(), self.width)
+        program: Program = network.programs[self.spelling]
+        keys = list(network.datasets)  # all of them, so that one program fits whichever tickets are trained
+        load(network, program, keys)
+        for start in range(0, len(tickets), self.width):
+            part = tickets[start : start + self.width]
+            places = [keys.index(ticket.data) for ticket in part]
+            yield from train_batch(network, program, part, places, schedule, callbacks)
+
+
+def best_width(network: Network, tickets: int) -> int:
+    """How many tickets to train at once on a GPU, where so many are ready at a time.
+
+    All of them, as far as their variables, gradients and activations take half of its free memory (the data come
+    beside them); but networks with convolutions one by one, as batches of them have not been measured to be faster.
+
+    Args:
+        network: whose tickets.
+        tickets: how many are ready at a time.
+    """
+    layers = [layer for layer in network.model._flatten_layers() if not hasattr(layer, "layers")]
+    if network.tables or any("Conv" in type(layer).__name__ for layer in layers):
+        return 1
+    _, free = backend().device()
+    if free is None:
+        return min(tickets, MOST)
+    variables = sum(int(np.prod(variable.shape)) for variable in network.variables.values())
+    outputs = [int(np.prod([size or 1 for size in layer.output.shape[1:]])) for layer in layers]
+    # Weights, gradients, two slots, best weights, and as much again for a call's results; a byte of mask. A training
+    # step keeps the outputs of all layers, an evaluation has two at a time.
+    activations = max(2 * network.batch_size * sum(outputs), 2 * network.evaluation_batch_size * max(outputs))
+    each = variables * (10 * 4 + 1) + 4 * activations
+    return max(1, min(tickets, MOST, int(free * SHARE_OF_DEVICE / each)))

@@ -1,0 +1,288 @@
+"""Tickets trained on smaller networks, without the inputs and units that pruning has cut off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from lth_keras.arrays import LazyArrays, Weights
+from lth_keras.backends import Program
+from lth_keras.data.splits import SPLITS
+from lth_keras.mask import Mask
+from lth_keras.masking import ChainLayer, dense_chain, living_units
+from lth_keras.system.memory import checked_build, clear_memory_errors
+from lth_keras.training.engines.engine import NO_CALLBACKS, Callbacks, Engine, Schedule, Ticket, Trained
+from lth_keras.training.engines.registry import engine_named
+
+if TYPE_CHECKING:
+    from lth_keras.training.network import Network
+
+SHARES = (1.0, 3 / 4, 1 / 2, 1 / 4, 1 / 8)
+"""Shares of a layer's units that a smaller network can have: few, as each network is compiled."""
+MULTIPLE = 8
+"""Units are rounded up to a multiple of this, the float32 numbers of a vector register."""
+WIDENED = 1.2
+"""Layers stay as wide as they were where that takes up to so many times the products: again for fewer networks."""
+WORTH = 0.9
+"""Networks with more than this share of the products are trained as they are."""
+ELEMENTWISE = ("SGD", "Adam", "Adamax", "Nadam", "RMSprop", "Adagrad", "Adadelta", "Lion")
+"""Keras' optimisers that leave a weight alone which never had a gradient, whatever the shape of its array."""
+
+
+@dataclass(frozen=True)
+class Compact:
+    """Trains the tickets of a network on networks of their living units; see `Engine`.
+
+    A unit whose weights to the next layer are all pruned changes no output. One whose weights from the layer before are
+    all pruned, with a bias of zero and ReLU, outputs zero, and its bias has no gradient. Nor do the weights of either
+    have one, so without them the others get the same updates, but for the order in which float32 sums are added up: the
+    same numbers within rounding, which diverge after some hundred steps, as with any other order.
+
+    A ticket's mask and biases alone decide which smaller network it is trained on, so a training has the same bits
+    whatever was trained before. A ticket that little would be saved of is trained on the whole network.
+
+    Attributes:
+        inner: trains the smaller networks.
+    """
+
+    inner: Engine
+
+    width = 1
+    in_place = False
+
+    @classmethod
+    def of(cls, argument: str) -> Compact:
+        """The engine of spellings such as `compact` and `compact:native`.
+
+        Raises:
+            ValueError: for another engine within it than one of one ticket.
+        """
+        inner = engine_named(argument or "compiled")
+        if inner.width != 1 or isinstance(inner, Compact):
+            raise ValueError(f"Expected an engine of one ticket. Received: {argument!r}.")
+        return cls(inner)
+
+    @property
+    def spelling(self) -> str:
+        """See `Engine.spelling`."""
+        return "compact" if self.inner.spelling == "compiled" else f"compact:{self.inner.spelling}"
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """See `Engine.identity`."""
+        return {"compact": True, **self.inner.identity}
+
+    def refusal(self, network: Network, schedule: Schedule | None) -> str | None:
+        """See `Engine.refusal`."""
+        try:
+            check_optimizer(network.make_optimizer)
+            dense_chain(network.model)
+        except ValueError as error:
+            return str(error)
+        return self.inner.refusal(network, schedule)
+
+    def program(self, network: Network) -> Program:
+        """See `Engine.program`."""
+        return self.inner.program(network)
+
+    def train(
+        self, network: Network, tickets: Sequence[Ticket], schedule: Schedule, callbacks: Callbacks = NO_CALLBACKS
+    ) -> Iterator[Trained]:
+        """See `Engine.train`.
+
+        Raises:
+            NotEnoughMemoryError: where a further network does not fit into the memory that is free.
+        """
+        chain = dense_chain(network.model)
+        for ticket in tickets:
+            weights, mask = ticket.weights, ticket.mask
+            assert weights is not None and mask is not None
+            living = _living(chain, weights, mask)
+            full = [len(units) for units in living]
+            sizes = compact_sizes(full, [int(units.sum()) for units in living])
+            for made, other in network.programs.items():
+                if isinstance(made, tuple):
+                    other.unload()  # one copy of the data at a time
+            if sizes == tuple(full):
+                yield from self.inner.train(network, [ticket], schedule, callbacks)
+                continue
+            place = self.spelling, sizes
+            if place not in network.programs:
+                network.programs[place] = _smaller_network(network, chain, sizes, self.inner.spelling)
+            moved = _Moved(network, network.programs[place], chain, living, weights, mask)
+            for trained in self.inner.train(moved.small, [moved.ticket(ticket)], schedule, callbacks):
+                yield moved.back(trained)
+
+
+class _Moved:
+    """A ticket's weights, mask and data in a smaller network's shapes, and back."""
+
+    def __init__(
+        self,
+        whole: Network,
+        small: Network,
+        chain: Sequence[ChainLayer],
+        living: Sequence[np.ndarray],
+        weights: Weights,
+        mask: Mask,
+    ) -> None:
+        self._whole, self.small = whole, small
+        self._start, self._mask = weights, mask
+        self._places = [np.flatnonzero(units) for units in living]
+        self._parts: dict[str, tuple[str, tuple[np.ndarray, ...]]] = {}
+        """Key to the key in the smaller network, and which rows and columns are there."""
+        for i, part in enumerate(chain):
+            self._parts[f"{part.place}/kernel"] = f"{_name(i)}/kernel", (self._places[i], self._places[i + 1])
+            if part.layer.use_bias:
+                self._parts[f"{part.place}/bias"] = f"{_name(i)}/bias", (self._places[i + 1],)
+
+    def ticket(self, ticket: Ticket) -> Ticket:
+        """The ticket in the smaller network, which gets its data."""
+        splits = self._whole.datasets[ticket.data]
+        self.small.load(
+            {name: self._examples(*splits[name]) for name in SPLITS}
+            | ({} if len(splits["validation"][0]) else {"without_validation": True})
+        )
+        weights = {inner: self._inner(key, self._start[key]) for key, (inner, _) in self._parts.items()}
+        kept = {
+            inner: self._inner(key, self._mask[key]) for key, (inner, _) in self._parts.items() if key in self._mask
+        }
+        return ticket._replace(weights=weights, mask=Mask(kept), data=None)
+
+    def back(self, trained: Trained) -> Trained:
+        """What was trained, with weights of the whole network."""
+        if trained.failure is not None:
+            return trained
+        return trained._replace(weights=self._outer(trained.weights), scored=self._outer(trained.scored))
+
+    def _outer(self, weights: Weights) -> Weights:
+        """Of the whole network: what lives as it is in the smaller one, and the rest as it was before training."""
+        shapes = {key: tuple(variable.shape) for key, variable in self._whole.variables.items()}
+        return LazyArrays(shapes, lambda key: self._weight(key, weights))
+
+    def _examples(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Examples with the living inputs, and any other in the columns that are left over: no weight reads those."""
+        if not len(x):  # a validation split that is not there, of any shape
+            return x, y
+        inputs = self._places[0]
+        columns = np.zeros(self.small.model.input_shape[1], np.int64)
+        columns[: len(inputs)] = inputs
+        return np.take(x.reshape(len(x), -1), columns, axis=1), y
+
+    def _inner(self, key: str, array: np.ndarray) -> np.ndarray:
+        """An array of the whole network in the smaller one's shape; nothing in the places that are left over."""
+        inner, places = self._parts[key]
+        result = np.zeros(self.small.variables[inner].shape, array.dtype)
+        result[tuple(slice(len(part)) for part in places)] = array[np.ix_(*places)]
+        return result
+
+    def _weight(self, key: str, weights: Weights) -> np.ndarray:
+        inner, places = self._parts[key]
+        start = self._start[key]
+        result = start * self._mask[key] if key in self._mask else start.copy()
+        result[np.ix_(*places)] = weights[inner][tuple(slice(len(part)) for part in places)]
+        return result
+
+
+def _smaller_network(network: Network, chain: Sequence[ChainLayer], sizes: Sequence[int], inner: str) -> Network:
+    dtype = network.model.inputs[0].dtype
+    build = checked_build(lambda: _smaller(chain, sizes, dtype), network.make_optimizer)
+    with clear_memory_errors("a smaller network beside the others"):
+        return network.alike(build, inner)
+
+
+def _living(chain: Sequence[ChainLayer], weights: Weights, mask: Mask) -> list[np.ndarray]:
+    kernels, active = [], []
+    for part in chain:
+        kernels.append(mask[f"{part.place}/kernel"])
+        units = kernels[-1].shape[1]
+        bias = weights[f"{part.place}/bias"] if part.layer.use_bias else np.zeros(units)
+        active.append(bias != 0 if part.zero_without_input else np.ones(units, bool))
+    return living_units(kernels, active)
+
+
+def compact_sizes(full: Sequence[int], living: Sequence[int]) -> tuple[int, ...]:
+    """The sizes of the smaller network for so many living inputs and units; `full` where little would be saved.
+
+    Args:
+        full: inputs and units of each layer of a chain of dense layers.
+        living: how many of each live.
+    """
+    sizes = [min(size for size in _choices(n) if size >= alive) for n, alive in zip(full, living, strict=True)]
+    sizes[-1] = full[-1]
+    most = WIDENED * _products(sizes)
+    for i in sorted(range(len(full) - 1), key=lambda i: full[i]):
+        wider = [*sizes[:i], full[i], *sizes[i + 1 :]]
+        if _products(wider) <= most:
+            sizes = wider
+    return tuple(full if _products(sizes) > WORTH * _products(full) else sizes)
+
+
+def check_optimizer(make: Callable[[], keras.Optimizer]) -> None:
+    """Checks that an optimiser is a new one each time, and leaves weights alone that never had a gradient.
+
+    Args:
+        make: makes it.
+
+    Raises:
+        ValueError: where it is the same each time, decays weights, puts their averages in their place, or is not known
+            to leave weights alone.
+    """
+    optimizer = make()
+    name = type(optimizer).__name__
+    if type(optimizer) not in [getattr(keras.optimizers, known) for known in ELEMENTWISE]:
+        moves = name
+    elif optimizer.weight_decay:
+        moves = f"{name} with weight_decay={optimizer.weight_decay}"
+    elif optimizer.use_ema:
+        moves = f"{name} with use_ema=True"
+    else:
+        moves = ""
+    if moves:
+        raise ValueError(
+            f"Expected one of {ELEMENTWISE} without weight decay and averages, which leave weights alone that never "
+            f"had a gradient. Received: {moves}. Use another engine than compact."
+        )
+    if make() is optimizer:
+        raise ValueError(
+            "Expected optimizer() to make a new optimiser at each call, as each smaller network has its own. Received: "
+            f"the same {name} again."
+        )
+
+
+def _choices(units: int) -> list[int]:
+    return [min(units, MULTIPLE * math.ceil(units * share / MULTIPLE)) for share in SHARES]
+
+
+def _products(sizes: Sequence[int]) -> int:
+    """Of a step: twice those of the first layer, whose inputs need no gradient, and three times the others'."""
+    each = [before * after for before, after in zip(sizes, sizes[1:], strict=False)]
+    return 3 * sum(each) - each[0]
+
+
+def _name(i: int) -> str:
+    return f"layer_{i}"
+
+
+def _smaller(chain: Sequence[ChainLayer], sizes: Sequence[int], dtype: str) -> keras.Model:
+    """A chain of other sizes, whose input is of this type."""
+    model = keras.Sequential([keras.Input((sizes[0],), dtype=dtype)])
+    for i, (part, units) in enumerate(zip(chain, sizes[1:], strict=True)):
+        layer = part.layer
+        model.add(
+            keras.layers.Dense(
+                units,
+                activation=layer.activation,
+                use_bias=layer.use_bias,
+                kernel_initializer="zeros",
+                dtype=layer.dtype_policy,
+                trainable=layer.trainable,
+                name=_name(i),
+            )
+        )
+    return model

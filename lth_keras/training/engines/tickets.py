@@ -1,0 +1,150 @@
+"""Trains tickets in a program: what all engines that drive one have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from lth_keras import seeds
+from lth_keras.arrays import LazyArrays, Weights
+from lth_keras.backends import Program
+from lth_keras.backends.program import Values
+from lth_keras.data.splits import check_patience
+from lth_keras.training.engines.engine import Callbacks, Schedule, Ticket, Trained
+from lth_keras.training.loop import NonFiniteLossError, train
+from lth_keras.training.order import BatchOrder
+
+if TYPE_CHECKING:
+    from lth_keras.training.network import Network
+
+
+def load(network: Network, program: Program, keys: Sequence[object]) -> None:
+    """Gives a program the network's data sets of these keys, where it has not got them."""
+    wanted = [network.datasets[key] for key in keys]
+    if [id(splits) for splits in network.loaded.get(id(program), ())] != [id(splits) for splits in wanted]:
+        network.loaded[id(program)] = []  # until all of it is there: an interruption may come in between
+        program.load(wanted)
+        network.loaded[id(program)] = wanted
+
+
+def train_batch(
+    network: Network,
+    program: Program,
+    tickets: Sequence[Ticket],
+    places: Sequence[int],
+    schedule: Schedule,
+    callbacks: Callbacks,
+) -> Iterator[Trained]:
+    """Trains as many tickets as the program does at once, or fewer.
+
+    The program always trains its full number: fewer are filled up with repetitions, whose results are dropped. So it
+    is compiled once, and on CPUs no bit of a ticket depends on how many others are trained with it.
+
+    Args:
+        network: whose tickets they are.
+        program: has their data.
+        tickets: at least one.
+        places: which of the program's data sets each has.
+        schedule: how long.
+        callbacks: what is called meanwhile.
+    """
+    padding = program.tickets - len(tickets)
+    padded = [*tickets, *[tickets[0]] * padding]
+    splits = [network.datasets[ticket.data] for ticket in padded]
+    validated = len(splits[0]["validation"][0]) > 0
+    check_patience(schedule.patience, validated)
+    if program.tickets == 1:
+        values = [_values(network, tickets[0])]
+    else:  # they are all needed at once
+        values = [dict(_values(network, ticket)) for ticket in tickets]
+    program.begin(
+        [*values, *[values[0]] * padding],
+        [*places, *[places[0]] * padding],
+        [ticket.updates for ticket in padded],
+    )
+    scored: dict[int, Weights] = {}
+    ends: dict[int, tuple[Weights, float]] = {}
+
+    def keep(step: int) -> None:
+        at = [i for i, ticket in enumerate(tickets) if ticket.score_at == step and i not in ends]
+        scored.update({i: dict(_weights(network, program, i)) for i in at})
+        if step in callbacks.after:
+            callbacks.after[step]()
+
+    def end(i: int) -> None:
+        if i < len(tickets):
+            metric = float(program.evaluate("test", best=True).metric[i])
+            ends[i] = dict(_weights(network, program, i)), metric
+
+    hooks = {ticket.score_at for ticket in tickets if ticket.score_at is not None} | callbacks.after.keys()
+    results = train(
+        program,
+        [
+            batch_order(len(own["train"][0]), network.batch_size, ticket.seed, *ticket.names)
+            for own, ticket in zip(splits, padded, strict=True)
+        ],
+        steps=schedule.steps,
+        labels=[own["test"][1] for own in splits],
+        test_every=network.test_every,
+        validated=validated,
+        counter=network.make_counter() if schedule.confusion else None,
+        patience=schedule.patience,
+        ended=end,
+        after={step: partial(keep, step) for step in hooks},
+        progress=callbacks.progress,
+    )
+    finished = [result for result in results if not isinstance(result, NonFiniteLossError)]
+    best = program.evaluate("test", best=True).metric if finished and validated and program.keeps_best else None
+    for i, result in enumerate(results[: len(tickets)]):
+        if isinstance(result, NonFiniteLossError):
+            yield Trained(None, {}, {}, np.nan, result)  # type: ignore[arg-type]  # it has no curves
+            continue
+        final, metric = _weights(network, program, i), result.test_metric[result.early_stop]
+        if i in ends:
+            final, metric = ends[i]
+        elif best is not None:
+            metric = best[i]
+        yield Trained(result, final, scored.get(i, final), float(metric))
+
+
+def _values(network: Network, ticket: Ticket) -> Values:
+    """The values that the model's variables begin a ticket's training with; each is made when it is accessed."""
+    states = {id(state): i for i, state in enumerate(network.seed_states)}
+    shapes = {key: tuple(state.shape) for key, state in zip(states, network.seed_states, strict=True)}
+    weights, mask = ticket.weights, ticket.mask
+    keys = {} if weights is None else {id(variable): key for key, variable in network.variables.items()}
+    masks = {} if mask is None else {id(weight.mask): weight.key for weight in network.prunable}
+    shapes |= {place: tuple(network.variables[key].shape) for place, key in keys.items()}
+    shapes |= {place: tuple(network.variables[key].shape) for place, key in masks.items()}
+
+    def value(place: int) -> np.ndarray:
+        if place in states:
+            return dropout_seed(network.seed_states[states[place]], ticket.seed, *ticket.names, states[place])
+        if place in masks:
+            assert mask is not None
+            return mask[masks[place]]
+        assert weights is not None
+        key = keys[place]
+        array = weights[key]
+        return array * mask[key] if mask is not None and key in mask else array
+
+    return cast(Values, LazyArrays(cast(Any, shapes), cast(Any, value)))
+
+
+def _weights(network: Network, program: Program, ticket: int) -> Weights:
+    variables = network.variables
+    shapes = {key: tuple(variable.shape) for key, variable in variables.items()}
+    return LazyArrays(shapes, lambda key: program.value(ticket, variables[key]))
+
+
+def batch_order(examples: int, batch_size: int, seed: int, *names: str | int) -> BatchOrder:
+    """The order of a training's batches, decided by its seed and names."""
+    return BatchOrder(examples, batch_size, seeds.stream(seed, "order", *names))
+
+
+def dropout_seed(state: object, seed: int, *names: str | int) -> np.ndarray:
+    """What the state of a layer's random generator begins a training with, decided by its seed and names."""
+    return np.array([seeds.integer(seed, "dropout", *names), 0]).astype(state.dtype)  # type: ignore[attr-defined]
