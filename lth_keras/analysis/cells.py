@@ -1,4 +1,4 @@
-"""What a comparison is made of: the values of a branch at a density, by seed, from one run or several."""
+"""The values that are compared: of a branch at a density, by seed, from one run or several."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AXES = ("trial", "branch", "level")
 
 
 class Cell(NamedTuple):
-    """A branch at a level: its density, and what was measured, by seed of the trial."""
+    """A branch at a level: its density, and the measured values by seed of the trial."""
 
     branch: str
     level: int

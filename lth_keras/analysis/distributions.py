@@ -1,4 +1,4 @@
-"""How values are distributed, in a few numbers: quantiles of the negative and the positive ones; rank correlations."""
+"""Distributions in a few numbers: quantiles of negative and of positive values, and rank correlations."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ SIGNS = ("negative", "positive")
 QUANTILES = (0.0, 0.01, *(round(0.05 * i, 2) for i in range(1, 20)), 0.99, 1.0)
 """The shares of the values of a sign that lie at or below each quantile."""
 MOST = 2**20
-"""Of more values than these, so many are looked at, evenly spaced: a share is then off by less than a thousandth."""
+"""Of larger arrays this many values are used, evenly spaced: shares are then off by less than a thousandth."""
 
 
 class Distribution(NamedTuple):
-    """How the values of an array are distributed.
+    """The distribution of the values of an array.
 
-    Pruning by size leaves a gap around zero, so either sign has quantiles of its own: none of them lies in the gap.
-    Quantiles need no edges to be chosen, which would have to suit Kaiming's weights and scores in [-1, 1] alike.
+    Pruning by size leaves a gap around zero, so each sign has separate quantiles, none of which lies in the gap. Unlike
+    a histogram, quantiles need no edges, which would have to suit Kaiming's weights and scores in [-1, 1] alike.
 
     Attributes:
         shares: (2,) float64, of negative and of positive values among all; the others are zero. NaN where there are
@@ -32,11 +32,11 @@ class Distribution(NamedTuple):
 
 
 class Distributions(NamedTuple):
-    """What a level says of its weights beside its numbers; what is left out was not asked for.
+    """Distributions of weights and scores at a level; empty where they were not asked for.
 
     Attributes:
         weights: `initial` and `final` to each weight's distribution, of what its mask keeps before and after training.
-        scores: Criterion to each weight's distribution of the scores of the dense network as it is drawn.
+        scores: Criterion to each weight's distribution of scores, of the dense network before training.
         correlations: (criteria, criteria) float64, rank correlations of those scores over all weights.
     """
 
@@ -46,7 +46,7 @@ class Distributions(NamedTuple):
 
 
 def distribution(values: np.ndarray) -> Distribution:
-    """The distribution of finite values, of any shape; of at most `MOST` of them, evenly spaced."""
+    """The distribution of an array of finite values; of `MOST` of them, evenly spaced, if it is larger."""
     values = evenly(values.ravel(), MOST)
     shares, quantiles = np.full(len(SIGNS), np.nan), np.full((len(SIGNS), len(QUANTILES)), np.nan, np.float32)
     for i, of_sign in enumerate((values[values < 0], values[values > 0])):
@@ -60,8 +60,8 @@ def distribution(values: np.ndarray) -> Distribution:
 def rank_correlations(arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
     """Spearman's rank correlation of each two of n mappings, over the values of all their keys together.
 
-    Equal values share their mean rank. Of more than `MOST` values in all so many are taken, evenly spaced, of each key
-    its share.
+    Equal values share their mean rank. Of more than `MOST` values in all, `MOST` are used, evenly spaced and from each
+    key in proportion to its size.
 
     Args:
         arrays: Each with the same keys and shapes.

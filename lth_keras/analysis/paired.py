@@ -1,7 +1,7 @@
 """Two branches on the same seeds: tests of their difference, Holm's correction, effect sizes.
 
-Every function takes the values of both, one per pair, as float arrays of one shape (pairs,). What is measured is a
-float32, so differences that are equal in truth differ in the eighth digit; they count as equal here.
+Every function takes the values of both, one per pair, as float arrays of one shape (pairs,). Measured values are
+float32, so that equal differences can differ in the eighth digit; here they count as equal.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ TESTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 
 def least_p(test: str, pairs: int) -> float:
-    """The least p that `test` can give with so many pairs, whatever they differ by."""
+    """The least p that `test` can have with this number of pairs, whatever their differences."""
     if test == "welch" or (test == "wilcoxon" and pairs > WILCOXON_EXACT):
         return 0.0
     of_random = 1 / (RESAMPLES + 1) if test == "permutation" and pairs > EXACT_PAIRS else 0.0
@@ -68,10 +68,10 @@ def least_p(test: str, pairs: int) -> float:
 
 
 def least_trials(test: str, comparisons: int, alpha: float) -> int:
-    """Trials below which none of so many comparisons can have a p of at most `alpha` after Holm's correction.
+    """Least trials with which one of `comparisons` can have a p of at most `alpha` after Holm's correction.
 
     Raises:
-        ValueError: No number of trials is enough, as `RESAMPLES` bounds p from below.
+        ValueError: No number of trials is enough, because `RESAMPLES` bounds p from below.
     """
     for trials in range(2, WILCOXON_EXACT + 2):
         if comparisons * least_p(test, trials) <= alpha:
@@ -84,10 +84,10 @@ def least_trials(test: str, comparisons: int, alpha: float) -> int:
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Holm's corrected p (1979): to reject those of at most alpha errs anywhere with probability alpha at most.
+    """Holm's corrected p (1979): rejecting where it is at most alpha makes any error with probability alpha at most.
 
-    The k-th least of m is multiplied by m - k + 1, is no less than the one before, and at most 1. A NaN stays, and
-    counts in m.
+    The k-th least of m is multiplied by m - k + 1, raised to the previous one if less, and limited to 1. NaN stays NaN
+    and counts in m.
     """
     raw = np.asarray(p, np.float64)
     order = np.argsort(np.where(np.isnan(raw), np.inf, raw), kind="stable")
@@ -111,7 +111,7 @@ def hedges_g(values: np.ndarray, baseline: np.ndarray) -> float:
 
 
 def differences(values: np.ndarray, baseline: np.ndarray) -> np.ndarray:
-    """`values - baseline`, with sizes that float32 cannot tell apart made equal, those near 0 made 0."""
+    """`values - baseline`, with sizes made equal that float32 cannot distinguish, and set to 0 near 0."""
     raw = values - baseline
     sizes = np.abs(raw)
     order = np.argsort(sizes)
@@ -134,12 +134,12 @@ def _signs(pairs: int, exact: int) -> np.ndarray:
 
 
 def _resolution(values: np.ndarray, baseline: np.ndarray) -> float:
-    """How far two float32 of this size may be off in their difference."""
+    """The rounding error of a difference of two float32 of this size."""
     return float(np.finfo(np.float32).eps * max(np.abs(values).max(), np.abs(baseline).max()))
 
 
 def _deviation(values: np.ndarray) -> float:
-    """Standard deviation with n - 1, or 0 where float32 cannot tell the values apart."""
+    """Standard deviation with n - 1, or 0 where float32 cannot distinguish the values."""
     apart = np.ptp(values) > 2 * np.finfo(np.float32).eps * np.abs(values).max()
     return float(np.std(values, ddof=1)) if apart else 0.0
 

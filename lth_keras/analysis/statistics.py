@@ -1,4 +1,4 @@
-"""Numbers over trials: mean with least and greatest, as the papers draw them, and what the mean may be."""
+"""Statistics over trials: mean, least and greatest, as the papers draw them, and intervals of the mean."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RESAMPLES = 9_999
 
 
 class Spread(NamedTuple):
-    """Over trials: mean, least and greatest (NaN where none has a value), how many have one."""
+    """Mean, least and greatest over trials (NaN where no trial has a value), and how many trials have one."""
 
     mean: np.ndarray
     low: np.ndarray
@@ -64,7 +64,7 @@ def bootstrap_interval(values: np.ndarray, confidence: float = 0.95) -> Interval
 
     Args:
         values: (n,) finite floats.
-        confidence: Probability that the interval is to hold the mean with, in (0, 1).
+        confidence: Probability that the interval holds the mean, in (0, 1).
 
     Returns:
         The interval; both ends NaN for a single value.

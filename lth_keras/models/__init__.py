@@ -1,6 +1,6 @@
 """Architectures of the papers, as plain Keras models.
 
-Names are imported when first used: to count a model's weights takes neither Keras nor a backend.
+Names are imported at first use, so that counting a model's weights imports neither Keras nor a backend.
 """
 
 from __future__ import annotations

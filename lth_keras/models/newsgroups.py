@@ -15,14 +15,14 @@ POOLS = {"a": 2, "b": 7}
 
 
 class LayerSize(NamedTuple):
-    """What a layer gives, and how many weights it has.
+    """The output shape and the number of weights of a layer.
 
     Attributes:
         name: the layer's name in the model.
-        kind: what pruning rates go by, `embedding`, `conv` or `output`; empty for a layer without weights.
+        kind: decides the pruning rate, `embedding`, `conv` or `output`; empty for a layer without weights.
         output: shape of one example's output.
-        prunable: weights in its kernel or table; 0 for a layer without weights.
-        biases: weights that are never pruned.
+        prunable: number of weights in its kernel or table; 0 for a layer without weights.
+        biases: number of weights that are never pruned.
     """
 
     name: str
