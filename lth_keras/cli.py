@@ -14,6 +14,7 @@ from rich.console import Console
 
 import lth_keras
 from lth_keras.analysis import common_variable, compare, units_of
+from lth_keras.analysis.schedules import explained
 from lth_keras.storage import open_run, write_csv
 from lth_keras.system.printing import plain, printable
 
@@ -179,6 +180,8 @@ def _compare(options: argparse.Namespace) -> None:
         for name, path in zip(runs, options.runs, strict=True):
             console.print(plain(f"{name}: {path}"))
     console.print(compare_table(comparison))
+    for words in dict.fromkeys(filter(None, map(explained, runs.values()))):
+        console.print(plain(words))
     if options.csv:
         write_comparison(options.csv, comparison)
         print(printable(options.csv))

@@ -8,12 +8,16 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import xarray
 from rich.console import Console
 
 from experiments.composite_presets import ABLATION, TOP
 from experiments.composite_pruning import Config, make_search
 from experiments.composite_rows import all_rows, branch_of, check_rows, described, parameters
-from lth_keras.report import constant_table
+from lth_keras.analysis.schedules import schedules_of
+from lth_keras.report import constant_table, summary_table
+from lth_keras.search.variants import SAID, coordinates
+from lth_keras.storage.older import newest
 from tests import tiny
 
 SOME = ("stacked_snip_synflow_uss", "weights_snip_synflow_ums_drawn", "bimodal_grasp_magnitude_ims", "snip_iss")
@@ -45,6 +49,22 @@ def test_rows_are_what_their_names_say() -> None:
     with pytest.raises(ValueError, match="Expected --learned, where .* Received: 'learned_linear_uss' without it"):
         parameters("learned_linear_uss", 1)
     assert len(set(all_rows())) == len(list(all_rows()))
+
+
+def test_run_h5_says_what_a_row_is_and_older_files_are_read_as_if_they_did() -> None:
+    own = {"criterion": "magnitude", "schedule": "iterative", "shots": 1, "initialise": None, "masks_of_drawn": False}
+    rows = list(all_rows())
+    changes = {row: parameters(row, 100, Path("some") / "folder") for row in rows}
+    half = len(rows) // 2
+    written = coordinates({row: changes[row] for row in rows[:half]}, own, {row: changes[row] for row in rows[half:]})
+    attributes = {"metric": "accuracy", "config": '{"shots": 100}'}
+    old = newest(xarray.Dataset(coords={"branch": ["winning_ticket", *rows]}, attrs=attributes), "a file")
+    assert set(written) == set(SAID.values()) <= set(old.coords)
+    for name, values in written.items():
+        found = dict(zip(old.branch.values.tolist(), old[name].values.tolist(), strict=True))
+        assert found == {row: values[row] for row in found}, name
+    assert sum(map(len, schedules_of(old).values())) == len(rows)
+    assert coordinates({"late": {"score_at": 3}}, own, {}) == {"score_at": {"late": 3.0}}
 
 
 def test_presets_are_rows_and_more_of_them_extend_a_run() -> None:
@@ -105,9 +125,11 @@ def test_the_search_runs_in_every_kind_of_row_and_says_what_is_cut_through(tmp_p
     np.testing.assert_allclose(dataset.density.isel(trial=0, level=2), 4 / 176)
     assert dataset.test_accuracy_at_early_stop.notnull().all()
     console = Console(file=io.StringIO(), width=200)
-    console.print(*config.tables(dataset))
+    console.print(*config.tables(dataset), summary_table(dataset))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "stacked_snip_synflow_uss" in text and "2%" in text
+    assert "stacked_snip_synflow_uss" in text and "2%" in text and "ums: before training, many shots" in text
+    said = ["branch_criterion", "initialise", "shots"]
+    assert [dataset[name].sel(branch=SOME[1]).item() for name in said] == ["synflow", "scores_as_weights(snip)", 3]
     constant = dataset.copy(deep=True)
     constant.test_confusion.loc[{"branch": "snip_iss", "level": 2}] = 0
     constant.test_confusion.loc[{"branch": "snip_iss", "level": 2, "predicted": 1}] = 5

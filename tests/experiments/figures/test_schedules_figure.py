@@ -84,6 +84,7 @@ def test_the_legend_is_no_wider_than_the_figure(branches: int) -> None:
         figure = accuracy_figure(study("winning_ticket", *rows))
         FigureCanvasAgg(figure).draw()
         box = figure.legends[0].get_window_extent()
+        assert figure.legends[0].get_title().get_text() == "uss: before training, one shot"
     assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.width > 0.5 * figure.bbox.width
 
 
