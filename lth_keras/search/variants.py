@@ -62,7 +62,7 @@ def coordinates(
 ) -> dict[str, dict[str, float] | dict[str, str]]:
     """What variants differ in, as coordinates of run.h5: name to a value for each branch.
 
-    Numbers that every variant has, and of the parameters in `ALONG_BRANCHES` those that one changes, for all branches.
+    Numbers that every variant has, and for all branches the parameters in `ALONG_BRANCHES`, where a variant changes one.
 
     Args:
         variants: of the search.
@@ -78,13 +78,15 @@ def coordinates(
     by_name = {variant: recorded_names(changes) for variant, changes in variants.items()}
     of_search = recorded_names(own)
     of_all = {**dict.fromkeys(BRANCHES, {}), **recorded, **by_name}
-    for name, called in ALONG_BRANCHES.items():
-        if called not in found and any(name in changes for changes in of_all.values()):
-            each = {branch: changes.get(name, of_search.get(name)) for branch, changes in of_all.items()}
-            if name in ("shots", "masks_of_drawn"):
-                found[called] = {branch: float(value or 0) for branch, value in each.items()}
-            else:
-                found[called] = {branch: _in_words(value) for branch, value in each.items()}
+    said = any(ALONG_BRANCHES.keys() & changes.keys() for changes in of_all.values())
+    for name, called in ALONG_BRANCHES.items() if said else ():
+        apart = BRANCHES if called in found else ()  # where variants all have a number, other branches have none
+        named = {branch: changes for branch, changes in of_all.items() if branch not in apart}
+        each = {branch: changes.get(name, of_search.get(name)) for branch, changes in named.items()}
+        if name in ("shots", "masks_of_drawn"):
+            found[called] = {branch: float(value or 0) for branch, value in each.items()}
+        else:
+            found[called] = {branch: _in_words(value) for branch, value in each.items()}
     return found
 
 

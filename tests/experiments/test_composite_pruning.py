@@ -65,6 +65,9 @@ def test_run_h5_says_what_a_row_is_and_older_files_are_read_as_if_they_did() -> 
         assert found == {row: values[row] for row in found}, name
     assert sum(map(len, schedules_of(old).values())) == len(rows)
     assert coordinates({"late": {"score_at": 3}}, own, {}) == {"score_at": {"late": 3.0}}
+    assert set(coordinates({"snip_iss": changes["snip_iss"]}, own, {})) == set(SAID.values())
+    shots = coordinates({"snip_ims": changes["snip_ims"]}, own, {"snip_ums": changes["snip_ums"]})["shots"]
+    assert shots == {"snip_ums": 100.0, "snip_ims": 100.0}, "a row of an earlier command keeps its shots"
 
 
 def test_presets_are_rows_and_more_of_them_extend_a_run() -> None:
