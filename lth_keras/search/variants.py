@@ -62,7 +62,7 @@ def coordinates(
 ) -> dict[str, dict[str, float] | dict[str, str]]:
     """What variants differ in, as coordinates of run.h5: name to a value for each branch.
 
-    Numbers that every variant has, and for all branches the parameters in `ALONG_BRANCHES`, where a variant changes one.
+    Numbers that every variant has, and of all branches the parameters in `ALONG_BRANCHES`, if a variant changes one.
 
     Args:
         variants: of the search.

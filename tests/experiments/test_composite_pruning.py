@@ -16,7 +16,7 @@ from experiments.composite_pruning import Config, make_search
 from experiments.composite_rows import all_rows, branch_of, check_rows, described, parameters
 from lth_keras.analysis.schedules import schedules_of
 from lth_keras.report import constant_table, summary_table
-from lth_keras.search.variants import SAID, coordinates
+from lth_keras.search.variants import ALONG_BRANCHES, coordinates
 from lth_keras.storage.older import newest
 from tests import tiny
 
@@ -59,13 +59,13 @@ def test_run_h5_says_what_a_row_is_and_older_files_are_read_as_if_they_did() -> 
     written = coordinates({row: changes[row] for row in rows[:half]}, own, {row: changes[row] for row in rows[half:]})
     attributes = {"metric": "accuracy", "config": '{"shots": 100}'}
     old = newest(xarray.Dataset(coords={"branch": ["winning_ticket", *rows]}, attrs=attributes), "a file")
-    assert set(written) == set(SAID.values()) <= set(old.coords)
+    assert set(written) == set(ALONG_BRANCHES.values()) <= set(old.coords)
     for name, values in written.items():
         found = dict(zip(old.branch.values.tolist(), old[name].values.tolist(), strict=True))
         assert found == {row: values[row] for row in found}, name
     assert sum(map(len, schedules_of(old).values())) == len(rows)
     assert coordinates({"late": {"score_at": 3}}, own, {}) == {"score_at": {"late": 3.0}}
-    assert set(coordinates({"snip_iss": changes["snip_iss"]}, own, {})) == set(SAID.values())
+    assert set(coordinates({"snip_iss": changes["snip_iss"]}, own, {})) == set(ALONG_BRANCHES.values())
     shots = coordinates({"snip_ims": changes["snip_ims"]}, own, {"snip_ums": changes["snip_ums"]})["shots"]
     assert shots == {"snip_ums": 100.0, "snip_ims": 100.0}, "a row of an earlier command keeps its shots"
 
