@@ -33,14 +33,16 @@ def make_search(
     """The search that `search_speed` times; arguments as there."""
     network = subject(name, small)
     data = network.data()
+    pruning = Pruning(rates=0.2)  # ranked by layer, which takes least memory
+    if densities:  # the last says how the last level would go on
+        pruning = Pruning(densities=[*densities, densities[-1] / 2], scope="global")
     return TicketSearch(
         build=network.build,
         data=data if evaluations else one_evaluated(data),
         optimizer=network.optimizer,
         loss=LOSS,
         levels=len(densities),
-        # The last density says how the last level would go on.
-        pruning=Pruning(densities=[*densities, min([1.0, *densities]) / 2], scope="global"),
+        pruning=pruning,
         training=Training(
             steps=steps,
             batch_size=BATCH_SIZE,

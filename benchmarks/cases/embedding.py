@@ -16,7 +16,8 @@ def contenders(small: bool) -> dict[str, Contender]:
     steps = 8 if small else STEPS
     memory = {"memory": True}
     found = {
-        name: Contender(backend, search_speed, ("end2end", small, steps), memory) for name, backend in ROWS.items()
+        name: Contender(backend, search_speed, ("end2end", small, steps, "auto"), memory)
+        for name, backend in ROWS.items()
     }
     fit = ("end2end", small, max(2, steps // 8))
     found[FIT] = Contender("tensorflow", fit_speed, fit, memory | {"jit_compile": False})

@@ -18,7 +18,8 @@ def contenders(small: bool) -> dict[str, Contender]:
     found = {}
     for label, name in NETWORKS.items():
         steps = 8 if small else STEPS.get(name, 60)
-        found[label] = Contender("jax", search_speed, (name, small, steps))
+        engine = "auto" if name == BY_ROWS else "compiled"
+        found[label] = Contender("jax", search_speed, (name, small, steps, engine))
         if name != BY_ROWS:
             arguments = (name, small, steps, "batched:5")
             found[f"{label}, batches of 5"] = Contender("jax", search_speed, arguments, {"tickets": 5})
