@@ -19,7 +19,7 @@ ENGINES = {"every row, every step": "compiled", "by rows": "rows", "by rows, laz
 
 
 def builder(small: bool) -> Callable[[], keras.Model]:
-    """The plain Keras model without dropout, whose draws differ between the ways; small ones are large enough for rows."""
+    """The plain model without dropout, whose draws differ between the ways; small ones still train by rows."""
     return lambda: newsgroups_end2end(dimension=66 if small else 300, dropout=0.0)
 
 
