@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+LOWEST := .venv-lowest
 
 # All tests run on TensorFlow; these alone: they are the same on every backend, or start a process on each.
 ONCE := analysis benchmarks crash data datasets docs experiments models plots report storage \
@@ -28,17 +29,44 @@ define tests
 	$(if $(PYTEST_ARGS),,KERAS_BACKEND=tensorflow) $(RUN) -m pytest $(if $(PYTEST_ARGS),,$(PARALLEL)) $(1) $(PYTEST_ARGS)
 endef
 
-.PHONY: demo test test-all lint types bench bench-embedding gpu clean
+# Masks, pruning, layers, one search and its files; on JAX gradients and the search.
+QUICK := criteria/test_criteria.py layers/test_masked_layers.py masking/test_conversion.py masking/test_prunable.py \
+	pruning/test_densities.py pruning/test_rates.py search/test_branches.py search/test_search.py search/test_tasks.py \
+	storage/test_levels.py test_arrays.py test_mask.py test_packaging.py test_seeds.py training/test_training_loop.py
+QUICK_ON_JAX := search/test_search.py \
+	layers/test_masked_layers.py::test_gradient_is_zero_where_pruned_and_that_of_keras_elsewhere
+define quick
+	KERAS_BACKEND=jax $(1) -m pytest -n 2 --dist loadfile -m "not slow" $(QUICK_ON_JAX:%=tests/%)
+	KERAS_BACKEND=tensorflow $(1) -m pytest -n 2 --dist loadfile -m "not slow" $(QUICK:%=tests/%)
+endef
+
+.PHONY: demo quick lowest test test-all lint types bench bench-embedding gpu clean
 .DEFAULT_GOAL := demo
 
-# The stamp is newer than what it was made from, so a second set-up takes no time.
+# The stamp is newer than what it was made from, so a second set-up takes no time. A pip of 2025 shows how many packages
+# it has installed; Python 3.11 brings an older one, which is silent for a minute.
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade 'pip >= 25.1'
+	@echo "Installs TensorFlow, JAX and the tools for tests into $(VENV): 1 GB to download, a few minutes."
+	$(RUN) -m pip install --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+# Every lower bound of setup.cfg becomes the version that is installed.
+$(LOWEST)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv --clear $(LOWEST)
+	sed -n 's/^ *\([A-Za-z0-9_-]*\) >= /\1==/p' setup.cfg > $(LOWEST)/bounds.txt
+	$(LOWEST)/bin/python -m pip install --disable-pip-version-check -c $(LOWEST)/bounds.txt -e '.[dev]'
 	touch $@
 
 demo: $(INSTALLED)  ## lottery tickets in the digits that come with scikit-learn: a table, run.h5, figures
 	$(RUN) -m experiments.digits_lenet_fcn
+
+quick: $(INSTALLED)  ## what a change to the core needs, in a minute and a half
+	$(call quick,$(RUN))
+
+lowest: $(LOWEST)/.installed  ## the same with the lowest versions that setup.cfg allows, in an environment of their own
+	$(call quick,$(LOWEST)/bin/python)
 
 test: $(INSTALLED)  ## every test but the slow ones, on JAX and on TensorFlow
 	$(call tests,-m "not slow",$(LATER:%=--ignore=tests/%))

@@ -53,9 +53,9 @@ def shapes_computed(function: Callable[[Any], Any], x: np.ndarray) -> set[tuple[
 
 
 def _shapes(jaxpr: Any) -> Iterator[tuple[int, ...]]:
-    from jax.extend.core import jaxprs_in_params
-
     for equation in jaxpr.eqns:
         yield from (variable.aval.shape for variable in equation.outvars)
-        for inner in jaxprs_in_params(equation.params):
-            yield from _shapes(inner)
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple) else (value,):
+                if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
+                    yield from _shapes(getattr(inner, "jaxpr", inner))

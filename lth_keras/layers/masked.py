@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from keras import ops
 
-from lth_keras.layers.penalties import ConstraintOnMasked, OnMasked
+from lth_keras.layers.penalties import ConstraintOnMasked, RegularizerOnMasked
 from lth_keras.layers.reading import MaskedAttribute, Reading, as_read, reading_masked, reading_type
 from lth_keras.layers.registry import PRUNABLE
 
@@ -96,7 +96,7 @@ class MaskedLayer:
             if holder is not self:
                 holder.__class__ = reading_type(holder.__class__, attribute)
             if variable.regularizer is not None:
-                variable.regularizer = OnMasked(variable.regularizer, mask)
+                variable.regularizer = RegularizerOnMasked(variable.regularizer, mask)
             if variable.constraint is not None:
                 variable.constraint = ConstraintOnMasked(variable.constraint, mask)
 

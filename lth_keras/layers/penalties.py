@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 from keras import ops
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 
@@ -25,7 +26,11 @@ class OnMasked:
         return self.mask
 
 
-class ConstraintOnMasked(OnMasked):
+class RegularizerOnMasked(OnMasked, keras.regularizers.Regularizer):
+    """A regulariser that is given the masked weight. Keras before 3.15 takes objects of its own class only."""
+
+
+class ConstraintOnMasked(OnMasked, keras.constraints.Constraint):
     """A constraint that is given the weight under the mask of the training step that it is part of.
 
     On JAX a step is a pure function, and where Keras calls constraints it passes that function the variables of the

@@ -91,6 +91,14 @@ def test_a_constraint_does_not_see_pruned_weights(cls):
     np.testing.assert_allclose(weight(masked).numpy()[mask], weight(plain).numpy()[mask], rtol=1e-6)
 
 
+def test_a_masked_weight_has_a_regulariser_and_a_constraint_of_keras_classes():
+    """Keras before 3.15 takes no others."""
+    layer = MaskedDense(3, kernel_regularizer="l2", kernel_constraint="unit_norm")
+    layer.build((None, 4))
+    assert isinstance(weight(layer).regularizer, keras.regularizers.Regularizer)
+    assert isinstance(weight(layer).constraint, keras.constraints.Constraint)
+
+
 def test_the_weight_reads_as_the_keras_variable_outside_the_forward_pass(case):
     cls, arguments, shape = case
     _, masked, _ = pair(cls, arguments, shape)
