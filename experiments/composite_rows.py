@@ -75,7 +75,7 @@ def parameters(row: str, shots: int, learned: Path | None = None) -> dict[str, A
         changes = {"criterion": f"stacked({first},{second})"}
         if kind != "stacked":
             maker = {"weights": "scores_as_weights", "bimodal": "bimodal"}[kind]
-            changes = {"criterion": second, "initialise": f"{maker}({first})"}
+            changes = {"criterion": second, "start": f"{maker}({first})"}
     if kind == "learned":
         if learned is None:
             raise ValueError(
@@ -84,7 +84,7 @@ def parameters(row: str, shots: int, learned: Path | None = None) -> dict[str, A
             )
         changes = {"criterion": f"learned({learned / pair}.npz)"}
     if schedule.startswith("u"):
-        changes["schedule"] = "before_training"
+        changes["when"] = "before_training"
     if schedule.endswith("ms"):
         changes["shots"] = shots
     if drawn:
@@ -95,9 +95,9 @@ def parameters(row: str, shots: int, learned: Path | None = None) -> dict[str, A
 def described(row: str, shots: int, learned: Path | None = None) -> str:
     """A row in words; arguments as `parameters`."""
     changes = parameters(row, shots, learned)
-    when = "before training" if "schedule" in changes else "level by level"
+    when = "before training" if "when" in changes else "level by level"
     many = f"{shots} shots" if "shots" in changes else "one shot"
-    weights = f"; initial weights {changes['initialise']}" if "initialise" in changes else ""
+    weights = f"; initial weights {changes['start']}" if "start" in changes else ""
     drawn = ", masks of those drawn" if "masks_of_drawn" in changes else ""
     return f"{changes['criterion']}, {when} in {many}{weights}{drawn}"
 

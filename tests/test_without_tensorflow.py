@@ -128,7 +128,7 @@ for module in pkgutil.walk_packages(lth_keras.__path__, "lth_keras."):
 from lth_keras.cli import main
 from tests import tiny
 out = pathlib.Path(sys.argv[1])
-for search in (tiny.make(), tiny.make(criterion="synflow", schedule="before_training", scope="global", rates=0.5)):
+for search in (tiny.make(), tiny.make(criterion="synflow", when="before_training", scope="global", rates=0.5)):
     run = search.run(2, out=out)
     assert lth_keras.open_run(run.directory.path).sizes["level"] == 3
     assert main(["plot", str(run.directory.path)]) == 0 and main(["report", str(run.directory.path)]) == 0

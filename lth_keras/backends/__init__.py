@@ -13,7 +13,7 @@ from lth_keras.backends.derivatives import Differentiator
 from lth_keras.backends.linearised import not_followed
 from lth_keras.backends.losses import OWN, Told, has_several, is_multi_label, told_by
 from lth_keras.backends.optimizers import LOWER, as_fit_takes_it
-from lth_keras.backends.program import NOTHING_PRUNED, Program, Pruned, Splits, Training
+from lth_keras.backends.program import NOTHING_PRUNED, Program, ProgramParts, Pruned, Splits
 from lth_keras.backends.skipped import skipped
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "Pruned",
     "Splits",
     "Told",
-    "Training",
+    "ProgramParts",
     "as_fit_takes_it",
     "assign",
     "backend",

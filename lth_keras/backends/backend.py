@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from lth_keras.backends.program import Program, Training
+from lth_keras.backends.program import Program, ProgramParts
 
 
 class Backend(Protocol):
@@ -32,7 +32,7 @@ class Backend(Protocol):
     def device(self) -> tuple[str, int | None]:
         """The kind of device that trains, such as `cpu` or `gpu`, and its free memory in bytes, where known."""
 
-    def program(self, training: Training, tickets: int = 1) -> Program:
+    def program(self, training: ProgramParts, tickets: int = 1) -> Program:
         """The compiled training program of a model.
 
         Args:
@@ -45,7 +45,7 @@ class Backend(Protocol):
 
     def rowwise_program(
         self,
-        training: Training,
+        training: ProgramParts,
         tables: Sequence[Any],
         using_rows: Callable[..., Any],
         rule: Callable[[int], Any],

@@ -17,7 +17,7 @@ from lth_keras.backends.program import (
     OnDevice,
     Program,
     ProgramOfOne,
-    Training,
+    ProgramParts,
     due_steps,
     padded_order,
 )
@@ -37,7 +37,7 @@ class JaxProgram(ProgramOfOne):
         ValueError: where it is not to be compiled with XLA, which JAX always does.
     """
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: ProgramParts) -> None:
         if not training.jit_compile:
             raise ValueError("Expected jit_compile=True or None with JAX, which compiles with XLA. Received: False.")
         super().__init__(training.model.variables, training.weights, assign)
@@ -149,7 +149,7 @@ class Jax:
         free = statistics.get("bytes_limit", 0) - statistics.get("bytes_in_use", 0)
         return first.platform, free or None
 
-    def program(self, training: Training, tickets: int = 1) -> Program:
+    def program(self, training: ProgramParts, tickets: int = 1) -> Program:
         """The compiled training program; see `Backend.program`."""
         if tickets == 1:
             return JaxProgram(training)

@@ -15,8 +15,8 @@ from lth_keras.backends.program import (
     Arrays,
     Evaluations,
     Measured,
+    ProgramParts,
     Splits,
-    Training,
     Values,
     due_steps,
     padded_order,
@@ -37,7 +37,7 @@ class BatchedJaxProgram:
 
     keeps_best = True
 
-    def __init__(self, training: Training, tickets: int) -> None:
+    def __init__(self, training: ProgramParts, tickets: int) -> None:
         self.tickets = tickets
         self._pure = Pure(training)
         self.capacity, self.every, self.advice = self._pure.capacity, self._pure.every, self._pure.advice

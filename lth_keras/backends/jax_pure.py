@@ -12,7 +12,7 @@ import keras
 from jax import lax
 
 from lth_keras.backends.optimizers import advice, averages, begin_as_weights, update_counts
-from lth_keras.backends.program import NEVER, Training, loss_function
+from lth_keras.backends.program import NEVER, ProgramParts, loss_function
 
 State = dict[str, Any]
 """What a call reads and gives back: the variables' values, the best weights, and what they are measured by."""
@@ -42,7 +42,7 @@ def exactly(function: Callable[..., Any]) -> Callable[..., Any]:
 class Pure:
     """Training and evaluation of one model as pure functions of a state."""
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: ProgramParts) -> None:
         self.model, self.optimizer = training.model, training.optimizer
         self.loss, self.metric, self.pruned = loss_function(training.loss), training.metric, training.pruned
         self.every, self.evaluation_batch_size = training.evaluate_every, training.evaluation_batch_size

@@ -70,7 +70,7 @@ class Pruned(NamedTuple):
 NOTHING_PRUNED = Pruned()
 
 
-class Training(NamedTuple):
+class ProgramParts(NamedTuple):
     """What a training program is made of.
 
     Attributes:

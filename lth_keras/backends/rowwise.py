@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lth_keras.backends.program import Arrays, Evaluations, ProgramOfOne, Training, loss_function
+from lth_keras.backends.program import Arrays, Evaluations, ProgramOfOne, ProgramParts, loss_function
 from lth_keras.backends.skipped import Lazy, Skipped
 
 ROWS_STEP = 512
@@ -42,7 +42,7 @@ class RowwiseProgram(ProgramOfOne):
 
     def __init__(
         self,
-        training: Training,
+        training: ProgramParts,
         tables: Sequence[Any],
         using_rows: Callable[..., Any],
         rule: Callable[[int], Skipped],

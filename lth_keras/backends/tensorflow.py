@@ -16,7 +16,7 @@ from lth_keras.backends.program import (
     Evaluations,
     OnDevice,
     ProgramOfOne,
-    Training,
+    ProgramParts,
     due_steps,
     loss_function,
     padded_order,
@@ -38,7 +38,7 @@ class TensorFlowProgram(ProgramOfOne):
         training: what it is made of.
     """
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: ProgramParts) -> None:
         self._model, self._optimizer = training.model, training.optimizer
         super().__init__(self._model.variables, training.weights, assign)
         self._loss = loss_function(training.loss)
@@ -257,7 +257,7 @@ class TensorFlow:
         """The kind of device, `cpu` or `gpu`; the memory that is free on it is not known."""
         return ("gpu" if tf.config.list_physical_devices("GPU") else "cpu"), None
 
-    def program(self, training: Training, tickets: int = 1) -> ProgramOfOne:
+    def program(self, training: ProgramParts, tickets: int = 1) -> ProgramOfOne:
         """The compiled training program of one ticket; see `Backend.program`."""
         return TensorFlowProgram(training)
 

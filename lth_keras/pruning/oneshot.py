@@ -35,9 +35,10 @@ def prune(
     *,
     samples_per_class: int | None = None,
     shots: int = 1,
-    schedule: str = "exponential",
+    shot_schedule: str = "exponential",
     min_per_layer: int = 1,
     initial: Sequence[Any] | None = None,
+    schedule: str | None = None,
 ) -> keras.Model:
     """Returns a masked copy of the model in which the weights with the lowest scores are pruned.
 
@@ -55,17 +56,21 @@ def prune(
         seed: decides random scores, samples and ties.
         samples_per_class: examples of each class to draw from `data`; None takes all of them.
         shots: number of steps, each with new scores of the remaining weights; 100 for SynFlow in its paper.
-        schedule: the densities of the shots: `exponential` (each prunes the same share of the remaining weights) or
-            `linear` (the same number).
+        shot_schedule: the densities of the shots: `exponential` (each prunes the same share of the remaining weights)
+            or `linear` (the same number).
         min_per_layer: least number of weights to keep in each layer. 0 lets a layer collapse.
         initial: the weights before training, as `model.get_weights()` gave them then, for criteria that compare with
             them: `initial_magnitude`, `magnitude_change`, `movement`.
+        schedule: `shot_schedule` by its name in version 0.1, accepted until 0.3.
+
+    Names and defaults are those of `Pruning`, but for two: `scope` is `global`, where a search follows Frankle & Carbin
+    (2019) and ranks within layers; `samples_per_class` is all of `data`, which a search draws from its training split.
 
     Raises:
-        ValueError: for a density out of range or above that of the model, an unknown criterion, scope or schedule, a
-            model without prunable weights, data, a loss or initial weights that are missing or do not fit, more samples
-            than there are, scores that are not finite, gradients that are all zero, or a network that is cut through
-            (see `masking.check_connected`).
+        ValueError: for a density out of range or above that of the model, an unknown criterion, scope or shot
+            schedule, a model without prunable weights, data, a loss or initial weights that are missing or do not fit,
+            more samples than there are, scores that are not finite, gradients that are all zero, or a network that is
+            cut through (see `masking.check_connected`).
 
     Warns:
         UserWarning: naming layers that collapse with `min_per_layer=0`, that no gradient reaches, that have no mask, or
@@ -79,13 +84,18 @@ def prune(
         >>> pruned = prune(model, 0.01, "synflow", shots=100)
     """
     check_model(model)
+    if schedule is not None:
+        warnings.warn(
+            f"prune(schedule=...) is now prune(shot_schedule={schedule!r}).", DeprecationWarning, stacklevel=2
+        )
+        shot_schedule = schedule
     integer("seed", seed, 0)
     integer("min_per_layer", min_per_layer, 0)
     if samples_per_class is not None:
         integer("samples_per_class", samples_per_class, 1)
     if loss is not None:
         check_loss(loss)
-    densities = shot_densities(real("density", density), integer("shots", shots), schedule)
+    densities = shot_densities(real("density", density), integer("shots", shots), shot_schedule)
     check_scope(scope)
     score, name = find_criterion(criterion), name_of(criterion)
     pruned = mask_model(model)

@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from lth_keras.system import values
+from lth_keras.training.engines import AUTO
+from lth_keras.training.engines.older import older_spelling
 
-EMBEDDINGS: dict[Any, list[str]] = {"exact": [], "dense": ["compiled"], "lazy": ["rows:lazy"]}
 WHEN = {"iterative": "after_training", "before_training": "before_training"}
 
 
@@ -31,13 +31,5 @@ def by_newer_names(parameters: Mapping[str, Any], stacklevel: int = 4) -> dict[s
         renamed("initialise", "start", initialise)
     if "facts" in found:
         raise TypeError("Expected facts of a run: TicketSearch(...).run(facts=...). Received: TicketSearch(facts=...).")
-    flags = {"compact": "compact", "fused": "native"}
-    engines = [engine for flag, engine in flags.items() if flag in found and values.boolean(flag, found.pop(flag))]
-    engines += EMBEDDINGS.get(found.pop("embeddings", "exact"), ["embeddings"])
-    if (tickets := found.pop("vectorize", "auto")) != "auto":
-        engines.append("compiled" if tickets == 1 and tickets is not True else f"batched:{tickets}")
-    if len(engines) > 1 and engines != ["compact", "native"]:
-        raise ValueError(f"Expected one engine. Received: {' and '.join(engines)}.")
-    if engines:
-        renamed("compact, fused, embeddings or vectorize", "engine", ":".join(engines))
-    return found
+    engine = older_spelling("TicketSearch", found, found.get("engine", AUTO), stacklevel)
+    return {**found, "engine": engine} if engine != AUTO or "engine" in found else found

@@ -14,7 +14,7 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays
-from lth_keras.backends import NOTHING_PRUNED, Pruned, Splits, Training, as_fit_takes_it, assign, backend
+from lth_keras.backends import NOTHING_PRUNED, ProgramParts, Pruned, Splits, as_fit_takes_it, assign, backend
 from lth_keras.criteria.model_derivatives import ModelDerivatives
 from lth_keras.data.arguments import check_makers
 from lth_keras.data.splits import SPLITS, Arrays, check_cadence, check_splits
@@ -36,6 +36,7 @@ from lth_keras.system.values import boolean, integer
 from lth_keras.training import Counter, Curves, make_counter, make_metric
 from lth_keras.training.engines import AUTO, Callbacks, Schedule, Ticket, check_spelling
 from lth_keras.training.engines.auto import engine_for
+from lth_keras.training.engines.older import older_spelling
 from lth_keras.training.engines.tickets import load
 from lth_keras.training.given import FirstModel, find_given, owners
 
@@ -73,6 +74,7 @@ class Network:
             density. Their weights are never drawn.
         metric: what is measured beside the loss: `accuracy`, `micro_f1`, `mae`, `r2`, a Keras metric or its name, or a
             function (y, outputs) -> a number for each example. None goes by the loss and the outputs (docs/results.md).
+        older: `fused` and `embeddings`, in place of `engine` as in version 0.1; accepted until 0.3.
 
     Attributes:
         given: the weights that are kept, see `start`.
@@ -111,9 +113,12 @@ class Network:
         start: str | None = None,
         prune_frozen: bool = False,
         metric: Any = None,
+        **older: Any,
     ) -> None:
         check_start(start)
-        engine = check_spelling(engine)
+        engine = check_spelling(older_spelling("Network", older, engine))
+        if older:
+            raise TypeError(f"Expected arguments of a Network. Received: {', '.join(older)}.")
         check_makers(build, optimizer, loss)
         self._build = build
         batch_size = integer("batch_size", batch_size, 1)
@@ -205,9 +210,9 @@ class Network:
         """The large embedding tables, where they are trained by rows."""
         return [] if self.engine.program(self).keeps_best else large_tables(self.model)
 
-    def training(self) -> Training:
+    def training(self) -> ProgramParts:
         """What a program that trains the network is made of, with an optimiser of its own."""
-        return Training(
+        return ProgramParts(
             self.model,
             as_fit_takes_it(self.make_optimizer(), self.model),
             self.loss,

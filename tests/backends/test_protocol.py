@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lth_keras import backends
-from lth_keras.backends import BACKENDS, Backend, Training, backend
+from lth_keras.backends import BACKENDS, Backend, ProgramParts, backend
 from lth_keras.backends.skipped import skipped
 from lth_keras.masking import large_tables, mask_model, using_rows, variables
 from lth_keras.training import make_metric
@@ -20,8 +20,8 @@ from tests.training.programs import BATCH, EVERY, LOSS, OPTIMIZERS, TEST, TRAIN,
 SPLITS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 
-def training(model: keras.Model) -> Training:
-    return Training(
+def training(model: keras.Model) -> ProgramParts:
+    return ProgramParts(
         model,
         OPTIMIZERS["adam"](),
         LOSS,

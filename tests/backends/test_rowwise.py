@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 from sklearn.metrics import f1_score
 
-from lth_keras.backends import Training, backend, skipped
+from lth_keras.backends import ProgramParts, backend, skipped
 from lth_keras.backends import assign as assign_value
 from lth_keras.masking import get_mask, large_tables, mask_model, seed_states, set_mask, using_rows, variables
 from lth_keras.training import BatchOrder, NonFiniteLossError, make_counter, make_metric
@@ -48,7 +48,7 @@ def classifier(dropout=0.0):
 
 
 def training(model, optimizer, loss=CROSS_ENTROPY, **changes):
-    return Training(
+    return ProgramParts(
         model,
         optimizer(),
         loss,

@@ -16,7 +16,7 @@ from experiments.composite_pruning import Config, make_search
 from experiments.composite_rows import all_rows, branch_of, check_rows, described, parameters
 from lth_keras.analysis.schedules import schedules_of
 from lth_keras.report import constant_table, summary_table
-from lth_keras.search.variants import ALONG_BRANCHES, coordinates
+from lth_keras.search.variants import ALONG_BRANCHES, coordinates, recorded_names
 from lth_keras.storage.older import newest
 from tests import tiny
 
@@ -24,7 +24,7 @@ SOME = ("stacked_snip_synflow_uss", "weights_snip_synflow_ums_drawn", "bimodal_g
 
 
 def test_rows_are_what_their_names_say() -> None:
-    before = {"schedule": "before_training"}
+    before = {"when": "before_training"}
     assert parameters("snip_uss", 100) == {"criterion": "snip", **before}
     assert parameters("grasp_magnitude_ims", 50) == {"criterion": "grasp_magnitude", "shots": 50}
     assert parameters("stacked_grasp_magnitude_iss", 9) == {"criterion": "stacked(grasp,magnitude)"}
@@ -34,12 +34,12 @@ def test_rows_are_what_their_names_say() -> None:
     }
     assert parameters("weights_snip_synflow_ums_drawn", 7) == {
         "criterion": "synflow",
-        "initialise": "scores_as_weights(snip)",
+        "start": "scores_as_weights(snip)",
         "masks_of_drawn": True,
         "shots": 7,
         **before,
     }
-    assert parameters("bimodal_snip_random_iss", 7) == {"criterion": "random", "initialise": "bimodal(snip)"}
+    assert parameters("bimodal_snip_random_iss", 7) == {"criterion": "random", "start": "bimodal(snip)"}
     for row in all_rows():
         assert described(row, 3, Path("learned"))
     assert parameters("learned_tree_extended_uss", 1, Path("x")) == {
@@ -52,11 +52,13 @@ def test_rows_are_what_their_names_say() -> None:
 
 
 def test_run_h5_says_what_a_row_is_and_older_files_are_read_as_if_they_did() -> None:
-    own = {"criterion": "magnitude", "schedule": "iterative", "shots": 1, "initialise": None, "masks_of_drawn": False}
+    own = {"criterion": "magnitude", "when": "after_training", "shots": 1, "start": None, "masks_of_drawn": False}
     rows = list(all_rows())
     changes = {row: parameters(row, 100, Path("some") / "folder") for row in rows}
     half = len(rows) // 2
-    written = coordinates({row: changes[row] for row in rows[:half]}, own, {row: changes[row] for row in rows[half:]})
+    written = coordinates(
+        {row: changes[row] for row in rows[:half]}, own, {row: recorded_names(changes[row]) for row in rows[half:]}
+    )
     attributes = {"metric": "accuracy", "config": '{"shots": 100}'}
     old = newest(xarray.Dataset(coords={"branch": ["winning_ticket", *rows]}, attrs=attributes), "a file")
     assert set(written) == set(ALONG_BRANCHES.values()) <= set(old.coords)
@@ -66,7 +68,9 @@ def test_run_h5_says_what_a_row_is_and_older_files_are_read_as_if_they_did() -> 
     assert sum(map(len, schedules_of(old).values())) == len(rows)
     assert coordinates({"late": {"score_at": 3}}, own, {}) == {"score_at": {"late": 3.0}}
     assert set(coordinates({"snip_iss": changes["snip_iss"]}, own, {})) == set(ALONG_BRANCHES.values())
-    shots = coordinates({"snip_ims": changes["snip_ims"]}, own, {"snip_ums": changes["snip_ums"]})["shots"]
+    shots = coordinates({"snip_ims": changes["snip_ims"]}, own, {"snip_ums": recorded_names(changes["snip_ums"])})[
+        "shots"
+    ]
     assert shots == {"snip_ums": 100.0, "snip_ims": 100.0}, "a row of an earlier command keeps its shots"
 
 

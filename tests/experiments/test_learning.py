@@ -110,7 +110,7 @@ def test_the_network_predicts_what_keras_does(monkeypatch: pytest.MonkeyPatch, s
 def test_it_is_applied_before_training_in_a_search(network: Network, searches: Searches, tmp_path: Path) -> None:
     path = tmp_path / "tree.npz"
     learn("tree", searches).save(path)
-    changes = {"rates": None, "densities": (0.25,), "levels": 1, "schedule": "before_training", "scope": "global"}
+    changes = {"rates": None, "densities": (0.25,), "levels": 1, "when": "before_training", "scope": "global"}
     search = make(network, criterion=f"learned({path})", samples_per_class=4, **changes)
     mask = masks_of(search.run(out=tmp_path), 0, "winning_ticket", 1)[1]
     by_synflow = make(network, criterion="synflow", **changes).run(out=tmp_path)

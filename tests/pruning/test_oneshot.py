@@ -139,7 +139,7 @@ def masks_in_shots(criterion: str, scope: str) -> list[Mask]:
     model = classifier()
     found = []
     for _ in range(2):
-        pruned = prune(model, 0.5, criterion, scope, (X, Y), LOSS, shots=3, schedule="linear")
+        pruned = prune(model, 0.5, criterion, scope, (X, Y), LOSS, shots=3, shot_schedule="linear")
         for key, value in variables(model).items():
             np.testing.assert_array_equal(variables(pruned)[key], value)
         found.append(get_mask(pruned))

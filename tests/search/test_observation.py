@@ -17,7 +17,7 @@ from tests import tiny
 
 CRITERIA = ("magnitude", "snip", "grasp", "synflow")
 OBSERVED = Observation(weights=True, criteria=CRITERIA)
-VARIANTS = {"snip_uss": {"criterion": "snip", "schedule": "before_training"}, "early": {"score_at": 5}}
+VARIANTS = {"snip_uss": {"criterion": "snip", "when": "before_training"}, "early": {"score_at": 5}}
 SHARED = {"variants": VARIANTS, "densities": (0.5, 0.2), "rates": None, "scope": "global"}
 BRANCHES = ("winning_ticket", "random_reinit", *VARIANTS)
 jax_only = pytest.mark.skipif(

@@ -27,7 +27,7 @@ jax_only = pytest.mark.skipif(
 
 DENSITIES = (0.5, 0.2, 0.1)
 LOSS = "sparse_categorical_crossentropy"
-BEFORE: dict[str, Any] = {"rates": None, "densities": DENSITIES, "levels": 3, "schedule": "before_training"}
+BEFORE: dict[str, Any] = {"rates": None, "densities": DENSITIES, "levels": 3, "when": "before_training"}
 BEFORE |= {"scope": "global", "samples_per_class": 4}
 
 
@@ -62,7 +62,7 @@ def test_masks_before_training_are_those_of_prune(
     for seed in (0, 1):
         model = drawn_model(network, seed)
         for level, density in enumerate(DENSITIES, start=1):
-            pruned = prune(model, density, criterion, data=sample(seed), loss=LOSS, shots=shots, schedule=schedule)
+            pruned = prune(model, density, criterion, data=sample(seed), loss=LOSS, shots=shots, shot_schedule=schedule)
             found = run.directory.read(seed, "winning_ticket", level)
             assert found is not None and found.mask == found.next_mask == get_mask(pruned)
             assert found.mask.kept == round(176 * density)
@@ -79,7 +79,7 @@ def test_shots_at_the_end_of_a_level_score_what_the_one_before_left(
         seen.append((state.mask.kept, np.array_equal(bias, state.final["hidden/bias"])))
         return {key: abs(state.final[key] * state.gradients[key]) for key in state.mask}
 
-    changes = {**BEFORE, "densities": (0.5, 0.125), "levels": 2, "schedule": "iterative", "criterion": own}
+    changes = {**BEFORE, "densities": (0.5, 0.125), "levels": 2, "when": "after_training", "criterion": own}
     changes |= {"shots": 2, "shot_schedule": shot_schedule, "config": {"name": shot_schedule}}
     run = make(network, **changes).run(out=tmp_path)
     middle = {"exponential": (124, 44), "linear": (132, 55)}[shot_schedule]
@@ -99,10 +99,10 @@ def test_one_shot_to_a_density_is_what_rates_give(network: Network, tmp_path: Pa
 def test_levels_before_training_are_the_same_in_any_order(network: Network, tmp_path: Path) -> None:
     search = make(network, criterion="snip", shots=2, **BEFORE)
     whole = search.run(2, ALL, tmp_path / "whole")
-    directory = tiny.prepare(make(network, criterion="snip", shots=2, **BEFORE), 2, ALL, tmp_path / "back").directory
-    with directory.locked():
-        for task in reversed(search.tasks((), (0, 1), ALL)):
-            search.train_level(directory, task)
+    back = tiny.prepare(make(network, criterion="snip", shots=2, **BEFORE), 2, ALL, tmp_path / "back")
+    with back.directory.locked():
+        for task in reversed(back.tasks()):
+            search.train_level(back.directory, task)
     assert_same_numbers(search.run(2, ALL, tmp_path / "back"), whole)
     for level in (1, 2, 3):
         ticket, control = (whole.directory.read(0, name, level) for name in ("winning_ticket", "random_mask"))
@@ -112,7 +112,7 @@ def test_levels_before_training_are_the_same_in_any_order(network: Network, tmp_
 
 def test_killed_and_resumed_before_training_nothing_differs(network: Network, tmp_path: Path) -> None:
     def search() -> Any:
-        return make(network, criterion="grasp", shots=2, initialise="scores_as_weights(snip)", **BEFORE)
+        return make(network, criterion="grasp", shots=2, start="scores_as_weights(snip)", **BEFORE)
 
     whole = search().run(2, ALL, tmp_path / "whole", control_levels=(2,))
     witness = Witness("started", Task(1, "winning_ticket", 2))
@@ -135,7 +135,7 @@ def test_workers_train_levels_before_training_side_by_side(network: Network, tmp
 
 @jax_only
 def test_all_levels_before_training_are_trained_in_one_batch(network: Network, tmp_path: Path) -> None:
-    variants = {"ums": {"shots": 4, "criterion": "synflow"}, "iss": {"schedule": "iterative"}}
+    variants = {"ums": {"shots": 4, "criterion": "synflow"}, "iss": {"when": "after_training"}}
     changes = {**BEFORE, "criterion": "magnitude", "variants": variants}
     branches = ("winning_ticket", "ums", "iss")
     batched = make(engine="batched:16", **changes)
@@ -151,11 +151,11 @@ def test_all_levels_before_training_are_trained_in_one_batch(network: Network, t
 
 def test_variants_that_differ_in_masks_alone_share_the_dense_network(network: Network, tmp_path: Path) -> None:
     variants = {
-        "uss": {"schedule": "before_training", "criterion": "snip"},
-        "new_weights": {"schedule": "before_training", "initialise": "bimodal(snip)"},
+        "uss": {"when": "before_training", "criterion": "snip"},
+        "new_weights": {"when": "before_training", "start": "bimodal(snip)"},
         "iss": {"criterion": "snip"},
     }
-    changes = {**BEFORE, "schedule": "iterative", "variants": variants}
+    changes = {**BEFORE, "when": "after_training", "variants": variants}
     search = make(network, **changes)
     assert search.share_dense == {"uss"} and search.independent == {"uss", "new_weights"}
     run = search.run(1, tuple(variants), tmp_path)
@@ -171,7 +171,7 @@ def test_trials_start_from_the_weights_that_are_made_and_masks_are_of_either(
     network: Network, tmp_path: Path, drawn: bool
 ) -> None:
     name = "scores_as_weights(snip,global)"
-    search = make(network, criterion="magnitude", initialise=name, masks_of_drawn=drawn, **BEFORE)
+    search = make(network, criterion="magnitude", start=name, masks_of_drawn=drawn, **BEFORE)
     run = search.run(out=tmp_path)
     model = drawn_model(network, 0)
     weights = dict(network.draw_weights(0, "initial"))
@@ -192,8 +192,8 @@ def test_a_network_that_is_cut_through_is_trained_as_it_is_where_asked(network: 
         return {key: np.full(kept.shape, "hidden" in key, float) for key, kept in state.mask.items()}
 
     changes = {**BEFORE, "criterion": only_hidden, "min_per_layer": 0}
-    for schedule, shots in (("before_training", 1), ("iterative", 2)):
-        asked: dict[str, Any] = {**changes, "schedule": schedule, "shots": shots, "config": {"name": schedule}}
+    for schedule, shots in (("before_training", 1), ("after_training", 2)):
+        asked: dict[str, Any] = {**changes, "when": schedule, "shots": shots, "config": {"name": schedule}}
         with pytest.warns(UserWarning, match="Layer collapse"):
             run = make(network, cut_through="train", confusion=True, **asked).run(out=tmp_path)
         cut = run.dataset.isel(trial=0, branch=0).sel(level=3)
@@ -227,12 +227,12 @@ def test_where_nothing_passes_masks_are_random_if_asked(network: Network, tmp_pa
         ({"rates": None, "densities": (0.5, 0)}, r"densities in \(0, 1\]"),
         ({"levels": None}, "Expected levels, the number of prunings, beside rates"),
         ({"rates": None, "densities": (0.5,), "levels": 2}, "Expected a density for each of 2 levels"),
-        ({"schedule": "later"}, "Expected schedule to be one of"),
+        ({"when": "later"}, "Expected when to be one of"),
         ({"shots": 0}, "Expected shots to be at least 1"),
         ({"shot_schedule": "steep"}, "Expected schedule to be one of 'exponential', 'linear'"),
-        ({"schedule": "before_training", "score_at": 3}, "Expected no score_at"),
-        ({"initialise": "snip"}, r"initialise to be one of scores_as_weights\(CRITERION\), bimodal\(CRITERION\)"),
-        ({"initialise": "bimodal(snap)"}, "Expected a criterion.*Received: 'snap'"),
+        ({"when": "before_training", "score_at": 3}, "Expected no score_at"),
+        ({"start": "snip"}, r"Expected start to be one of .*Received: 'snip'"),
+        ({"start": "bimodal(snap)"}, "Expected a criterion.*Received: 'snap'"),
         ({"masks_of_drawn": True}, "Expected masks_of_drawn where masks are made before training"),
         ({"cut_through": "ignore"}, "Expected cut_through to be one of"),
     ],

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from lth_keras.backends import Training, backend
+from lth_keras.backends import ProgramParts, backend
 from lth_keras.masking import get_mask, mask_model, set_mask, variables
 from lth_keras.training import BatchOrder, NonFiniteLossError, make_metric
 from lth_keras.training.loop import train
@@ -55,7 +55,7 @@ def perceptron(*between, activation="relu", regularizer=None, dtype=None):
 
 def make(model, optimizer=OPTIMIZERS["adam"], *, jit=False, loss=LOSS, data=(TRAIN, VALIDATION, TEST), **options):
     options.setdefault("metric", make_metric(loss, model.output_shape))
-    training = Training(
+    training = ProgramParts(
         model,
         optimizer(),
         loss,

@@ -75,14 +75,14 @@ class Gpu:
 
 
 def test_as_many_as_fit_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = tiny.network_of()
+    network = tiny.network_of(evaluation_batch_size=16)
 
     def width(tickets: int, free: int | None, of: Network = network) -> int:
         monkeypatch.setattr(batched, "backend", lambda: Gpu(free))
         return batched.best_width(of, tickets)
 
     assert width(6, 10**10) == 6 and width(1000, None) == 64
-    fits = [width(1000, free) for free in (10**4, 10**6, 2 * 10**6)]
+    fits = [width(1000, free) for free in (10**4, 3 * 10**5, 6 * 10**5)]
     assert 1 == fits[0] < fits[1] < fits[2] < 64
     assert 1.8 < fits[2] / fits[1] < 2.2
     convolutional = [keras.Input((8, 1)), layers.Conv1D(2, 3), layers.Flatten(), layers.Dense(3, "softmax")]

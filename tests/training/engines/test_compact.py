@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras.data.splits import SPLITS
 from lth_keras.mask import Mask
 from lth_keras.system import memory
 from lth_keras.training.engines import Ticket, engine_named
@@ -18,6 +17,7 @@ from tests.training.engines.cases import (
     BIASED,
     assert_same_within_rounding,
     chain,
+    data,
     network_of,
     take,
     ticket,
@@ -80,9 +80,8 @@ def test_inputs_are_cast_as_the_whole_network_casts_them() -> None:
         return keras.Sequential([keras.Input((6, 8), dtype="int32"), *layers])
 
     network = network_of("compiled", of_integers)
+    network.take({0: network.checked(data(0))})  # which are no integers
     generator = np.random.default_rng(0)
-    splits = {name: (8 * generator.normal(size=(64, 6, 8)), generator.integers(0, 3, 64)) for name in SPLITS}
-    network.take({0: network.checked(splits)})
     kept = {key: generator.random(shape) < 0.05 for key, shape in network.mask.shapes.items()}
     assert_as_whole(network, ticket(network, mask=Mask(kept)))
 

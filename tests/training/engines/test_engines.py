@@ -238,7 +238,7 @@ REFUSALS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "an inner engine's": (
         "compact:native",
         "Adam or SGD",
-        {"optimizer": lambda: keras.optimizers.RMSprop(0.01), "jit_compile": None},
+        {"optimizer": lambda: keras.optimizers.RMSprop(0.01, name="named"), "jit_compile": None},
     ),
     "XLA beside the native kernel": ("native", "jit_compile=None with engine='native'", {"jit_compile": True}),
     "a metric of another name": (

@@ -10,7 +10,7 @@ import keras
 import numba
 import numpy as np
 
-from lth_keras.backends.program import Arrays, Evaluations, ProgramOfOne, Training, due_steps
+from lth_keras.backends.program import Arrays, Evaluations, ProgramOfOne, ProgramParts, due_steps
 from lth_keras.system.interrupts import uninterrupted
 from lth_keras.training.engines.native import forward, steps
 from lth_keras.training.engines.native.barriers import ABORTED, BARRIER, GENERATION
@@ -44,7 +44,7 @@ class NativeProgram(ProgramOfOne):
 
     def __init__(
         self,
-        training: Training,
+        training: ProgramParts,
         layers: Sequence[ChainPart],
         softmax: bool,
         assign: Callable[[Any, Any], None],
