@@ -37,7 +37,7 @@ from lth_keras.training import Counter, Curves, make_counter, make_metric
 from lth_keras.training.engines import AUTO, Callbacks, Schedule, Ticket, check_spelling
 from lth_keras.training.engines.auto import engine_for
 from lth_keras.training.engines.older import older_spelling
-from lth_keras.training.engines.tickets import load
+from lth_keras.training.engines.train import load
 from lth_keras.training.given import FirstModel, find_given, owners
 
 _LARGE = 10_000_000  # weights: below, collecting garbage (0.3 s) costs more than the copy's memory is worth

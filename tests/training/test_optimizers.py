@@ -14,7 +14,7 @@ from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, set_mask
 from lth_keras.training import NonFiniteLossError
 from lth_keras.training.engines import Schedule, Ticket, engine_named
-from lth_keras.training.engines.tickets import batch_order
+from lth_keras.training.engines.train import batch_order
 from lth_keras.training.network import Network
 from tests import tiny
 from tests.training.programs import (

@@ -14,7 +14,7 @@ from lth_keras.masking import large_tables
 from lth_keras.training.engines.compiled import Compiled
 from lth_keras.training.engines.engine import NO_CALLBACKS, Callbacks, Schedule, Ticket, Trained
 from lth_keras.training.engines.rows import why_densely
-from lth_keras.training.engines.tickets import load, train_batch
+from lth_keras.training.engines.train import load, train_batch
 
 if TYPE_CHECKING:
     from lth_keras.training.network import Network

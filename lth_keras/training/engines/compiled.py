@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lth_keras.backends import Program, backend
 from lth_keras.training.engines.engine import NO_CALLBACKS, Callbacks, Schedule, Ticket, Trained
-from lth_keras.training.engines.tickets import load, train_batch
+from lth_keras.training.engines.train import load, train_batch
 
 if TYPE_CHECKING:
     from lth_keras.training.network import Network
