@@ -22,7 +22,7 @@ def with_engine(arguments: Sequence[str]) -> tuple[list[str], str]:
         if argument in FLAGS:
             older.append(argument)
             engines.append(FLAGS[argument])
-        elif argument == "--vectorize" and left:
+        elif argument == "--vectorize" and left and not left[0].startswith("--"):
             tickets = left.pop(0)
             older.append(f"{argument} {tickets}")
             engines.append({"auto": "auto", "off": "compiled", "1": "compiled"}.get(tickets, f"batched:{tickets}"))

@@ -270,18 +270,7 @@ def test_after_training_all_rows_are_up_to_date(made):
     np.testing.assert_allclose(measured(program)[0], curves.test_loss[-1], rtol=1e-6)
 
 
-# One training after the other
-
-
-def test_a_training_gives_the_same_bits_whatever_ran_before(made):
-    results = []
-    for seed, steps in ((0, 15), (0, 15), (1, 6), (0, 15), (2, 15)):
-        model, program = made()
-        results.append((curves_of(run(program, steps, seed)), *weights(model)))
-    for again in (results[1], results[3]):
-        for one, other in zip(results[0], again, strict=True):
-            np.testing.assert_array_equal(one, other)
-    assert not np.array_equal(results[0][1], results[4][1])
+# How it is called
 
 
 def test_how_steps_are_cut_into_calls_changes_no_bit(made):
@@ -298,21 +287,6 @@ def test_how_steps_are_cut_into_calls_changes_no_bit(made):
     for other in results[1:]:
         for one, two in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(one, two)
-
-
-def test_what_is_left_of_a_training_that_does_not_end_touches_no_later_weights(made):
-    model, program = made()
-    expected, start = measured(program), weights(model)
-
-    def interrupt(done, steps):
-        if done > 6:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run(program, 40, progress=interrupt)
-    assert measured(program) != expected
-    assign(model, start)
-    assert measured(program) == expected
 
 
 # Batches of all sizes
@@ -369,19 +343,6 @@ def test_a_loss_that_is_not_finite_names_its_step():
     with pytest.raises(NonFiniteLossError, match=f"training loss is not finite .* at step {bad}") as raised:
         run(program, 8)
     assert raised.value.step == bad
-
-
-def test_a_training_that_ends_early_is_one_of_fewer_steps(made):
-    """All rows are up to date where patience ends it."""
-    model, program = made()
-    curves = run(program, steps=60, patience=1)
-    assert curves.step[-1] < 60
-    after = weights(model)
-    model, program = made()
-    again = run(program, steps=int(curves.step[-1]))
-    np.testing.assert_array_equal(again.validation_loss, curves.validation_loss)
-    for one, other in zip(weights(model), after, strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 def test_no_best_weights_are_kept(made):
