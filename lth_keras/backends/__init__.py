@@ -1,4 +1,4 @@
-"""What trains and differentiates on Keras' active backend: the only room that imports one."""
+"""Training and differentiation on Keras' active backend. Only this package imports backends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import keras
 from lth_keras.backends.backend import Backend
 from lth_keras.backends.derivatives import Differentiator
 from lth_keras.backends.linearised import not_followed
-from lth_keras.backends.losses import OWN, Told, has_several, is_multi_label, told_by
+from lth_keras.backends.losses import OWN, LossFacts, has_several, is_multi_label, loss_facts
 from lth_keras.backends.optimizers import LOWER, as_fit_takes_it
 from lth_keras.backends.program import NOTHING_PRUNED, Program, ProgramParts, Pruned, Splits
 from lth_keras.backends.skipped import skipped
@@ -26,7 +26,7 @@ __all__ = [
     "Program",
     "Pruned",
     "Splits",
-    "Told",
+    "LossFacts",
     "ProgramParts",
     "as_fit_takes_it",
     "assign",
@@ -38,21 +38,21 @@ __all__ = [
     "set_threads",
     "skipped",
     "threads",
-    "told_by",
+    "loss_facts",
 ]
 
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "Jax"}
-"""Keras' name of a backend, which is its module's here, and the class in it; see `Backend`."""
+"""Keras' name of a backend, which is also the module's name in this folder -> the class in it; see `Backend`."""
 
 _threads: int | None = None
-"""As `set_threads` was told."""
+"""The argument of `set_threads`."""
 
 
 def backend() -> Backend:
-    """What trains on Keras' active backend.
+    """Keras' active backend.
 
     Raises:
-        RuntimeError: where Keras runs on a backend that is none of `BACKENDS`.
+        RuntimeError: if Keras runs on a backend that is not in `BACKENDS`.
     """
     return _made(keras.backend.backend())
 
@@ -69,7 +69,7 @@ def _made(name: str) -> Backend:
 
 
 def make_differentiator(*args: Any, **kwargs: Any) -> Differentiator:
-    """Derivatives of a model on Keras' active backend; arguments as `Differentiator` but for the backend."""
+    """Derivatives of a model on Keras' active backend; arguments as `Differentiator` without the backend."""
     return Differentiator(backend().derivatives(), *args, **kwargs)
 
 
@@ -82,7 +82,7 @@ def set_threads(threads: int) -> None:
     """Sets how many threads one operation may use; see `Backend.set_threads`.
 
     Raises:
-        RuntimeError: where the backend is already initialised with another number.
+        RuntimeError: if the backend is already initialised with another number.
     """
     global _threads
     backend().set_threads(threads)
@@ -90,5 +90,5 @@ def set_threads(threads: int) -> None:
 
 
 def threads() -> int | None:
-    """As `set_threads` was told; None where it was not."""
+    """The argument of `set_threads`; None if it was not called."""
     return _threads

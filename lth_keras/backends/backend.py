@@ -1,4 +1,4 @@
-"""What a backend must provide."""
+"""The backend protocol."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from lth_keras.backends.program import Program, ProgramParts
 
 
 class Backend(Protocol):
-    """Trains and differentiates Keras models on one of Keras' backends.
+    """Trains and differentiates Keras models on a backend of Keras.
 
-    A new backend is a module with a class that has these members, and a line in `lth_keras.backends.BACKENDS`.
+    A new backend is a module with a class that has these members and a line in `lth_keras.backends.BACKENDS`.
     """
 
     compiles_always: bool
     """Whether all training is compiled with XLA."""
     most_tickets: int | None
-    """The most tickets that one program trains; None for any number."""
+    """The most tickets that a program can train at once; None for any number."""
 
     def assign(self, variable: Any, value: Any) -> None:
-        """Gives a Keras variable an array's values; what happens to the array later does not matter."""
+        """Assigns an array's values to a Keras variable; later changes of the array have no effect."""
 
     def set_threads(self, threads: int) -> None:
         """Sets how many threads one operation may use, before the backend has run anything in this process.
 
         Raises:
-            RuntimeError: where it has, with another number.
+            RuntimeError: if it has run with another number.
         """
 
     def device(self) -> tuple[str, int | None]:
-        """The kind of device that trains, such as `cpu` or `gpu`, and its free memory in bytes, where known."""
+        """The kind of device, such as `cpu` or `gpu`, and its free memory in bytes, or None if unknown."""
 
     def program(self, training: ProgramParts, tickets: int = 1) -> Program:
         """The compiled training program of a model.
 
         Args:
-            training: what it is made of.
-            tickets: how many it trains at once, at most `most_tickets`.
+            training: its parts.
+            tickets: number of tickets that it trains at once, at most `most_tickets`.
 
         Raises:
             ValueError: for layers that the backend cannot compile.

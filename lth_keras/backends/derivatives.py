@@ -1,4 +1,4 @@
-"""What criteria need of a model beside its weights: gradients, Hessian products, synaptic flow. numpy in and out."""
+"""Derivatives of models for criteria: gradients, Hessian products and synaptic flow, as functions of numpy arrays."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ from lth_keras.backends.linearised import linearised, ones_for
 from lth_keras.backends.program import loss_function
 
 EXAMPLES = 250
-"""Examples in one forward and backward pass: larger batches are summed up in parts."""
+"""The most examples in one forward and backward pass; larger batches are computed in parts."""
 LEAST_PROBABILITY = 1e-18
-"""What probabilities are raised to before their logarithm is taken: its second derivative is within float32."""
+"""Lower bound of probabilities before their logarithm, whose second derivative must be finite in float32."""
 
 Arrays = list[np.ndarray]
 
 
 Function = Callable[..., Any]
-"""`(weights, others, *data) -> scalar tensor`: weights and others are lists of the backend's tensors."""
+"""`(weights, others, *data) -> scalar tensor`; weights and others are lists of the backend's tensors."""
 
 
 class Derivatives(Protocol):
-    """What a backend provides to differentiate a function: its module `<backend>_derivatives`.
+    """The protocol of a backend's module `<backend>_derivatives`, which differentiates functions.
 
-    Each method takes a function written in `keras.ops` and returns one that is compiled: traced at its first call, and
-    again only for arguments of other shapes or dtypes. What it returns takes numpy arrays, and returns a new writeable
-    array for each weight, of the weight's shape and dtype; zeros for a weight that the function does not read. The
-    arrays that it is given stay as they are.
+    Each method takes a function written in `keras.ops` and returns a compiled one, which is traced at its first call
+    and for arguments of new shapes or dtypes. The compiled function takes numpy arrays, does not change them, and
+    returns a new writeable array of each weight's shape and dtype; zeros for weights that the function does not read.
     """
 
     def gradients(self, function: Function) -> Callable[..., Arrays]:
@@ -50,28 +49,28 @@ class Derivatives(Protocol):
             function: see `Function`.
 
         Returns:
-            `(weights, directions, others, *data) -> ` for each weight its part of the Hessian times the directions,
-            which are arrays of the weights' shapes.
+            `(weights, directions, others, *data) -> ` the product of the Hessian and the directions, by weight; the
+            directions are arrays of the weights' shapes.
         """
 
 
 class Differentiator:
-    """Derivatives of one model as compiled functions: values of all its variables, masks included, are inputs.
+    """Derivatives of one model as compiled functions of the values of all its variables, including masks.
 
-    So no call changes the model, each function is traced once for each size of a batch, whatever the mask, and nothing
-    is compiled before it is asked for. The model runs in inference mode: without dropout, and batch normalisation goes
-    by its moving statistics. Regularisation terms do not take part. What the model computes in float16 or bfloat16 is
-    computed in float32 here: gradients, and their products even more, are below what those can hold.
+    Calls do not change the model. Each function is compiled at its first call, once for each batch size, for all masks.
+    The model runs in inference mode, without dropout and with moving statistics in batch normalisation, and without
+    regularisation terms. Layers in float16 or bfloat16 run in float32, since gradients and their products would
+    underflow.
 
     Args:
         backend: differentiates and compiles, see `Derivatives`.
         model: a built Keras model with masked layers.
         prunable: its prunable weights, with the attributes `layer`, `variable` and `mask`.
-        loss: as Keras' `compile` takes it, or None where only synaptic flow is asked for.
+        loss: see Keras' `compile`; None if only synaptic flow is needed.
 
     Attributes:
-        others: the model's variables that are not prunable, masks included, in the order in which values are taken.
-        traces: how often a function was traced, and so compiled.
+        others: the model's variables that are not prunable, including masks, in the order of the arguments `others`.
+        traces: number of compilations.
     """
 
     def __init__(self, backend: Derivatives, model: keras.Model, prunable: Sequence[Any], loss: Any = None) -> None:
@@ -84,7 +83,7 @@ class Differentiator:
         self.traces = 0
 
     def gradients(self, weights: Arrays, others: Arrays, x: np.ndarray, y: np.ndarray) -> Arrays:
-        """The gradient of the mean loss by each prunable weight; zero where the weight is pruned.
+        """The gradient of the mean loss with respect to each prunable weight; zero for pruned weights.
 
         Args:
             weights: values of the prunable weights, in their order.
@@ -97,14 +96,14 @@ class Differentiator:
     def hessian_gradients(
         self, weights: Arrays, others: Arrays, x: np.ndarray, y: np.ndarray, temperature: float = 1.0
     ) -> Arrays:
-        """The product Hg of the mean loss' Hessian and its gradient by the prunable weights; zero where pruned.
+        """The product Hg of the Hessian and gradient of the mean loss; zero for pruned weights.
 
         Args:
-            weights: as `gradients`, like what follows.
+            weights: see `gradients`, also for the next arguments.
             others: values of `self.others`.
             x: examples.
             y: their labels.
-            temperature: what the softmax' logits are divided by. Losses other than categorical cross-entropy have none.
+            temperature: divisor of the softmax' logits; ignored for losses other than categorical cross-entropy.
         """
         gradient = self._gradients(temperature, weights, others, x, y)
         compiled = self._function(
@@ -113,15 +112,15 @@ class Differentiator:
         return _mean(lambda *part: compiled(list(map(_wide, weights)), gradient, others, *part), x, y)
 
     def synaptic_flow(self, weights: Arrays, others: Arrays, shapes: Sequence[tuple[int, ...]]) -> Arrays:
-        """The gradient of the linearised network's total output, for inputs of ones, by each weight's magnitude.
+        """The gradient of the linearised network's total output for inputs of ones, with respect to weight magnitudes.
 
-        Times |w| it is the synaptic flow of Tanaka et al. (2020), arXiv:2006.05467. See `linearised` for what is
-        linearised, and how. All gradients have one positive factor in common, so that none overflows.
+        Times |w| it is the synaptic flow of Tanaka et al. (2020), arXiv:2006.05467. `linearised` explains the
+        linearisation. All gradients are scaled by one positive factor, so that none overflows.
 
         Args:
-            weights: as `gradients`.
+            weights: see `gradients`.
             others: values of `self.others`.
-            shapes: of one example, for each of the model's inputs.
+            shapes: shape of one example for each of the model's inputs.
         """
 
         def flow(weights: list[Any], others: list[Any]) -> Any:
@@ -157,24 +156,24 @@ class Differentiator:
         return self._compiled[key]
 
     def _with(self, weights: list[Any], others: list[Any]) -> keras.StatelessScope:
-        """Within it, the model's variables have these values."""
+        """A context in which the model's variables have these values."""
         pairs = [*zip(self._weights, weights, strict=True), *zip(self.others, others, strict=True)]
         scope = keras.StatelessScope(state_mapping=pairs)
         for variable, value in pairs:
-            if variable.dtype in NARROW:  # a scope rounds values to this type, and their gradients on the way back
+            if variable.dtype in NARROW:  # a scope would round values and gradients to this type
                 scope.state_mapping[id(variable)] = keras.ops.cast(value, "float32")
         return scope
 
 
 NARROW = ("float16", "bfloat16")
-"""Types whose range or digits are too few for derivatives."""
+"""Types whose range or precision is too small for derivatives."""
 
 
 @contextmanager
 def in_float32(model: keras.Model) -> Iterator[None]:
-    """Within it, layers of the model that compute in float16 or bfloat16 compute in float32.
+    """A context in which the model's layers in float16 or bfloat16 compute in float32.
 
-    Quantised layers are left alone: what they compute in is part of how they are quantised.
+    Quantised layers stay unchanged, since the type is part of their quantisation.
     """
     changed: list[tuple[Any, Any]] = []
     try:
@@ -182,7 +181,7 @@ def in_float32(model: keras.Model) -> Iterator[None]:
             if layer.quantization_mode is None and layer.compute_dtype in NARROW:
                 changed.append((layer, vars(layer)["_dtype_policy"]))
                 policy = keras.DTypePolicy("float32")
-                policy._variable_dtype = layer.variable_dtype  # so that Keras casts what is narrow
+                policy._variable_dtype = layer.variable_dtype  # so that Keras casts narrow values
                 vars(layer)["_dtype_policy"] = policy
         yield
     finally:
@@ -191,14 +190,14 @@ def in_float32(model: keras.Model) -> Iterator[None]:
 
 
 def _wide(weight: np.ndarray) -> np.ndarray:
-    """The weight in float32 where its type is narrower."""
+    """The weight in float32 if its type is narrower."""
     return weight.astype(np.float32) if weight.dtype.name in NARROW else weight
 
 
 def tempered(loss: Any, outputs: Any, temperature: float) -> Any:
-    """The outputs with the softmax' logits divided by a temperature; as they are where the loss has no softmax.
+    """The outputs with the softmax' logits divided by a temperature; unchanged if the loss has no softmax.
 
-    Of probabilities p that is `softmax(log(p) / temperature)`, as the logits are log(p) but for a constant.
+    For probabilities p this is `softmax(log(p) / temperature)`, since the logits are log(p) plus a constant.
     """
     function = keras.losses.get(loss)
     name = str(getattr(function, "name", None) or getattr(function, "__name__", ""))
@@ -211,16 +210,16 @@ def tempered(loss: Any, outputs: Any, temperature: float) -> Any:
 
 
 def _linear_value(variable: Any, value: Any) -> Any:
-    """What a variable that is not prunable is in the linearised network: offsets are zero, factors are positive."""
+    """The value of a variable that is not prunable in the linearised network: zero offsets, positive factors."""
     if not np.issubdtype(keras.backend.standardize_dtype(variable.dtype), np.floating):
-        return value  # masks, states of random generators
+        return value  # masks and states of random generators
     if variable.name in ("bias", "beta", "moving_mean", "mean"):
         return keras.ops.zeros_like(value)
     return keras.ops.abs(value)
 
 
 def _mean(function: Callable[[np.ndarray, np.ndarray], Arrays], x: np.ndarray, y: np.ndarray) -> Arrays:
-    """The mean over all examples of what `function` gives as the mean over a part."""
+    """The mean over all examples of a function that returns means over a part."""
     if len(x) <= EXAMPLES:
         return function(x, y)
     total: Arrays = []

@@ -1,4 +1,4 @@
-"""The compiled training program on JAX, and what else a backend must have."""
+"""The backend JAX and its training program for one ticket."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from lth_keras.system.interrupts import uninterrupted
 
 
 class JaxProgram(ProgramOfOne):
-    """Many training steps, with evaluation and the best weights kept, in one call of one compiled function.
+    """Makes many training steps with evaluations in one call of a compiled function, and keeps the best weights.
 
-    It is traced and compiled once. The values of the model's and the optimiser's variables are handed over to it and
-    taken back at every call (their buffers are reused), and are the variables' own between calls.
+    The function is compiled once. Each call donates the buffers of the model's and the optimiser's variables to it, and
+    assigns its results to the variables.
 
     Args:
-        training: what it is made of.
+        training: its parts.
 
     Raises:
-        ValueError: where it is not to be compiled with XLA, which JAX always does.
+        ValueError: for jit_compile=False, since JAX always compiles with XLA.
     """
 
     def __init__(self, training: ProgramParts) -> None:
@@ -52,7 +52,7 @@ class JaxProgram(ProgramOfOne):
 
     @property
     def traces(self) -> int:
-        """How often the training was traced, and so compiled."""
+        """Number of compilations of the training function."""
         return self._pure.traces
 
     def _take(self, train: Arrays, validation: Arrays) -> None:
@@ -69,7 +69,7 @@ class JaxProgram(ProgramOfOne):
             weight = self._pure.begin_as_weights.get(id(variable))
             beginning = value if weight is None else weight.value
             assign(variable, updates if id(variable) in self._pure.counts else beginning)
-        for variable in (*self._pure.trainable, *self._pure.others):  # models made of this one may share its buffers
+        for variable in (*self._pure.trainable, *self._pure.others):  # copies, since other models may share the buffers
             assign(variable, variable.value)
         self._best = [jnp.array(variable.value, copy=True) for variable in self._model_weights]
         self._best_loss, self._loss_sum = jnp.float32(np.inf), jnp.float32(0)
@@ -78,7 +78,7 @@ class JaxProgram(ProgramOfOne):
         stop = start + len(order)
         bounds = map(jnp.int32, (start, stop, total))
         state = {**self._state(), "best": self._best, "best_loss": self._best_loss, "loss_sum": self._loss_sum}
-        with uninterrupted():  # what was handed over must not be in the variables when Ctrl-C takes effect
+        with uninterrupted():  # Ctrl-C must not leave donated buffers in the variables
             state, bad, curves = self._advance(state, self._data, padded_order(order, self.capacity), *bounds)
             for group, variables in self._groups().items():
                 for variable, value in zip(variables, state[group], strict=True):
@@ -137,8 +137,8 @@ class Jax:
             return
         if _is_initialized():
             raise RuntimeError(
-                f"Expected JAX not to have run anything yet, so that its threads can be set to {threads}. "
-                f"Received: a JAX that was initialised with {os.environ.get('NPROC', 'its own number')}."
+                f"Expected JAX to be uninitialised before its threads are set to {threads}. "
+                f"Received: JAX initialised with {os.environ.get('NPROC', 'its default number')}."
             )
         os.environ["NPROC"] = wanted
 
@@ -171,6 +171,6 @@ class Jax:
 
 
 def _is_initialized() -> bool:
-    """Whether JAX has made its devices. It does not say so publicly; where it has moved, it is taken not to have."""
+    """Whether JAX is initialised, by a private function of JAX; False if that function does not exist."""
     bridge = getattr(getattr(jax, "_src", None), "xla_bridge", None)
     return bool(getattr(bridge, "backends_are_initialized", bool)())

@@ -1,4 +1,4 @@
-"""Several tickets of one model in one compiled program on JAX."""
+"""The training program for several tickets of one model on JAX."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from lth_keras.system.interrupts import uninterrupted
 
 
 class BatchedJaxProgram:
-    """Trains several tickets of one model at once: `JaxProgram`'s computation, mapped over tickets.
+    """Trains several tickets of one model at once by mapping `JaxProgram`'s computation over tickets.
 
-    Each ticket has its own weights, masks, optimiser, data order, dropout and best weights; splits that several
-    tickets share are on the device once. The model's own variables are not touched.
+    Each ticket has its own weights, masks, optimiser, data order, dropout and best weights; splits that tickets share
+    are on the device once. The model's own variables do not change.
 
     Args:
-        training: what it is made of.
-        tickets: how many.
+        training: its parts.
+        tickets: number of tickets.
     """
 
     keeps_best = True
@@ -53,25 +53,25 @@ class BatchedJaxProgram:
 
     @property
     def traces(self) -> int:
-        """How often the training was traced, and so compiled."""
+        """Number of compilations of the training function."""
         return self._pure.traces
 
     def load(self, datasets: Sequence[Splits]) -> None:
         """Puts data sets on the device; see `Program.load`.
 
         Raises:
-            ValueError: where data sets differ in the shapes of a split.
+            ValueError: if data sets differ in the shapes of a split.
         """
-        self.unload()  # what was there makes room first
+        self.unload()  # frees memory before the new data are loaded
         self._splits = {name: _Shared([data[name] for data in datasets]) for name in ("train", "validation", "test")}
 
     def unload(self) -> None:
-        """Lets go of the data and the state; see `Program.unload`."""
+        """Unloads the data and the state; see `Program.unload`."""
         self._splits = {}
         self.reset()
 
     def reset(self) -> None:
-        """Forgets the training; see `Program.reset`."""
+        """Discards the training; see `Program.reset`."""
         self._state = {}
 
     def begin(self, values: Sequence[Values] | None, datasets: Sequence[int], updates: Sequence[int]) -> None:
@@ -97,7 +97,7 @@ class BatchedJaxProgram:
     def _slot_starts(
         self, variable: Any, start: np.ndarray, values: Sequence[Values], updates: Sequence[int]
     ) -> Sequence[Any]:
-        """What each ticket's training begins with of a variable of the optimiser, which is `start` after build."""
+        """Each ticket's initial value of an optimiser's variable, whose value after build is `start`."""
         if id(variable) in self._pure.counts:
             return updates
         weight = self._pure.begin_as_weights.get(id(variable))
@@ -149,7 +149,7 @@ class BatchedJaxProgram:
         raise KeyError(variable.path)
 
     def _weights(self, best: bool) -> State:
-        """The values that outputs depend on: as they are, or those of least validation loss."""
+        """The values that outputs depend on: the current ones or those of least validation loss."""
         state = {name: list(self._state[name]) for name in ("trainable", "others")}
         if best:
             for (group, i), value in zip(self._pure.kept, self._state["best"], strict=True):
@@ -161,20 +161,20 @@ class BatchedJaxProgram:
 
 
 class _Shared:
-    """A split of several data sets on the device: arrays that are equal once, one after the other.
+    """A split of several data sets on the device, concatenated; equal arrays are stored once.
 
     Attributes:
-        arrays: x and y of all different ones, one after the other.
-        examples: how many each has.
-        offsets: int32 `(datasets,)`: where the examples of each begin.
+        arrays: the concatenated x and y.
+        examples: number of examples of each data set.
+        offsets: int32 `(datasets,)`: index of the first example of each data set.
     """
 
     def __init__(self, parts: Sequence[Arrays]) -> None:
         shapes = {(part[0].shape, part[1].shape) for part in parts}
         if len(shapes) > 1:
             raise ValueError(
-                "Expected splits of equal shapes in all trials that are trained in one batch. "
-                f"Received: {sorted(shapes)}. Train them one by one, with engine='compiled'."
+                "Expected splits of equal shapes in all trials of one batch. "
+                f"Received: {sorted(shapes)}. Use engine='compiled', which trains one ticket at a time."
             )
         different: list[Arrays] = []
         places = []

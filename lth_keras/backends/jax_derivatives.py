@@ -18,7 +18,7 @@ def gradients(function: Callable[..., Any]) -> Callable[..., list[np.ndarray]]:
 
 
 def hessian_products(function: Callable[..., Any]) -> Callable[..., list[np.ndarray]]:
-    """See `derivatives.Derivatives.hessian_products`: forward over reverse."""
+    """See `derivatives.Derivatives.hessian_products`; uses forward over reverse mode."""
 
     def products(weights: list[Any], directions: list[Any], *rest: Any) -> list[Any]:
         _, found = jax.jvp(lambda weights: jax.grad(function)(weights, *rest), (weights,), (directions,))

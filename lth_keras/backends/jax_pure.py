@@ -1,4 +1,4 @@
-"""Training and evaluation on JAX as pure functions of a state, which programs compile."""
+"""Training and evaluation on JAX as pure functions of a state."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lth_keras.backends.optimizers import advice, averages, begin_as_weights, up
 from lth_keras.backends.program import NEVER, ProgramParts, loss_function
 
 State = dict[str, Any]
-"""What a call reads and gives back: the variables' values, the best weights, and what they are measured by."""
+"""The input and output of a call: values of variables, the best weights and their validation loss."""
 
 
 def assign(variable: Any, value: Any) -> None:
-    """Assigns by value: on CPUs JAX may go on looking at a numpy array that it was given."""
+    """Assigns a copy, since on CPUs JAX may share memory with a numpy array."""
     variable.assign(jnp.array(value, copy=True))
 
 
@@ -29,7 +29,7 @@ def masked(value: Any, mask: Any) -> Any:
 
 
 def exactly(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with products in float32, where a GPU would round their factors to 10 bits (TF32) otherwise."""
+    """The function with products in float32; by default GPUs round their factors to 10 bits (TF32)."""
 
     @wraps(function)
     def call(*args: Any) -> Any:
@@ -66,10 +66,10 @@ class Pure:
     def advance(
         self, state: State, data: Sequence[Any], order: Any, start: Any, stop: Any, total: Any
     ) -> tuple[State, Any, Any]:
-        """Steps `start` + 1 to `stop`, in segments that end where an evaluation falls due.
+        """Makes steps `start` + 1 to `stop`, in segments that end with an evaluation.
 
         Returns:
-            The state after; the first step whose loss was not finite, or `NEVER`; and the curves, `(3, evaluations)`.
+            The new state; the first step whose loss was not finite, or `NEVER`; and the curves, `(3, evaluations)`.
         """
         self.traces += 1
         x_train, y_train, *validation = data
@@ -109,7 +109,7 @@ class Pure:
         return state, bad, curves
 
     def evaluation(self, state: State, x: Any, y: Any, rows: Any) -> tuple[Any, Any]:
-        """Mean loss and metric over the examples `rows` of a split, in batches of a fixed size and what remains."""
+        """Mean loss and metric over the examples `rows` of a split, in batches of a fixed size and a remainder."""
         examples, size = len(rows), self.evaluation_batch_size
         if not examples:
             return jnp.float32(jnp.nan), jnp.float32(jnp.nan)
@@ -137,14 +137,14 @@ class Pure:
         return outputs
 
     def finalized(self, state: State) -> State:
-        """The state with averages in the place of weights, as the end of Keras' `fit`."""
+        """The state with weights replaced by their averages, as at the end of Keras' `fit`."""
         trainable = list(state["trainable"])
         for i, slot in self.averages:
             trainable[i] = state["slots"][slot].astype(trainable[i].dtype)
         return self._with_zeros({**state, "trainable": trainable}, "trainable")
 
     def _with_zeros(self, state: State, *only: str) -> State:
-        """The state with zeros in place of pruned weights: of all, or of `only` these groups."""
+        """The state with pruned weights set to zero, in all groups or `only` these."""
         groups = {name: list(state[name]) for name in ("trainable", "others")}
         for group, i, mask in self._masks:
             if group in (only or groups):
@@ -161,7 +161,7 @@ class Pure:
                     trainable, state["others"], x, training=True, return_losses=True
                 )
             loss = self.loss(y, outputs)
-            terms = sum(term.astype(jnp.float32) for term in (loss, *losses))  # mixed precision mixes types
+            terms = sum(term.astype(jnp.float32) for term in (loss, *losses))  # types differ in mixed precision
             with keras.StatelessScope(state_mapping=list(zip(self.slots, state["slots"], strict=True))):
                 return self.optimizer.scale_loss(terms), (loss.astype(jnp.float32), others)
 
@@ -173,7 +173,7 @@ class Pure:
 
 
 def check_compiles(model: keras.Model, batch_size: int) -> None:
-    """Raises ValueError where the model has layers without `supports_jit`, and JAX indeed cannot compile it."""
+    """Raises ValueError if the model has layers without `supports_jit` and compiling it fails."""
     layers = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
     doubtful = [f"{layer.name} ({type(layer).__name__})" for layer in layers if not layer.supports_jit]
     if not doubtful:
@@ -184,9 +184,8 @@ def check_compiles(model: keras.Model, batch_size: int) -> None:
     for training in (True, False):
         try:
             jax.eval_shape(partial(model.stateless_call, training=training), *values, x)
-        except Exception as error:  # whatever the layer raises
+        except Exception as error:  # layers can raise any exception
             raise ValueError(
-                f"Expected layers that JAX can compile, as all training on it is compiled. Received: "
-                f"{', '.join(doubtful)}; compiling raises {type(error).__name__}. Apply such layers to the data "
-                "beforehand, or set KERAS_BACKEND=tensorflow."
+                f"Expected layers that JAX can compile. Received: {', '.join(doubtful)}; compiling raises "
+                f"{type(error).__name__}. Apply such layers to the data beforehand, or set KERAS_BACKEND=tensorflow."
             ) from error

@@ -15,7 +15,7 @@ State = dict[str, Any]
 
 
 class RowwiseJaxProgram(RowwiseProgram):
-    """Training by rows where a compiled step is given tables and slots and writes into their buffers."""
+    """Training by rows with compiled steps that update the donated buffers of tables and slots."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -34,9 +34,9 @@ class RowwiseJaxProgram(RowwiseProgram):
         for variable, value in zip(self._optimizer.variables, self._optimizer_start, strict=True):
             assign(variable, value)
         for variable in (*self._trainable, *self._others, *(table.variable for table in self._tables)):
-            assign(variable, variable.value)  # models made of this one may share its buffers
+            assign(variable, variable.value)  # a copy, since other models may share the buffer
         for i, table in enumerate(self._tables):
-            self._slots[i] = []  # before its successor is made
+            self._slots[i] = []  # frees memory before new slots are made
             self._slots[i] = self._zeros(table)
 
     def _step(self, *arguments: Any) -> float:
@@ -73,7 +73,7 @@ class RowwiseJaxProgram(RowwiseProgram):
         return [table.mask.value for table in self._tables]
 
     def _put_back(self, state: State) -> None:
-        """Gives variables and slots their new values; the old ones are no more."""
+        """Assigns new values to variables and slots, whose old buffers were donated."""
         self._slots = state.pop("table_slots")
         groups = self._variables()
         for name, values in state.items():
@@ -91,7 +91,7 @@ class RowwiseJaxProgram(RowwiseProgram):
     ) -> dict[str, list[Any]]:
         height = max(table.shape[0] for table in state["tables"])
         places = jnp.arange(len(rows), dtype=rows.dtype)
-        targets = jnp.where(places < count, rows, height + places)  # those beyond the table are dropped
+        targets = jnp.where(places < count, rows, height + places)  # rows beyond the table are dropped
 
         def scatter(table: Any, new: Any) -> Any:
             return table.at[targets].set(new, mode="drop", unique_indices=True, indices_are_sorted=True)
@@ -105,7 +105,7 @@ class RowwiseJaxProgram(RowwiseProgram):
         }
 
     def _call(self, state: State, masks: list[Any], values: list[Any], index: Any, x: Any, training: bool) -> Any:
-        """As `stateless_call` of the model, looking up in these rows: outputs, other variables, and losses."""
+        """As the model's `stateless_call` with embeddings that read these rows: outputs, other variables and losses."""
         given = dict(zip((id(table.variable) for table in self._tables), state["tables"], strict=True))
         given |= dict(zip(map(id, self._trainable), state["trainable"], strict=True))
         given |= dict(zip((id(table.mask) for table in self._tables), masks, strict=True))

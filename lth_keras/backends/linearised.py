@@ -1,4 +1,4 @@
-"""A model as a linear function of its input, for synaptic flow: only while its forward pass is traced."""
+"""Turns a model into a linear function of its input, for synaptic flow, while its forward pass is traced."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ NORMALISATIONS = (
     keras.layers.Normalization,
     keras.layers.Rescaling,
 )
-"""By what they are given, or by constants with an offset: neither is linear."""
+"""Normalisation by statistics of the input, or by constants with an offset; neither is linear."""
 OPERATIONS = frozenset(
     "Relu Relu6 LeakyRelu Elu Selu Celu Gelu Silu Sigmoid LogSigmoid HardSigmoid HardSilu Tanh HardTanh Softplus "
     "Softsign Softmax LogSoftmax".split()
 )
-"""Activations as operations of a graph, as `keras.ops.relu(x)` makes them, by the names of Keras' classes."""
+"""Activations that are operations of a graph, such as `keras.ops.relu(x)`, by the names of Keras' classes."""
 
 
 LINEAR = frozenset(
@@ -39,7 +39,7 @@ LINEAR = frozenset(
     + [f"{kind}{n}D" for kind in ("ZeroPadding", "Cropping", "UpSampling", "SpatialDropout") for n in (1, 2, 3)]
     + [f"{size}{kind}Pooling{n}D" for size in ("", "Global") for kind in ("Max", "Average") for n in (1, 2, 3)]
 )
-"""Layers of Keras that are linear where nothing is negative, or keep a positive factor, once they are linearised."""
+"""Keras layers that, once linearised, are linear for non-negative inputs or preserve a positive factor."""
 LINEAR_OPERATIONS = frozenset(
     "Absolute Add AveragePool BroadcastTo Cast Concatenate ExpandDims Flatten GetItem Identity Max Maximum MaxPool "
     "Mean Minimum Moveaxis Pad Permute Repeat Reshape Squeeze Stack Sum Swapaxes Tile Transpose".split()
@@ -48,16 +48,15 @@ LINEAR_OPERATIONS = frozenset(
 
 @contextmanager
 def linearised(model: keras.Model, prunable: Sequence[Any]) -> Iterator[None]:
-    """Within it, a model that is called computes the linearised network of Tanaka et al. (2020), arXiv:2006.05467.
+    """A context in which a model computes the linearised network of Tanaka et al. (2020), arXiv:2006.05467.
 
-    Activations (of layers, as layers, as operations) and normalisations by what they are given are left out. Pooling
-    stays, which keeps a positive factor, and so does batch normalisation, which is linear in inference mode. An
-    embedding is given a one for every word at every position, so that it is a sum over its rows. Any other layer stays
-    as it is. Values of variables are the caller's to replace: magnitudes, and zero for what is added.
+    Activations (of layers, as layers and as operations) and normalisations by the input's statistics become the
+    identity. An embedding becomes the sum over its rows, as for a one for every word at every position. Other layers
+    stay unchanged, such as pooling, which preserves a positive factor, and batch normalisation, which is linear in
+    inference mode. The caller replaces values of variables: weights by magnitudes, offsets by zero.
 
-    Every output that all paths from inputs to outputs lead through is divided by its largest value, as a constant:
-    that multiplies the output of the whole network, and so all derivatives by weights, by one factor, whatever the
-    graph, and keeps deep networks within float32.
+    Each output that lies on all paths from inputs to outputs is divided by its largest value, treated as a constant.
+    This scales the network's output and all derivatives by one factor, and avoids overflow in deep networks.
 
     Args:
         model: a built model.
@@ -67,7 +66,7 @@ def linearised(model: keras.Model, prunable: Sequence[Any]) -> Iterator[None]:
     changed: list[tuple[Any, str, Any]] = []
 
     def change(item: Any, name: str, value: Any) -> None:
-        # Into the instance's dict: Keras tracks what is assigned, and refuses layers after build.
+        # Writes to the instance's dict, since Keras tracks assignments and rejects layers after build.
         changed.append((item, name, vars(item).get(name)))
         vars(item)[name] = value
 
@@ -91,9 +90,9 @@ def linearised(model: keras.Model, prunable: Sequence[Any]) -> Iterator[None]:
 
 
 def not_followed(model: keras.Model) -> list[str]:
-    """The layers and operations of a model that synaptic flow does not know to be linear, with their types.
+    """The layers and operations of a model that are not known to be linear, with their types.
 
-    It goes through them as they are; a gate or a softmax that is saturated by inputs of ones lets nothing pass.
+    Synaptic flow passes through them unchanged; the flow is zero behind a gate or softmax that ones saturate.
     """
     known = ACTIVATIONS + NORMALISATIONS + tuple(getattr(keras.layers, name) for name in LINEAR)
     return [
@@ -104,15 +103,15 @@ def not_followed(model: keras.Model) -> list[str]:
 
 
 def ones_for(model: keras.Model, shapes: Sequence[tuple[int, ...]]) -> Any:
-    """A batch of one example of ones, as the model takes it."""
+    """A batch with one example of ones in the model's input format."""
     ones = [keras.ops.ones((1, *shape), tensor.dtype) for shape, tensor in zip(shapes, model.inputs, strict=True)]
     return ones if len(ones) > 1 else ones[0]
 
 
 def _operations(parent: Any) -> list[Any]:
-    """The layers and operations of a model's graph, also of models within it, and what wrappers hold.
+    """The layers and operations of a model's graph, including those of inner models and wrappers.
 
-    Not what other layers are made of: an attention without its softmax would be no linear function either.
+    Sublayers of other layers are not included: attention without its softmax would not be linear either.
     """
     if isinstance(parent, keras.layers.Wrapper):
         inside = [parent.layer]
@@ -152,12 +151,12 @@ def _scaled(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _on_every_path(model: Any) -> list[Any]:
-    """The operations of a model's graph, and of models among them, whose output all paths through it lead through.
+    """The operations of a model's graph and of inner models that lie on all paths from inputs to outputs.
 
-    Of a graph with P paths from its inputs to its outputs, those are where paths to it times paths from it are P.
+    In a graph with P paths, these are the operations with P = (paths to them) x (paths from them).
     """
     graph = getattr(model, "_functional", None) or model
-    if not hasattr(graph, "_nodes_by_depth"):  # a subclassed model: its graph is not known
+    if not hasattr(graph, "_nodes_by_depth"):  # a subclassed model has no graph
         return []
     nodes = [node for depth in sorted(graph._nodes_by_depth, reverse=True) for node in graph._nodes_by_depth[depth]]
     before: dict[int, int] = {}

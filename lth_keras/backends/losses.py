@@ -1,4 +1,4 @@
-"""What a loss says of labels and outputs: how labels are written, and from where on an output is a prediction."""
+"""The label format and prediction threshold that a loss implies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import keras
 BINARY, HINGE, OVERLAP = "binary", "hinge", "overlap"
 CATEGORICAL, SPARSE = "categorical", "sparse"
 REGRESSION, DIRECTION = "regression", "direction"
-UNTOLD, OWN = "untold", "own"
+INCOMPARABLE, OWN = "incomparable", "own"
 
 _CLASSES = {
     "BinaryCrossentropy": BINARY,
@@ -33,8 +33,8 @@ _CLASSES = {
     "LogCosh": REGRESSION,
     "Poisson": REGRESSION,
     "CosineSimilarity": DIRECTION,
-    "CTC": UNTOLD,
-    "Circle": UNTOLD,
+    "CTC": INCOMPARABLE,
+    "Circle": INCOMPARABLE,
 }
 _FUNCTIONS = {
     "binary_crossentropy": "BinaryCrossentropy",
@@ -62,16 +62,16 @@ _FUNCTIONS = {
 }
 
 
-class Told(NamedTuple):
-    """What is known of a loss.
+class LossFacts(NamedTuple):
+    """Properties of a loss.
 
     Attributes:
-        name: of Keras' class, or of the user's own function or class.
-        kind: how labels and outputs are written: `BINARY`, `HINGE`, `OVERLAP` (a yes or no for each output),
-            `CATEGORICAL` (a share for each class), `SPARSE` (the number of a class), `REGRESSION`, `DIRECTION` (of a
-            vector), `UNTOLD` (of Keras, but labels and outputs cannot be compared) or `OWN` (not of Keras).
-        threshold: outputs above it are predictions, for a yes or no each.
-        ignored: the class index that does not count, of `SPARSE`; None for none.
+        name: name of Keras' class, or of the user's own function or class.
+        kind: format of labels and outputs: `BINARY`, `HINGE`, `OVERLAP` (a binary label for each output),
+            `CATEGORICAL` (a probability for each class), `SPARSE` (a class index), `REGRESSION`, `DIRECTION` (a
+            vector), `INCOMPARABLE` (Keras losses whose labels and outputs cannot be compared) or `OWN` (not Keras').
+        threshold: threshold of outputs for binary labels.
+        ignored: the class index that a `SPARSE` loss ignores, or None.
     """
 
     name: str
@@ -80,8 +80,8 @@ class Told(NamedTuple):
     ignored: int | None = None
 
 
-def told_by(loss: Any) -> Told:
-    """What a loss, as Keras' `compile` takes it, says of labels and outputs."""
+def loss_facts(loss: Any) -> LossFacts:
+    """The properties of a loss, given as to Keras' `compile`."""
     function = keras.losses.get(loss)
     options: dict[str, Any] = {}
     while isinstance(function, partial):
@@ -90,30 +90,30 @@ def told_by(loss: Any) -> Told:
     name = _keras_name(function)
     if name is None:
         own = str(getattr(function, "name", None) or getattr(function, "__name__", None) or type(function).__name__)
-        return Told(own, SPARSE if "sparse_categorical" in own else OWN)
+        return LossFacts(own, SPARSE if "sparse_categorical" in own else OWN)
     kind = _CLASSES[name]
     logits = options.get("from_logits", getattr(function, "from_logits", False))
     ignored = options.get("ignore_class", getattr(function, "ignore_class", None))
-    return Told(name, kind, 0.0 if logits or kind == HINGE else 0.5, ignored if kind == SPARSE else None)
+    return LossFacts(name, kind, 0.0 if logits or kind == HINGE else 0.5, ignored if kind == SPARSE else None)
 
 
 def has_several(output_shape: tuple[int | None, ...]) -> bool:
-    """Whether a model has several outputs for each example, or for each position of one."""
+    """Whether a model has several outputs for each example, or for each position of an example."""
     return len(output_shape) > 1 and (output_shape[-1] or 0) > 1
 
 
 def is_multi_label(loss: Any, output_shape: tuple[int | None, ...]) -> bool:
-    """Whether an example is of any number of classes: several outputs, each with a yes or no of its own.
+    """Whether an example can have any number of classes: several outputs with binary labels.
 
     Args:
-        loss: as Keras' `compile` takes it.
-        output_shape: of the model, classes last.
+        loss: see Keras' `compile`.
+        output_shape: the model's output shape, classes last.
     """
-    return has_several(output_shape) and told_by(loss).kind in (BINARY, HINGE, OVERLAP)
+    return has_several(output_shape) and loss_facts(loss).kind in (BINARY, HINGE, OVERLAP)
 
 
 def _keras_name(function: Any) -> str | None:
-    """The name of Keras' class that a loss is, or is derived from; of its functions too. None for others."""
+    """The name of the Keras class that a loss belongs or corresponds to; None for others."""
     for name, class_name in _FUNCTIONS.items():
         if function is getattr(keras.losses, name, None):
             return class_name
@@ -124,7 +124,7 @@ def _keras_name(function: Any) -> str | None:
 
 
 def with_axis_of(outputs: Any, y: Any) -> Any:
-    """Labels of shape (n,) as (n, 1), where the outputs have that shape: as Keras' `fit` takes them."""
+    """Labels of shape (n,) as (n, 1) if the outputs have that shape, as Keras' `fit` does."""
     if len(y.shape) == len(outputs.shape) - 1 and outputs.shape[-1] == 1:
         return keras.ops.expand_dims(y, -1)
     return y

@@ -1,4 +1,4 @@
-"""What Keras' optimisers keep beside the moments of gradients: counts of updates, averages and copies of weights."""
+"""State of Keras optimisers other than moments of gradients: step counts, averages and copies of weights."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import keras
 
 Pairs = list[tuple[Any, Any]]
-"""Keras variables: a weight, and what an optimiser keeps of it."""
+"""Pairs of Keras variables: a weight and the optimiser's variable for it."""
 
 
 def as_fit_takes_it(optimizer: keras.Optimizer, model: keras.Model) -> keras.Optimizer:
-    """The optimiser as Keras' `compile` gives it to `fit`: one that scales the loss for models in mixed_float16."""
+    """The optimiser that Keras' `fit` would use: with loss scaling for models in mixed_float16."""
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     if model.dtype_policy.name != "mixed_float16" or scales:
         return optimizer
@@ -19,9 +19,9 @@ def as_fit_takes_it(optimizer: keras.Optimizer, model: keras.Model) -> keras.Opt
 
 
 def updating(optimizer: Any) -> list[Any]:
-    """The optimisers that make the updates: those within one that scales losses or has several, otherwise itself.
+    """The optimisers that make the updates: those inside an optimiser with loss scaling or several, otherwise itself.
 
-    Of several, those that no weight is left for are built for none, and are not among them.
+    Optimisers without any weight are left out.
     """
     inner = getattr(optimizer, "inner_optimizer", None)
     if inner is not None:
@@ -31,9 +31,9 @@ def updating(optimizer: Any) -> list[Any]:
 
 
 def update_counts(optimizer: keras.Optimizer) -> list[Any]:
-    """The optimiser's counts of steps, variables; of one that scales losses, that of the optimiser in it.
+    """The step counts of an optimiser's `updating` optimisers, as variables.
 
-    They are `_iterations`, as `iterations` is none where gradients add up. Of several optimisers each has its own.
+    They are `_iterations`, since with gradient accumulation `iterations` is not a variable.
     """
     outer = getattr(optimizer, "inner_optimizer", optimizer)
     counts = [part._iterations for part in (outer, *updating(outer))]
@@ -41,7 +41,7 @@ def update_counts(optimizer: keras.Optimizer) -> list[Any]:
 
 
 def averages(optimizer: keras.Optimizer) -> Pairs:
-    """The weights whose moving averages a built optimiser keeps (`use_ema`), with those."""
+    """The weights whose moving averages a built optimiser keeps (`use_ema`), with the averages."""
     return [
         pair
         for part in updating(optimizer)
@@ -52,10 +52,10 @@ def averages(optimizer: keras.Optimizer) -> Pairs:
 
 
 def begin_as_weights(optimizer: keras.Optimizer) -> Pairs:
-    """What of a built optimiser's state begins a training with the values of weights, with those.
+    """The weights and variables of a built optimiser that must equal the weights when a training begins.
 
-    Averages of weights (which Keras gives the first weights, but only at the very first step), and the point that
-    schedule-free Adam moves, which Keras copies when it builds the optimiser.
+    These are averages of weights, which Keras initialises only at the very first step, and the iterates of
+    schedule-free Adam, which Keras copies when it builds the optimiser.
     """
     moved = [
         pair
@@ -68,19 +68,19 @@ def begin_as_weights(optimizer: keras.Optimizer) -> Pairs:
 
 
 def advice(optimizer: keras.Optimizer) -> str:
-    """What to do where a training with this optimiser has led to NaN or infinity."""
+    """Advice for a training with this optimiser that has led to NaN or infinity."""
     if any(type(part).__name__ == "Adafactor" and part.epsilon_1 < LEAST_EPSILON_1 for part in updating(optimizer)):
         return (
-            "Keras' Adafactor divides zero by zero where no gradient reaches a row and a column of a weight, as of "
-            "units that are dead or cut off: the product of their mean squares, which are epsilon_1, is below what "
-            f"float32 can hold. Make it with epsilon_1={LEAST_EPSILON_1}, or take another optimiser."
+            "Keras' Adafactor divides zero by zero if a row and a column of a weight have zero gradients, e.g. of dead "
+            "units: the product of their mean squares, each epsilon_1, underflows in float32. "
+            f"Use epsilon_1={LEAST_EPSILON_1} or another optimiser."
         )
     return LOWER
 
 
-LOWER = "Lower the learning rate, or check the data for NaN and the labels for the loss that is used."
+LOWER = "Lower the learning rate, or check the data for NaN and the labels for the loss's format."
 LEAST_EPSILON_1 = 1e-16
-"""Its square is within float32."""
+"""Its square does not underflow in float32."""
 _SCHEDULE_FREE = tuple(
     kind for kind in [getattr(keras.optimizers, "ScheduleFreeAdamW", None)] if kind is not None
 )  # of Keras 3.13 and later

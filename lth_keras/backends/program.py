@@ -1,4 +1,4 @@
-"""What a backend must provide, and the parts of it that need no backend."""
+"""The protocol of training programs, and their parts that are independent of the backend."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import keras
 import numpy as np
 
-from lth_keras.backends.losses import OWN, told_by, with_axis_of
+from lth_keras.backends.losses import OWN, loss_facts, with_axis_of
 from lth_keras.backends.optimizers import LOWER
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -18,19 +18,19 @@ Arrays = tuple[np.ndarray, np.ndarray]
 Splits = Mapping[str, Arrays]
 """`train`, `validation` and `test`."""
 Values = Mapping[int, np.ndarray]
-"""A value for each variable of a Keras model, by its `id`; may be made when it is accessed."""
+"""The value of each variable of a Keras model by the variable's `id`; may be made when accessed."""
 ORDER_BYTES = 4 << 20
-"""What the batch order of one call takes at most."""
+"""The most bytes of one call's batch order."""
 NEVER = int(np.iinfo(np.int32).max)
-"""In place of a step: that of a loss that was always finite."""
+"""Replaces the step of a non-finite loss if there was none."""
 
 
 class Evaluations(NamedTuple):
-    """Evaluations made during one call: one entry each, in the order of their steps.
+    """Evaluations of one call, one entry each in the order of steps.
 
     Attributes:
         step: int, optimiser updates done.
-        train_loss: mean loss of the batches since the evaluation before.
+        train_loss: mean loss of the batches since the previous evaluation.
         validation_loss: mean over the validation split, without regularisation terms.
         validation_metric: the metric (see `make_metric`) on the validation split.
     """
@@ -42,12 +42,12 @@ class Evaluations(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What an evaluation measured of each ticket.
+    """The result of an evaluation for each ticket.
 
     Attributes:
         loss: `(tickets,)`, mean loss without regularisation terms.
         metric: `(tickets,)`, the metric (see `make_metric`).
-        outputs: `(tickets, examples, ...)`, or None where they were not asked for.
+        outputs: `(tickets, examples, ...)`, or None if not requested.
     """
 
     loss: np.ndarray
@@ -56,11 +56,11 @@ class Measured(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """Weights that a program keeps at zero where they are pruned, so that training need not multiply them by masks.
+    """Weights whose pruned entries a program keeps at zero, so that training need not multiply them by masks.
 
     Attributes:
-        weights: Keras variables, each with the boolean one of its shape that is its mask.
-        known: () -> a context in which the model's forward passes take it that they are zero.
+        weights: Keras variables, each with its mask, a boolean variable of the same shape.
+        known: () -> a context in which the model's forward passes assume that pruned weights are already zero.
     """
 
     weights: Sequence[tuple[Any, Any]] = ()
@@ -71,20 +71,20 @@ NOTHING_PRUNED = Pruned()
 
 
 class ProgramParts(NamedTuple):
-    """What a training program is made of.
+    """The parts of a training program.
 
     Attributes:
         model: a built Keras model.
-        optimizer: a Keras optimiser of its own; the program builds it.
-        loss: as Keras' `compile` takes it.
-        weights: the Keras variables to keep the best values of.
+        optimizer: a new Keras optimiser, which the program builds.
+        loss: see Keras' `compile`.
+        weights: the Keras variables whose best values to keep.
         batch_size: examples per step.
         evaluate_every: steps between evaluations on the validation split.
         evaluation_batch_size: examples per forward pass of an evaluation.
-        metric: what to measure beside the loss, as `lth_keras.training.make_metric` gives it.
+        metric: the metric, a result of `lth_keras.training.make_metric`.
         jit_compile: whether to compile with XLA.
-        pruned: weights to keep at zero where they are pruned, from the start of every `advance` on. Without XLA that
-            costs what it saves.
+        pruned: weights whose pruned entries are set to zero at the start of every `advance`. Without XLA this saves no
+            time.
     """
 
     model: keras.Model
@@ -100,60 +100,60 @@ class ProgramParts(NamedTuple):
 
     @property
     def capacity(self) -> int:
-        """The most steps of one call: their batch order takes at most `ORDER_BYTES`."""
+        """The most steps of one call, whose batch order needs at most `ORDER_BYTES`."""
         return max(1, min(4096, ORDER_BYTES // (4 * self.batch_size)))
 
 
 class Program(Protocol):
     """Trains tickets of one model in one compiled program.
 
-    Data, weights, masks and optimiser state are its inputs, so it is built once. It trains a fixed number of tickets
-    at once, each as if it were alone; most programs train one. What it returns has an entry for each ticket.
+    Data, weights, masks and optimiser state are its inputs, so it is built once. It trains a fixed number of tickets at
+    once, independently of each other; most programs train one. Results have an entry for each ticket.
     """
 
     tickets: int
-    """How many tickets it trains at once."""
+    """The number of tickets that it trains at once."""
     capacity: int
-    """The most steps one call can take."""
+    """The most steps of one call."""
     every: int
     """Steps between evaluations on the validation split."""
     keeps_best: bool
     """Whether it keeps the weights of least validation loss."""
     advice: str
-    """What to do where a loss becomes NaN or infinite."""
+    """Advice for a loss that becomes NaN or infinite."""
 
     def load(self, datasets: Sequence[Splits]) -> None:
-        """Takes data sets in place of others, each with the splits `train`, `validation` and `test`."""
+        """Replaces the loaded data sets; each has the splits `train`, `validation` and `test`."""
 
     def unload(self) -> None:
-        """Lets go of the data."""
+        """Unloads the data."""
 
     def begin(self, values: Sequence[Values] | None, datasets: Sequence[int], updates: Sequence[int]) -> None:
-        """Begins a training: the optimiser is as after build, and there are no best weights.
+        """Begins a training: resets the optimiser to its state after build and discards the best weights.
 
         Args:
-            values: for each ticket, what the model's variables begin with; None leaves them as they are, which only
-                a program of one ticket can.
-            datasets: for each ticket, which of the loaded data sets it has.
-            updates: for each ticket, what the optimiser's count of updates begins at.
+            values: the initial values of the model's variables for each ticket; None keeps the current ones, which
+                only a program of one ticket supports.
+            datasets: the index of each ticket's data set.
+            updates: the initial value of each ticket's step count.
         """
 
     def reset(self) -> None:
-        """Ends a training that is given up, so that nothing of it is left in later ones."""
+        """Ends an aborted training, so that it does not affect later ones."""
 
     def advance(self, orders: np.ndarray, start: int, total: int) -> tuple[list[Evaluations], list[int | None]]:
         """Trains on the batches of `orders`, `(tickets, steps, batch)`, after `start` of `total` steps.
 
         Returns:
-            The evaluations that fell due (every `every` steps and after the last), and the first step whose training
-            loss was not finite, or None.
+            The evaluations (every `every` steps and after the last step), and the first step whose training loss was
+            not finite, or None.
         """
 
     def finish(self, tickets: Sequence[int]) -> None:
-        """Ends the training of these tickets before its last step; what they are trained to afterwards is void.
+        """Ends the training of these tickets before its last step; their later weights are void.
 
-        Weights become their averages where the optimiser keeps some, and rows of large tables get the updates that
-        they are still owed.
+        Weights are replaced by their averages if the optimiser keeps them, and rows of large tables get their skipped
+        updates.
         """
 
     def evaluate(self, split: str = "test", *, best: bool = False, outputs: bool = False) -> Measured:
@@ -161,23 +161,23 @@ class Program(Protocol):
 
         Args:
             split: `train`, `validation` or `test`.
-            best: whether with the weights of least validation loss in place of the present ones.
-            outputs: whether to return the outputs, too.
+            best: whether to use the weights of least validation loss instead of the current ones.
+            outputs: whether to return the outputs.
         """
 
     def value(self, ticket: int, variable: Any) -> np.ndarray:
-        """A ticket's value of a Keras variable of the model, a copy."""
+        """A copy of a ticket's value of a Keras variable."""
 
 
 class ProgramOfOne(ABC):
     """A program that trains one ticket at a time, in the Keras model's own variables.
 
-    A subclass says how one ticket is trained and evaluated; this class makes a batch of one of it (see `Program`).
+    A subclass trains and evaluates one ticket; this class adds the ticket axis of `Program`.
 
     Args:
         variables: all variables of the model.
-        weights: those to keep the best values of.
-        assign: gives a Keras variable an array's values.
+        weights: the variables whose best values to keep.
+        assign: assigns an array's values to a Keras variable.
     """
 
     tickets = 1
@@ -191,14 +191,14 @@ class ProgramOfOne(ABC):
         self._splits: Splits = {}
 
     def load(self, datasets: Sequence[Splits]) -> None:
-        """Takes the one data set; see `Program.load`."""
+        """Loads the data set; see `Program.load`."""
         (splits,) = datasets
-        self.unload()  # what was there makes room first
+        self.unload()  # frees memory before the new data are loaded
         self._take(splits["train"], splits["validation"])
         self._splits = splits
 
     def unload(self) -> None:
-        """Lets go of the data; see `Program.unload`."""
+        """Unloads the data; see `Program.unload`."""
         self._splits = {}
         self._release()
 
@@ -211,7 +211,7 @@ class ProgramOfOne(ABC):
         self._start(updates[0])
 
     def reset(self) -> None:
-        """Puts the optimiser back to its start; see `Program.reset`."""
+        """Resets the optimiser; see `Program.reset`."""
         self._start(0)
 
     def advance(self, orders: np.ndarray, start: int, total: int) -> tuple[list[Evaluations], list[int | None]]:
@@ -235,7 +235,7 @@ class ProgramOfOne(ABC):
             self._set_weights(current)
 
     def value(self, ticket: int, variable: Any) -> np.ndarray:
-        """The variable's value, a copy; see `Program.value`."""
+        """A copy of the variable's value; see `Program.value`."""
         return np.array(keras.ops.convert_to_numpy(variable))
 
     def _measured(self, split: str, outputs: bool) -> Measured:
@@ -248,15 +248,15 @@ class ProgramOfOne(ABC):
 
     @abstractmethod
     def _take(self, train: Arrays, validation: Arrays) -> None:
-        """Puts the data that training reads where it reads them."""
+        """Copies the data to where training reads them."""
 
     @abstractmethod
     def _release(self) -> None:
-        """Lets go of the data."""
+        """Unloads the data."""
 
     @abstractmethod
     def _start(self, updates: int) -> None:
-        """Puts the optimiser back to its state after build, its count of updates to `updates`, and forgets the best."""
+        """Resets the optimiser to its state after build with step count `updates`, and discards the best weights."""
 
     @abstractmethod
     def _advance_one(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
@@ -268,7 +268,7 @@ class ProgramOfOne(ABC):
 
     @abstractmethod
     def _evaluate_one(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray | None]:
-        """Mean loss (without regularisation terms), metric (see `make_metric`) and, where asked for, outputs."""
+        """Mean loss (without regularisation terms), metric (see `make_metric`) and, if requested, outputs."""
 
     @abstractmethod
     def _best_weights(self) -> list[np.ndarray]:
@@ -276,7 +276,7 @@ class ProgramOfOne(ABC):
 
 
 class OnDevice:
-    """Arrays on the device: `loaded` for good, of others those that were last asked for. None is there twice.
+    """Copies of arrays on the device: permanent ones of `loaded`, and one of the arrays requested last.
 
     Args:
         put: makes the copies of x and y on the device.
@@ -289,35 +289,35 @@ class OnDevice:
         self._last: list[tuple[Arrays, tuple[Any, ...]]] = []
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
-        """The copies of these very arrays: found by identity, as comparing values takes as long as copying."""
+        """The copies of these arrays, found by identity, since comparing values takes as long as copying."""
         for (own_x, own_y), copies in (*self._loaded, *self._last):
             if own_x is x and own_y is y:
                 return copies
-        self._last.clear()  # what was there makes room first
+        self._last.clear()  # frees memory before the next copy
         self._last.append(((x, y), self._put((x, y))))
         return self._last[0][1]
 
 
 def due_steps(start: int, stop: int, total: int, every: int) -> np.ndarray:
-    """The steps in `start` + 1 to `stop` with an evaluation: every `every` of them, and the last of all."""
+    """The steps in `start` + 1 to `stop` with an evaluation: multiples of `every`, and step `total`."""
     steps = np.arange(start // every + 1, stop // every + 1) * every
     return np.append(steps, total) if stop == total and total % every else steps
 
 
 def padded_order(order: np.ndarray, capacity: int) -> np.ndarray:
-    """A call's batches in an array of fixed length, so that there is one compilation; the rest is not looked at."""
+    """A call's batches, padded to a fixed length, so that the program is compiled once."""
     padded = np.zeros((*order.shape[:-2], capacity, order.shape[-1]), np.int32)
     padded[..., : order.shape[-2], :] = order
     return padded
 
 
 def loss_function(loss: Any) -> Any:
-    """A loss as Keras' `compile` takes it, as a function (y, outputs) -> scalar mean.
+    """A loss, given as to Keras' `compile`, as a function (y, outputs) -> scalar mean.
 
-    A user's own is given floating labels in the type of the outputs, as Keras' own losses convert them.
+    Floating labels for the user's own loss are converted to the type of the outputs, as Keras' losses do.
     """
     function = keras.losses.get(loss)
-    own = told_by(loss).kind == OWN
+    own = loss_facts(loss).kind == OWN
 
     def mean_loss(y: Any, outputs: Any) -> Any:
         y = with_axis_of(outputs, y)

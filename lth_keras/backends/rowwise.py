@@ -1,4 +1,4 @@
-"""Training with large embedding tables: a step touches the rows that its batch uses, and no others."""
+"""Training with large embedding tables by rows: a step reads and updates only the rows that its batch uses."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from lth_keras.backends.program import Arrays, Evaluations, ProgramOfOne, Progra
 from lth_keras.backends.skipped import Lazy, Skipped
 
 ROWS_STEP = 512
-"""Rows in use are padded to a multiple of this, or of about a quarter of them, so that there are few compilations."""
+"""The rows in use are padded to a multiple of this, or of about a quarter of their number, to limit compilations."""
 FLUSHED_ROWS = 4096
 
 
 class RowwiseProgram(ProgramOfOne):
     """A training program whose step reads, masks, differentiates and updates only the table rows in use.
 
-    The rows of a batch are found on the host, gathered from the tables and their slots, brought up to date with the
-    updates that a dense optimiser would have made meanwhile (`skipped`), trained in one compiled function, and written
-    back. A training ends with all rows up to date; evaluations in between see them so, without writing them.
+    The host finds the rows of a batch. A compiled function gathers them with their slots, applies the updates that a
+    dense optimiser would have made since their last use (`skipped`), trains them and writes them back. Evaluations
+    apply skipped updates without writing them; the end of a training writes them for all rows.
 
-    The copy of the best weights, as large as the tables, is not kept: the test split is measured at every evaluation.
-    What is here is the host's part; a backend's class gathers, computes and writes.
+    No copy of the best weights is kept, since it would be as large as the tables; so every evaluation includes the test
+    split. This class is the host's part; a backend's subclass gathers, computes and writes.
 
     Args:
-        training: what it is made of; its optimiser trains all but the tables.
+        training: its parts; its optimiser trains all variables but the tables.
         tables: the tables to train by rows, objects with the Keras variables `variable` and `mask`; all of them read
             the model's input.
-        using_rows: (tables, values, masks, index) -> a context in which the model looks up in these rows.
-        rule: (steps) -> how rows move; see `skipped`.
-        assign: gives a Keras variable an array's values.
-        lazy: whether rows stand still while no batch uses them, instead.
+        using_rows: (tables, values, masks, index) -> a context in which the model's embeddings read these rows.
+        rule: (steps) -> the update rule of rows; see `skipped`.
+        assign: assigns an array's values to a Keras variable.
+        lazy: whether rows stay unchanged while no batch uses them.
     """
 
     keeps_best = False
@@ -56,7 +56,7 @@ class RowwiseProgram(ProgramOfOne):
         self._metric = training.metric
         self._tables, self._using_rows = list(tables), using_rows
         self._make_rule = (lambda steps: Lazy(rule(steps))) if lazy else rule
-        self._before = self._make_rule(1)  # as long as no training runs, nothing is skipped
+        self._before = self._make_rule(1)  # before a training, no updates are skipped
         self.every, self._evaluation_batch_size = training.evaluate_every, training.evaluation_batch_size
         by_row = {id(table.variable) for table in tables}
         self._trainable = [v for v in model.trainable_variables if id(v) not in by_row]
@@ -68,7 +68,7 @@ class RowwiseProgram(ProgramOfOne):
 
     @abstractmethod
     def _reset_optimizer(self) -> None:
-        """Puts the optimiser back to its start, the tables' slots included."""
+        """Resets the optimiser and the tables' slots."""
 
     @abstractmethod
     def _step(
@@ -81,27 +81,27 @@ class RowwiseProgram(ProgramOfOne):
         coefficients: np.ndarray,
         scalars: np.ndarray,
     ) -> float:
-        """Brings these rows up to date, trains on a batch, and writes them back; the loss before the update.
+        """Applies skipped updates to rows, trains them on a batch and writes them; returns the loss before the update.
 
         Args:
             rows: the rows in use, padded.
-            count: how many of them are in use.
-            index: which stands where in `x`.
+            count: number of rows in use.
+            index: the index in `rows` of each entry of `x`.
             x: the batch's examples.
-            y: and their labels.
-            coefficients: of `Skipped.catch_up`, by row.
-            scalars: of `Skipped.update`.
+            y: their labels.
+            coefficients: coefficients of `Skipped.catch_up` by row.
+            scalars: scalars of `Skipped.update`.
         """
 
     @abstractmethod
     def _forward(
         self, rows: np.ndarray, index: np.ndarray, x: np.ndarray, y: np.ndarray, coefficients: np.ndarray
     ) -> tuple[Any, Any, Any]:
-        """Mean loss, mean of what the metric adds up, and outputs, with rows brought up to date but not written."""
+        """Mean loss, mean of the metric's summands and outputs, with skipped updates that are not written."""
 
     @abstractmethod
     def _flush(self, rows: np.ndarray, count: np.int32, coefficients: np.ndarray) -> None:
-        """Brings rows up to date."""
+        """Applies skipped updates to rows and writes them."""
 
     def _take(self, train: Arrays, validation: Arrays) -> None:
         self._train, self._validation = train, validation  # they stay on the host
@@ -112,8 +112,8 @@ class RowwiseProgram(ProgramOfOne):
     def _start(self, updates: int) -> None:
         if updates:
             raise ValueError(
-                "Expected a count of updates that starts at 0 in every level where large embedding tables are trained "
-                f"by rows. Received: {updates} updates before the level; use engine='compiled'."
+                "Expected a step count that starts at 0 in every level if large embedding tables are trained by rows. "
+                f"Received: {updates} updates before the level; use engine='compiled'."
             )
         self._reset_optimizer()
         self._last[:] = 0
@@ -162,7 +162,7 @@ class RowwiseProgram(ProgramOfOne):
         return losses / len(x), float(self._metric.value(state, len(x))), np.concatenate(parts) if outputs else None
 
     def _best_weights(self) -> list[np.ndarray]:
-        raise RuntimeError("Expected a program that keeps the best weights. With large tables they are not kept.")
+        raise RuntimeError("Expected a program that keeps the best weights. Received: a program with large tables.")
 
     def _train_batch(self, step: int, batch: np.ndarray) -> float:
         assert self._rule is not None
@@ -175,7 +175,7 @@ class RowwiseProgram(ProgramOfOne):
         return loss
 
     def _rows_of(self, x: np.ndarray) -> tuple[np.ndarray, np.int32, np.ndarray]:
-        """The rows that examples use, padded with row 0; how many they are; and which stands where in `x`."""
+        """The rows that examples use, padded with row 0; their number; and the index in them of each entry of `x`."""
         rows, index = np.unique(x.astype(np.int32), return_inverse=True)  # as Keras' Embedding casts
         multiple = max(ROWS_STEP, 1 << max(0, len(rows).bit_length() - 3))
         padded = np.zeros(-(-len(rows) // multiple) * multiple, np.int32)
@@ -187,7 +187,7 @@ class RowwiseProgram(ProgramOfOne):
         return rule.coefficients(self._last[rows], now)
 
     def _bring_up_to_date(self) -> None:
-        """Makes the updates that rows in use have skipped so far."""
+        """Applies the updates that rows have skipped so far."""
         assert self._rule is not None
         moving = (self._last > 0) | self._rule.moves_unused
         behind = np.flatnonzero(moving & (self._last < self._now)).astype(np.int32)
@@ -198,7 +198,7 @@ class RowwiseProgram(ProgramOfOne):
             self._flush(rows, np.int32(len(part)), self._coefficients(rows, self._now))
         self._last[behind] = self._now
 
-    # What both backends compute, in operations of Keras.
+    # Computations for both backends, in Keras operations.
 
     def _catch_up(self, values: list[Any], slots: list[list[Any]], coefficients: Any) -> tuple[list[Any], list[Any]]:
         rule = self._rule or self._before

@@ -1,8 +1,8 @@
 """The updates that a dense optimiser makes to a row of a table while no batch uses it, in closed form.
 
-Between two uses the gradient of a row is zero, but Adam and momentum go on moving it: momentum's tail is half of a
-row's way. The sums over the skipped steps depend on the row's last step and the present one alone, so a few numbers
-per row replace a pass over the table at every step.
+Between two uses the gradient of a row is zero, but Adam and momentum continue to move it, by as much as the updates
+with gradients. The sums over skipped steps depend only on the row's last step and the current one, so a few numbers per
+row replace a pass over the table at every step.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ WORST_REMAINDER = 1e-4
 
 
 class Skipped(Protocol):
-    """How rows move while they are not used, and when they are."""
+    """The update rule of rows: for skipped steps and for steps with a gradient."""
 
     slots: int
-    """Arrays of a row's size that the optimiser keeps."""
+    """The number of arrays of a row's size that the optimiser keeps."""
     moves_unused: bool
-    """Whether rows that no batch has used yet move too."""
+    """Whether it also changes rows that no batch has used yet."""
 
     def coefficients(self, last: np.ndarray, now: int) -> np.ndarray:
-        """What `catch_up` needs of rows last moved at step `last` and wanted after `now`: float32 `(numbers, rows)`."""
+        """Coefficients of `catch_up` for rows from step `last` to after step `now`: float32 `(numbers, rows)`."""
 
     def catch_up(self, ops: Any, row: Any, slots: list[Any], coefficients: list[Any]) -> tuple[Any, list[Any]]:
         """The row and its slots after the skipped steps; `ops` is `keras.ops`."""
 
     def scalars(self, step: int) -> np.ndarray:
-        """What `update` needs of a step, counted from 1: float32."""
+        """Scalars of `update` for a step, counted from 1: float32."""
 
     def update(self, ops: Any, row: Any, slots: list[Any], gradient: Any, scalars: Any) -> tuple[Any, list[Any]]:
-        """The row and its slots after a step with this gradient, as the Keras optimiser makes it."""
+        """The row and its slots after the Keras optimiser's step with this gradient."""
 
 
 class _Decay:
     """Decoupled weight decay over skipped steps: `w` is multiplied by `1 - weight_decay * rate` at every step.
 
-    Sums over skipped steps divide momentum's decay by it, and so need the weights to decay more slowly than momentum.
+    Sums over skipped steps divide momentum's decay by it, so weights must decay more slowly than momentum.
     """
 
     def __init__(self, rates: np.ndarray, weight_decay: float, momentum: float) -> None:
@@ -74,11 +74,11 @@ class SkippedAdam:
         rates: float64 `(steps,)`: the learning rate of every step.
         beta_1: decay of the first moment.
         beta_2: decay of the second.
-        epsilon: as Keras' Adam has it.
-        weight_decay: as Keras' optimisers have it; 0 for none.
+        epsilon: see Keras' Adam.
+        weight_decay: see Keras' optimisers; 0 for none.
 
     Raises:
-        ValueError: for betas whose series does not converge fast enough, or weights that decay faster than momentum.
+        ValueError: if the series converges too slowly, or weights decay faster than momentum.
     """
 
     slots = 2
@@ -94,8 +94,8 @@ class SkippedAdam:
         self._decay = _Decay(rates, weight_decay, beta_1)
         self.moves_unused = weight_decay > 0
         # _sums[p, t]: sum over j >= 1, up to the last step, of c[t+j] beta1^j d_j^p, each divided by the weight decay
-        # of steps t+1 to t+j. From d_(j+1) = (1 - q) + q d_j follows each from the next. What a row skips is the
-        # difference of two such sums.
+        # of steps t+1 to t+j. Since d_(j+1) = (1 - q) + q d_j, each follows from the next. A row's skipped updates are
+        # the difference of two such sums.
         self._sums = np.zeros((TERMS, len(rates) + 1))
         binomials = [[math.comb(p, i) * (1 - q) ** (p - i) * q**i for i in range(p + 1)] for p in range(TERMS)]
         for t in range(len(rates) - 1, -1, -1):
@@ -146,23 +146,23 @@ class SkippedAdam:
         remainder = np.sum((beta_1 / q) ** j * (1 - q**j) ** TERMS) / np.sum(beta_1**j) if beta_1 > 0 else 0.0
         if not remainder < WORST_REMAINDER:
             raise ValueError(
-                f"Expected beta_1 well below the root of beta_2, so that skipped updates can be summed up. "
-                f"Received: beta_1={beta_1}, beta_2={q * q:.6g}, for which the sum is off by up to {remainder:.1g}. "
+                f"Expected beta_1 well below the square root of beta_2, so that skipped updates can be summed. "
+                f"Received: beta_1={beta_1}, beta_2={q * q:.6g}, for which the sum has an error up to {remainder:.1g}. "
                 "Train the embeddings densely."
             )
 
 
 class SkippedMomentum:
-    """SGD without a gradient, exact to float32 rounding: momentum decays geometrically, and moves the weight.
+    """SGD without a gradient, exact to float32 rounding: momentum decays geometrically and moves the weight.
 
     Args:
         rates: float64 `(steps,)`: the learning rate of every step.
         momentum: 0 for none.
-        nesterov: as Keras' SGD has it.
-        weight_decay: as Keras' optimisers have it; 0 for none.
+        nesterov: see Keras' SGD.
+        weight_decay: see Keras' optimisers; 0 for none.
 
     Raises:
-        ValueError: where the weights decay faster than momentum.
+        ValueError: if weights decay faster than momentum.
     """
 
     def __init__(
@@ -206,9 +206,9 @@ class SkippedMomentum:
 
 
 class Lazy:
-    """The lazy variant of a rule: rows that no batch uses stand still, as in most frameworks' sparse optimisers.
+    """The lazy variant of a rule: unused rows stay unchanged, as in most frameworks' sparse optimisers.
 
-    Not what the dense optimiser does: a row's way is off by half where it is used now and then.
+    It differs from the dense optimiser: rarely used rows move about half as far.
     """
 
     def __init__(self, rule: Skipped) -> None:
@@ -217,12 +217,12 @@ class Lazy:
         self._rule = rule
 
     def coefficients(self, last: np.ndarray, now: int) -> np.ndarray:
-        """Those of no step at all."""
+        """The coefficients of zero steps."""
         return self._rule.coefficients(np.full_like(last, now), now)
 
 
 def is_plain(optimizer: Any) -> bool:
-    """Whether a Keras optimiser takes gradients as they are, all at each step, and keeps no averages of weights."""
+    """Whether a Keras optimiser has no clipping, averages, loss scaling, gradient accumulation or AMSGrad."""
     return not (
         optimizer.clipnorm
         or optimizer.clipvalue
@@ -238,8 +238,8 @@ def skipped(optimizer: Any, variables: list[Any]) -> Callable[[int], Skipped] | 
     """The rule of a Keras optimiser for rows of these variables.
 
     Returns:
-        (steps of the training) -> the rule; None for an optimiser whose skipped updates have no closed form here:
-        others than Adam, AdamW and SGD, and their clipping, averaging, AMSGrad and accumulation of gradients.
+        (steps of the training) -> the rule; None if skipped updates have no closed form here: for optimisers other than
+        Adam, AdamW and SGD, and with clipping, averages, AMSGrad or gradient accumulation.
     """
     name = type(optimizer).__name__
     if (
@@ -250,7 +250,7 @@ def skipped(optimizer: Any, variables: list[Any]) -> Callable[[int], Skipped] | 
         return None
     schedule = optimizer._learning_rate
     scheduled = isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
-    if callable(schedule) and not scheduled:  # a function that is asked at every step
+    if callable(schedule) and not scheduled:  # a function that Keras calls at every step
         return None
     decayed = {optimizer._use_weight_decay(variable) for variable in variables} if optimizer.weight_decay else {False}
     if len(decayed) > 1:

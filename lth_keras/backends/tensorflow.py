@@ -1,4 +1,4 @@
-"""The compiled training program on TensorFlow."""
+"""The backend TensorFlow and its training program."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def assign(variable: Any, value: Any) -> None:
 
 
 class TensorFlowProgram(ProgramOfOne):
-    """Many training steps, with evaluation and the best weights kept, in one call of one `tf.function`.
+    """Makes many training steps with evaluations in one call of a `tf.function`, and keeps the best weights.
 
-    It is traced and compiled once. Model variables, masks, optimiser variables and the copy of the best weights are
-    resources that it reads and writes in place; data and batch order are arguments.
+    The function is compiled once. It reads and writes the variables of the model, masks, optimiser and best weights in
+    place; data and batch order are arguments.
 
     Args:
-        training: what it is made of.
+        training: its parts.
     """
 
     def __init__(self, training: ProgramParts) -> None:
@@ -118,14 +118,14 @@ class TensorFlowProgram(ProgramOfOne):
         best_loss: tf.Tensor,
         loss_sum: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        """Steps `start` + 1 to `stop`, in segments that end where an evaluation falls due."""
+        """Makes steps `start` + 1 to `stop`, in segments that end with an evaluation."""
         self.traces += 1
         self._mask_weights()
         every = tf.constant(self.every)
         slots = self.capacity // self.every + 2
 
         def step(i: tf.Tensor, loss_sum: tf.Tensor, bad: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            batch = tf.gather(order, i - start)  # not order[...]: XLA would compile anew for every start
+            batch = tf.gather(order, i - start)  # with order[...], XLA would compile again for every start
             loss = self._train_step(tf.gather(x, batch), tf.gather(y, batch))
             bad = tf.where(tf.math.is_finite(loss), bad, tf.minimum(bad, i + 1))
             return i + 1, loss_sum + loss, bad
@@ -166,10 +166,10 @@ class TensorFlowProgram(ProgramOfOne):
             with self._pruned.known():
                 outputs = self._model(x, training=True)
             loss = self._loss(y, outputs)
-            terms = [tf.cast(term, tf.float32) for term in (loss, *self._model.losses)]  # mixed precision mixes types
+            terms = [tf.cast(term, tf.float32) for term in (loss, *self._model.losses)]  # differ in mixed precision
             objective = self._optimizer.scale_loss(tf.add_n(terms))
-        # An embedding's gradient comes in parts, one per use of a row. Keras' Adam would square them before they are
-        # added up, which no other optimiser's Adam does.
+        # An embedding's gradient has one part per use of a row. Keras' Adam would square the parts before their sum,
+        # unlike other implementations of Adam.
         gradients = [
             tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
             for gradient in tape.gradient(objective, self._trainable)
@@ -183,7 +183,7 @@ class TensorFlowProgram(ProgramOfOne):
             variable.assign(variable.value * tf.cast(mask.value, variable.dtype))
 
     def _finalize(self) -> tf.Tensor:
-        """Puts averages in the place of weights, as the end of Keras' `fit`."""
+        """Replaces weights by their averages, as at the end of Keras' `fit`."""
         for weight, average in self._averages:
             weight.assign(average.value)
         if self._averages:
@@ -196,7 +196,7 @@ class TensorFlowProgram(ProgramOfOne):
         return tf.constant(0)
 
     def _evaluation(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean loss and metric over a split, in batches of a fixed size and one of what remains."""
+        """Mean loss and metric over a split, in batches of a fixed size and a remainder."""
         examples, size = x.shape[0], self._evaluation_batch_size
         if not examples:
             return tf.constant(np.nan), tf.constant(np.nan)
@@ -226,7 +226,7 @@ def _on_device(arrays: Arrays) -> tuple[tf.Tensor, ...]:
 
 
 def _value_after_build(variable: Any) -> np.ndarray | None:
-    """An optimiser's variable after build; None where it is zero, as slots are, which can be as large as the model."""
+    """An optimiser's variable after build; None if it is zero, to save the memory of slots as large as the model."""
     value = keras.ops.convert_to_numpy(variable)
     return value.copy() if value.any() else None
 
@@ -248,13 +248,13 @@ class TensorFlow:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
             except RuntimeError:
                 raise RuntimeError(
-                    f"Expected TensorFlow not to have run anything yet, so that its threads can be set to {threads}. "
-                    "Received: a TensorFlow that has; make the search before any model or tensor, in a new process, "
+                    f"Expected TensorFlow to be uninitialised before its threads are set to {threads}. "
+                    "Received: initialised TensorFlow; make the search before any model or tensor, in a new process, "
                     "or leave out threads."
                 ) from None
 
     def device(self) -> tuple[str, int | None]:
-        """The kind of device, `cpu` or `gpu`; the memory that is free on it is not known."""
+        """The kind of device, `cpu` or `gpu`; its free memory is unknown."""
         return ("gpu" if tf.config.list_physical_devices("GPU") else "cpu"), None
 
     def program(self, training: ProgramParts, tickets: int = 1) -> ProgramOfOne:

@@ -32,16 +32,16 @@ def _gradients(function: Callable[[], tf.Tensor], weights: list[tf.Tensor]) -> l
         tape.watch(weights)
         value = function()
     found = tape.gradient(value, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return [tf.convert_to_tensor(gradient) for gradient in found]  # an embedding's comes by rows
+    return [tf.convert_to_tensor(gradient) for gradient in found]  # an embedding's gradient is sparse
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., list[np.ndarray]]:
     compiled = tf.function(function, autograph=False)
-    # TensorFlow counts all functions made here as one, and would warn of it when several models are pruned.
+    # TensorFlow counts all functions made here as one, and would warn about retracing when several models are pruned.
     compiled._omit_frequent_tracing_warning = True
 
     def call(*args: Any) -> list[np.ndarray]:
-        # A copy: what TensorFlow hands out shares its memory, which can be read-only.
+        # A copy, since arrays from TensorFlow share its memory, which can be read-only.
         return [np.array(tensor) for tensor in compiled(*tf.nest.map_structure(tf.convert_to_tensor, args))]
 
     return call

@@ -11,7 +11,7 @@ from lth_keras.backends.rowwise import RowwiseProgram
 
 
 class RowwiseTensorFlowProgram(RowwiseProgram):
-    """Training by rows where tables and slots are TensorFlow's variables, which are read and written in place."""
+    """Training by rows with tables and slots that are TensorFlow variables, read and written in place."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

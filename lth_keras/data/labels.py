@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lth_keras.backends import OWN, Told, has_several, told_by
+from lth_keras.backends import OWN, LossFacts, has_several, loss_facts
 
 _SUM = 1e-3  # how far the shares of an example may be from 1 in all
 
@@ -27,11 +27,11 @@ def checked_labels(loss: Any, output_shape: tuple[int | None, ...], name: str, y
     Raises:
         ValueError: for labels that do not suit the loss, naming the split.
     """
-    told = told_by(loss)
-    if told.kind == "sparse":
-        _check_indices(told, output_shape, name, y)
+    facts = loss_facts(loss)
+    if facts.kind == "sparse":
+        _check_indices(facts, output_shape, name, y)
         return y
-    if told.kind == OWN:
+    if facts.kind == OWN:
         same = y.ndim == len(output_shape) and fits(y.shape[1:], output_shape[1:])
         return _floating(y) if same or not has_several(output_shape) else y
     check = {
@@ -41,11 +41,11 @@ def checked_labels(loss: Any, output_shape: tuple[int | None, ...], name: str, y
         "categorical": _check_distributions,
         "regression": _check_numbers,
         "direction": _check_numbers,
-    }.get(told.kind)
+    }.get(facts.kind)
     if check is None:
         return y
-    _check_shape(told, output_shape, name, y)
-    check(told, name, y)
+    _check_shape(facts, output_shape, name, y)
+    check(facts, name, y)
     return _floating(y)
 
 
@@ -53,7 +53,7 @@ def _floating(y: np.ndarray) -> np.ndarray:
     return y if np.issubdtype(y.dtype, np.floating) and y.dtype.itemsize <= 4 else y.astype(np.float32)
 
 
-def _check_indices(told: Told, output_shape: tuple[int | None, ...], name: str, y: np.ndarray) -> None:
+def _check_indices(facts: LossFacts, output_shape: tuple[int | None, ...], name: str, y: np.ndarray) -> None:
     *places, classes = output_shape[1:]
     assert classes is not None
     if not (fits(y.shape[1:], places) or fits(y.shape[1:], [*places, 1])):
@@ -62,14 +62,14 @@ def _check_indices(told: Told, output_shape: tuple[int | None, ...], name: str, 
             f"one class index per output, labels of shape {(len(y), *places)}",
             f"{y.shape}; for one-hot labels use categorical_crossentropy",
         )
-    counted = y if told.ignored is None else y[y != told.ignored]
+    counted = y if facts.ignored is None else y[y != facts.ignored]
     if np.issubdtype(y.dtype, np.floating) and (np.mod(y, 1) != 0).any():
         broken = y[np.mod(y, 1) != 0].ravel()[0]
         _refuse(
-            name, "class indices, whole numbers", f"labels such as {broken}, which {told.name} would cut to integers"
+            name, "class indices, whole numbers", f"labels such as {broken}, which {facts.name} would cut to integers"
         )
     if counted.size and (counted.min() < 0 or counted.max() >= classes):
-        beside = "" if told.ignored is None else f", or {told.ignored}"
+        beside = "" if facts.ignored is None else f", or {facts.ignored}"
         _refuse(
             name,
             f"labels in 0 ... {classes - 1}{beside} (the model has {classes} outputs)",
@@ -77,45 +77,45 @@ def _check_indices(told: Told, output_shape: tuple[int | None, ...], name: str, 
         )
 
 
-def _check_shape(told: Told, output_shape: tuple[int | None, ...], name: str, y: np.ndarray) -> None:
+def _check_shape(facts: LossFacts, output_shape: tuple[int | None, ...], name: str, y: np.ndarray) -> None:
     wanted = output_shape[1:]
     if fits(y.shape[1:], wanted) or (wanted[-1:] == (1,) and fits(y.shape[1:], wanted[:-1])):
         return
     what, meaning, remedy = "labels of the outputs' shape", "", ""
-    if told.kind == "categorical":
+    if facts.kind == "categorical":
         what, remedy = "one-hot labels, of shape", "; for class indices use sparse_categorical_crossentropy"
-    elif told.kind in ("binary", "overlap"):
+    elif facts.kind in ("binary", "overlap"):
         meaning = ", 1 for an example's classes and 0 for the others"
     _refuse(name, f"{what} {(len(y), *wanted)}{meaning}", f"{y.shape}{remedy}")
 
 
-def _check_shares(told: Told, name: str, y: np.ndarray) -> None:
+def _check_shares(facts: LossFacts, name: str, y: np.ndarray) -> None:
     if y.min() < 0 or y.max() > 1:
         _refuse(
             name,
-            f"1 for an example's classes and 0 for the others with {told.name}",
+            f"1 for an example's classes and 0 for the others with {facts.name}",
             f"values from {y.min()} to {y.max()}",
         )
 
 
-def _check_signs(told: Told, name: str, y: np.ndarray) -> None:
+def _check_signs(facts: LossFacts, name: str, y: np.ndarray) -> None:
     if not (((y == -1) | (y == 1)).all() or ((y == 0) | (y == 1)).all()):
-        _refuse(name, f"labels -1 and 1, or 0 and 1, with {told.name}", f"values from {y.min()} to {y.max()}")
+        _refuse(name, f"labels -1 and 1, or 0 and 1, with {facts.name}", f"values from {y.min()} to {y.max()}")
 
 
-def _check_distributions(told: Told, name: str, y: np.ndarray) -> None:
+def _check_distributions(facts: LossFacts, name: str, y: np.ndarray) -> None:
     sums = y.sum(axis=-1, dtype=np.float64)
     if y.min() < 0 or (np.abs(sums - 1) > _SUM).any():
         _refuse(
             name,
-            f"one-hot labels or shares of classes that add up to 1 with {told.name}",
+            f"one-hot labels or shares of classes that add up to 1 with {facts.name}",
             f"values from {y.min()} to {y.max()}, sums from {sums.min():g} to {sums.max():g}",
         )
 
 
-def _check_numbers(told: Told, name: str, y: np.ndarray) -> None:
-    if told.name in ("Poisson", "MeanSquaredLogarithmicError") and y.min() < 0:
-        _refuse(name, f"labels of at least 0 with {told.name}", f"values from {y.min()}")
+def _check_numbers(facts: LossFacts, name: str, y: np.ndarray) -> None:
+    if facts.name in ("Poisson", "MeanSquaredLogarithmicError") and y.min() < 0:
+        _refuse(name, f"labels of at least 0 with {facts.name}", f"values from {y.min()}")
 
 
 def _refuse(name: str, expected: str, received: str) -> None:

@@ -11,7 +11,7 @@ import keras
 
 from lth_keras.analysis import Distributions
 from lth_keras.arrays import Weights
-from lth_keras.backends import OWN, set_threads, told_by
+from lth_keras.backends import OWN, loss_facts, set_threads
 from lth_keras.criteria import State, criterion, name_of
 from lth_keras.data.arguments import check_makers
 from lth_keras.data.splits import SPLITS, check_cadence, part_of
@@ -58,34 +58,34 @@ class TicketSearch(SearchParameters):
             that returns them, where the validation split is drawn per trial.
         optimizer: makes the optimiser, `() -> keras.Optimizer`.
         loss: as Keras' `compile` takes it.
-        levels: number of prunings; levels + 1 trainings. By default as many as there are densities.
-        pruning: how masks are made, a `Pruning`; or give its `rates`, `densities` and `criterion` directly.
-        training: how tickets are trained, a `Training`; or give its `steps`, `epochs` and `batch_size` directly.
-        rewind: where tickets restart: `init`, the initial weights.
-        start: what trials begin with. `initial`: weights that are drawn from their initialisers. `given`: those that
-            `build` makes. None tells by calling `build` under two seeds: weights that are equal both times though
-            their initialiser is random and has no seed were given (loaded, pretrained); they are kept in all trials,
-            with a warning that names them, and the others are drawn. Or what makes other weights of those that are
-            drawn: `scores_as_weights(CRITERION)`, `bimodal(CRITERION)` (docs/composites.md), or a function
-            `(State) -> weights by key`. Those that `random_reinit` draws stay as they are.
-        engine: what trains the tickets, see docs/search.md: `auto`, `compiled`, `batched:N`, `rows`, `compact` or
-            `native`. `auto` is what the run was made with, else on JAX with a GPU `batched:N` with as many as are ready
-            at a time and fit into its memory, else what fits the model (see `Network`).
-        seed: of trial 0; trial i has seed + i.
-        name: names the run's directory.
+        levels: number of prunings; there are levels + 1 trainings. By default the number of densities.
+        pruning: a `Pruning`; `rates`, `densities` and `criterion` can also be given directly.
+        training: a `Training`; `steps`, `epochs` and `batch_size` can also be given directly.
+        rewind: the weights that tickets are rewound to: `init`, the initial weights.
+        start: the initial weights of trials. `initial` draws them from their initialisers. `given` takes those that
+            `build` makes. None keeps loaded or pretrained weights in all trials, with a warning that names them, and
+            draws the others; it calls `build` under two seeds, and takes weights as loaded if they are equal both times
+            although their initialiser is random and has no seed. `scores_as_weights(CRITERION)`, `bimodal(CRITERION)`
+            (docs/composites.md) or a function `(State) -> weights by key` makes initial weights from the drawn ones;
+            weights drawn by `random_reinit` stay unchanged.
+        engine: the engine that trains the tickets, see docs/search.md: `auto`, `compiled`, `batched:N`, `rows`,
+            `compact` or `native`. `auto` is the engine that the run was made with; for a new run on JAX with a GPU,
+            `batched:N` with the tickets that are ready together and fit into its memory; otherwise see `Network`.
+        seed: seed of trial 0; trial i has seed + i.
+        name: name of the run's directory, before its hash.
         config: JSON values that identify the run; by default the parameters above, the model's and the optimiser's
             configuration and a digest of the data.
-        variants: searches under other parameters in the same run, each a branch with its own masks and its own level 0:
-            name to the parameters that it changes, e.g. `{"epoch_3": {"score_at": 2748}}`, those of `Pruning` and
-            `Training` by their own names. Asking for more extends the run. Those whose masks are made before training,
-            and all that is other, have the dense network of the other branches. Those that share model, optimiser,
-            loss, batch size and cadences share their compiled program too.
-        observe: what to record of the distributions of weights and scores, for figures; by default nothing. Changes no
-            number, and levels that were finished before have none.
+        variants: searches with other parameters in the same run: name -> the parameters that it changes, including
+            those of `Pruning` and `Training`, e.g. `{"epoch_3": {"score_at": 2748}}`. Each is a branch with its own
+            masks and its own level 0; variants that change only masks made before training share level 0 with the other
+            branches. Adding variants extends the run. Variants with equal model, optimiser, loss, batch size and
+            evaluation steps share a compiled program.
+        observe: distributions of weights and scores to record for figures; by default none. They do not affect results
+            and are not added to finished levels.
 
     Raises:
         ValueError: for parameters out of range or unknown names.
-        TypeError: for a model or an optimiser in place of the function that makes it, and unknown parameters.
+        TypeError: for a model or an optimiser instead of a function that makes it, and for unknown parameters.
 
     Example:
         >>> search = TicketSearch(
@@ -123,7 +123,7 @@ class TicketSearch(SearchParameters):
         self.build, self.data, self.optimizer, self.loss = build, data, optimizer, loss
         self.pruning, self.training = groups["pruning"], groups["training"]
         self.rewind, self.seed, self.name, self.config, self.observe = rewind, seed, name, config, observe
-        self.levels = levels  # type: ignore[assignment]  # as many as densities, below
+        self.levels = levels  # type: ignore[assignment]  # None is replaced below
         self.variants = {} if variants is None else variants
         check_values(self)
         if not callable(data):
@@ -133,20 +133,18 @@ class TicketSearch(SearchParameters):
         self.levels = plan.levels(self.levels)
         given_of(self.start)
         if plan.before_training and self.pruning.score_at is not None:
-            raise ValueError(
-                f"Expected no score_at where masks are made before training. Received: {self.pruning.score_at}."
-            )
+            raise ValueError(f"Expected score_at=None with when='before_training'. Received: {self.pruning.score_at}.")
         if self.pruning.masks_of_drawn and not (plan.before_training and initialiser_of(self.start)):
             raise ValueError(
-                "Expected masks_of_drawn where masks are made before training, and start makes other weights. "
+                "Expected masks_of_drawn=False unless when='before_training' and start is a function. "
                 f"Received: when={self.pruning.when!r}, start={self.start!r}."
             )
         self.variants = check_variants(self.variants)
         self.test_every = check_cadence(self.training.evaluate_every, self.training.test_every)
         self.processes = 1
-        """Processes that are to train such a model and have not begun to, this one among them."""
+        """Processes, including this one, that still have to allocate such a network."""
         self.spelling, self.engine_reason = self.engine, "asked for"
-        """Of the engine that trains, and why that one; `prepare` finds out."""
+        """The spelling of the engine in use, and the reason for it; `prepare` sets both."""
         self._variants: dict[str, TicketSearch] = {}
         self._initial: dict[int, Weights] = {}
         self.cache = Cache()
@@ -171,12 +169,12 @@ class TicketSearch(SearchParameters):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """All parameters by name, those of groups among them."""
+        """All parameters by name, including those of groups."""
         own = {name: getattr(self, name) for name in declared(SearchParameters)}
         return {**own, **flat(self.pruning), **flat(self.training)}
 
     def changed(self, **changes: Any) -> TicketSearch:
-        """The search with other parameters, each by its own name."""
+        """The search with other parameters, given by name."""
         return TicketSearch(**grouped({**self.parameters, **by_newer_names(changes)}))
 
     def run(
@@ -193,44 +191,42 @@ class TicketSearch(SearchParameters):
         facts: Callable[[], Facts] | None = None,
         reporter: Any = None,
     ) -> Run:
-        """Trains what is not finished and writes run.h5. Asked again, it resumes or extends the run.
+        """Trains the unfinished tasks and writes run.h5. Calling it again resumes or extends the run.
 
-        The numbers are the same for any number of workers with the same threads per training.
+        Results are bit-identical for any number of workers with the same threads per training.
 
         Args:
-            trials: number of seeds.
-            branches: what to train at each level, `winning_ticket` among them.
+            trials: number of trials, each with its own seed.
+            branches: branches to train; controls need `winning_ticket`.
             out: directory for runs.
             keep_weights: final weights to store in the level files: `none`, `last` (level) or `all`.
-            control_levels: levels at which the branches beside the winning ticket are trained; None for all. Their
-                masks are the same either way.
-            workers: trainings at a time. More than one are in processes of their own, which are given this search;
-                scripts start it below `if __name__ == "__main__":`.
-            fresh_graphs: every level in a worker process of its own that ends, so that its memory goes back whole; the
-                same bits, and slower for short levels.
-            remake: makes the search in worker processes, an importable function, where its data need not be sent.
-            facts: () -> what run.h5 is to say beside its levels, for figures; called when it is written. Changes no
-                number.
+            control_levels: levels at which the controls are trained; None for all. It does not affect their masks.
+            workers: number of tickets trained in parallel. Several are trained in worker processes, which receive this
+                search; a script must start it below `if __name__ == "__main__":`.
+            fresh_graphs: whether to train every level in a new worker process, which frees all of its memory. Results
+                are bit-identical; short levels take longer.
+            remake: an importable function that makes the search in worker processes, so that its data are not sent.
+            facts: () -> additional contents of run.h5 for figures; called when it is written. Does not affect results.
             reporter: shows progress; see `lth_keras.system.progress.Reporter`. None shows nothing.
 
         Raises:
-            ValueError: for functions that cannot be read where there is no `config`, variants that have levels under
-                other parameters, weights of which it cannot be told whether `build` gives them,
-                zero trials, unknown branches, data that do not fit the model, a kind of layer without a
-                rate, or a run directory made with other parameters, engine or threads.
-            InUseError: where another process is writing in the run's directory.
-            OSError: where it cannot be written; finished levels are kept.
-            TypeError: where `build` or `optimizer` does not make what it should, or workers cannot be sent the search.
-            LevelError: where a level's loss is not finite, or layers without any weight left cut its network through:
-                in the end, once all that do not build on such levels are trained. Finished levels are kept.
-            WorkerDiedError: where a worker process was killed, e.g. out of memory.
-            WorkerStartError: where a worker process cannot import the script that started it, or that starts the
-                search when it is imported, without `if __name__ == "__main__":`.
-            KeyboardInterrupt: on Ctrl-C, once the step at hand is done and run.h5 is written with what is finished.
+            ValueError: for zero trials, unknown branches, data that do not fit the model, a kind of layer without a
+                rate, functions that cannot be read if there is no `config`, variants recorded with other parameters,
+                weights that may or may not be set by `build`, or a run directory made with other parameters, engine
+                or threads.
+            InUseError: if another process is writing in the run's directory.
+            OSError: if the directory cannot be written; finished levels are kept.
+            TypeError: if `build` or `optimizer` returns another type, or the search cannot be sent to workers.
+            LevelError: if a level's loss is not finite or its mask disconnects inputs from outputs. It is raised after
+                all tasks that do not depend on such levels are trained. Finished levels are kept.
+            WorkerDiedError: if a worker process was killed, e.g. for lack of memory.
+            WorkerStartError: if a worker process cannot import the main script, or if the script starts the search at
+                import, without `if __name__ == "__main__":`.
+            KeyboardInterrupt: on Ctrl-C, after the current step and after run.h5 is written with the finished levels.
         """
         runner.check_workers(workers, fresh_graphs)
         if not (facts is None or callable(facts)):
-            raise ValueError(f"Expected facts to be a function, or None. Received: {values.shown(facts)}.")
+            raise ValueError(f"Expected facts to be a function or None. Received: {values.shown(facts)}.")
         asked = execution.Asked(trials, branches, out, keep_weights, control_levels)
         with interrupts.stopped_by_ctrl_c():
             if workers == 1 and not fresh_graphs:
@@ -246,30 +242,30 @@ class TicketSearch(SearchParameters):
 
     @cached_property
     def independent(self) -> frozenset[str]:
-        """The branches whose masks are made before training, so that no level of theirs waits for another."""
+        """The branches whose masks are made before training, so that their levels do not depend on each other."""
         return independent(self.variants, self.pruning.when)
 
     @cached_property
     def share_dense(self) -> frozenset[str]:
-        """The variants that have the dense network of the other branches, as only the masks are their own."""
+        """The variants that share level 0 with the other branches, since they change only masks."""
         return share_dense(self.variants, self.independent)
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """JSON values that decide the numbers of a run; the name of its directory is a hash of them."""
+        """JSON values that determine the results of a run; the run directory's name contains their hash."""
         if self.config is not None:
             return self.config
-        self.network  # noqa: B018  # checks what build and optimizer make, and sets the threads before a model exists
+        self.network  # noqa: B018  # checks build and optimizer, and sets the threads before a model is built
         return describe(self)
 
     @property
     def given(self) -> Given:
-        """The weights that `build` gives; known without a network, too."""
+        """The weights that `build` gives, found without building the network."""
         return self.network.given if "network" in vars(self) else given_by(self.build, given_of(self.start))
 
     @cached_property
     def network(self) -> Network:
-        """The network that all levels, branches and trials of this process use; built at first use."""
+        """The network of all levels, branches and trials in this process, built at first use."""
         training = self.training
         parameters = NetworkParameters(
             self.build,
@@ -289,38 +285,38 @@ class TicketSearch(SearchParameters):
             self.set_threads()
             networks[parameters] = parameters.network(self.processes)
         network = networks[parameters]
-        self.plan.density(0, network.kinds)  # a kind without a rate shows here, not after the first training
-        if self.pruning.scope == "uniform" and self.levels:  # and so does a first layer that is too large
+        self.plan.density(0, network.kinds)  # raises for a kind without a rate before anything is trained
+        if self.pruning.scope == "uniform" and self.levels:  # raises for a first layer that is too large
             self.plan.keep(self.levels, Mask.ones(network.mask.shapes), network.kinds)
         return network
 
     @property
     def trainer(self) -> Engine:
-        """The engine that trains its tickets."""
+        """The engine in use."""
         return self.network.engine if self.spelling == AUTO else engine_named(self.spelling)
 
     @property
     def why_engine(self) -> str:
-        """Why that one."""
+        """The reason for the engine in use."""
         return self.network.engine_reason if self.spelling == AUTO else self.engine_reason
 
     @property
     def width(self) -> int:
-        """How many tickets its engine trains at once."""
+        """The number of tickets that its engine trains at once."""
         return width_of(self.spelling)
 
     @property
     def trial_data(self) -> TrialData:
-        """The data of its trials: those that the search has now, as a user may give it others."""
+        """The data of its trials; made at each access, since a user may assign other data."""
         return TrialData(self.data, self.pruning.samples_per_class, lambda: self.network, self.cache)
 
     def set_threads(self) -> None:
-        """Sets the threads of this process, where a number is asked for."""
+        """Sets the threads of this process if `threads` is given."""
         if self.training.threads is not None:
             set_threads(self.training.threads)
 
     def search_of(self, branch: str) -> TicketSearch:
-        """The search that trains a branch: this one, or a variant, with its changes."""
+        """The search of a branch: this one, or one with a variant's parameters."""
         if branch not in self.variants:
             return self
         if branch not in self._variants:
@@ -334,7 +330,7 @@ class TicketSearch(SearchParameters):
     def train_level(
         self, directory: RunDirectory, task: Task, *, keep_weights: str = "none", reporter: Any = None
     ) -> LevelResult:
-        """Trains one task from what is in the run's directory, writes its level file and returns what is in it."""
+        """Trains one task from the levels in the run's directory, writes its level file and returns the content."""
         self.search_of(task.branch).trial_data.loaded(task.seed)
         execution.check_made(self, directory, {task.seed}, directory.finished())
         failures = Failures(self.independent)
@@ -344,15 +340,15 @@ class TicketSearch(SearchParameters):
 
     @property
     def batch_key(self) -> Hashable:
-        """What tickets must have in common to be trained in one group."""
+        """Tickets with equal keys can be trained in one group."""
         training = self.training
         return self.network, self.spelling, training.steps, training.epochs, training.confusion, training.patience
 
     def level_settings(self, task: Task, examples: int, keep_weights: str) -> LevelSettings:
-        """How a task of a branch that is not a variant is trained on so many examples.
+        """The settings of a task of this search on this number of training examples.
 
         Raises:
-            ValueError: where the training is too short for `score_at`, or as criterion and initialiser.
+            ValueError: if the training is too short for `score_at`; see also the criterion and `start`.
         """
         pruning, training = self.pruning, self.training
         steps = training.steps_of(examples)
@@ -376,40 +372,40 @@ class TicketSearch(SearchParameters):
 
     @cached_property
     def trained_by(self) -> Mapping[str, Any]:
-        """What trains its levels, as their files record it, but for the data; see `lth_keras.search.provenance`."""
+        """The provenance of its levels without the data; see `lth_keras.search.provenance`."""
         return trained_by(self)
 
     def made_by(self, seed: int) -> Mapping[str, Any]:
-        """What the levels of a trial are made with, as their files record it."""
+        """The provenance of a trial's levels, as their files record it."""
         return {**self.trained_by, "data": self.trial_data.digest(seed)}
 
     def _observe(self, task: Task, mask: Mask, before: Weights, after: Weights) -> Distributions:
-        """What to record of a level; scores with the network that a trial's branches share, as it is drawn."""
+        """The distributions of a level; those of scores only at level 0, for the initial dense network."""
         drawn = partial(self.selection.drawn_state, task.seed) if task.branch == DENSE else None
         return self.observe.of_level(mask, before, after, drawn)
 
     def check_counts(self) -> None:
-        """Raises ValueError where outcomes are to be counted by class and cannot be; before anything is trained."""
+        """Raises ValueError if `confusion` is set for a task without classes."""
         if self.training.confusion:
-            if told_by(self.loss).kind == OWN:
-                self.trial_data.checked(self.seed)  # whose labels tell what is measured
+            if loss_facts(self.loss).kind == OWN:
+                self.trial_data.checked(self.seed)  # the metric depends on the labels
             self.network.make_counter()
 
     def _initial_weights(self, seed: int) -> Weights:
-        """The weights that a trial starts from; of one trial at a time, as some take memory."""
+        """The initial weights of a trial; kept for one trial at a time to save memory."""
         if self.selection.takes_data or self.observe.takes_data:
-            self.trial_data.sample(seed)  # before anything is trained: what is missing shows here
+            self.trial_data.sample(seed)  # raises for missing classes before anything is trained
         if seed not in self._initial:
             self._initial = {seed: self.selection.initial_weights(seed)}
         return self._initial[seed]
 
     def drawn_state(self, seed: int) -> State:
-        """A trial's dense network as its weights are drawn, with its data, as criteria see it: to learn from."""
+        """The state of a trial's initial dense network with its data, as the input of a criterion."""
         self.trial_data.loaded(seed)
         return self.selection.drawn_state(seed)
 
     def made_weights(self, seed: int, branch: str = WINNING_TICKET) -> Weights | None:
-        """The weights that a branch's trial starts from, where `initialise` makes them; otherwise None."""
+        """The initial weights of a branch's trial if `start` is a function that makes them, otherwise None."""
         search = self.search_of(branch)
         if initialiser_of(search.start) is None:
             return None

@@ -1,4 +1,4 @@
-"""Training: a network and its data, one loop, what is measured, and the engines that train."""
+"""Training: networks with their data, the training loop, metrics and engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which weights of a model `build()` gives: loaded, pretrained or frozen ones, which no initialiser draws again."""
+"""Finds the weights that `build()` gives: loaded, pretrained and frozen ones, which are not drawn for each trial."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lth_keras.masking import variables, walk
 from lth_keras.masking.rewinding import own_array, redrawing, seeded
 
 _SEED = 1_618_033_989
-"""What the second model is built under; any other than a user's."""
+"""The seed for the second model; it must differ from any seed of a user."""
 _LOOKED_AT = 1 << 18
-"""Values of a weight that are compared, in whole rows evenly apart: a large weight is in memory once."""
+"""The most values of a weight that are compared, in evenly spaced rows, so that large weights are not copied."""
 
 
 class Given(NamedTuple):
-    """The weights that a model is built with.
+    """The weights of a model that `build()` gives.
 
     Attributes:
-        start: as it was asked for.
-        weights: by key, those that all trials begin with: the given ones and those of frozen layers.
-        given: the keys of those that `build()` gives, in layers that are trained.
-        frozen: the keys of the weights of frozen layers.
-        digest: of all that `build()` brings, None where that is nothing.
+        start: the parameter `start`.
+        weights: the given weights and those of frozen layers by key, with which all trials begin.
+        given: keys of the given weights in layers that are not frozen.
+        frozen: keys of the weights of frozen layers.
+        digest: a digest of all these weights; None if there are none.
     """
 
     start: str | None
@@ -41,11 +41,11 @@ NOTHING_GIVEN = Given("initial", {}, (), (), None)
 
 
 class FirstModel(NamedTuple):
-    """What is kept of the first model that was built, to compare the second with.
+    """Values of the first model, to compare the second one with.
 
     Attributes:
         model: a part of each weight by key.
-        states: of Python's and numpy's generators after it was built.
+        states: states of Python's and numpy's random generators after the model was built.
         brings: whether it has frozen or adapted layers.
     """
 
@@ -55,7 +55,7 @@ class FirstModel(NamedTuple):
 
     @classmethod
     def of(cls, model: keras.Model) -> FirstModel:
-        """What is kept of a model; called before anything else draws."""
+        """The values of a model; must be called before anything else draws random numbers."""
         states = _states()
         found = owners(model)
         brings = any(not layer.trainable or _is_adapted(layer) for layer, _ in found.values())
@@ -63,19 +63,19 @@ class FirstModel(NamedTuple):
 
 
 def find_given(first: FirstModel, build: Callable[[], keras.Model], start: str | None) -> Given:
-    """Builds a model once more, under another seed, and finds what it has not drawn.
+    """Builds the model again under another seed and finds the weights that are not drawn.
 
-    Weights that are equal both times though their initialiser is random and has no seed were given; so were those that
-    are equal both times, and not what their initialiser makes. Weights whose initialiser has a fixed seed are drawn.
+    Weights are given if they are equal in both models although their initialiser is random and has no seed, or if they
+    are equal and differ from their initialiser's values. Weights whose initialiser has a fixed seed are drawn.
 
     Args:
-        first: of the model that was built first.
-        build: builds it.
-        start: `initial`: all but the weights of frozen layers are drawn; `given`: none is; None: tell.
+        first: the first model's values.
+        build: builds the model.
+        start: `initial`: only the weights of frozen layers are given; `given`: all weights; None: compares the models.
 
     Raises:
-        ValueError: where it cannot be told: `build()` sets the seeds of global generators itself, or some rows of a
-            weight are equal and others are not.
+        ValueError: if the comparison is ambiguous: `build()` sets the seeds of global generators itself, or some rows
+            of a weight are equal and others are not.
     """
     if start == "initial" and not first.brings:
         return NOTHING_GIVEN
@@ -92,9 +92,9 @@ def find_given(first: FirstModel, build: Callable[[], keras.Model], start: str |
     if unclear:
         reason = "build() sets the seeds of global generators itself" if reseeded else "only a part of them is equal"
         raise ValueError(
-            "Expected weights that build() gives, or that initialisers draw. Received: weights of which that cannot be "
-            f"told from two models, since {reason}: {_listed(unclear)}. Pass start='initial' to draw them anew for "
-            "each trial, or start='given' to begin with those that build() makes."
+            "Expected weights that are either drawn by initialisers or given by build(). Received: weights for which "
+            f"comparing two models is ambiguous, since {reason}: {_listed(unclear)}. Pass start='initial' to draw them "
+            "for each trial, or start='given' to keep those that build() makes."
         )
     given = tuple(key for key, verdict in verdicts.items() if verdict == "given")
     sha, weights = hashlib.sha256(), {}
@@ -108,7 +108,7 @@ def find_given(first: FirstModel, build: Callable[[], keras.Model], start: str |
 
 
 def given_by(build: Callable[[], keras.Model], start: str | None) -> Given:
-    """Builds two models, and finds what of them is not drawn; arguments and errors as `find_given`."""
+    """Builds two models and finds the weights that are not drawn; arguments and errors as `find_given`."""
     return find_given(FirstModel.of(build()), build, start)
 
 
@@ -121,7 +121,7 @@ def owners(model: keras.Model) -> dict[str, tuple[keras.layers.Layer, Any]]:
 
 
 def recorded(given: Given) -> dict[str, Any] | None:
-    """What a run records of weights that are not drawn, as JSON; None where all are."""
+    """A run's record of weights that are not drawn, as JSON; None if all are drawn."""
     if not (given.start == "given" or given.given or given.frozen):
         return None
     names = {"given": list(given.given), "frozen": list(given.frozen)}
@@ -129,13 +129,13 @@ def recorded(given: Given) -> dict[str, Any] | None:
 
 
 def described(given: Given) -> str | None:
-    """What a user is told of weights that are not drawn; None where all are."""
+    """The warning about weights that are not drawn; None if all are drawn."""
     if given.start == "given":
         return "Trials begin with the weights that build() makes (start='given')."
     found = []
     if given.given:
         found.append(
-            f"build() gives weights that are kept in all trials, and not drawn: {_listed(given.given)}. "
+            f"Weights that build() gives are kept in all trials instead of drawn: {_listed(given.given)}. "
             "start='initial' draws them for each trial."
         )
     if given.frozen:
@@ -144,12 +144,12 @@ def described(given: Given) -> str | None:
 
 
 def _verdict(layer: keras.layers.Layer, variable: Any, first: np.ndarray, reseeded: bool) -> str:
-    """Whether a weight was `given`, `drawn`, or that is `unclear`."""
+    """Whether a weight is `given`, `drawn` or `unclear`."""
     second = _part(variable)
     initializer = getattr(layer, f"{variable.name}_initializer", None)
     again = redrawing(layer, variable, _SEED)
     if again is None or not isinstance(initializer, keras.Initializer):
-        return "drawn"  # by building the model again: what is equal both times is so in every trial
+        return "drawn"  # the model is rebuilt for each trial, so equal values are equal in all trials
     seed = initializer.get_config().get("seed", "none")
     if not np.array_equal(first, second, equal_nan=True):
         return "unclear" if seed is None and _some_rows_equal(first, second) else "drawn"
@@ -157,23 +157,23 @@ def _verdict(layer: keras.layers.Layer, variable: Any, first: np.ndarray, reseed
         return "drawn"
     if seed is None or isinstance(seed, int | str):
         return "unclear" if reseeded and seed is None else "given"
-    return "unclear"  # a generator's, which may have drawn for other layers before
+    return "unclear"  # the seed is a shared generator, which may have drawn for other layers before
 
 
 def _is_adapted(layer: keras.layers.Layer) -> bool:
-    """Whether a layer's weights come from data, as those of `Normalization`: each model that is built has them."""
+    """Whether a layer's weights are computed from data, as those of `Normalization`."""
     return callable(getattr(layer, "adapt", None))
 
 
 def _made(initializer: keras.Initializer, variable: Any) -> np.ndarray:
-    """What an initialiser makes on its own, with the seed that it has."""
+    """The values that an initialiser makes with its own seed."""
     config = initializer.get_config()
     fresh = type(initializer).from_config(config)
     return own_array(fresh(tuple(variable.shape), dtype=variable.dtype))
 
 
 def _some_rows_equal(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether rows of several values are equal, which no two draws are."""
+    """Whether some rows of several values are equal, which is practically impossible for random draws."""
     if one.ndim < 2 or one.shape[-1] < 4:
         return False
     equal = (one == other).reshape(len(one), -1).all(axis=1)

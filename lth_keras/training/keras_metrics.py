@@ -1,4 +1,4 @@
-"""Any Keras metric as what an evaluation measures: its state goes from batch to batch as values."""
+"""Keras metrics as pure functions whose state is passed from batch to batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from lth_keras.backends.losses import has_several, with_axis_of
-from lth_keras.training.metrics import Judged
+from lth_keras.training.metrics import Decision
 
 _SHORT = {"mean_absolute_error": "mae", "r2_score": "r2"}
 _LABELS = {"mae": "mean absolute error", "r2": "R2", "auc": "AUC"}
@@ -18,25 +18,25 @@ _TAKEN = ("loss", "confusion", "counts", "micro_f1", *_AVERAGES)
 
 
 class StatefulMetric:
-    """A Keras metric, its variables' values being the state.
+    """A Keras metric as pure functions; its state is the values of its variables.
 
-    It is built by the labels that `tell` is given, and never again: programs compute with values.
+    `prepare` builds it once for the labels.
 
     Args:
-        metric: a name as Keras' `compile` takes it or `r2`, a Keras metric, or a function (y, outputs) -> numbers, one
-            for each example.
-        output_shape: of the model.
+        metric: a name known to Keras' `compile` or `r2`, a Keras metric, or a function (y, outputs) -> a number for
+            each example.
+        output_shape: the model's output shape.
 
     Attributes:
-        name, label, direction, units: as of `Metric`, like the functions.
+        name, label, direction, units: see `Metric`, also for the methods.
 
     Raises:
-        ValueError: for an unknown name, one that stands for something else in files, and `keras.metrics.Accuracy`.
-        TypeError: for what is no metric.
+        ValueError: for an unknown name, a name with another meaning in files, and `keras.metrics.Accuracy`.
+        TypeError: for a value of another type.
     """
 
     of_examples = None
-    judged: Judged | None = None
+    decision: Decision | None = None
 
     def __init__(self, metric: Any, output_shape: tuple[int | None, ...]) -> None:
         self._metric = _resolved(metric)
@@ -47,34 +47,34 @@ class StatefulMetric:
         self.direction = {"up": "higher", "down": "lower"}.get(str(direction), "both")
         self.units = "1" if _is_share(self._metric) else "label unit" if self.name == "mae" else "value"
         self._start: list[np.ndarray] = []
-        self._told = False
+        self._prepared = False
 
-    def tell(self, y: np.ndarray) -> None:
-        """Labels that it will meet, which build it.
+    def prepare(self, y: np.ndarray) -> None:
+        """Builds the metric for these labels.
 
         Raises:
-            ValueError: where it does not take such labels and outputs.
+            ValueError: if it does not support such labels and outputs.
         """
-        if self._told:
+        if self._prepared:
             return
         outputs = np.zeros((1, *(size or 1 for size in self._sizes(y))), np.float32)
         try:
             if has_several(self._shape):
-                outputs[..., 0] = 1.0  # probabilities, too
+                outputs[..., 0] = 1.0  # valid as probabilities, too
             self._metric.update_state(*self._pair(*map(keras.ops.convert_to_tensor, (y[:1], outputs))))
             self._metric.result()
         except Exception as error:  # Keras raises errors of many kinds
             raise ValueError(
-                f"Expected a metric that takes labels of shape {y.shape} and outputs of shape {self._shape}. "
-                f"Received: {self.name}, which says: {error}"
+                f"Expected a metric for labels of shape {y.shape} and outputs of shape {self._shape}. "
+                f"Received: {self.name}, which raises: {error}"
             ) from error
         self._metric.reset_state()
         self._start = [np.array(keras.ops.convert_to_numpy(variable)) for variable in self._metric.variables]
-        self._told = True
+        self._prepared = True
 
     def start(self) -> tuple[Any, ...]:
         """The state before the first batch."""
-        if not self._told:
+        if not self._prepared:
             raise RuntimeError(f"Expected labels before {self.name} is computed. Received: none; load data first.")
         return tuple(keras.ops.convert_to_tensor(value) for value in self._start)
 
@@ -83,7 +83,7 @@ class StatefulMetric:
         return tuple(self._metric.stateless_update_state(list(state), *self._pair(y, outputs)))
 
     def value(self, state: Any, examples: int) -> Any:
-        """The metric, float32: the mean of those of classes or targets, where it has one for each."""
+        """The metric, float32; the mean over classes or targets if it has a value for each."""
         result = keras.ops.cast(self._metric.stateless_result(list(state)), "float32")
         return keras.ops.mean(result) if len(result.shape) else result
 
@@ -96,10 +96,10 @@ class StatefulMetric:
 
 
 def identifier(metric: keras.Metric) -> str:
-    """A metric's name in snake case, without the count that Keras adds where it made the name up.
+    """A metric's name in snake case, without the count of a name that Keras generated.
 
     Raises:
-        ValueError: for a name that stands for something else in files.
+        ValueError: for a name with another meaning in files.
     """
     own = re.sub(r"[^0-9a-zA-Z]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", metric.name)).strip("_").lower()
     plain = re.sub(r"_\d+$", "", own)
@@ -108,8 +108,8 @@ def identifier(metric: keras.Metric) -> str:
     named_wrongly = name == "accuracy" and "Accuracy" not in type(metric).__name__
     if not name or name[0].isdigit() or name in _TAKEN or named_wrongly or type(metric) is keras.metrics.Accuracy:
         raise ValueError(
-            "Expected a metric whose name stands for nothing else in files, and not keras.metrics.Accuracy, which asks "
-            f"whether outputs equal labels: metric='accuracy' is the share of right predictions. Received: {metric}."
+            "Expected a metric whose name has no other meaning in files, and not keras.metrics.Accuracy, which tests "
+            f"whether outputs equal labels (metric='accuracy' is the share of right predictions). Received: {metric}."
         )
     return name
 
@@ -119,7 +119,7 @@ def _resolved(metric: Any) -> keras.Metric:
         found = keras.metrics.get("r2_score" if metric == "r2" else metric)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"Expected metric as 'accuracy', 'micro_f1', 'mae', 'r2', a name of Keras', a Keras metric or a function. "
+            f"Expected metric to be 'accuracy', 'micro_f1', 'mae', 'r2', a Keras metric or its name, or a function. "
             f"Received: {metric!r}."
         ) from error
     if isinstance(found, type):
@@ -128,11 +128,11 @@ def _resolved(metric: Any) -> keras.Metric:
         return found
     if callable(found):
         return keras.metrics.MeanMetricWrapper(found, name=getattr(found, "__name__", "metric").strip("<>"))
-    raise TypeError(f"Expected metric as a name, a Keras metric or a function. Received: {type(metric).__name__}.")
+    raise TypeError(f"Expected metric to be a name, a Keras metric or a function. Received: {type(metric).__name__}.")
 
 
 def _is_share(metric: keras.Metric) -> bool:
-    """Whether its values are shares: of Keras' metrics those for which higher is better, but for correlations."""
+    """Whether its values are shares: Keras metrics whose higher values are better, except correlations."""
     name = type(metric).__name__
     ours = any(base.__module__.startswith("keras.") and base is not keras.Metric for base in type(metric).__mro__)
     correlation = any(word in name for word in ("Similarity", "Correlation"))

@@ -1,4 +1,4 @@
-"""Drives a compiled program through a training: calls of about a second, evaluations, interruption."""
+"""The training loop: calls a compiled program in parts of about a second, and records evaluations."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lth_keras.training.metrics import Counter
 from lth_keras.training.order import BatchOrder
 
 CALL_SECONDS = 0.5
-"""What one call of the compiled program aims to take: signals that stop a search take effect between calls."""
+"""Target seconds of one call of the compiled program; signals that stop a search take effect between calls."""
 
 
 Hooks = Mapping[int, Callable[[], None]]
-"""What to call during a training when so many steps are done."""
+"""Step -> function to call after that step."""
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -37,19 +37,19 @@ class NonFiniteLossError(ArithmeticError):
 
 @dataclass(frozen=True)
 class Curves:
-    """What was measured during one training, on the steps where an evaluation fell due.
+    """The evaluations of one training.
 
     Attributes:
         step: int64, `(evaluations,)`: optimiser updates done.
-        train_loss: float32: mean loss of the batches since the evaluation before.
+        train_loss: float32: mean loss of the batches since the previous evaluation.
         validation_loss: float32: without regularisation terms.
         validation_metric: float32: the metric, such as accuracy, micro-F1 or mean absolute error (see `make_metric`).
         test_loss: float32: NaN where the test split was not evaluated.
-        test_metric: float32: the same on the test split; NaN where not evaluated.
+        test_metric: float32: the metric on the test split; NaN where it was not evaluated.
         test_confusion: int32 `(evaluations, classes, classes)`, rows true and columns predicted, -1 where the test
-            split was not evaluated; None where it was not asked for, and for multi-label tasks.
-        test_counts: int32 `(evaluations, classes, 3)`: true positives, false positives and false negatives of each
-            class, likewise, for multi-label tasks.
+            split was not evaluated; None if not requested, and for multi-label tasks.
+        test_counts: int32 `(evaluations, classes, 3)`: for multi-label tasks instead, true positives, false positives
+            and false negatives of each class.
     """
 
     step: np.ndarray
@@ -75,13 +75,13 @@ class Curves:
 
     @property
     def early_stop(self) -> int:
-        """Which evaluation has the least validation loss: the first of several, the last without validation split."""
+        """Index of the evaluation with the least validation loss: the first of several, the last without validation."""
         without = np.isnan(self.validation_loss).all()
         return len(self.step) - 1 if without else int(np.argmin(self.validation_loss))
 
     @property
     def early_stop_step(self) -> int:
-        """The step of least validation loss; the last one where there is no validation split."""
+        """The step with the least validation loss; the last step without a validation split."""
         return int(self.step[self.early_stop])
 
 
@@ -99,36 +99,36 @@ def train(
     after: Hooks | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Curves | NonFiniteLossError]:
-    """Trains the tickets of a program for `steps` updates; the program has their data and has begun.
+    """Trains the tickets of a program for `steps` updates; `Program.load` and `Program.begin` were called before.
 
-    Where the optimiser keeps averages of weights (`use_ema`), these take their place at the end, as in Keras' `fit`:
-    evaluations before see the weights themselves, the last one their averages. A training that `patience` ends has its
-    last validation before that.
+    If the optimiser keeps averages of weights (`use_ema`), they replace the weights at the end, as in Keras' `fit`: the
+    last evaluation uses the averages, earlier ones the weights. If `patience` ends a training, its last validation
+    uses the weights.
 
     Args:
-        program: holds the model, the optimisers and the data.
-        orders: gives each ticket its batches.
-        steps: updates in all.
-        labels: of each ticket's test split.
-        test_every: steps between evaluations on the test split, which decide nothing; a multiple of the program's
-            evaluation cadence. The last step is always tested.
-        validated: whether there is a validation split; without, its loss and metric are NaN.
-        counter: counts outcomes by class at every test; None for none.
-        patience: evaluations without a lower validation loss after which a ticket's training ends, at once and tested;
-            the others go on. None for never.
-        ended: called with a ticket whose training has ended before the others', to keep what it is then.
-        after: what to call when so many steps are done, 0 for before the first; changes no bit.
-        progress: called with (steps done, steps in all) after every call of the program.
+        program: has the model, the optimisers and the data.
+        orders: the batch order of each ticket.
+        steps: number of updates.
+        labels: labels of each ticket's test split.
+        test_every: steps between evaluations on the test split, which affect nothing; a multiple of the program's
+            `every`. The last step is always tested.
+        validated: whether there is a validation split; without it, its loss and metric are NaN.
+        counter: counts outcomes by class at every test, or None.
+        patience: evaluations without a lower validation loss after which a ticket's training ends with a test; other
+            tickets continue. None for never.
+        ended: called with the index of a ticket whose training ends before the others', to copy its weights.
+        after: functions to call after given steps, 0 for before the first; they do not affect results.
+        progress: called with (steps done, number of steps) after every call of the program.
 
     Returns:
-        For each ticket what was measured, or the error of one whose training or validation loss became NaN or
-        infinite; the others go on.
+        For each ticket its curves, or the error if its training or validation loss became NaN or infinite; other
+        tickets continue.
     """
     try:
         results = _train(
             program, orders, steps, labels, test_every, validated, counter, patience, ended, after or {}, progress
         )
-    except BaseException:  # Ctrl-C too: what is left of a training that does not end must not touch later weights
+    except BaseException:  # including Ctrl-C: state of an interrupted training must not affect later ones
         program.reset()
         raise
     if all(isinstance(result, NonFiniteLossError) for result in results):
@@ -152,7 +152,7 @@ def _train(
     records = [_Record(validated, counter, patience, program.advice) for _ in orders]
     errors: list[NonFiniteLossError | None] = [None] * len(orders)
     going = set(range(len(orders)))
-    bounds = test_every if patience is None else program.every  # every evaluation can be the last, or tests fall due
+    bounds = test_every if patience is None else program.every  # with patience, any evaluation can be the last
     for done, count in (calls := _Calls(steps, bounds, program.capacity, after)):
         measured, first_bad = program.advance(np.stack([order.take(count) for order in orders]), done, steps)
         calls.returned()
@@ -185,7 +185,7 @@ def _train(
 class _Calls:
     """Cuts a training into calls of about `CALL_SECONDS`: (steps done, steps).
 
-    They end at every multiple of `bounds`, and where something is to be called, which is called before the next.
+    Calls end at every multiple of `bounds` and at every step of `after`, whose function is called before the next call.
     """
 
     def __init__(self, steps: int, bounds: int, capacity: int, after: Hooks) -> None:
@@ -206,19 +206,19 @@ class _Calls:
             self._count, self._started = min(size, *left), time.perf_counter()
             yield self._done, self._count
             self._done += self._count
-            # Grown by no more than tenfold a call: the first ones hold compilation and say little.
+            # At most tenfold per call, since the first calls include compilation.
             size = max(1, min(size * 10, round(self._count * CALL_SECONDS / max(self._seconds, 1e-6))))
 
     def returned(self) -> None:
-        """The call is over; what its steps are timed by."""
+        """Records the end of a call, to time its steps."""
         self._seconds = time.perf_counter() - self._started
 
     def stop(self) -> None:
-        """No call after this one: its last step is the training's."""
+        """Makes this call the last one."""
         self._steps = self._done + self._count
 
     def test_is_due(self, every: int) -> bool:
-        """Whether the call's last step is one to test after."""
+        """Whether to test after the call's last step."""
         done = self._done + self._count
         return done % every == 0 or done == self._steps
 
@@ -228,7 +228,7 @@ def _older(name: str, newer: str) -> None:
 
 
 class _Record:
-    """What one training measures."""
+    """Collects the evaluations of one training."""
 
     def __init__(
         self, validated: bool, counter: Counter | None, patience: int | None, advice: str | None = None
@@ -248,7 +248,7 @@ class _Record:
 
     @property
     def is_over(self) -> bool:
-        """Whether the validation loss has not become lower for so many evaluations as one has patience for."""
+        """Whether the validation loss has not decreased for `patience` evaluations."""
         if self._patience is None or not self._rows:
             return False
         return len(self._rows) - 1 - int(np.argmin([row[2] for row in self._rows])) >= self._patience

@@ -1,4 +1,4 @@
-"""What an evaluation measures beside the loss: accuracy, micro-F1, mean absolute error, or a Keras metric."""
+"""The metric of an evaluation: accuracy, micro-F1, mean absolute error or a Keras metric."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lth_keras.backends.losses import (
     REGRESSION,
     SPARSE,
     has_several,
-    told_by,
+    loss_facts,
     with_axis_of,
 )
 
@@ -27,19 +27,19 @@ BOTH = "both"
 
 
 class Metric(NamedTuple):
-    """What is measured of outputs and labels, batch by batch, with a state that goes from one to the next.
+    """A metric as pure functions, with a state that is passed from batch to batch.
 
     Attributes:
         name: an identifier, `M` of `test_M` in files.
-        label: for people.
-        direction: `higher` or `lower` is better; `both` where neither is.
+        label: a label for figures and tables.
+        direction: `higher` or `lower` is better; `both` if neither is.
         units: "1" for shares, which are shown in percent.
         start: () -> the state before the first batch: a tensor, or several.
         update: (state, y, outputs) -> the state after a batch.
         value: (state, number of examples) -> the metric.
-        of_examples: (y, outputs) -> what each example adds to the state, float32 `(n, *parts)`, where that is all there
-            is to an update; else None.
-        judged: how outcomes are counted by class; None where nothing is classified.
+        of_examples: (y, outputs) -> each example's summand, float32 `(n, *parts)`, if the state is a sum over examples;
+            otherwise None.
+        decision: the decision rule for counts by class; None for tasks without classes.
     """
 
     name: str
@@ -50,25 +50,25 @@ class Metric(NamedTuple):
     update: Callable[[Any, Any, Any], Any]
     value: Callable[[Any, int], Any]
     of_examples: Callable[[Any, Any], Any] | None = None
-    judged: Judged | None = None
+    decision: Decision | None = None
 
-    def tell(self, y: np.ndarray) -> None:
-        """Labels that it will meet: nothing depends on them."""
+    def prepare(self, y: np.ndarray) -> None:
+        """Does nothing; other metrics depend on the labels."""
 
 
-class Judged(NamedTuple):
-    """How outputs are predictions: each above `threshold` (None: the highest of all); of how many classes each."""
+class Decision(NamedTuple):
+    """How outputs become predictions: all outputs above `threshold`, or the highest output if it is None."""
 
     threshold: float | None
     multi_label: bool = False
 
 
 class Counter(NamedTuple):
-    """How outcomes of a test are counted by class.
+    """Counts outcomes of a test by class.
 
     Attributes:
-        field: of `Curves`, that takes the counts.
-        shape: of the counts of one test.
+        field: the field of `Curves` for the counts.
+        shape: shape of the counts of one test.
         count_outcomes: (y, outputs) -> integers of that shape.
     """
 
@@ -77,14 +77,14 @@ class Counter(NamedTuple):
     count_outcomes: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-class ToldByLabels:
-    """The metric of a loss that is the user's own: labels tell what it is, so there is none before `tell`.
+class MetricByLabels:
+    """The metric for the user's own loss. It is chosen by the labels, so it is undefined before `prepare`.
 
     Args:
-        loss: what it is called in errors.
-        output_shape: of the model.
-        probabilities: whether the outputs are: the model ends in a sigmoid or softmax.
-        wanted: `accuracy` or `micro_f1`, where that is asked for; None goes by labels and outputs.
+        loss: name of the loss for errors.
+        output_shape: the model's output shape.
+        probabilities: whether the model ends in a sigmoid or softmax.
+        wanted: `accuracy` or `micro_f1` if requested; None chooses by labels and outputs.
     """
 
     def __init__(
@@ -93,42 +93,42 @@ class ToldByLabels:
         self._loss, self._shape, self._probabilities, self._wanted = loss, output_shape, probabilities, wanted
         self._metric: Metric | None = None
 
-    def tell(self, y: np.ndarray) -> None:
-        """Labels of a trial, from which it is told.
+    def prepare(self, y: np.ndarray) -> None:
+        """Chooses the metric by a trial's labels.
 
         Raises:
-            ValueError: where it cannot be, or is another than for labels before.
+            ValueError: if the labels do not determine a metric, or earlier labels determined another one.
         """
-        metric = self._told(y)
+        metric = self._chosen(y)
         if self._metric is not None and metric.name != self._metric.name:
             raise ValueError(
-                f"Expected labels of one form in all trials. Received: some whose metric is {self._metric.label}, and "
-                f"some whose metric is {metric.label}. Give metric=, such as metric='accuracy'."
+                "Expected labels of the same format in all trials. Received: labels for "
+                f"{self._metric.label} and labels for {metric.label}. Pass metric=, such as metric='accuracy'."
             )
         self._metric = self._metric or metric
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or self._metric is None:
-            raise AttributeError(f"{name}: the metric of the loss {self._loss} is told by labels; load data first.")
+            raise AttributeError(f"{name}: the metric of the loss {self._loss} depends on the labels; load data first.")
         return getattr(self._metric, name)
 
-    def _told(self, y: np.ndarray) -> Metric:
+    def _chosen(self, y: np.ndarray) -> Metric:
         wanted, several = self._wanted, has_several(self._shape)
         if several and _is_index(y.shape, len(self._shape)):
             if wanted == MICRO_F1 or not (np.equal(np.mod(y, 1), 0).all() and 0 <= y.min() <= y.max() < self._classes):
                 self._cannot(y)
-            return _accuracy_of(self._shape, Judged(None))
+            return _accuracy_of(self._shape, Decision(None))
         if y.ndim not in (len(self._shape), len(self._shape) - 1) or not _same_axes(y.shape, self._shape):
             self._cannot(y)
         zeros_and_ones = bool(((y == 0) | (y == 1)).all())
         if several and zeros_and_ones and wanted != MICRO_F1 and bool((y.sum(-1) == 1).all()):
-            return _accuracy_of(self._shape, Judged(None))
+            return _accuracy_of(self._shape, Decision(None))
         signs = bool(((y == -1) | (y == 1)).all()) and not zeros_and_ones
         if zeros_and_ones or signs:
             if zeros_and_ones and not self._probabilities:
-                self._cannot(y, "which can be logits or probabilities: give metric=keras.metrics.BinaryAccuracy with ")
-            judged = Judged(0.5 if zeros_and_ones else 0.0, multi_label=several)
-            return _micro_f1(judged) if several else _accuracy_of(self._shape, judged)
+                self._cannot(y, "which can be logits or probabilities: pass metric=keras.metrics.BinaryAccuracy with ")
+            decision = Decision(0.5 if zeros_and_ones else 0.0, multi_label=several)
+            return _micro_f1(decision) if several else _accuracy_of(self._shape, decision)
         if wanted is not None:
             self._cannot(y)
         return _mean_absolute_error()
@@ -138,10 +138,10 @@ class ToldByLabels:
         return int(self._shape[-1] or 0)
 
     def _cannot(self, y: np.ndarray, why: str = "") -> None:
-        more = f"{why}the threshold that is meant" if why else "give metric=, such as 'mae' or any Keras metric"
+        more = f"{why}its threshold" if why else "pass metric=, such as 'mae' or any Keras metric"
         raise ValueError(
-            f"Expected labels and outputs that tell what to measure beside the loss {self._loss}"
-            f"{f' ({self._wanted} is asked for)' if self._wanted else ''}. Received: labels of shape {y.shape} with "
+            f"Expected labels and outputs that determine the metric of the loss {self._loss}"
+            f"{f' (requested: {self._wanted})' if self._wanted else ''}. Received: labels of shape {y.shape} with "
             f"values from {y.min()} to {y.max()}, and outputs of shape {self._shape}; {more}."
         )
 
@@ -153,49 +153,49 @@ def make_metric(
 
     | loss | outputs | metric |
     | --- | --- | --- |
-    | binary cross-entropy, focal | one, or one a position | accuracy: above 0.5, of logits above 0 |
+    | binary cross-entropy, focal | one, or one per position | accuracy at threshold 0.5, or 0 for logits |
     | the same, Dice, Tversky | several | micro-F1, 2 TP / (2 TP + FP + FN), at the same thresholds |
-    | hinge, squared hinge | one; several | accuracy; micro-F1: above 0, for labels -1 and 1 or 0 and 1 |
+    | hinge, squared hinge | one; several | accuracy; micro-F1, at threshold 0, for labels -1 and 1 or 0 and 1 |
     | (sparse) categorical losses, KL divergence | several | accuracy: the highest output is the class |
     | squared, absolute and percentage errors, Huber, log-cosh, Poisson | any | mean absolute error |
     | cosine similarity | several | cosine similarity |
-    | the user's own | any | told by labels and outputs, see `ToldByLabels` |
+    | the user's own | any | depends on labels and outputs, see `MetricByLabels` |
 
-    Where the outputs have positions, accuracy is the mean over them; `ignore_class` leaves positions out. Micro-F1 is 0
-    where there is nothing to count.
+    For outputs with positions, accuracy is the mean over positions without those of `ignore_class`. Micro-F1 of empty
+    counts is 0.
 
     Args:
-        loss: as Keras' `compile` takes it.
-        output_shape: of the model.
-        metric: another one, by name (`accuracy`, `micro_f1`, `mae`, `r2` or as Keras' `compile` takes it), a Keras
-            metric, or a function (y, outputs) -> a number for each example; None for the table.
+        loss: see Keras' `compile`.
+        output_shape: the model's output shape.
+        metric: a metric instead of the table's: a name (`accuracy`, `micro_f1`, `mae`, `r2` or Keras'), a Keras metric,
+            or a function (y, outputs) -> a number for each example.
         probabilities: whether the model ends in a sigmoid or softmax.
 
     Raises:
-        ValueError: where nothing can be measured, or the metric is not known.
+        ValueError: if the loss has no metric, or the metric is unknown.
     """
     if metric is not None:
         return _asked(loss, output_shape, metric, probabilities)
-    told, several = told_by(loss), has_several(output_shape)
-    if told.kind == OWN:
-        return ToldByLabels(told.name, output_shape, probabilities)
-    if told.kind in (BINARY, HINGE, OVERLAP):
-        judged = Judged(told.threshold, multi_label=several)
-        return _micro_f1(judged) if several else _accuracy_of(output_shape, judged)
-    if told.kind == CATEGORICAL and not several:
+    facts, several = loss_facts(loss), has_several(output_shape)
+    if facts.kind == OWN:
+        return MetricByLabels(facts.name, output_shape, probabilities)
+    if facts.kind in (BINARY, HINGE, OVERLAP):
+        decision = Decision(facts.threshold, multi_label=several)
+        return _micro_f1(decision) if several else _accuracy_of(output_shape, decision)
+    if facts.kind == CATEGORICAL and not several:
         raise ValueError(
-            f"Expected several outputs with {told.name}, one for each class. Received: outputs of shape "
+            f"Expected several outputs with {facts.name}, one for each class. Received: outputs of shape "
             f"{output_shape}; for two classes and one output use binary_crossentropy."
         )
-    if told.kind in (CATEGORICAL, SPARSE):
-        return _accuracy_of(output_shape, Judged(None), told.ignored)
-    if told.kind == REGRESSION:
+    if facts.kind in (CATEGORICAL, SPARSE):
+        return _accuracy_of(output_shape, Decision(None), facts.ignored)
+    if facts.kind == REGRESSION:
         return _mean_absolute_error()
-    if told.kind == DIRECTION:
+    if facts.kind == DIRECTION:
         return _cosine_similarity()
     raise ValueError(
-        f"Expected metric=, what to measure beside the loss {told.name}, as labels and outputs cannot be compared. "
-        "Received: none; give a Keras metric or a function (y, outputs) -> a number for each example."
+        f"Expected metric= with the loss {facts.name}, whose labels and outputs cannot be compared. "
+        "Received: none; pass a Keras metric or a function (y, outputs) -> a number for each example."
     )
 
 
@@ -203,33 +203,33 @@ def make_counter(loss: Any, output_shape: tuple[int | None, ...], metric: Any = 
     """Counts confusion matrices; for multi-label tasks true positives, false positives and false negatives.
 
     Args:
-        loss: as Keras' `compile` takes it.
-        output_shape: of the model.
-        metric: as `make_metric` gives it without another one being asked for; None makes it.
+        loss: see Keras' `compile`.
+        output_shape: the model's output shape.
+        metric: the result of `make_metric` without its argument `metric`; None makes it.
 
     Raises:
-        ValueError: where nothing is classified, or every position of an example.
+        ValueError: for tasks without classes, and with a class for every position of an example.
     """
     metric = make_metric(loss, output_shape) if metric is None else metric
-    judged = metric.judged
-    if judged is None:
+    decision = metric.decision
+    if decision is None:
         raise ValueError(
-            f"Expected confusion=False with the loss {told_by(loss).name}, whose metric is {metric.label}: nothing is "
-            "classified that outcomes could be counted of. Received: confusion=True."
+            f"Expected confusion=False with the loss {loss_facts(loss).name}, whose metric is {metric.label}, since "
+            "there are no classes to count. Received: confusion=True."
         )
-    if judged.multi_label:
-        classes, threshold = output_shape[-1], judged.threshold
+    if decision.multi_label:
+        classes, threshold = output_shape[-1], decision.threshold
         assert classes is not None and threshold is not None
         return Counter("test_counts", (classes, 3), lambda y, outputs: class_counts(y, outputs, threshold))
     if len(output_shape) > 2:
         raise ValueError(
-            "Expected confusion=False where every position of an example has a label. Received: confusion=True, and "
+            "Expected confusion=False if every position of an example has a label. Received: confusion=True and "
             f"outputs of shape {output_shape}."
         )
-    if judged.threshold is not None:
-        threshold = judged.threshold
+    if decision.threshold is not None:
+        threshold = decision.threshold
         return Counter("test_confusion", (2, 2), lambda y, outputs: binary_confusion(y, outputs, threshold))
-    classes, ignored = output_shape[-1], told_by(loss).ignored
+    classes, ignored = output_shape[-1], loss_facts(loss).ignored
     assert classes is not None
     return Counter(
         "test_confusion", (classes, classes), lambda y, outputs: confusion_matrix(y, outputs, classes, ignored)
@@ -237,11 +237,11 @@ def make_counter(loss: Any, output_shape: tuple[int | None, ...], metric: Any = 
 
 
 def binary_confusion(y: np.ndarray, outputs: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """How often no (0) and yes (1), rows, were taken for no and yes, columns: integers `(2, 2)`.
+    """The confusion matrix of binary labels, true classes as rows and predicted ones as columns: integers `(2, 2)`.
 
     Args:
-        y: `(n,)` or `(n, 1)`; above 0.5 means yes, so 0 and 1 or -1 and 1.
-        outputs: `(n, 1)` or `(n,)`; above `threshold` means yes.
+        y: `(n,)` or `(n, 1)`, 0 and 1 or -1 and 1; values above 0.5 are positive.
+        outputs: `(n, 1)` or `(n,)`; values above `threshold` are positive.
         threshold: see `outputs`.
     """
     pairs = 2 * (np.reshape(y, -1) > 0.5).astype(np.int64) + (np.reshape(outputs, -1) > threshold)
@@ -249,13 +249,13 @@ def binary_confusion(y: np.ndarray, outputs: np.ndarray, threshold: float = 0.5)
 
 
 def confusion_matrix(y: np.ndarray, outputs: np.ndarray, classes: int, ignored: int | None = None) -> np.ndarray:
-    """How often each class (row) was taken for each class (column): integers `(classes, classes)`.
+    """The confusion matrix, true classes as rows and predicted ones as columns: integers `(classes, classes)`.
 
     Args:
-        y: class indices, `(n,)` or `(n, 1)`; or of each class its share, `(n, classes)`.
+        y: class indices, `(n,)` or `(n, 1)`, or probabilities of classes, `(n, classes)`.
         outputs: `(n, classes)`; the highest is the prediction, the first of several.
         classes: number of classes.
-        ignored: an index that stands for none of them: examples that have it do not count.
+        ignored: a label of examples to leave out.
     """
     true = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] == classes > 1 else np.reshape(y, -1)
     pairs = true.astype(np.int64) * classes + outputs.argmax(axis=-1)
@@ -268,7 +268,7 @@ def class_counts(y: np.ndarray, outputs: np.ndarray, threshold: float = 0.5) -> 
 
     Args:
         y: `(..., classes)`, 1 for an example's classes and 0 for the others.
-        outputs: of the same shape.
+        outputs: outputs of the same shape.
         threshold: outputs above it are predictions.
     """
     true, predicted = (np.reshape(array, (-1, array.shape[-1])) for array in (y > 0.5, outputs > threshold))
@@ -284,9 +284,9 @@ def _summed(
     *,
     direction: str = "higher",
     units: str = "1",
-    judged: Judged | None = None,
+    decision: Decision | None = None,
 ) -> Metric:
-    """A metric whose state is the sum of what examples add, float32 of shape `parts`."""
+    """A metric whose state is a sum over examples, float32 of shape `parts`."""
 
     def update(state: Any, y: Any, outputs: Any) -> Any:
         return state + keras.ops.sum(of_examples(y, outputs), axis=0)
@@ -294,17 +294,17 @@ def _summed(
     def start() -> Any:
         return keras.ops.zeros(parts, "float32")
 
-    return Metric(name, label, direction, units, start, update, value, of_examples, judged)
+    return Metric(name, label, direction, units, start, update, value, of_examples, decision)
 
 
 def _mean(sums: Any, examples: int) -> Any:
     return sums / examples
 
 
-def _accuracy_of(output_shape: tuple[int | None, ...], judged: Judged, ignored: int | None = None) -> Metric:
+def _accuracy_of(output_shape: tuple[int | None, ...], decision: Decision, ignored: int | None = None) -> Metric:
     def right(y: Any, outputs: Any) -> Any:
-        if judged.threshold is not None:
-            return _decided_right(with_axis_of(outputs, y), outputs, judged.threshold)
+        if decision.threshold is not None:
+            return _decided_right(with_axis_of(outputs, y), outputs, decision.threshold)
         by_index = _is_index(y.shape, len(output_shape))
         metrics = keras.metrics
         function = metrics.sparse_categorical_accuracy if by_index else metrics.categorical_accuracy
@@ -322,26 +322,26 @@ def _accuracy_of(output_shape: tuple[int | None, ...], judged: Judged, ignored: 
         return ops.stack([ops.sum(part, axis=positions) for part in (correct * counts, counts)], axis=-1)
 
     if ignored is not None:
-        return _summed(ACCURACY, ACCURACY, of_counted, _share, (2,), judged=judged)
-    return _summed(ACCURACY, ACCURACY, of_examples, _mean, judged=judged)
+        return _summed(ACCURACY, ACCURACY, of_counted, _share, (2,), decision=decision)
+    return _summed(ACCURACY, ACCURACY, of_examples, _mean, decision=decision)
 
 
 def _decided_right(y: Any, outputs: Any, threshold: float) -> Any:
-    """Whether yes or no is right, float32, without the last axis, which has one entry."""
+    """Whether binary predictions are right, float32, without the last axis, which has one entry."""
     right = keras.ops.cast(_is_yes(y) == (outputs > threshold), "float32")
     return keras.ops.squeeze(right, -1) if len(right.shape) > 1 and right.shape[-1] == 1 else right
 
 
-def _micro_f1(judged: Judged) -> Metric:
-    threshold = judged.threshold
+def _micro_f1(decision: Decision) -> Metric:
+    threshold = decision.threshold
     assert threshold is not None
     return _summed(
-        MICRO_F1, "micro-F1", lambda y, outputs: _found_and_due(y, outputs, threshold), _share, (2,), judged=judged
+        MICRO_F1, "micro-F1", lambda y, outputs: _found_and_due(y, outputs, threshold), _share, (2,), decision=decision
     )
 
 
 def _found_and_due(y: Any, outputs: Any, threshold: float) -> Any:
-    """2 TP, and 2 TP + FP + FN, of each example: twice what is right, and what is predicted or true."""
+    """2 TP and 2 TP + FP + FN of each example."""
     ops = keras.ops
     true, predicted = (ops.cast(part, "float32") for part in (_is_yes(y), outputs > threshold))
     places = tuple(range(1, len(outputs.shape)))
@@ -353,7 +353,7 @@ def _is_yes(y: Any) -> Any:
 
 
 def _share(sums: Any, examples: int) -> Any:
-    """The first of two sums in the second, of numbers of things: where the second is 0, the first is too."""
+    """The ratio of two sums of counts; 0 if both are 0."""
     return sums[0] / keras.ops.maximum(sums[1], 1.0)
 
 
@@ -380,25 +380,25 @@ def _mean_of_example(values: Any) -> Any:
 
 
 def _is_index(shape: tuple[int, ...], output_axes: int) -> bool:
-    """Whether labels of this shape are class indices, beside several outputs with so many axes."""
+    """Whether labels of this shape are class indices for several outputs with this number of axes."""
     return len(shape) == output_axes - 1 or (len(shape) == output_axes and shape[-1] == 1)
 
 
 def _same_axes(shape: tuple[int, ...], output_shape: tuple[int | None, ...]) -> bool:
-    """Whether labels have the outputs' shape, but for a last axis of one entry."""
+    """Whether labels have the outputs' shape, except for a last axis of one entry."""
     wanted = output_shape[:-1] if len(shape) < len(output_shape) and output_shape[-1] == 1 else output_shape
     return len(shape) == len(wanted) and all(w in (None, n) for n, w in zip(shape[1:], wanted[1:], strict=True))
 
 
 def _asked(loss: Any, output_shape: tuple[int | None, ...], metric: Any, probabilities: bool) -> Any:
-    """The metric that is asked for."""
+    """The requested metric."""
     if isinstance(metric, str) and metric in ("accuracy", "acc", MICRO_F1):
         wanted = MICRO_F1 if metric == MICRO_F1 else ACCURACY
-        if told_by(loss).kind not in (REGRESSION, DIRECTION, OWN):
+        if loss_facts(loss).kind not in (REGRESSION, DIRECTION, OWN):
             found = make_metric(loss, output_shape)
             if found.name == wanted:
                 return found
-        return ToldByLabels(told_by(loss).name, output_shape, probabilities, wanted)
+        return MetricByLabels(loss_facts(loss).name, output_shape, probabilities, wanted)
     if metric == MAE:
         return _mean_absolute_error()
     from lth_keras.training.keras_metrics import StatefulMetric

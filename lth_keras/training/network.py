@@ -1,4 +1,4 @@
-"""The network wrapper: owns a Keras model and its data; trains, evaluates, masks and rewinds it."""
+"""`Network`: a Keras model with its data; trains, evaluates, masks and rewinds it."""
 
 from __future__ import annotations
 
@@ -40,62 +40,63 @@ from lth_keras.training.engines.older import older_spelling
 from lth_keras.training.engines.train import load
 from lth_keras.training.given import FirstModel, find_given, owners
 
-_LARGE = 10_000_000  # weights: below, collecting garbage (0.3 s) costs more than the copy's memory is worth
+_LARGE = 10_000_000  # weights; for smaller models, collecting garbage (0.3 s) is not worth the memory of a copy
 
 
 class Network:
     """A masked Keras model with its data and the engine that trains it.
 
-    The engine's compiled program is built once. Levels, branches and trials only assign new values, so none of them
-    needs more memory than the one before.
+    The engine's compiled program is built once. Levels, branches and trials only assign new values, so memory use does
+    not grow.
 
     Args:
-        build: makes the Keras model, `() -> keras.Model`; plain or masked layers. Its weights are drawn anew from
-            the seed of each trial (`draw_weights`), also where `build` fixes the seeds of its initialisers; but for
-            those that it gives, see `start`.
+        build: makes the Keras model, `() -> keras.Model`, of plain or masked layers. `draw_weights` draws its weights
+            from the seed of each trial, even if `build` fixes the seeds of its initialisers; for exceptions see
+            `start`.
         optimizer: makes the optimiser, `() -> keras.Optimizer`.
-        loss: as Keras' `compile` takes it.
+        loss: see Keras' `compile`.
         batch_size: examples per step.
         evaluate_every: steps between evaluations on the validation split.
-        test_every: steps between evaluations on the test split, a multiple of `evaluate_every`; ten times it by
-            default, or as often where large tables are trained by rows. Test data decides nothing.
+        test_every: steps between evaluations on the test split, a multiple of `evaluate_every`; by default ten times
+            it, or equal to it with the engine `rows`. Test results affect nothing.
         evaluation_batch_size: examples per forward pass of an evaluation.
-        jit_compile: whether to compile with XLA. None decides by the model: on TensorFlow not where it has
-            convolutions, which XLA runs slower on CPUs, or layers that Keras does not compile with it, as
-            RandomRotation (their attribute `supports_jit`). JAX always does.
-        engine: what trains it, see docs/search.md: `auto`, `compiled`, `batched:N`, `rows`, `compact` or `native`.
-            `auto` is `rows` where the model has embedding tables of 4 million weights and more that read its input and
-            its optimiser allows it, else `compiled`.
-        start: what `draw_weights` does to weights that `build` brings. `initial`: draws them from their initialisers.
-            `given`: takes those that `build` makes, called under the trial's seed. None: calls `build` under two seeds;
-            weights that are equal both times though their initialiser is random and has no seed were given (loaded,
-            pretrained), and are kept; the others are drawn.
-        prune_frozen: whether layers with `trainable=False` are masked. By default they have no part in masks and
-            density. Their weights are never drawn.
-        metric: what is measured beside the loss: `accuracy`, `micro_f1`, `mae`, `r2`, a Keras metric or its name, or a
-            function (y, outputs) -> a number for each example. None goes by the loss and the outputs (docs/results.md).
-        older: `fused` and `embeddings`, in place of `engine` as in version 0.1; accepted until 0.3.
+        jit_compile: whether to compile with XLA. JAX always does. None on TensorFlow compiles models without
+            convolutions, which XLA runs slower on CPUs, and without layers that Keras does not compile with XLA, such
+            as RandomRotation (their attribute `supports_jit`).
+        engine: the engine that trains it, see docs/search.md: `auto`, `compiled`, `batched:N`, `rows`, `compact` or
+            `native`. `auto` is `rows` if the model has embedding tables of at least 4 million weights that read its
+            input and the optimiser allows it, otherwise `compiled`.
+        start: the weights that `draw_weights` returns. `initial` draws them from their initialisers. `given` takes
+            those that `build` makes under the trial's seed. None keeps loaded or pretrained weights and draws the
+            others; it calls `build` under two seeds, and takes weights as loaded if they are equal both times although
+            their initialiser is random and has no seed.
+        prune_frozen: whether layers with `trainable=False` are masked. By default they are not, and do not count in
+            densities. Their weights are never drawn.
+        metric: `accuracy`, `micro_f1`, `mae`, `r2`, a Keras metric or its name, or a function (y, outputs) -> a number
+            for each example. None chooses by the loss and the outputs (docs/results.md).
+        older: `fused` and `embeddings`, which version 0.1 had instead of `engine`; accepted until 0.3.
 
     Attributes:
-        given: the weights that are kept, see `start`.
+        given: the weights that are not drawn, see `start`.
         model: the masked Keras model.
         variables: the Keras variables of all weights by key, without masks.
         prunable: the prunable weights among them, with their masks.
         seed_states: Keras variables of the model's random generators.
         tables: large embedding tables that are trained by rows.
         make_optimizer: makes the optimiser.
-        engine: what trains it.
-        engine_reason: why that one, where `auto` was asked for.
-        datasets: the data sets that are loaded, by a key; that of `load` is None.
-        programs: what engines have built for it, with a method `unload`.
+        engine: the engine that trains it.
+        engine_reason: the reason for this engine.
+        datasets: the loaded data sets by key; the key of `load` is None.
+        programs: programs that engines have built for it, with a method `unload`.
         loaded: the data sets that each of these programs has.
 
     Raises:
-        ValueError: where the model has nothing to prune, is not built or has several inputs or outputs, where the
-            cadences do not fit, or `engine` or `start` is unknown; where it cannot be told which weights `build`
-            gives; for frozen layers with masks without `prune_frozen`; for what the engine cannot train.
-        ModuleNotFoundError: with the engine `native`, without numba.
-        TypeError: where `build` or `optimizer` does not make what it should.
+        ValueError: if the model has nothing to prune, is not built, or has several inputs or outputs; if
+            `evaluate_every` and `test_every` do not fit; if `engine` or `start` is unknown; if comparing two models
+            does not show which weights `build` gives; for frozen layers with masks without `prune_frozen`; if the
+            engine cannot train the model.
+        ModuleNotFoundError: with the engine `native` without numba.
+        TypeError: if `build` or `optimizer` returns another type.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class Network:
         first = FirstModel.of(made)
         self.model = mask_model(made, frozen=prune_frozen)
         large = sum(math.prod(variable.shape) for variable in self.model.variables) >= _LARGE
-        del made  # what build() made is in reference cycles
+        del made  # so that garbage collection can free the model, which has reference cycles
         if large:
             gc.collect()
         self.given = find_given(first, build, start)
@@ -174,7 +175,7 @@ class Network:
             self.test_every = evaluate_every if test_every is None else self.test_every
             if self.test_every != evaluate_every:
                 raise ValueError(
-                    "Expected test_every to be evaluate_every where large embedding tables are trained by rows, since "
+                    "Expected test_every to equal evaluate_every if large embedding tables are trained by rows, since "
                     f"no copy of the best weights is kept. Received: {test_every} and {evaluate_every}."
                 )
         self._like: dict[str, Any] = {
@@ -202,16 +203,16 @@ class Network:
 
     @cached_property
     def without_xla(self) -> list[str]:
-        """The layers of the model, and of models and wrappers within it, that Keras does not compile with XLA."""
+        """The layers, including those of inner models and wrappers, that Keras does not compile with XLA."""
         return [f"{place} ({type(layer).__name__})" for place, layer in walk(self.model) if not layer.supports_jit]
 
     @property
     def tables(self) -> list[Any]:
-        """The large embedding tables, where they are trained by rows."""
+        """The large embedding tables if they are trained by rows, otherwise none."""
         return [] if self.engine.program(self).keeps_best else large_tables(self.model)
 
     def training(self) -> ProgramParts:
-        """What a program that trains the network is made of, with an optimiser of its own."""
+        """The parts of a program that trains the network, with a new optimiser."""
         return ProgramParts(
             self.model,
             as_fit_takes_it(self.make_optimizer(), self.model),
@@ -236,14 +237,14 @@ class Network:
 
     @property
     def metric(self) -> str:
-        """What is measured beside the loss, an identifier such as `accuracy`, `micro_f1` or `mae`."""
+        """The name of the metric, such as `accuracy`, `micro_f1` or `mae`."""
         return str(self.measured.name)
 
     def make_counter(self) -> Counter:
-        """Counts outcomes by class.
+        """A counter of outcomes by class.
 
         Raises:
-            ValueError: where nothing is classified, or every position of an example.
+            ValueError: for tasks without classes, and with a class for every position of an example.
         """
         shape = self.model.output_shape
         asked = self.asked_metric
@@ -256,68 +257,68 @@ class Network:
         return Pruned([(weight.variable, weight.mask) for weight in weights], pruned_weights_are_zero)
 
     def alike(self, build: Callable[[], keras.Model], engine: str) -> Network:
-        """A network of another model that is trained by this engine, and evaluated in the same way; without data."""
+        """A network of another model and engine with the same parameters, without data."""
         return Network(build, optimizer=self.make_optimizer, loss=self.loss, engine=engine, **self._like)
 
     def load(self, data: Any) -> None:
-        """Takes the data of a trial.
+        """Loads the data of a trial.
 
         Args:
-            data: train, validation and test, as attributes or keys, each a pair (x, y) of arrays of one length. x
-                has the model's input shape; y is what the loss takes (class indices for sparse losses). The validation
-                split may be empty where an attribute or key `without_validation` is true: then the last step counts as
+            data: train, validation and test, as attributes or keys, each a pair (x, y) of arrays of equal length. x has
+                the model's input shape; y is in the loss's format (class indices for sparse losses). The validation
+                split may be empty if an attribute or key `without_validation` is true; then the last step counts as
                 the early stop.
 
         Raises:
             ValueError: for a missing or empty split, shapes that do not fit the model, labels out of range, values
-                that are not finite, or row numbers that an embedding does not have.
+                that are not finite, or indices out of an embedding's range.
         """
         splits = self.checked(data)
-        self.unload()  # what was there makes room first
+        self.unload()  # frees memory before the new data are loaded
         self.take({None: splits})
         load(self, self.engine.program(self), [None])
 
     def take(self, datasets: Mapping[Hashable, Splits]) -> None:
-        """Takes data sets that are `checked`, by keys, in place of others. The engine puts on the device what it uses.
+        """Replaces the loaded data sets. The engine copies those that it uses to the device.
 
         Args:
-            datasets: key to splits.
+            datasets: key -> splits as returned by `checked`.
         """
         self.unload()
         self.datasets = dict(datasets)
 
     def unload(self) -> None:
-        """Lets go of the data."""
+        """Unloads the data."""
         self.datasets = {}
         self.loaded = {}
         for program in self.programs.values():
             program.unload()
 
     def checked(self, data: Any) -> dict[str, Arrays]:
-        """The splits of a trial's data, without taking them; arguments and errors as `load`."""
+        """The splits of a trial's data, checked but not loaded; arguments and errors as `load`."""
         splits = check_splits(self.model, self.loss, data)
         if len(splits["train"][0]) < self.batch_size:
             raise ValueError(
                 f"Expected at least one batch of {self.batch_size} training examples. "
                 f"Received: {len(splits['train'][0])}."
             )
-        self.measured.tell(splits["train"][1])
+        self.measured.prepare(splits["train"][1])
         return splits
 
     def split(self, name: str) -> Arrays:
         """The examples and labels of a loaded split: `train`, `validation` or `test`.
 
         Raises:
-            ValueError: where it is not loaded.
+            ValueError: if the split is not loaded.
         """
         splits = next(iter(self.datasets.values()), {})
         if name not in splits:
-            raise ValueError(f"Expected a loaded split of {SPLITS}. Received: {name!r}.")
+            raise ValueError(f"Expected a loaded split from {SPLITS}. Received: {name!r}.")
         return splits[name]
 
     @cached_property
     def derivatives(self) -> ModelDerivatives:
-        """Gradients, Hessian products and synaptic flow of the model, for criteria; compiled when asked for."""
+        """Gradients, Hessian products and synaptic flow of the model for criteria, compiled at first use."""
         return ModelDerivatives(self.model, self.loss)
 
     @property
@@ -327,12 +328,12 @@ class Network:
 
     @property
     def kinds(self) -> dict[str, str]:
-        """Kind of each prunable weight, as pruning rates name it: `dense`, `conv`, `embedding` or `output`."""
+        """The kind of each prunable weight in pruning rates: `dense`, `conv`, `embedding` or `output`."""
         return {weight.key: weight.kind for weight in self.prunable}
 
     @property
     def mask(self) -> Mask:
-        """The mask of the model's prunable weights; assign to change it."""
+        """The mask of the model's prunable weights; can be assigned."""
         return get_mask(self.model)
 
     @mask.setter
@@ -341,10 +342,10 @@ class Network:
 
     @property
     def weights(self) -> Mapping[str, np.ndarray]:
-        """All weights by key, without the masks; assign a mapping of all of them to change them, by value.
+        """All weights by key, without the masks; a mapping of all of them can be assigned.
 
-        Each is copied when its key is accessed, with the values it has then: a large model's weights are in memory one
-        at a time. `dict(network.weights)` takes a snapshot of all of them.
+        Each weight is copied when its key is accessed, so that memory holds one copy at a time.
+        `dict(network.weights)` copies all of them.
         """
         return self._weights
 
@@ -352,8 +353,8 @@ class Network:
     def weights(self, weights: Mapping[str, np.ndarray]) -> None:
         if weights is self._weights:
             raise ValueError(
-                "Expected other weights than network.weights itself, which shows those that the network has at the "
-                "time. Received: network.weights. Take a snapshot before they change: dict(network.weights)."
+                "Expected a copy of weights, since network.weights reads the current values. "
+                "Received: network.weights. Copy them before they change: dict(network.weights)."
             )
         self._check_keys(weights)
         for key, variable in self.variables.items():
@@ -369,16 +370,16 @@ class Network:
             raise ValueError(f"Expected weights for {list(self.variables)}. Received: {list(weights)}.")
 
     def draw_weights(self, seed: int, *names: str | int, given: bool = True) -> Mapping[str, np.ndarray]:
-        """Draws all weights from their initialisers, decided by the seed and the names alone; the model keeps its own.
+        """Draws all weights from their initialisers without changing the model.
 
         Args:
-            seed: decides the draw, with the names.
-            names: name it.
-            given: whether weights that `build` gives are taken as they are. Those of frozen layers always are.
+            seed: seed of the draw.
+            names: further names that determine the draw; equal seeds and names give equal weights.
+            given: whether to return weights that `build` gives unchanged. Those of frozen layers always are.
 
         Returns:
-            Weight key to array: all weights of the model, biases and statistics included. Each is drawn when its key
-            is accessed, the same values every time, and not kept.
+            Key -> array of all weights, including biases and statistics. Each is drawn again, with the same values,
+            when its key is accessed.
         """
         return draw_weights(
             self._owners,
@@ -389,18 +390,18 @@ class Network:
         )
 
     def rewind(self, weights: Mapping[str, np.ndarray], mask: Mask) -> None:
-        """Makes the model the ticket of these weights under this mask: pruned weights are set to zero.
+        """Assigns the weights and mask of a ticket; pruned weights become zero.
 
         Args:
             weights: all weights by key.
-            mask: which of the prunable ones take part.
+            mask: mask of the prunable weights.
         """
         self._check_keys(weights)
         self.mask = mask
         for key, variable in self.variables.items():
             value = weights[key]
             assign(variable, value * mask[key] if key in mask else value)
-            del value  # before the next is made
+            del value  # frees memory before the next one is made
 
     def train(
         self,
@@ -414,30 +415,30 @@ class Network:
         after: Mapping[int, Callable[[], None]] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Curves:
-        """Trains from the weights as they are, with the optimiser as it was after build.
+        """Trains from the current weights with a newly initialised optimiser.
 
-        Where XLA or the native kernel compiles, pruned weights become zeros, but for those of LoRA, quantised layers
-        and embeddings.
+        With XLA or the native kernel, pruned weights become zero, except those of LoRA, quantised layers and
+        embeddings.
 
         Args:
             steps: optimiser updates.
-            seed: with `names`, decides data order and dropout.
-            names: name the stream, e.g. the level.
-            confusion: whether to count outcomes by class at every test: a confusion matrix, for labels that are class
-                indices; for multi-label tasks true positives, false positives and false negatives.
-            updates: what the optimiser's count of updates begins at.
+            seed: with `names`, determines data order and dropout.
+            names: further names of the random stream, e.g. the level.
+            confusion: whether to count outcomes by class at every test: a confusion matrix for labels that are class
+                indices; true positives, false positives and false negatives for multi-label tasks.
+            updates: initial value of the optimiser's step count.
             patience: evaluations without a lower validation loss after which the training ends; None for never.
-            after: what to call when so many steps are done, e.g. to look at the weights; 0 for before the first.
-            progress: called with (steps done, steps in all) about every half second.
+            after: step -> function to call after it, e.g. to read the weights; 0 for before the first step.
+            progress: called with (steps done, number of steps) about every half second.
 
         Raises:
-            NonFiniteLossError: where the loss becomes NaN or infinite.
-            ValueError: for other `updates` than 0 where large embedding tables are trained by rows; for a `patience`
+            NonFiniteLossError: if the loss becomes NaN or infinite.
+            ValueError: for `updates` other than 0 if large embedding tables are trained by rows; for a `patience`
                 below 1 or without a validation split.
-            RuntimeError: where no data is loaded.
+            RuntimeError: if no data are loaded.
         """
         if not self.datasets:
-            raise RuntimeError("Expected data to be loaded before training. Call load(splits) first.")
+            raise RuntimeError("Expected loaded data before training. Received: none; call load(splits) first.")
         steps, seed, updates = integer("steps", steps, 1), integer("seed", seed, 0), integer("updates", updates, 0)
         ticket = Ticket(None, None, seed, names, next(iter(self.datasets)), updates=updates)
         if not self.engine.in_place:
@@ -457,14 +458,14 @@ class Network:
 
     @property
     def advice(self) -> str:
-        """What to do where a training has led to NaN or infinity."""
+        """Advice for a training that has led to NaN or infinity."""
         return self.engine.program(self).advice
 
     def test_metric_at_early_stop(self, curves: Curves) -> float:
-        """The `metric` on the test split of the weights of least validation loss in the last training.
+        """The metric on the test split at the least validation loss of the last training.
 
         Args:
-            curves: of that training.
+            curves: the curves of that training.
         """
         if not self.engine.in_place:
             return self._metric_at_early_stop
@@ -473,21 +474,21 @@ class Network:
         return float(curves.test_metric[curves.early_stop])
 
     def test_accuracy_at_early_stop(self, curves: Curves) -> float:
-        """As `test_metric_at_early_stop`, by its older name."""
+        """The older name of `test_metric_at_early_stop`."""
         warnings.warn(
             "Network.test_accuracy_at_early_stop is now test_metric_at_early_stop.", DeprecationWarning, stacklevel=2
         )
         return self.test_metric_at_early_stop(curves)
 
     def evaluate_best(self, split: str = "test") -> tuple[float, float]:
-        """As `evaluate`, for the weights of least validation loss in the last training; the model keeps its own.
+        """As `evaluate`, for the weights of least validation loss in the last training; does not change the model.
 
         Raises:
             ValueError: with an engine that does not train the network's own variables.
         """
         if not self.engine.in_place:
             raise ValueError(
-                "Expected an engine that trains the network's own variables and keeps their best values, as compiled. "
+                "Expected an engine that trains the network's own variables and keeps the best weights, as compiled. "
                 f"Received: engine={self.engine.spelling!r}. Use test_metric_at_early_stop."
             )
         return self._measured(split, best=True)

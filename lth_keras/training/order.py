@@ -1,4 +1,4 @@
-"""The order in which training examples are seen."""
+"""The order of training examples."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 class BatchOrder:
     """Batches of one training: every epoch is floor(n / batch) full batches of a fresh permutation.
 
-    Drawn in numpy, so both backends, and a resumed run, see the same order from the same generator.
+    It is drawn in numpy, so the order is equal on all backends and in resumed runs.
 
     Args:
         examples: number of training examples, at least `batch_size`.
         batch_size: examples per step.
-        generator: the stream that decides the permutations.
+        generator: draws the permutations.
     """
 
     def __init__(self, examples: int, batch_size: int, generator: np.random.Generator) -> None:
         if not 1 <= batch_size <= examples:
             raise ValueError(
-                f"Expected a batch_size from 1 to {examples}, the training examples. Received: {batch_size}."
+                f"Expected a batch_size from 1 to {examples}, the number of training examples. Received: {batch_size}."
             )
         self._examples = examples
         self._batch_size = batch_size

@@ -123,5 +123,5 @@ def test_threads_cannot_change_once_it_has_run() -> None:
 
         threads = tf.config.threading.get_intra_op_parallelism_threads()
         backend().set_threads(threads)
-    with pytest.raises(RuntimeError, match="not to have run anything"):
+    with pytest.raises(RuntimeError, match="to be uninitialised"):
         backend().set_threads(threads + 1)

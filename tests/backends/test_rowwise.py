@@ -348,7 +348,7 @@ def test_a_loss_that_is_not_finite_names_its_step():
 def test_no_best_weights_are_kept(made):
     _, program = made()
     assert not program.keeps_best
-    with pytest.raises(RuntimeError, match="With large tables they are not kept"):
+    with pytest.raises(RuntimeError, match="Received: a program with large tables"):
         program.evaluate("test", best=True)
 
 
@@ -366,7 +366,7 @@ def test_a_metric_that_is_no_sum_over_examples_is_that_of_keras():
     model = classifier()
     asked = make_metric("categorical_crossentropy", model.output_shape, keras.metrics.F1Score(average="macro"))
     one_hot = [(x, np.eye(3, dtype="float32")[y]) for x, y in (TRAIN, VALIDATION, TEST)]
-    asked.tell(one_hot[0][1])
+    asked.prepare(one_hot[0][1])
     program = by_rows(model, loss="categorical_crossentropy", data=one_hot, metric=asked)
     curves = run(program, test=one_hot[2])
     predicted = np.argmax(model(TEST[0]), -1)

@@ -184,7 +184,7 @@ def test_tables_may_all_be_left_out_of_weight_decay():
 @pytest.mark.parametrize(
     "optimizer, message",
     [
-        (lambda: ADAM(beta_1=0.9, beta_2=0.9), "beta_1 well below the root of beta_2.*beta_1=0.9, beta_2=0.9"),
+        (lambda: ADAM(beta_1=0.9, beta_2=0.9), "beta_1 well below the square root of beta_2.*beta_1=0.9, beta_2=0.9"),
         (lambda: ADAM(beta_1=0.99, beta_2=0.999), "beta_1 well below.*Train the embeddings densely"),
         (lambda: SGD(10.0, weight_decay=0.1), r"weight_decay \* learning_rate below 1, .*Received: 0.1 \* 10"),
         (lambda: ADAMW(2.0, weight_decay=0.5), r"weight_decay \* learning_rate below 0.1.*Received: 0.5 \* 2"),

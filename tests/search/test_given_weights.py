@@ -57,7 +57,7 @@ def test_a_pretrained_model_is_as_good_after_a_tiny_step_in_all_trials(tmp_path:
     dense.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     expected = dense.evaluate(*tiny.data()["test"], verbose=0)[1]
     search = make()
-    with pytest.warns(UserWarning, match=r"build\(\) gives weights that are kept .*hidden/kernel.*start='initial'"):
+    with pytest.warns(UserWarning, match=r"build\(\) gives are kept .*hidden/kernel.*start='initial'"):
         run = search.run(2, ("winning_ticket", "random_reinit"), tmp_path)
     winning = run.dataset.test_accuracy_final.sel(branch="winning_ticket")
     np.testing.assert_allclose(winning, expected, atol=1e-6)

@@ -86,12 +86,12 @@ def test_metrics_that_are_no_sums_over_examples_are_computed_over_all_batches() 
 @pytest.mark.parametrize(
     ("metric", "message"),
     [
-        ("nonsense", "Expected metric as 'accuracy'"),
+        ("nonsense", "Expected metric to be 'accuracy'"),
         (keras.metrics.Accuracy(), "share of right predictions"),
-        (keras.metrics.MeanSquaredError(name="loss"), "stands for nothing else"),
-        (keras.metrics.MeanSquaredError(name="accuracy"), "stands for nothing else"),
-        (lambda y, outputs: keras.ops.reshape(outputs, y.shape[:1] + (7,)), "takes labels of shape"),
-        ("accuracy", "accuracy is asked for"),
+        (keras.metrics.MeanSquaredError(name="loss"), "has no other meaning"),
+        (keras.metrics.MeanSquaredError(name="accuracy"), "has no other meaning"),
+        (lambda y, outputs: keras.ops.reshape(outputs, y.shape[:1] + (7,)), "metric for labels of shape"),
+        ("accuracy", "requested: accuracy"),
     ],
 )
 def test_metrics_that_cannot_be_measured_are_refused_before_training(metric: Any, message: str, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ REFUSED = {
     "negative counts": ("poisson", 1, "exponential", TARGET, "at least 0 with Poisson"),
     "circle": ("circle", 3, None, CLASS, "metric=, what to measure beside the loss Circle"),
     "own, a logit or a probability": (own_binary, 1, None, YES, "can be logits or probabilities"),
-    "own, indices beyond": (own_indices, 3, "softmax", CLASS + 1, "Expected labels and outputs that tell"),
+    "own, indices beyond": (own_indices, 3, "softmax", CLASS + 1, "Expected labels and outputs that determine"),
 }
 
 

@@ -144,7 +144,7 @@ def test_weights_show_the_values_at_the_time_of_access(network: Network) -> None
     network.weights = {key: value + 1 for key, value in snapshot.items()}
     for key, value in snapshot.items():
         np.testing.assert_array_equal(weights[key], value + 1)
-    with pytest.raises(ValueError, match="Take a snapshot before they change: dict"):
+    with pytest.raises(ValueError, match="Copy them before they change: dict"):
         network.weights = weights
     network.weights = snapshot
     np.testing.assert_array_equal(weights["hidden/kernel"], snapshot["hidden/kernel"])

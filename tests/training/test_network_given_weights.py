@@ -106,7 +106,7 @@ def partly_loaded() -> keras.Model:
 
 @pytest.mark.parametrize("build", [reseeding, partly_loaded])
 def test_what_cannot_be_told_is_asked(build: Any) -> None:
-    with pytest.raises(ValueError, match=r"cannot be told .*hidden/kernel.* Pass start='initial'.*start='given'"):
+    with pytest.raises(ValueError, match=r"is ambiguous, .*hidden/kernel.* Pass start='initial'.*start='given'"):
         network_of(build)
     for start in ("initial", "given"):
         network_of(build, start=start).draw_weights(0, "initial")

@@ -103,7 +103,7 @@ def test_an_optimizer_must_be_one() -> None:
 
 def test_training_and_evaluation_need_data() -> None:
     bare = network_of()
-    with pytest.raises(RuntimeError, match="Expected data to be loaded"):
+    with pytest.raises(RuntimeError, match="Expected loaded data"):
         bare.train(1, seed=0)
     with pytest.raises(ValueError, match="Expected a loaded split.*Received: 'test'"):
         bare.evaluate("test")

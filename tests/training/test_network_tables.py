@@ -36,7 +36,7 @@ def network_of_rows(build: Callable[[], Any] = large, **changes: Any) -> Network
 
 def test_large_tables_are_tested_whenever_they_are_evaluated() -> None:
     assert network_of_rows(test_every=None).test_every == 5
-    with pytest.raises(ValueError, match="test_every to be evaluate_every where.*Received: 10 and 5"):
+    with pytest.raises(ValueError, match="test_every to equal evaluate_every if.*Received: 10 and 5"):
         network_of_rows(test_every=10)
 
 

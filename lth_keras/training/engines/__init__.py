@@ -1,4 +1,4 @@
-"""Ways to train tickets: one protocol, one registry."""
+"""Engines, which train tickets: their protocol and registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which engine `auto` is."""
+"""Chooses the engine of `auto`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def engine_for(spelling: str, network: Network) -> tuple[Engine, str]:
-    """The engine that trains a network's tickets, and why.
+    """The engine that trains a network's tickets, and the reason for it.
 
     Args:
-        spelling: as `registry.check_spelling` returns it.
+        spelling: result of `registry.check_spelling`.
         network: the network.
 
     Raises:
-        ValueError: where the engine that is asked for cannot train it.
+        ValueError: if the requested engine cannot train it.
     """
     if spelling == AUTO:
         return _for_model(network)
@@ -50,17 +50,17 @@ def _for_model(network: Network) -> tuple[Engine, str]:
 def spelling_for(
     asked: str, recorded: str | None, tickets: int, device: Callable[[], str], network: Callable[[], Network]
 ) -> tuple[str, str]:
-    """The engine of a search whose tickets are trained in one process, as far as it is known without a network.
+    """The engine of a search in one process, if it can be chosen without building the network.
 
     Args:
-        asked: as `registry.check_spelling` returns it.
-        recorded: what the run's levels were trained by; None without any.
-        tickets: how many are ready at a time.
-        device: says the kind of device; asked only where it decides, as that may take memory on it.
-        network: makes the network, where a GPU is there.
+        asked: result of `registry.check_spelling`.
+        recorded: the engine that trained the run's levels; None if there are none.
+        tickets: number of tickets that are ready at a time.
+        device: returns the kind of device; called only if needed, since it may allocate memory on the device.
+        network: makes the network; called only with a GPU.
 
     Returns:
-        A spelling, `auto` where the model decides; and why.
+        A spelling, `auto` if the choice depends on the model; and the reason.
     """
     if asked != AUTO:
         return asked, "asked for"
@@ -69,5 +69,5 @@ def spelling_for(
     if tickets > 1 and backend().most_tickets != 1 and device() != "cpu":
         width = best_width(network(), tickets)
         if width > 1:
-            return Batched(width).spelling, f"{tickets} tickets are ready at a time, and a GPU is there"
-    return AUTO, "the model decides"
+            return Batched(width).spelling, f"{tickets} tickets are ready at a time, and there is a GPU"
+    return AUTO, "it depends on the model"

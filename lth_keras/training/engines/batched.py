@@ -1,4 +1,4 @@
-"""Several tickets in one compiled program, on JAX: small networks on a GPU are bound by the launches of kernels."""
+"""Trains several tickets in one compiled program on JAX, since launching kernels dominates small networks on a GPU."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from lth_keras.training.network import Network
 
 SHARE_OF_DEVICE = 0.5
-"""Of the device's free memory, what tickets trained at once may take."""
+"""The share of the device's free memory for tickets trained at once."""
 MOST = 64
-"""Tickets trained at once at most, where nothing else bounds them."""
+"""The most tickets trained at once if memory allows more."""
 
 
 @dataclass(frozen=True)
 class Batched:
     """Trains `width` tickets at once; see `Engine`.
 
-    The numbers are those of training alone within float32 rounding, not the same bits.
+    Results equal those of separate trainings within float32 rounding, but are not bit-identical.
     """
 
     width: int
@@ -41,10 +41,10 @@ class Batched:
         """The engine of a spelling such as `batched:6`.
 
         Raises:
-            ValueError: where the argument is no number from 2.
+            ValueError: if the argument is not an integer of at least 2.
         """
         if not argument.isdecimal() or int(argument) < 2:
-            raise ValueError(f"Expected a number of tickets from 2. Received: {argument!r}.")
+            raise ValueError(f"Expected at least 2 tickets. Received: {argument!r}.")
         return cls(int(argument))
 
     @property
@@ -84,7 +84,7 @@ class Batched:
         if self.spelling not in network.programs:
             network.programs[self.spelling] = backend().program(network.training(), self.width)
         program: Program = network.programs[self.spelling]
-        keys = list(network.datasets)  # all of them, so that one program fits whichever tickets are trained
+        keys = list(network.datasets)  # all data sets, so that one program can train any tickets
         load(network, program, keys)
         for start in range(0, len(tickets), self.width):
             part = tickets[start : start + self.width]
@@ -93,14 +93,14 @@ class Batched:
 
 
 def best_width(network: Network, tickets: int) -> int:
-    """How many tickets to train at once on a GPU, where so many are ready at a time.
+    """The number of tickets to train at once on a GPU.
 
-    All of them, as far as their variables, gradients and activations take half of its free memory (the data come
-    beside them); but networks with convolutions one by one, as batches of them have not been measured to be faster.
+    As many as are ready and whose variables, gradients and activations fit into half of the free memory; the data need
+    memory too. One for networks with convolutions, for which batches were not measured to be faster.
 
     Args:
-        network: whose tickets.
-        tickets: how many are ready at a time.
+        network: the network.
+        tickets: number of tickets that are ready at a time.
     """
     layers = [layer for layer in network.model._flatten_layers() if not hasattr(layer, "layers")]
     if network.tables or any("Conv" in type(layer).__name__ for layer in layers):
@@ -110,8 +110,8 @@ def best_width(network: Network, tickets: int) -> int:
         return min(tickets, MOST)
     variables = sum(int(np.prod(variable.shape)) for variable in network.variables.values())
     outputs = [int(np.prod([size or 1 for size in layer.output.shape[1:]])) for layer in layers]
-    # Weights, gradients, two slots, best weights, and as much again for a call's results; a byte of mask. A training
-    # step keeps the outputs of all layers, an evaluation has two at a time.
+    # Weights, gradients, two slots and best weights, twice for a call's inputs and results; one byte of mask. A
+    # training step keeps the outputs of all layers, an evaluation those of two at a time.
     activations = max(2 * network.batch_size * sum(outputs), 2 * network.evaluation_batch_size * max(outputs))
     each = variables * (10 * 4 + 1) + 4 * activations
     return max(1, min(tickets, MOST, int(free * SHARE_OF_DEVICE / each)))

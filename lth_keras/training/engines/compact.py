@@ -1,4 +1,4 @@
-"""Tickets trained on smaller networks, without the inputs and units that pruning has cut off."""
+"""Trains tickets on smaller networks without the inputs and units that pruning has disconnected."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from lth_keras.training.network import Network
 
 SHARES = (1.0, 3 / 4, 1 / 2, 1 / 4, 1 / 8)
-"""Shares of a layer's units that a smaller network can have: few, as each network is compiled."""
+"""Possible widths of a smaller network's layers, as shares of the full width; few, since each network is compiled."""
 MULTIPLE = 8
-"""Units are rounded up to a multiple of this, the float32 numbers of a vector register."""
+"""Numbers of units are rounded up to a multiple of this, the float32 numbers in a vector register."""
 WIDENED = 1.2
-"""Layers stay as wide as they were where that takes up to so many times the products: again for fewer networks."""
+"""Layers keep their full width if that needs at most this factor more products, so that fewer networks are compiled."""
 WORTH = 0.9
-"""Networks with more than this share of the products are trained as they are."""
+"""A smaller network with more than this share of the full network's products is not used."""
 ELEMENTWISE = ("SGD", "Adam", "Adamax", "Nadam", "RMSprop", "Adagrad", "Adadelta", "Lion")
-"""Keras' optimisers that leave a weight alone which never had a gradient, whatever the shape of its array."""
+"""Keras optimisers that do not change a weight whose gradient has always been zero, for any shape of its array."""
 
 
 @dataclass(frozen=True)
 class Compact:
-    """Trains the tickets of a network on networks of their living units; see `Engine`.
+    """Trains tickets on smaller networks of their living units; see `Engine`.
 
-    A unit whose weights to the next layer are all pruned changes no output. One whose weights from the layer before are
-    all pruned, with a bias of zero and ReLU, outputs zero, and its bias has no gradient. Nor do the weights of either
-    have one, so without them the others get the same updates, but for the order in which float32 sums are added up: the
-    same numbers within rounding, which diverge after some hundred steps, as with any other order.
+    A unit is dead if all its weights to the next layer are pruned, so that it affects no output; or if all its weights
+    from the previous layer are pruned, its bias is zero and it has ReLU, so that its output is zero. The gradients of
+    its weights and bias are zero, so removing it does not change the updates of other weights, except for the order of
+    float32 sums. After some hundred steps results diverge through rounding.
 
-    A ticket's mask and biases alone decide which smaller network it is trained on, so a training has the same bits
-    whatever was trained before. A ticket that little would be saved of is trained on the whole network.
+    The smaller network depends only on the ticket's mask and biases, so results are bit-identical whatever was trained
+    before. Tickets with few dead units are trained on the full network.
 
     Attributes:
         inner: trains the smaller networks.
@@ -60,11 +60,11 @@ class Compact:
         """The engine of spellings such as `compact` and `compact:native`.
 
         Raises:
-            ValueError: for another engine within it than one of one ticket.
+            ValueError: for an inner engine that trains several tickets at once.
         """
         inner = engine_named(argument or "compiled")
         if inner.width != 1 or isinstance(inner, Compact):
-            raise ValueError(f"Expected an engine of one ticket. Received: {argument!r}.")
+            raise ValueError(f"Expected an engine that trains one ticket at a time. Received: {argument!r}.")
         return cls(inner)
 
     @property
@@ -96,7 +96,7 @@ class Compact:
         """See `Engine.train`.
 
         Raises:
-            NotEnoughMemoryError: where a further network does not fit into the memory that is free.
+            NotEnoughMemoryError: if a further network does not fit into the free memory.
         """
         chain = dense_chain(network.model)
         for ticket in tickets:
@@ -107,7 +107,7 @@ class Compact:
             sizes = compact_sizes(full, [int(units.sum()) for units in living])
             for made, other in network.programs.items():
                 if isinstance(made, tuple):
-                    other.unload()  # one copy of the data at a time
+                    other.unload()  # so that memory holds one copy of the data
             if sizes == tuple(full):
                 yield from self.inner.train(network, [ticket], schedule, callbacks)
                 continue
@@ -120,7 +120,7 @@ class Compact:
 
 
 class _Moved:
-    """A ticket's weights, mask and data in a smaller network's shapes, and back."""
+    """Converts a ticket's weights, mask and data to a smaller network's shapes, and results back."""
 
     def __init__(
         self,
@@ -135,14 +135,14 @@ class _Moved:
         self._start, self._mask = weights, mask
         self._places = [np.flatnonzero(units) for units in living]
         self._parts: dict[str, tuple[str, tuple[np.ndarray, ...]]] = {}
-        """Key to the key in the smaller network, and which rows and columns are there."""
+        """Key -> the key in the smaller network, and the rows and columns that it contains."""
         for i, part in enumerate(chain):
             self._parts[f"{part.place}/kernel"] = f"{_name(i)}/kernel", (self._places[i], self._places[i + 1])
             if part.layer.use_bias:
                 self._parts[f"{part.place}/bias"] = f"{_name(i)}/bias", (self._places[i + 1],)
 
     def ticket(self, ticket: Ticket) -> Ticket:
-        """The ticket in the smaller network, which gets its data."""
+        """Loads the ticket's data into the smaller network and returns the ticket there."""
         splits = self._whole.datasets[ticket.data]
         self.small.load(
             {name: self._examples(*splits[name]) for name in SPLITS}
@@ -155,19 +155,19 @@ class _Moved:
         return ticket._replace(weights=weights, mask=Mask(kept), data=None)
 
     def back(self, trained: Trained) -> Trained:
-        """What was trained, with weights of the whole network."""
+        """The result with weights of the full network."""
         if trained.failure is not None:
             return trained
         return trained._replace(weights=self._outer(trained.weights), scored=self._outer(trained.scored))
 
     def _outer(self, weights: Weights) -> Weights:
-        """Of the whole network: what lives as it is in the smaller one, and the rest as it was before training."""
+        """Weights of the full network: living ones from the smaller network, others as before training."""
         shapes = {key: tuple(variable.shape) for key, variable in self._whole.variables.items()}
         return LazyArrays(shapes, lambda key: self._weight(key, weights))
 
     def _examples(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Examples with the living inputs, and any other in the columns that are left over: no weight reads those."""
-        if not len(x):  # a validation split that is not there, of any shape
+        """Examples with the living inputs; padding columns have arbitrary inputs, which no weight reads."""
+        if not len(x):  # an empty validation split can have any shape
             return x, y
         inputs = self._places[0]
         columns = np.zeros(self.small.model.input_shape[1], np.int64)
@@ -175,7 +175,7 @@ class _Moved:
         return np.take(x.reshape(len(x), -1), columns, axis=1), y
 
     def _inner(self, key: str, array: np.ndarray) -> np.ndarray:
-        """An array of the whole network in the smaller one's shape; nothing in the places that are left over."""
+        """An array of the full network in the smaller one's shape, padded with zeros."""
         inner, places = self._parts[key]
         result = np.zeros(self.small.variables[inner].shape, array.dtype)
         result[tuple(slice(len(part)) for part in places)] = array[np.ix_(*places)]
@@ -207,11 +207,11 @@ def _living(chain: Sequence[ChainLayer], weights: Weights, mask: Mask) -> list[n
 
 
 def compact_sizes(full: Sequence[int], living: Sequence[int]) -> tuple[int, ...]:
-    """The sizes of the smaller network for so many living inputs and units; `full` where little would be saved.
+    """The sizes of the smaller network; `full` if it would save little.
 
     Args:
-        full: inputs and units of each layer of a chain of dense layers.
-        living: how many of each live.
+        full: numbers of inputs and of units of each layer of a chain of dense layers.
+        living: numbers of living ones.
     """
     sizes = [min(size for size in _choices(n) if size >= alive) for n, alive in zip(full, living, strict=True)]
     sizes[-1] = full[-1]
@@ -224,14 +224,14 @@ def compact_sizes(full: Sequence[int], living: Sequence[int]) -> tuple[int, ...]
 
 
 def check_optimizer(make: Callable[[], keras.Optimizer]) -> None:
-    """Checks that an optimiser is a new one each time, and leaves weights alone that never had a gradient.
+    """Checks that an optimiser is new at each call and does not change weights whose gradient has always been zero.
 
     Args:
-        make: makes it.
+        make: makes the optimiser.
 
     Raises:
-        ValueError: where it is the same each time, decays weights, puts their averages in their place, or is not known
-            to leave weights alone.
+        ValueError: if it is the same object at each call, has weight decay or averages of weights, or is not in
+            `ELEMENTWISE`.
     """
     optimizer = make()
     name = type(optimizer).__name__
@@ -245,13 +245,13 @@ def check_optimizer(make: Callable[[], keras.Optimizer]) -> None:
         moves = ""
     if moves:
         raise ValueError(
-            f"Expected one of {ELEMENTWISE} without weight decay and averages, which leave weights alone that never "
-            f"had a gradient. Received: {moves}. Use another engine than compact."
+            f"Expected one of {ELEMENTWISE} without weight decay and averages, since they do not change weights with "
+            f"zero gradients. Received: {moves}. Use another engine than compact."
         )
     if make() is optimizer:
         raise ValueError(
-            "Expected optimizer() to make a new optimiser at each call, as each smaller network has its own. Received: "
-            f"the same {name} again."
+            "Expected optimizer() to return a new optimiser at each call, since each smaller network needs one. "
+            f"Received: the same {name} again."
         )
 
 
@@ -260,7 +260,7 @@ def _choices(units: int) -> list[int]:
 
 
 def _products(sizes: Sequence[int]) -> int:
-    """Of a step: twice those of the first layer, whose inputs need no gradient, and three times the others'."""
+    """Products per step: two per weight of the first layer, whose inputs need no gradient, three per other weight."""
     each = [before * after for before, after in zip(sizes, sizes[1:], strict=False)]
     return 3 * sum(each) - each[0]
 
@@ -270,7 +270,7 @@ def _name(i: int) -> str:
 
 
 def _smaller(chain: Sequence[ChainLayer], sizes: Sequence[int], dtype: str) -> keras.Model:
-    """A chain of other sizes, whose input is of this type."""
+    """A chain of dense layers of these sizes and this input type."""
     model = keras.Sequential([keras.Input((sizes[0],), dtype=dtype)])
     for i, (part, units) in enumerate(zip(chain, sizes[1:], strict=True)):
         layer = part.layer

@@ -27,7 +27,7 @@ class Compiled:
         """The engine of a spelling such as `compiled:ARGUMENT`.
 
         Raises:
-            ValueError: for an argument, which it has none of.
+            ValueError: for a non-empty argument.
         """
         if argument:
             raise ValueError(f"Expected no argument. Received: {argument!r}.")

@@ -1,4 +1,4 @@
-"""What an engine is: a way to train tickets."""
+"""The engine protocol: an engine trains tickets."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class Ticket(NamedTuple):
-    """What to train.
+    """A ticket to train: initial weights and a mask.
 
     Attributes:
-        weights: all weights by key, pruned ones included; None for those that the network has, where the engine trains
+        weights: all weights by key, including pruned ones; None for the network's current ones, if the engine trains
             `in_place`.
-        mask: which of the prunable ones take part; likewise.
-        seed: with `names`, decides data order and dropout.
-        names: name the random stream, e.g. the level.
+        mask: mask of the prunable weights; None as for `weights`.
+        seed: with `names`, determines data order and dropout.
+        names: further names of the random stream, e.g. the level.
         data: the key of its data set in `Network.datasets`.
-        score_at: the step whose weights are kept for scoring, 0 for those of the start; None for the last.
-        updates: what the optimiser's count of updates begins at.
+        score_at: the step whose weights are kept for scoring, 0 for the initial ones; None for the last.
+        updates: initial value of the optimiser's step count.
     """
 
     weights: Weights | None
@@ -38,7 +38,7 @@ class Ticket(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """How long tickets are trained, and what is counted.
+    """Length of the training, and the counts to record.
 
     Attributes:
         steps: optimiser updates.
@@ -52,11 +52,11 @@ class Schedule(NamedTuple):
 
 
 class Callbacks(NamedTuple):
-    """What is called during a training; none of it changes a number.
+    """Functions to call during a training; they do not affect results.
 
     Attributes:
-        progress: called with (steps done, steps in all) about every half second.
-        after: what to call when so many steps are done; 0 for before the first.
+        progress: called with (steps done, number of steps) about every half second.
+        after: step -> function to call after it; 0 for before the first step.
     """
 
     progress: Callable[[int, int], None] | None = None
@@ -67,14 +67,14 @@ NO_CALLBACKS = Callbacks()
 
 
 class Trained(NamedTuple):
-    """What came of a ticket.
+    """The result of training a ticket.
 
     Attributes:
-        curves: what was measured.
-        weights: the final weights by key, read when they are accessed: valid until the next is asked for.
-        scored: the weights that a criterion is to score, these or earlier ones.
-        test_metric_at_early_stop: with the weights of least validation loss.
-        failure: why there is none of these, where the loss became NaN or infinite.
+        curves: the evaluations.
+        weights: the final weights by key, read when accessed; valid until the next result is requested.
+        scored: the weights for the criterion: the final ones or earlier ones.
+        test_metric_at_early_stop: the metric on the test split at the least validation loss.
+        failure: the error if the loss became NaN or infinite; then the other attributes are void.
     """
 
     curves: Curves
@@ -85,18 +85,18 @@ class Trained(NamedTuple):
 
 
 class Engine(Protocol):
-    """A way to train tickets. A new engine is a file here and a line in `ENGINES`.
+    """Trains tickets. A new engine is a file in this folder and a line in `ENGINES`.
 
-    Results of an engine are bit-identical whatever else it trains, in a batch or before.
+    Results of an engine are bit-identical whatever else it trains, before or in the same batch.
     """
 
     @property
     def spelling(self) -> str:
-        """How `engine=` and `--engine` name it, such as `native` or `batched:6`."""
+        """Its name for `engine=` and `--engine`, such as `native` or `batched:6`."""
 
     @property
     def width(self) -> int:
-        """How many tickets it trains at once."""
+        """The number of tickets that it trains at once."""
 
     @property
     def in_place(self) -> bool:
@@ -104,24 +104,24 @@ class Engine(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What it adds to the identity of a run, JSON; empty where its numbers are the default's within rounding."""
+        """JSON that it adds to a run's identity; empty if its results equal the default engine's within rounding."""
 
     def refusal(self, network: Network, schedule: Schedule | None) -> str | None:
-        """Why it cannot train tickets of the network in this way, as the sentence of an error; None where it can.
+        """The error message if it cannot train the network's tickets with this schedule, otherwise None.
 
         Args:
-            network: whose tickets.
-            schedule: how they are to be trained; None where that is not known yet.
+            network: the network.
+            schedule: the schedule, or None if it is not known yet.
         """
 
     def program(self, network: Network) -> Program:
-        """The program that evaluates the network as it is; made once."""
+        """The program that evaluates the network's current weights; made once."""
 
     def train(
         self, network: Network, tickets: Sequence[Ticket], schedule: Schedule, callbacks: Callbacks = NO_CALLBACKS
     ) -> Iterator[Trained]:
-        """Trains tickets whose data sets the network has.
+        """Trains tickets whose data sets are loaded in the network.
 
         Yields:
-            What came of each, in order.
+            The result of each ticket, in order.
         """

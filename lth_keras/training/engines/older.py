@@ -1,4 +1,4 @@
-"""What chose an engine in version 0.1, accepted until 0.3."""
+"""Accepts the parameters that chose an engine in version 0.1, until 0.3."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ EMBEDDINGS: dict[Any, list[str]] = {"exact": [], "dense": ["compiled"], "lazy": 
 
 
 def older_spelling(owner: str, parameters: dict[str, Any], engine: str, stacklevel: int = 3) -> str:
-    """The engine of parameters by their older names, which are taken out, with a warning; else the one that is given.
+    """The engine that older parameters choose, with a warning, or `engine`; removes the older parameters.
 
     Args:
-        owner: whose parameters they are, for the warning.
-        parameters: what is given, by name.
-        engine: the engine that is given beside them.
-        stacklevel: of the warning.
+        owner: name of the class or function with these parameters, for the warning.
+        parameters: the given parameters by name.
+        engine: the given engine.
+        stacklevel: stack level of the warning.
 
     Raises:
         ValueError: for several engines, or values of another type.

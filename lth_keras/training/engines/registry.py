@@ -1,4 +1,4 @@
-"""Engines by name."""
+"""The registry of engines."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ ENGINES = {
     "compact": "compact.Compact",
     "native": "native.Native",
 }
-"""Name to the module here and the class in it, whose `of(argument)` makes the engine of a spelling."""
+"""Name -> the module in this folder and its class, whose `of(argument)` makes the engine of a spelling."""
 AUTO = "auto"
-"""In place of an engine: the one that fits the model and what is asked for."""
+"""Chooses an engine by the model and the run, see `auto`."""
 SPELLINGS = f"{AUTO}, compiled, batched:N, rows, rows:lazy, compact, compact:native or native"
 
 
@@ -25,7 +25,7 @@ def engine_named(spelling: Any) -> Engine:
     """The engine of a spelling such as `compiled`, `batched:6` or `compact:native`.
 
     Raises:
-        ValueError: where there is none.
+        ValueError: for an unknown spelling.
     """
     name, _, argument = spelling.partition(":") if isinstance(spelling, str) else ("", "", "")
     try:
@@ -37,25 +37,25 @@ def engine_named(spelling: Any) -> Engine:
 
 
 def check_spelling(spelling: Any) -> str:
-    """Returns what `engine=` can be: `auto`, or the spelling of an engine.
+    """Returns a valid value of `engine=`: `auto` or the spelling of an engine.
 
     Raises:
-        ValueError: otherwise.
+        ValueError: for another value.
     """
     return AUTO if isinstance(spelling, str) and spelling == AUTO else engine_named(spelling).spelling
 
 
 def identity_of(spelling: str) -> dict[str, Any]:
-    """What an engine that is asked for adds to the identity of a run, JSON."""
+    """JSON that a requested engine adds to a run's identity."""
     return {} if spelling == AUTO else dict(engine_named(spelling).identity)
 
 
 def recorded_spelling(made: Mapping[str, Any] | None, tickets: int) -> str | None:
-    """What trained a run's levels, where it is recorded; None where it is not.
+    """The recorded engine of a run's levels; None if it is not recorded.
 
     Args:
-        made: what one of its levels says that it was made with.
-        tickets: how many were trained at once, as directories of lth_keras 0.1 record it.
+        made: the provenance of one of its levels.
+        tickets: number of tickets trained at once, which run directories of version 0.1 record.
     """
     if made and "engine" in made:
         return str(made["engine"])
@@ -63,5 +63,5 @@ def recorded_spelling(made: Mapping[str, Any] | None, tickets: int) -> str | Non
 
 
 def width_of(spelling: str) -> int:
-    """How many tickets an engine trains at once; one where the model decides on it."""
+    """The number of tickets that an engine trains at once; one for `auto`."""
     return 1 if spelling == AUTO else engine_named(spelling).width

@@ -1,4 +1,4 @@
-"""Large embedding tables: a step reads and updates only the rows that its batch uses."""
+"""Trains large embedding tables by rows: a step reads and updates only the rows that its batch uses."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from lth_keras.training.network import Network
 
 EVALUATION_BATCH = 250
-"""Examples per forward pass: those of more examples take gigabytes."""
+"""The most examples per forward pass; more would need gigabytes."""
 
 
 @dataclass(frozen=True)
 class Rows(Compiled):
-    """Trains embedding tables of 4 million weights and more, which read the model's input, by the rows in use.
+    """Trains embedding tables with at least 4 million weights that read the model's input, by rows; see `Engine`.
 
-    Steps are compiled by XLA. No copy of the best weights is kept, so the test split is measured at every evaluation.
+    Steps are compiled by XLA. No copy of the best weights is kept, so every evaluation includes the test split.
 
     Attributes:
-        lazy: whether rows stand still while no batch uses them. Otherwise they get the updates that a dense optimiser
-            would have made, when they are next read (Adam, AdamW and SGD).
+        lazy: whether rows stay unchanged while no batch uses them. Otherwise, when they are next read, they get the
+            updates that a dense optimiser would have made (Adam, AdamW and SGD).
     """
 
     lazy: bool = False
@@ -39,7 +39,7 @@ class Rows(Compiled):
             ValueError: for another argument.
         """
         if argument not in ("", "lazy"):
-            raise ValueError(f"Expected no argument, or 'lazy'. Received: {argument!r}.")
+            raise ValueError(f"Expected no argument or 'lazy'. Received: {argument!r}.")
         return cls(argument == "lazy")
 
     @property
@@ -57,7 +57,7 @@ class Rows(Compiled):
         tables = large_tables(network.model)
         if not tables:
             return (
-                "Expected a model with embedding tables of 4 million weights and more, which read its input. "
+                "Expected a model with embedding tables of at least 4 million weights that read its input. "
                 f"Received: none, engine={self.spelling!r}."
             )
         return why_densely(network)
@@ -66,23 +66,23 @@ class Rows(Compiled):
         training = network.training()
         tables = large_tables(network.model)
         rule = skipped(training.optimizer, [table.variable for table in tables])
-        assert rule is not None  # else `refusal` says why not
+        assert rule is not None  # checked by `refusal`
         size = min(training.evaluation_batch_size, EVALUATION_BATCH)
         training = training._replace(evaluation_batch_size=size)
         return backend().rowwise_program(training, tables, using_rows, rule, assign, lazy=self.lazy)
 
 
 def why_densely(network: Network) -> str | None:
-    """Why a model's large tables must be trained densely; None where they can be trained by rows."""
+    """The reason why a model's large tables cannot be trained by rows; None if they can."""
     tables = large_tables(network.model)
     optimizer = network.make_optimizer()
     dense = f"{len(tables)} large embedding tables are trained densely, every row at every step"
     if skipped(optimizer, [table.variable for table in tables]) is None:
         return (
-            f"{dense}: what {type(optimizer).__name__} with these arguments does to rows that are not used has no "
-            "closed form here."
+            f"{dense}: the updates of unused rows by {type(optimizer).__name__} with these arguments have no closed "
+            "form."
         )
     unsupported = network.without_xla
     if unsupported and not backend().compiles_always:
-        return f"{dense}: steps by rows are compiled with XLA, which Keras does not do with {', '.join(unsupported)}."
+        return f"{dense}: steps by rows need XLA, with which Keras does not compile {', '.join(unsupported)}."
     return None

@@ -1,4 +1,4 @@
-"""Trains tickets in a program: what all engines that drive one have in common."""
+"""Trains tickets in a compiled program, for all engines that have one."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def load(network: Network, program: Program, keys: Sequence[object]) -> None:
-    """Gives a program the network's data sets of these keys, where it has not got them."""
+    """Loads the network's data sets with these keys into a program, unless it has them."""
     wanted = [network.datasets[key] for key in keys]
     if [id(splits) for splits in network.loaded.get(id(program), ())] != [id(splits) for splits in wanted]:
-        network.loaded[id(program)] = []  # until all of it is there: an interruption may come in between
+        network.loaded[id(program)] = []  # in case loading is interrupted
         program.load(wanted)
         network.loaded[id(program)] = wanted
 
@@ -38,18 +38,18 @@ def train_batch(
     schedule: Schedule,
     callbacks: Callbacks,
 ) -> Iterator[Trained]:
-    """Trains as many tickets as the program does at once, or fewer.
+    """Trains at most as many tickets as the program trains at once.
 
-    The program always trains its full number: fewer are filled up with repetitions, whose results are dropped. So it
-    is compiled once, and on CPUs no bit of a ticket depends on how many others are trained with it.
+    Fewer tickets are padded with repetitions, whose results are dropped. So the program is compiled once, and on CPUs
+    results are bit-identical whatever else is trained in the batch.
 
     Args:
-        network: whose tickets they are.
-        program: has their data.
-        tickets: at least one.
-        places: which of the program's data sets each has.
-        schedule: how long.
-        callbacks: what is called meanwhile.
+        network: the network of the tickets.
+        program: the program, with their data.
+        tickets: at least one ticket.
+        places: for each ticket the index of its data set in the program.
+        schedule: length of the training.
+        callbacks: functions to call during the training.
     """
     padding = program.tickets - len(tickets)
     padded = [*tickets, *[tickets[0]] * padding]
@@ -58,7 +58,7 @@ def train_batch(
     check_patience(schedule.patience, validated)
     if program.tickets == 1:
         values = [_values(network, tickets[0])]
-    else:  # they are all needed at once
+    else:  # all of them are needed at once
         values = [dict(_values(network, ticket)) for ticket in tickets]
     program.begin(
         [*values, *[values[0]] * padding],
@@ -111,7 +111,7 @@ def train_batch(
 
 
 def _values(network: Network, ticket: Ticket) -> Values:
-    """The values that the model's variables begin a ticket's training with; each is made when it is accessed."""
+    """The initial values of the model's variables for a ticket; each is made when accessed."""
     states = {id(state): i for i, state in enumerate(network.seed_states)}
     shapes = {key: tuple(state.shape) for key, state in zip(states, network.seed_states, strict=True)}
     weights, mask = ticket.weights, ticket.mask
@@ -141,10 +141,10 @@ def _weights(network: Network, program: Program, ticket: int) -> Weights:
 
 
 def batch_order(examples: int, batch_size: int, seed: int, *names: str | int) -> BatchOrder:
-    """The order of a training's batches, decided by its seed and names."""
+    """The batch order of a training with this seed and these names."""
     return BatchOrder(examples, batch_size, seeds.stream(seed, "order", *names))
 
 
 def dropout_seed(state: object, seed: int, *names: str | int) -> np.ndarray:
-    """What the state of a layer's random generator begins a training with, decided by its seed and names."""
+    """The initial state of a layer's random generator for a training with this seed and these names."""
     return np.array([seeds.integer(seed, "dropout", *names), 0]).astype(state.dtype)  # type: ignore[attr-defined]

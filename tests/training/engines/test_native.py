@@ -174,7 +174,7 @@ UNKNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "a regulariser": ("without regularisers", {"build": lambda: model_of(SIZES[0], kernel_regularizer="l2")}),
     "a frozen layer": ("a Dense that is frozen", {"build": lambda: last_frozen(model_of(SIZES[0]))}),
     "a frozen layer with a mask": (
-        "trained whole",
+        "trainable kernel and bias",
         {"build": lambda: last_frozen(model_of(SIZES[0])), "prune_frozen": True},
     ),
     "XLA too": ("jit_compile=None", {"jit_compile": True}),

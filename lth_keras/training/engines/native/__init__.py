@@ -1,4 +1,4 @@
-"""Chains of dense layers on CPUs: a kernel of this library's own in place of the backend's."""
+"""Trains chains of dense layers on CPUs with a kernel of this library instead of the backend."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class Native(Compiled):
     """Trains chains of dense layers with ReLU by a kernel that LLVM compiles at the first training; see `Engine`.
 
-    Cross-entropy of class indices, Adam or SGD. The numbers are the backend's within float32 rounding, not the same
-    bits. The loss is always that of the logits: on JAX, Keras clips softmax probabilities at 1e-7, beyond which a loss
-    stays at 16.1 and has no gradient.
+    Supports cross-entropy of class indices, Adam and SGD. Results equal the backend's within float32 rounding, but are
+    not bit-identical. The loss is always computed from logits; on JAX, Keras clips softmax probabilities at 1e-7, so
+    that losses above 16.1 have no gradient.
     """
 
     spelling = "native"
@@ -36,12 +36,12 @@ class Native(Compiled):
         """See `Engine.refusal`."""
         if network.asked_jit_compile is not None:
             return (
-                "Expected jit_compile=None with engine='native', which compiles a kernel of its own. "
+                "Expected jit_compile=None with engine='native', which compiles its own kernel. "
                 f"Received: {network.asked_jit_compile}."
             )
         if network.asked_metric not in (None, "accuracy"):
             return (
-                "Expected no metric with engine='native', whose kernel measures accuracy. "
+                "Expected metric=None with engine='native', whose kernel measures accuracy. "
                 f"Received: {network.asked_metric!r}."
             )
         kind, _ = backend().device()
@@ -60,7 +60,7 @@ class Native(Compiled):
         except ModuleNotFoundError as error:
             if error.name not in ("numba", "llvmlite"):
                 raise
-            message = "The native kernel is compiled by numba, which is not installed: pip install 'lth_keras[native]'."
+            message = "The native kernel needs numba, which is not installed: pip install 'lth_keras[native]'."
             raise ModuleNotFoundError(message, name=error.name) from None
         layers, softmax = native_chain(network.model, network.loss)
         return NativeProgram(network.training(), layers, softmax, assign, threads() or usable_cpus())

@@ -1,4 +1,4 @@
-"""What threads of the native kernel do beside arithmetic: wait for each other, fetch ahead, and say how they round."""
+"""Barriers, prefetching and rounding modes of the native kernel's threads."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from numba.extending import intrinsic
 from lth_keras.training.engines.native.vectors import place_of
 
 LINE = 16
-"""Numbers of a cache line, as almost all processors have it: what is fetched ahead is a matter of speed alone."""
+"""Numbers in a cache line of almost all processors; affects only the speed of prefetching."""
 SPINS = 500
-"""Looks at a barrier after which a waiting thread lets others have its processor: some 20 microseconds."""
+"""Polls of a barrier before a waiting thread yields its processor: about 20 microseconds."""
 COMPILED: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-"""How numba compiles: what runs beside each other must not hold Python's lock."""
+"""Options of numba: functions that run in several threads must not hold Python's lock."""
 COUNT, GENERATION, BARRIER = 0, 8, 16
-"""Places in a barrier, an int64 array of `BARRIER` zeros: in cache lines of their own."""
+"""Indices in a barrier, an int64 array of `BARRIER` zeros; each is in a separate cache line."""
 ABORTED = -1
-"""The generation of a barrier to which not all threads will come."""
+"""The generation of a barrier that not all threads will reach."""
 
 _INT = ir.IntType(64)
 _MACHINE = {"x86_64": "x86", "AMD64": "x86", "aarch64": "arm", "arm64": "arm"}.get(platform.machine(), "")
 TINY_ARE_ZERO = {"x86": 0x8040, "arm": 1 << 24}.get(_MACHINE, 0)
-"""Bits of `rounding` by which numbers below 1e-38 are zeros. Adam's moments of a unit that has died pass through those,
-and processors take a hundred times as long for each."""
+"""Bits of `rounding` that replace numbers below 1e-38 by zero. Adam's moments of dead units pass through such numbers,
+with which processors are a hundred times slower."""
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _prefetch(context: Any, x: Any, at: Any) -> Any:
-    """Has the processor fetch a number's cache line, and does not wait for it."""
+    """Prefetches a number's cache line without waiting for it."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Sequence[Any]) -> Any:
         place = builder.bitcast(place_of(context, builder, signature, given, 0), cgutils.voidptr_t)
@@ -47,7 +47,7 @@ def _prefetch(context: Any, x: Any, at: Any) -> Any:
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
 def fetch(x: Any, examples: Any, position: int, count: int) -> None:
-    """Has the processor fetch some lines of the examples, which are counted row by row; none behind their end."""
+    """Prefetches cache lines of the examples, counted row by row, up to the end of the examples."""
     lines = (x.shape[1] + LINE - 1) // LINE
     for line in range(position, min(position + count, len(examples) * lines)):
         _prefetch(x, examples[line // lines] * x.shape[1] + line % lines * LINE)
@@ -86,7 +86,7 @@ def _call(builder: Any, name: str, result: Any, *given: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _pause(context: Any) -> Any:
-    """Tells the processor that it waits, so that its other hyperthread gets on; nothing where that is not known."""
+    """Executes the processor's pause instruction, which favours the other hyperthread; nothing if there is none."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Sequence[Any]) -> Any:
         if _MACHINE == "x86":
@@ -98,7 +98,7 @@ def _pause(context: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def rounding(context: Any) -> Any:
-    """How this thread rounds, as the processor says it: an integer for `set_rounding`."""
+    """The processor's rounding mode in this thread, an integer for `set_rounding`."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Sequence[Any]) -> Any:
         if _MACHINE == "arm":
@@ -114,7 +114,7 @@ def rounding(context: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def set_rounding(context: Any, how: Any) -> Any:
-    """Makes this thread round so."""
+    """Sets this thread's rounding mode."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Sequence[Any]) -> Any:
         if _MACHINE == "arm":
@@ -132,10 +132,10 @@ _give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" e
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
 def wait(barrier: Any, threads: int) -> bool:
-    """Returns when so many threads wait; what they wrote before is there for all of them after.
+    """Waits until this number of threads wait; afterwards all see what the others wrote before.
 
     Returns:
-        Whether they came: not where `ABORTED` replaces the generation before all have met once.
+        Whether all threads arrived; False if `ABORTED` replaced the generation before.
     """
     if threads == 1:
         return True

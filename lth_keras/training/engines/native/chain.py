@@ -1,4 +1,4 @@
-"""Which models the native kernel can train, and what it needs to know of them."""
+"""Checks that the native kernel can train a model, and reads the model's layers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def native_chain(model: keras.Model, loss: Any) -> tuple[list[ChainPart], bool]:
     """The layers of a masked model for `NativeProgram`.
 
     Args:
-        model: masked dense layers one behind the other, after at most a `Flatten`, in float32, all of them trained;
-            hidden ones with ReLU or without activation, the last with softmax or for logits.
-        loss: sparse categorical cross-entropy, as Keras' `compile` takes it.
+        model: a chain of trainable masked dense layers in float32, optionally after a `Flatten`; hidden layers with
+            ReLU or no activation, the last with softmax or no activation.
+        loss: sparse categorical cross-entropy, see Keras' `compile`.
 
     Returns:
         The layers, and whether the outputs are probabilities.
@@ -39,7 +39,7 @@ def native_chain(model: keras.Model, loss: Any) -> tuple[list[ChainPart], bool]:
             raise ValueError(_expected("layers that are not quantised", part))
         kernel, bias = part.layer.prunable_variable("kernel"), part.layer.bias
         if not all(variable.trainable for variable in (kernel, bias) if variable is not None):
-            raise ValueError(_expected("layers that are trained whole", part))
+            raise ValueError(_expected("layers with trainable kernel and bias", part))
     softmax = last.layer.activation is activations.softmax
     if not _is_cross_entropy(loss, from_logits=not softmax):
         raise ValueError(
@@ -50,11 +50,11 @@ def native_chain(model: keras.Model, loss: Any) -> tuple[list[ChainPart], bool]:
 
 
 def check_optimizer(optimizer: keras.Optimizer) -> None:
-    """Checks that the kernel can do what an optimiser does.
+    """Checks that the kernel supports an optimiser.
 
     Raises:
-        ValueError: for others than Adam and SGD, and for weight decay, schedules of the learning rate, and what changes
-            gradients or averages weights.
+        ValueError: for optimisers other than Adam and SGD, and for weight decay, learning rate schedules, and options
+            that change gradients or average weights.
     """
     name, known = type(optimizer).__name__, type(optimizer).__module__.startswith("keras.")
     more = callable(optimizer._learning_rate) or optimizer.weight_decay or not is_plain(optimizer)

@@ -1,6 +1,6 @@
-"""What training steps and evaluations of the native kernel have in common, and evaluations.
+"""Forward passes and evaluations of the native kernel.
 
-Tiles of a product are counted block by block, so that a thread has neighbours of as few blocks as can be.
+Tiles of a product are counted block by block, so that a thread's tiles lie in as few blocks as possible.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ block_count, block_at = njit(**COMPILED)(layout.blocks), njit(**COMPILED)(layout
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
 def share_of(whole: int, thread: int, threads: int) -> tuple[int, int]:
-    """A thread's share of so many of something, from the first to before the second."""
+    """A thread's share of `whole` items: the first index and the index after the last."""
     return whole * thread // threads, whole * (thread + 1) // threads
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
 def _edge(rows: int, columns: int, part: int, parts: int) -> int:
-    """The tile at which a part begins, counted block by block, where all parts have as many vectors."""
+    """The first tile of a part, counted block by block, where all parts have equal numbers of vectors."""
     left = (columns + LANES - 1) // LANES * rows * part // parts
     for i in range(block_count(columns, VECTORS)):
         _, vectors = block_at(columns, VECTORS, i)
@@ -60,7 +60,7 @@ def tiles_of(rows: int, columns: int, thread: int, threads: int) -> tuple[int, i
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
 def next_part(position: int, stop: int, rows: int, columns: int) -> tuple[int, int, int, int]:
-    """What comes next in a share, of one block: its first tile, how many tiles, its first vector, how many vectors."""
+    """The next part of a share within one block: first tile, number of tiles, first vector, number of vectors."""
     tile = position % rows
     vector, vectors = block_at(columns, VECTORS, position // rows)
     return tile, min(rows - tile, stop - position), vector, vectors
@@ -68,7 +68,7 @@ def next_part(position: int, stop: int, rows: int, columns: int) -> tuple[int, i
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
 def weights_at(layer: Any, vector: int) -> int:
-    """Where the weights of the block begin that begins with this vector."""
+    """The index of the first weight of the block that begins with this vector."""
     return layer[WEIGHTS] + vector * LANES * layer[HEIGHT]
 
 
@@ -84,14 +84,14 @@ def gather(x: Any, examples: Any, activations: Any, at: int, row: int, thread: i
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
 def _activate(layer: Any, activations: Any, tile: int, tiles: int, vector: int, vectors: int, batch: int) -> None:
-    """ReLU, where a layer has it, and the one beside the units, by which the next layer's bias is multiplied."""
+    """Applies a layer's ReLU, if any, and writes the one that the next layer's bias is multiplied by."""
     start, stop, units = vector * LANES, (vector + vectors) * LANES, layer[UNITS]
     for i in range(tile * ROWS, (tile + tiles) * ROWS):
         place = layer[ABOVE] + i * layer[ABOVE_ROW]
         if layer[RELU]:
             for column in range(start, stop):
                 value = activations[place + column]
-                activations[place + column] = _ZERO if value <= 0 else value  # NaN stays
+                activations[place + column] = _ZERO if value <= 0 else value  # keeps NaN
         if start <= units < stop:
             activations[place + units] = 1 if i < batch else 0
 
@@ -100,7 +100,7 @@ def _activate(layer: Any, activations: Any, tile: int, tiles: int, vector: int, 
 def block_forward(
     layer: Any, weights: Any, activations: Any, below: int, tile: int, tiles: int, vector: int, vectors: int, batch: int
 ) -> None:
-    """What a layer gives in a block of its units, for some tiles of rows; `below` is where its inputs begin."""
+    """A layer's activations in a block of its units for some tiles of rows; `below` is the index of its inputs."""
     multiply(
         activations, layer[ABOVE] + tile * ROWS * layer[ABOVE_ROW] + vector * LANES, layer[ABOVE_ROW],
         activations, below + tile * ROWS * layer[BELOW_ROW], layer[BELOW_ROW],
@@ -111,7 +111,7 @@ def block_forward(
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
 def rows_forward(layer: Any, weights: Any, activations: Any, below: int, tile: int, tiles: int, batch: int) -> None:
-    """All of a layer's units for some tiles of rows."""
+    """A layer's activations in all units for some tiles of rows."""
     for block in range(block_count(layer[UNITS], VECTORS)):
         vector, vectors = block_at(layer[UNITS], VECTORS, block)
         block_forward(layer, weights, activations, below, tile, tiles, vector, vectors, batch)
@@ -119,7 +119,7 @@ def rows_forward(layer: Any, weights: Any, activations: Any, below: int, tile: i
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
 def cross_entropy(logits: Any, at: int, classes: int, label: int) -> tuple[float, float, float]:
-    """The loss of an example, float64; and the greatest logit and the sum of exponentials, of which softmax is made."""
+    """The loss of an example, float64; and the greatest logit and the sum of exponentials, for the softmax."""
     most = logits[at]
     for c in range(1, classes):
         if logits[at + c] > most:
@@ -138,18 +138,18 @@ def evaluate(
     """A thread's share of an evaluation.
 
     Args:
-        thread: which, from 0.
-        threads: how many.
-        layers: the table of layers, with places in `activations[thread]`.
-        tiles: the rows that are evaluated at a time, in tiles.
+        thread: index of the thread.
+        threads: number of threads.
+        layers: the table of layers, with indices in `activations[thread]`.
+        tiles: number of tiles of rows that are evaluated at a time.
         x: examples, float32 `(n, inputs)`.
         y: labels, int32 `(n,)`.
-        weights: as in training.
-        activations: `(threads, numbers)`; zeros but for the ones beside the first layer's inputs.
+        weights: the weights, as in training.
+        activations: `(threads, numbers)`; zeros, except for the ones next to the first layer's inputs.
         softmax: whether outputs are probabilities instead of logits.
-        losses: gets the loss of each example, float64 `(n,)`.
-        correct: gets whether the first of its highest outputs is its label, bool `(n,)`.
-        outputs: gets the outputs, float32 `(n, classes)`; without rows they are not asked for.
+        losses: receives the loss of each example, float64 `(n,)`.
+        correct: receives whether the first of the highest outputs is the label, bool `(n,)`.
+        outputs: receives the outputs, float32 `(n, classes)`; has no rows if they are not needed.
     """
     size, own = tiles * ROWS, activations[thread]
     start, stop = share_of((len(x) + size - 1) // size, thread, threads)

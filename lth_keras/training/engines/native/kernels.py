@@ -1,9 +1,9 @@
-"""Products of small matrices and what follows them in registers, compiled by LLVM for this machine.
+"""Products of small matrices and the optimiser's updates in registers, compiled by LLVM for this machine.
 
-Sums run over the same index in the same order on any number of threads, so bits do not depend on it.
+The order of sums does not depend on the number of threads, so neither do the results' bits.
 
-Arrays are flat, contiguous and float32, and places in them are counted in numbers. Columns come in vectors of `LANES`,
-rows in tiles of `ROWS`: whoever has other numbers of them pads with zeros.
+Arrays are flat, contiguous and float32; indices count numbers. Callers pad columns with zeros to vectors of `LANES`,
+and rows to tiles of `ROWS`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lth_keras.training.engines.native.vectors import NUMBERS, RULES, VECTOR, Ru
 VECTORS = 3 if llvm.get_host_cpu_features().get("avx512f") else 1
 """The most vectors of a tile: 6 x 3 of 512 bits are 18 of 32 registers, 6 x 1 of twice 256 bits 12 of 16."""
 DEPTH = 128
-"""Rows of the right factor that are multiplied at a time, so that they stay in the first cache."""
+"""Rows of the right factor that are multiplied at a time, so that they stay in the first-level cache."""
 
 _INT = ir.IntType(64)
 
@@ -34,7 +34,7 @@ def _make_product(vectors: int) -> Any:
     @intrinsic  # type: ignore[untyped-decorator]
     def product(context: Any, c: Any, at_c: Any, row_c: Any, a: Any, at_a: Any, row_a: Any, b: Any, at_b: Any,
                 row_b: Any, depth: Any, fresh: Any) -> Any:  # fmt: skip
-        """The tile of c at `at_c` becomes, or where not `fresh` grows by, `depth` columns of a times rows of b."""
+        """Sets the tile of c at `at_c` to (adds to it, unless `fresh`) `depth` columns of a times rows of b."""
         place = types.int64
         signature = types.void(c, place, place, a, place, place, b, place, place, place, types.boolean)
 
@@ -64,7 +64,7 @@ def _make_update(vectors: int, rule: Rule) -> Any:
     def update(context: Any, weights: Any, first: Any, second: Any, kept: Any, at: Any, row: Any, a: Any, at_a: Any,
                row_a: Any, b: Any, at_b: Any, row_b: Any, depth: Any, n0: Any, n1: Any, n2: Any,
                n3: Any) -> Any:  # fmt: skip
-        """Moves the tile of weights at `at` by its gradient, columns of a (transposed) times rows of b."""
+        """Updates the tile of weights at `at` with its gradient, columns of a (transposed) times rows of b."""
         place, number = types.int64, types.float32
         places = (place, place, a, place, place, b, place, place, place)
         signature = types.void(weights, first, second, kept, *places, *[number] * NUMBERS)
@@ -132,7 +132,7 @@ def _tile(builder: Any, pointer: Any, row: Any, i: int, j: int) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def transpose(context: Any, c: Any, at_c: Any, row_c: Any, a: Any, at_a: Any, row_a: Any) -> Any:
-    """Puts the LANES x LANES numbers of a at `at_a` into c, transposed."""
+    """Writes the LANES x LANES numbers of a at `at_a` to c, transposed."""
     place = types.int64
     signature = types.void(c, place, place, a, place, place)
 
@@ -158,21 +158,21 @@ def multiply(
     c: Any, at_c: int, row_c: int, a: Any, at_a: int, row_a: int, b: Any, at_b: int, row_b: int, depth: int,
     tiles: int, vectors: int,
 ) -> None:  # fmt: skip
-    """Tiles of c, one below the other, become rows of a times columns of b.
+    """Sets tiles of c, one below the other, to rows of a times columns of b.
 
     Args:
-        c: gets `tiles * ROWS` rows of `vectors` vectors, from `at_c` on, each `row_c` behind the one before.
-        at_c: where the first of them begins.
-        row_c: from row to row.
-        a: has as many rows of `depth` numbers.
-        at_a: likewise.
-        row_a: likewise.
-        b: has `depth` rows of `vectors` vectors.
-        at_b: likewise.
-        row_b: likewise.
-        depth: what sums run over.
-        tiles: how many.
-        vectors: from 1 to `VECTORS`.
+        c: receives `tiles * ROWS` rows of `vectors` vectors.
+        at_c: index of the first row.
+        row_c: distance between rows.
+        a: `tiles * ROWS` rows of `depth` numbers.
+        at_a: index of its first row.
+        row_a: distance between its rows.
+        b: `depth` rows of `vectors` vectors.
+        at_b: index of its first row.
+        row_b: distance between its rows.
+        depth: length of sums.
+        tiles: number of tiles.
+        vectors: number of vectors, from 1 to `VECTORS`.
     """
     for start in range(0, depth, DEPTH):
         part, at = min(DEPTH, depth - start), at_b + start * row_b
@@ -188,7 +188,7 @@ def multiply(
 
 @cache
 def make_update(rule: str) -> Any:
-    """The function that moves tiles of weights by their gradient as an optimiser does, one of `RULES`."""
+    """The function that updates tiles of weights by an optimiser of `RULES`."""
     update_1, update_2, update_3 = (_make_update(vectors, RULES[rule]) for vectors in (1, 2, 3))
 
     @njit(**COMPILED)  # type: ignore[untyped-decorator]
@@ -197,10 +197,12 @@ def make_update(rule: str) -> Any:
         at_b: int, row_b: int, depth: int, tiles: int, vectors: int, numbers: Any, x: Any, examples: Any, line: int,
         lines: int,
     ) -> None:  # fmt: skip
-        """Moves `tiles * ROWS` rows of `vectors` vectors of weights by columns of a times rows of b, `depth` of each.
+        """Updates `tiles * ROWS` rows of `vectors` vectors of weights.
 
-        `first` and `second` are the optimiser's, beside the weights; `kept` has a bit for each weight. Meanwhile so
-        many lines of the next examples are fetched for each tile, from this one on.
+        Their gradient is `depth` columns of a times rows of b.
+
+        `first` and `second` are the optimiser's slots; `kept` has a bit for each weight. For each tile, `lines` cache
+        lines of the next examples are prefetched, from `line` on.
         """
         n0, n1, n2, n3 = numbers[0], numbers[1], numbers[2], numbers[3]
         for tile in range(tiles):

@@ -1,4 +1,4 @@
-"""Where the numbers of a chain of dense layers stand in memory for the native kernel."""
+"""The memory layout of a chain of dense layers for the native kernel."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import keras
 import numpy as np
 
 LANES, ROWS = 16, 6
-"""Columns come in vectors of so many numbers, rows in tiles of so many."""
+"""Numbers in a vector of columns, and rows in a tile."""
 INPUTS, UNITS, RELU, WEIGHTS, HEIGHT, BELOW, BELOW_ROW, ABOVE, ABOVE_ROW, TURNED, FIELDS = range(11)
-"""Columns of the table of layers, int64 `(layers, FIELDS)`: the sizes of a layer and whether it has ReLU; where its
-weights begin, and how many rows there is room for; where the activations that come in and that go out begin, and how
-far it is from row to row (their gradients have the same places); and where the transposed weights are, with rows as
-those of the activations that come in."""
+"""Columns of the table of layers, int64 `(layers, FIELDS)`: a layer's sizes and whether it has ReLU; the index of its
+weights and the number of their rows with padding; the indices of its inputs and outputs in the activations and the
+distances between their rows (their gradients have the same indices); and the index of the transposed weights, whose
+rows have the length of input rows."""
 _CACHE_LINE = 64
 
 
@@ -25,7 +25,7 @@ class ChainPart(NamedTuple):
         kernel: Keras variable, `(inputs, units)`.
         mask: Keras variable, boolean of that shape.
         bias: Keras variable, `(units,)`, or None.
-        relu: whether it has ReLU; otherwise no activation.
+        relu: whether it has ReLU, or no activation.
     """
 
     kernel: Any
@@ -35,12 +35,12 @@ class ChainPart(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Places in memory for batches of one size.
+    """The layout for batches of one size.
 
     Attributes:
         layers: int64 `(layers, FIELDS)`.
-        activations: how many numbers those of all layers are.
-        turned: how many numbers transposed weights are.
+        activations: number of activations of all layers.
+        turned: number of transposed weights.
     """
 
     layers: np.ndarray
@@ -49,14 +49,14 @@ class Table(NamedTuple):
 
 
 class Layout:
-    """Kernels with their bias as a row behind them, one after the other; rows and columns padded with zeros.
+    """The layout of weights: each kernel followed by its bias as a row, padded with zeros.
 
-    Columns are cut into blocks, and each block's rows stand one behind the other: what a tile takes is in one piece, so
-    that the processor fetches it ahead.
+    Columns are cut into blocks, whose rows are contiguous, so that a tile reads contiguous memory, which the processor
+    prefetches.
 
     Args:
-        layers: of the chain.
-        most: vectors of a block, at most.
+        layers: layers of the chain.
+        most: the most vectors of a block.
     """
 
     def __init__(self, layers: Sequence[ChainPart], most: int) -> None:
@@ -67,7 +67,7 @@ class Layout:
         *self._starts, self.weights = np.cumsum([0, *numbers]).tolist()
 
     def table(self, rows: int, batches: int = 1) -> Table:
-        """Places for batches of `rows` rows, whole tiles, and for so many batches of the first layer's inputs."""
+        """The table for batches of `rows` rows, whole tiles, and for `batches` batches of the first layer's inputs."""
         across = [_odd_vectors(max(_up(size, LANES), _up(size + 1, ROWS))) for size in self.sizes]
         begins = np.cumsum([0, batches * rows * across[0], *(rows * row for row in across[1:])])
         layers, turned = np.zeros((len(self._layers), FIELDS), np.int64), 0
@@ -75,11 +75,11 @@ class Layout:
             weights = (self._starts[i], self._heights[i])
             below, above = (begins[i], across[i]), (begins[i + 1], across[i + 1])
             layers[i] = (*self.sizes[i : i + 2], layer.relu, *weights, *below, *above, turned)
-            turned += _up(self.sizes[i + 1], LANES) * across[i] if i else 0  # the inputs' gradient is not asked for
+            turned += _up(self.sizes[i + 1], LANES) * across[i] if i else 0  # the inputs' gradient is not needed
         return Table(layers, int(begins[-1]), turned)
 
     def read(self, weights: np.ndarray) -> None:
-        """Puts the values of the Keras variables in their places, with zeros for pruned weights."""
+        """Copies the values of the Keras variables into `weights`, with zeros for pruned ones."""
         for i, layer in enumerate(self._layers):
             kernel = keras.ops.convert_to_numpy(layer.kernel) * keras.ops.convert_to_numpy(layer.mask)
             bias = np.zeros(self.sizes[i + 1]) if layer.bias is None else keras.ops.convert_to_numpy(layer.bias)
@@ -87,7 +87,7 @@ class Layout:
                 block[:-1], block[-1] = kernel[:, columns], bias[columns]
 
     def kept(self) -> np.ndarray:
-        """A bit for each place, 0 for a pruned weight, a missing bias and padding: uint16 for each vector."""
+        """A bit for each weight, 0 for pruned weights, missing biases and padding; uint16 for each vector."""
         bits = np.zeros(self.weights, bool)
         for i, layer in enumerate(self._layers):
             mask = keras.ops.convert_to_numpy(layer.mask)
@@ -96,7 +96,7 @@ class Layout:
         return np.packbits(bits, bitorder="little").view("<u2")
 
     def values(self, weights: np.ndarray) -> dict[int, np.ndarray]:
-        """What is in the places, copies by the `id` of the Keras variable."""
+        """Copies of the values in `weights` by the `id` of the Keras variable."""
         found: dict[int, np.ndarray] = {}
         for i, layer in enumerate(self._layers):
             whole = np.empty((self.sizes[i] + 1, self.sizes[i + 1]), weights.dtype)
@@ -108,14 +108,14 @@ class Layout:
         return found
 
     def write(self, weights: np.ndarray, assign: Callable[[Any, Any], None]) -> None:
-        """Gives the Keras variables the values in their places."""
+        """Assigns the values in `weights` to the Keras variables."""
         values = self.values(weights)
         for layer in self._layers:
             for variable in (layer.kernel, *([] if layer.bias is None else [layer.bias])):
                 assign(variable, values[id(variable)])
 
     def _blocks(self, numbers: np.ndarray, i: int) -> Iterator[tuple[np.ndarray, slice]]:
-        """Views of a layer's blocks without padding, `(inputs + 1, columns)`, and which columns they are."""
+        """Views of a layer's blocks without padding, `(inputs + 1, columns)`, each with its columns."""
         units, height = self.sizes[i + 1], self._heights[i]
         for j in range(blocks(units, self._most)):
             first, width = (LANES * vectors for vectors in block(units, self._most, j))
@@ -125,19 +125,19 @@ class Layout:
 
 
 def blocks(columns: int, most: int) -> int:
-    """Into how many blocks of at most so many vectors columns are cut."""
+    """The number of blocks, of at most `most` vectors each, for this number of columns."""
     return (columns + LANES * most - 1) // (LANES * most)
 
 
 def block(columns: int, most: int, i: int) -> tuple[int, int]:
-    """The first vector of a block, and how many it has."""
+    """The first vector of a block and its number of vectors."""
     vectors, count = (columns + LANES - 1) // LANES, (columns + LANES * most - 1) // (LANES * most)
     first = vectors * i // count
     return first, vectors * (i + 1) // count - first
 
 
 def zeros(count: int) -> np.ndarray:
-    """Float32 zeros that begin at a cache line, so that no vector is in two."""
+    """Float32 zeros aligned to a cache line, so that no vector spans two lines."""
     room = np.zeros(4 * count + _CACHE_LINE, np.uint8)
     start = -room.ctypes.data % _CACHE_LINE
     return room[start : start + 4 * count].view(np.float32)
@@ -148,5 +148,5 @@ def _up(number: int, multiple: int) -> int:
 
 
 def _odd_vectors(columns: int) -> int:
-    """Room for a row. An odd number of vectors: rows an even number apart share few places in a processor's cache."""
+    """The padded length of a row: an odd number of vectors, since rows at even distances collide in the cache."""
     return (_up(columns, LANES) // LANES | 1) * LANES

@@ -1,4 +1,4 @@
-"""The training program of chains of dense layers on CPUs: a kernel of this library's own in place of the backend's."""
+"""The training program for chains of dense layers on CPUs, with a kernel of this library."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from lth_keras.training.engines.native.layout import BELOW, BELOW_ROW, ROWS, Cha
 from lth_keras.training.engines.native.vectors import NUMBERS
 
 EVALUATED = 16
-"""Tiles of rows that a thread evaluates at a time: 96 examples."""
+"""Tiles of rows that a thread evaluates at a time, 96 examples."""
 FLOAT = np.float32
 
 
 class NativeProgram(ProgramOfOne):
-    """Many training steps in one call of a kernel that several threads run together.
+    """Makes many training steps in one call of a kernel that runs in several threads.
 
-    What the optimiser does to a tile of weights follows the products of its gradient in registers, and most of the
-    weights that a thread reads are in its processor's own cache. LLVM compiles the kernel at the first training, in
-    some seconds. Bits do not depend on the number of threads.
+    The optimiser updates a tile of weights while its gradient is in registers, and most of the weights that a thread
+    reads are in its processor's cache. LLVM compiles the kernel at the first training, in some seconds. Results are
+    bit-identical for any number of threads.
 
     Args:
-        training: what it is made of; its loss is sparse categorical cross-entropy, its metric accuracy.
-        layers: of the chain.
-        softmax: whether the outputs are probabilities, not logits.
-        assign: gives a Keras variable an array's values.
-        threads: how many train.
+        training: its parts; the loss is sparse categorical cross-entropy, the metric accuracy.
+        layers: layers of the chain.
+        softmax: whether the outputs are probabilities instead of logits.
+        assign: assigns an array's values to a Keras variable.
+        threads: number of threads.
 
     Raises:
-        ValueError: for another optimiser than those of `native_rule`.
+        ValueError: for optimisers that `native_rule` does not support.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class NativeProgram(ProgramOfOne):
         self._start(0)
 
     def _take(self, train: Arrays, validation: Arrays) -> None:
-        # Nothing is copied that is contiguous and float32.
+        # Does not copy contiguous float32 arrays.
         self._data, self._validation = self._examples(*train), self._examples(*validation)
 
     def _release(self) -> None:
@@ -94,7 +94,7 @@ class NativeProgram(ProgramOfOne):
                 infinite = np.flatnonzero(~np.isfinite(losses))
                 if len(infinite) and bad is None:
                     bad = done + int(infinite[0]) + 1
-                self._loss_sum = np.cumsum([self._loss_sum, *losses])[-1]  # in one order however calls are cut
+                self._loss_sum = np.cumsum([self._loss_sum, *losses])[-1]  # in the same order for any calls
                 done = end
                 if done % self.every == 0 or done == total:
                     loss, accuracy, _ = self._evaluate(*self._validation)
@@ -108,7 +108,7 @@ class NativeProgram(ProgramOfOne):
         return Evaluations(due_steps(start, stop, total, self.every), *curves), bad
 
     def _end(self) -> None:
-        """Nothing is owed."""
+        """Does nothing."""
 
     def _evaluate_one(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray | None]:
         self._layout.read(self._weights)
@@ -133,7 +133,7 @@ class NativeProgram(ProgramOfOne):
         return losses
 
     def _evaluate(self, x: np.ndarray, y: np.ndarray, outputs: bool = False) -> tuple[float, float, np.ndarray]:
-        """Mean loss, accuracy and, where asked for, outputs of the weights in the kernel's memory."""
+        """Mean loss, accuracy and, if requested, outputs of the weights in the kernel's memory."""
         losses, correct = np.empty(len(x)), np.empty(len(x), bool)
         given = np.empty((len(x) if outputs else 0, self._layout.sizes[-1]), FLOAT)
         if not len(x):
@@ -145,14 +145,14 @@ class NativeProgram(ProgramOfOne):
         return float(FLOAT(losses.mean())), float(FLOAT(correct.mean())), given
 
     def _together(self, function: Any, *arguments: Any) -> None:
-        """Calls a compiled function, which needs no lock of Python's, in all threads and waits for them."""
-        function.compile(tuple(map(numba.typeof, (0, self._threads, *arguments))))  # what fails does so in this thread
+        """Calls a compiled function, which releases Python's lock, in all threads and waits for them."""
+        function.compile(tuple(map(numba.typeof, (0, self._threads, *arguments))))  # raises errors here
         threads = [Thread(target=function, args=(i, self._threads, *arguments)) for i in range(1, self._threads)]
         try:
             for thread in threads:
                 thread.start()
             function(0, self._threads, *arguments)
-        except BaseException:  # as of a signal's handler: those that are there must not wait for the others for ever
+        except BaseException:  # e.g. from a signal handler: threads at a barrier must not wait forever
             self._barrier[GENERATION] = ABORTED
             raise
         finally:
@@ -166,13 +166,13 @@ class NativeProgram(ProgramOfOne):
 
 
 def native_rule(optimizer: keras.Optimizer) -> tuple[str, Callable[[int, int], np.ndarray]]:
-    """What the kernel does as a Keras optimiser.
+    """The kernel's rule for a Keras optimiser.
 
     Returns:
-        One of `vectors.RULES`; and (updates done, how many are next) -> float32 `(updates, NUMBERS)`.
+        One of `vectors.RULES`; and (updates done, number of next updates) -> float32 `(updates, NUMBERS)`.
 
     Raises:
-        ValueError: as `check_optimizer`.
+        ValueError: see `check_optimizer`.
     """
     check_optimizer(optimizer)
     if type(optimizer).__name__ == "Adam":
@@ -183,7 +183,7 @@ def native_rule(optimizer: keras.Optimizer) -> tuple[str, Callable[[int, int], n
 
 
 def _adam_numbers(optimizer: Any, done: int, count: int) -> np.ndarray:
-    """As Keras computes them, in float32."""
+    """Adam's numbers of each step, computed in float32 as by Keras."""
     step = np.arange(done + 1, done + count + 1).astype(FLOAT)
     first, second = (1 - FLOAT(beta) ** step for beta in (optimizer.beta_1, optimizer.beta_2))
     numbers = np.empty((count, NUMBERS), FLOAT)
@@ -195,7 +195,7 @@ def _adam_numbers(optimizer: Any, done: int, count: int) -> np.ndarray:
 def _put_ones(
     activations: np.ndarray, table: np.ndarray, sizes: Sequence[int], examples: int, rows: int, batches: int
 ) -> None:
-    """Puts ones beside the inputs of each layer, by which its bias is multiplied, for so many examples."""
+    """Writes ones, which biases are multiplied by, next to the inputs of each layer for `examples` examples."""
     for i, layer in enumerate(table):
         for batch in range(1 if i else batches):
             start = layer[BELOW] + batch * rows * layer[BELOW_ROW] + sizes[i]

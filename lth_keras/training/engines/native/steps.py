@@ -1,7 +1,7 @@
-"""Training steps of a chain of dense layers, as several threads make them together.
+"""Training steps of a chain of dense layers in several threads.
 
-A thread takes its share of every product's tiles, so that most of the weights that it reads it has written itself. It
-waits for the others where one product needs what another made: twice per layer and step.
+Each thread computes a fixed share of every product's tiles, so that it has written most of the weights that it reads.
+Threads wait for each other between dependent products, twice per layer and step.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _turn(layer: Any, weights: Any, turned: Any, thread: int, threads: int) -> N
 def _backward(
     layer: Any, relu: bool, turned: Any, activations: Any, gradients: Any, rows: int, thread: int, threads: int
 ) -> None:
-    """A thread's share of the gradient with respect to what the layer below gave before its ReLU."""
+    """A thread's share of the gradient with respect to the previous layer's outputs before ReLU."""
     inputs, row = layer[INPUTS], layer[BELOW_ROW]
     position, stop = tiles_of(rows, inputs, thread, threads)
     while position < stop:
@@ -110,7 +110,7 @@ def _backward(
 
 @cache
 def make_train(rule: str) -> Any:
-    """The function that makes training steps with one of `vectors.RULES`."""
+    """The function that makes training steps with a rule of `vectors.RULES`."""
     update = make_update(rule)
 
     @njit(**COMPILED)  # type: ignore[untyped-decorator]
@@ -119,32 +119,32 @@ def make_train(rule: str) -> Any:
         second: Any, kept: Any, activations: Any, gradients: Any, turned: Any, numbers: Any, example_losses: Any,
         losses: Any,
     ) -> None:  # fmt: skip
-        """What one of the threads does for the steps of `order`.
+        """Makes one thread's part of the steps of `order`.
 
         Args:
-            thread: which, from 0.
-            threads: how many call this with the same arguments.
+            thread: index of the thread.
+            threads: number of threads, which call this with the same arguments.
             barrier: zeros, see `barriers.wait`.
-            layers: their table, from the input on.
+            layers: the table of layers in forward order.
             x: examples, float32 `(n, inputs)`.
             y: labels, int32 `(n,)`.
             order: the examples of each step, int32 `(steps, batch)`.
-            weights: of all layers, the bias as a row behind the kernel's.
-            first: the optimiser's first number of each weight.
-            second: its second.
-            kept: a bit for each weight, 0 where it is pruned; uint16 for each vector.
-            activations: zeros but for the ones beside each layer's inputs. Two batches of the first layer's inputs,
-                one behind the other, as the next is fetched while this one is in use.
-            gradients: with respect to them; zeros.
-            turned: for transposed weights.
-            numbers: of each step, for the rule, float32 `(steps, NUMBERS)`.
-            example_losses: for the losses of a batch, float64.
-            losses: gets the mean loss of every step, float64.
+            weights: weights of all layers, each kernel followed by its bias as a row.
+            first: the optimiser's first slot.
+            second: the optimiser's second slot.
+            kept: a bit for each weight, 0 if it is pruned; uint16 for each vector.
+            activations: zeros, except for the ones next to each layer's inputs. Contains two batches of the first
+                layer's inputs, since the next batch is read while the current one is in use.
+            gradients: zeros; receives the gradients with respect to activations.
+            turned: receives transposed weights.
+            numbers: the rule's numbers of each step, float32 `(steps, NUMBERS)`.
+            example_losses: receives the losses of a batch, float64.
+            losses: receives the mean loss of every step, float64.
         """
         batch, depth = order.shape[1], len(layers) - 1
         rows = (batch + ROWS - 1) // ROWS
         row = layers[0, BELOW_ROW]
-        # Lines of the next examples for each tile of the first layer's update, which most have been fetched after.
+        # Cache lines of the next examples to prefetch with each tile of the first layer's update.
         first_tiles = (layers[0, INPUTS] + ROWS) // ROWS * block_count(layers[0, UNITS], VECTORS)
         lines = batch * (x.shape[1] // LANES + 1) // first_tiles + 1
         as_it_was = rounding()
@@ -180,7 +180,7 @@ def make_train(rule: str) -> Any:
             line = 0
             for i in range(depth + 1):
                 layer, source = layers[i], layers[i, BELOW] if i else below
-                down, gradient = (layer[INPUTS] + ROWS) // ROWS, layer[ABOVE]  # the bias too
+                down, gradient = (layer[INPUTS] + ROWS) // ROWS, layer[ABOVE]  # including the bias
                 position, stop = tiles_of(down, layer[UNITS], thread, threads)
                 while position < stop:
                     tile, tiles, vector, vectors = next_part(position, stop, down, layer[UNITS])

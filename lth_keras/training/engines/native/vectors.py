@@ -1,7 +1,7 @@
-"""Arithmetic on vectors of float32 numbers as LLVM has it, and the rules of optimisers written in it.
+"""Arithmetic on vectors of float32 numbers in LLVM, and optimisers' update rules.
 
-Every number is that of one order of operations, decided here, with fused multiply-adds and without instructions that
-round as a processor likes: bits do not depend on the processor, nor on how wide its vectors are.
+The order of operations is fixed, with fused multiply-adds and without instructions whose rounding depends on the
+processor, so results are bit-identical on all processors and vector widths.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numba.core import cgutils
 from lth_keras.training.engines.native.layout import LANES
 
 NUMBERS = 4
-"""Numbers that every rule is given for a step, of which it takes the first."""
+"""The number of a step's numbers for a rule; a rule uses the first ones."""
 
 FLOAT, VECTOR = ir.FloatType(), ir.VectorType(ir.FloatType(), LANES)
 _BITS = ir.VectorType(ir.IntType(32), LANES)
 
 
 class Vectors:
-    """Writes operations on vectors of `LANES` float32 numbers into a function that is being made."""
+    """Emits operations on vectors of `LANES` float32 numbers."""
 
     def __init__(self, builder: Any) -> None:
         self.builder = builder
@@ -33,7 +33,7 @@ class Vectors:
         return self.builder.load(self.builder.bitcast(pointer, VECTOR.as_pointer()), align=4)
 
     def store(self, vector: Any, pointer: Any) -> None:
-        """Puts a vector at an address."""
+        """Writes a vector to an address."""
         self.builder.store(vector, self.builder.bitcast(pointer, VECTOR.as_pointer()), align=4)
 
     def splat(self, number: Any) -> Any:
@@ -43,7 +43,7 @@ class Vectors:
         return self.builder.shuffle_vector(first, undefined, ir.Constant(_BITS, [0] * LANES))
 
     def constant(self, number: float) -> Any:
-        """A vector of one number that is known now."""
+        """A vector of one constant."""
         return ir.Constant(VECTOR, [float(np.float32(number))] * LANES)
 
     def add(self, a: Any, b: Any) -> Any:
@@ -59,15 +59,16 @@ class Vectors:
         return self.builder.fmul(a, b)
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
-        """The product of `a` and `b`, and `c`, rounded once."""
+        """The product of `a` and `b` plus `c`, rounded once."""
         kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
         function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.fma.v{LANES}f32")
         return self.builder.call(function, [a, b, c])
 
     def square_root(self, x: Any) -> Any:
-        """Of numbers from 0 on, to about one unit in the last place: a third of the time of the instruction.
+        """The square root of non-negative numbers, to about one unit in the last place.
 
-        x times its inverse square root: a first guess from the bits of a float, then Newton's method.
+        Computed as x times its inverse square root, by Newton's method from an estimate by the bits of a float, in a
+        third of the time of the instruction.
         """
         least = self.constant(1e-37)  # below it the square of the inverse overflows
         clipped = self.builder.select(self.builder.fcmp_ordered("<", x, least), least, x)
@@ -80,7 +81,7 @@ class Vectors:
         return self.multiply(x, inverse)
 
     def reciprocal(self, x: Any) -> Any:
-        """Of positive numbers, to about one unit in the last place; as `square_root`."""
+        """The reciprocal of positive numbers, to about one unit in the last place; see `square_root`."""
         guess = self.builder.sub(ir.Constant(_BITS, [0x7EF311C7] * LANES), self.builder.bitcast(x, _BITS))
         inverse, minus = self.builder.bitcast(guess, VECTOR), self.subtract(self.constant(-0.0), x)
         for _ in range(3):
@@ -88,7 +89,7 @@ class Vectors:
         return inverse
 
     def interleave(self, a: Any, b: Any) -> tuple[Any, Any]:
-        """The numbers of two vectors in turns, as two vectors."""
+        """The numbers of two vectors, alternating, as two vectors."""
         half = LANES // 2
         order = [i // 2 + LANES * (i % 2) for i in range(LANES)]
         return tuple(  # type: ignore[return-value]  # two of them
@@ -97,10 +98,10 @@ class Vectors:
 
 
 class Rule(NamedTuple):
-    """How an optimiser moves a weight.
+    """An optimiser's update rule.
 
     Attributes:
-        slots: numbers that it keeps for each weight, up to 2.
+        slots: numbers that it keeps for each weight, at most 2.
         emit: (vectors, gradient, weight, slots, numbers of the step) -> the weight and the slots after it.
     """
 
@@ -111,7 +112,7 @@ class Rule(NamedTuple):
 def adam(v: Vectors, gradient: Any, weight: Any, slots: list[Any], numbers: Sequence[Any]) -> tuple[Any, list[Any]]:
     """Adam (Kingma & Ba, 2015, arXiv:1412.6980, section 2).
 
-    Its numbers are the learning rate with the bias correction, 1 - beta1, 1 - beta2, and epsilon.
+    Its numbers are the learning rate with bias correction, 1 - beta1, 1 - beta2 and epsilon.
     """
     rate, first, second, epsilon = numbers
     m = v.multiply_add(v.subtract(gradient, slots[0]), first, slots[0])
@@ -126,13 +127,13 @@ def descent(v: Vectors, gradient: Any, weight: Any, slots: list[Any], numbers: S
 
 
 def momentum(v: Vectors, gradient: Any, weight: Any, slots: list[Any], numbers: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """Gradient descent with momentum as Keras has it; its numbers are the learning rate and momentum."""
+    """Keras' gradient descent with momentum; its numbers are the learning rate and momentum."""
     m = v.subtract(v.multiply(slots[0], numbers[1]), v.multiply(gradient, numbers[0]))
     return v.add(weight, m), [m]
 
 
 def nesterov(v: Vectors, gradient: Any, weight: Any, slots: list[Any], numbers: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """Nesterov's momentum as Keras has it; its numbers are those of `momentum`."""
+    """Keras' Nesterov momentum; its numbers are those of `momentum`."""
     step = v.multiply(gradient, numbers[0])
     m = v.subtract(v.multiply(slots[0], numbers[1]), step)
     return v.add(weight, v.subtract(v.multiply(m, numbers[1]), step)), [m]
@@ -147,10 +148,10 @@ RULES = {
 
 
 def array_of(context: Any, builder: Any, signature: Any, given: Sequence[Any], i: int) -> Any:
-    """Where the numbers of an argument begin, an array."""
+    """The address of an array argument's first number."""
     return context.make_array(signature.args[i])(context, builder, given[i]).data
 
 
 def place_of(context: Any, builder: Any, signature: Any, given: Sequence[Any], i: int) -> Any:
-    """Where a place in an argument is, which is the next argument."""
+    """The address in an array argument at the index that the next argument gives."""
     return builder.gep(array_of(context, builder, signature, given, i), [given[i + 1]])
