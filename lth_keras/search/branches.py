@@ -1,4 +1,4 @@
-"""What is trained at a level: the winning ticket, the controls that it is compared with, and variants of it."""
+"""Branches: the winning ticket, its controls, and the rules for their masks and weights."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from lth_keras.pruning.rates import keep_highest
 
 WINNING_TICKET = "winning_ticket"
 DENSE = "dense"
-"""Level 0, before any pruning: trained once and shared by all branches."""
+"""The branch of level 0, the unpruned network, which all branches share."""
 
 Draw = Callable[..., Weights]
-"""Draws a fresh set of weights: (seed, *names) -> weights, decided by these alone."""
+"""Draws new weights: (seed, *names) -> weights. Equal arguments give equal weights."""
 
 
 class Branch(NamedTuple):
-    """What a branch trains at a level n > 0.
+    """The mask and initial weights of a branch at a level n > 0.
 
     Attributes:
         mask: (the branch's mask at level n - 1, the winning ticket's at level n, trial's seed, n) -> mask at level n.
-        weights: (initial weights, draw, n) -> weights to start from; draw(n) makes a fresh set for level n.
+        weights: (initial weights, draw, n) -> weights to start from; draw(n) draws new weights for level n.
     """
 
     mask: Callable[[Mask, Mask, int, int], Mask]
@@ -53,41 +53,41 @@ BRANCHES: dict[str, Branch] = {
     "random_reinit": Branch(_same_mask, _drawn),
     "random_mask": Branch(_random_mask, _initial),
 }
-"""Branches by name. `random_reinit`: the winning ticket's mask on freshly drawn weights. `random_mask`: as many weights
-in each layer at other, random positions, nested from level to level, on the same initial weights. Source: Frankle &
-Carbin (2019), section 1 and appendix G (random reinitialisation), and its sparse random control."""
+"""Branches by name. `random_reinit`: the winning ticket's mask on newly drawn weights. `random_mask`: the same initial
+weights under a random mask with the same number of weights in each layer; the masks of successive levels are nested.
+Source: Frankle & Carbin (2019), section 1 and appendix G (random reinitialisation), and its sparse random control."""
 
 
 def is_control(branch: str) -> bool:
-    """Whether a branch takes its masks from the winning ticket's."""
+    """Whether a branch's masks are made from the winning ticket's."""
     return branch in BRANCHES and branch != WINNING_TICKET
 
 
 def is_variant(branch: str) -> bool:
-    """Whether a branch is a search of its own under other parameters: with its own masks, and its own level 0."""
+    """Whether a branch is a separate search with other parameters, its own masks and its own level 0."""
     return branch != DENSE and branch not in BRANCHES
 
 
 def masks_of(branch: str) -> str:
-    """The branch whose masks a branch's come from: a variant's own, else the winning ticket's."""
+    """The branch that a branch takes its masks from: a variant itself, otherwise the winning ticket."""
     return branch if is_variant(branch) else WINNING_TICKET
 
 
 def check_branches(branches: Sequence[str], variants: Collection[str] = ()) -> tuple[str, ...]:
-    """The branches, in their fixed order: the winning ticket first, since the controls take its mask; then variants.
+    """Checks names of branches and sorts them: the winning ticket, the controls (which use its masks), the variants.
 
     Args:
-        branches: what is asked for.
-        variants: names of variants that there are.
+        branches: names to check.
+        variants: names of the search's variants.
 
     Raises:
-        ValueError: for an unknown name, or controls without the winning ticket.
+        ValueError: for no name, an unknown name, or controls without the winning ticket.
     """
     unknown = [name for name in branches if name not in BRANCHES and name not in variants]
     controls = [name for name in branches if is_control(name)]
     if unknown or not branches or (controls and WINNING_TICKET not in branches):
         raise ValueError(
-            f"Expected branches out of {[*BRANCHES, *variants]}, {WINNING_TICKET!r} among them if any other of "
-            f"{list(BRANCHES)} is (they take its mask). Received: {list(branches)}."
+            f"Expected branches from {[*BRANCHES, *variants]}, with {WINNING_TICKET!r} if any other of "
+            f"{list(BRANCHES)} is included, since they use its masks. Received: {list(branches)}."
         )
     return tuple(name for name in (*BRANCHES, *variants) if name in branches)

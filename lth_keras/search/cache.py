@@ -1,4 +1,4 @@
-"""What a process makes once for a search and all its variants: networks, samples, digests of data."""
+"""A cache that a search shares with its variants: networks, samples and digests of data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lth_keras.training.network import Network
 
 
 class NetworkParameters(NamedTuple):
-    """What tells one network from another; attributes as `Network` takes them."""
+    """The arguments of a `Network`, as a key of the cache."""
 
     build: Callable[[], keras.Model]
     optimizer: Callable[[], keras.Optimizer]
@@ -34,11 +34,11 @@ class NetworkParameters(NamedTuple):
         """Makes the network.
 
         Args:
-            processes: that are to train such a network and have not begun to, this one among them.
+            processes: processes, including this one, that still have to allocate such a network.
 
         Raises:
-            NotEnoughMemoryError: where it does not fit into the memory that is free.
-            ValueError, TypeError: as `Network`.
+            NotEnoughMemoryError: if it does not fit into the free memory.
+            ValueError, TypeError: see `Network`.
         """
         with clear_memory_errors("the model and its optimiser"):
             arguments = self._asdict() | {"build": checked_build(self.build, self.optimizer, processes)}
@@ -50,14 +50,14 @@ class NetworkParameters(NamedTuple):
 
 @dataclass
 class Cache:
-    """What a search and its variants share, as far as they can.
+    """Objects that a search and its variants make once per process.
 
     Attributes:
-        networks: by what they are made of.
-        samples: examples and labels that criteria look at, by what tells them apart.
-        digests: of data, by what tells them apart, with the data where that is their place in memory.
-        compared: trials whose finished levels were compared with what trains here, by the run's directory.
-        started: run directories and variants whose given weights are recorded.
+        networks: networks by their arguments.
+        samples: examples and labels for criteria, by data, seed and number.
+        digests: digests of data. Where the key is the data's `id`, the data are kept too, so that the id stays valid.
+        compared: seeds of trials whose finished levels were compared with this search, by run directory.
+        started: run directories and branches whose given weights are recorded.
     """
 
     networks: dict[NetworkParameters, Network] = field(default_factory=dict)

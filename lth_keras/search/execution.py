@@ -1,4 +1,4 @@
-"""Runs a search: checks what is asked for, opens the run's directory, and trains what is pending, group by group."""
+"""Runs a search in one process: checks the arguments, opens the run's directory and trains the pending tasks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KEEP_WEIGHTS = ("none", "last", "all")
 
 
 class Asked(NamedTuple):
-    """What is asked of a run; attributes as `TicketSearch.run` takes them."""
+    """Arguments of `TicketSearch.run` that decide which tasks it trains and what it stores."""
 
     trials: int
     branches: Sequence[str]
@@ -41,11 +41,11 @@ class Asked(NamedTuple):
     control_levels: Sequence[int] | None = None
 
     def check(self, levels: int, seed: int, reporter: Any = None) -> None:
-        """Checks it, for a search of so many levels whose first trial has this seed.
+        """Checks the arguments for a search with this number of levels and this seed of the first trial.
 
         Raises:
-            ValueError: for zero trials, more than there are seeds, an unknown `keep_weights`, levels that the search
-                has not, or values of another type.
+            ValueError: for zero trials, seeds out of range, an unknown `keep_weights`, unknown levels, or values of
+                another type.
         """
         if values.integer("trials", self.trials) < 1:
             raise ValueError(f"Expected at least 1 trial. Received: {self.trials}.")
@@ -71,14 +71,14 @@ class Asked(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A run that is ready to begin.
+    """A run whose arguments are checked and whose directory is open.
 
     Attributes:
-        search: what trains.
-        directory: the run's.
-        seeds: of the trials.
-        branches: in their fixed order.
-        control_levels: as `Asked`.
+        search: the search.
+        directory: the run's directory.
+        seeds: seeds of the trials.
+        branches: sorted as by `check_branches`.
+        control_levels: see `Asked`.
     """
 
     search: TicketSearch
@@ -88,46 +88,46 @@ class Prepared(NamedTuple):
     control_levels: Sequence[int] | None
 
     def tasks(self, finished: Iterable[tuple[int, str, int]] = ()) -> list[Task]:
-        """What is asked for and not finished, in the order to do it in."""
+        """The requested tasks that are not finished, in training order."""
         search = self.search
         return pending_tasks(
             finished, self.seeds, self.branches, search.levels, self.control_levels, search.share_dense
         )
 
     def write(self, facts: Callable[[], Facts] | None = None) -> None:
-        """Writes run.h5 with what is finished, if anything is; arguments as `TicketSearch.run`."""
+        """Writes run.h5 if any level is finished; arguments as `TicketSearch.run`."""
         if self.directory.finished():
-            told = Facts() if facts is None else facts()
+            extra = Facts() if facts is None else facts()
             along = coordinates(self.search.variants, self.search.parameters, self.directory.variants)
-            self.directory.write_run(along, facts=told, asked=self.tasks())
+            self.directory.write_run(along, facts=extra, asked=self.tasks())
 
 
 def prepare(search: TicketSearch, asked: Asked, together: bool = True) -> Prepared:
-    """Checks what is asked for and opens the run's directory.
+    """Checks the arguments and opens the run's directory.
 
-    Where not `together`, tickets must not be trained in batches.
+    `together=False` refuses engines that train several tickets at once.
 
     Raises:
-        ValueError, OSError: as `TicketSearch.run`.
+        ValueError, OSError: see `TicketSearch.run`.
     """
     asked.check(search.levels, search.seed)
     out = values.path("out", asked.out)
     branches = check_branches(asked.branches, search.variants)
     for branch in branches:
-        search.search_of(branch).check_counts()  # what is wrong with a variant shows here, not when its turn comes
+        search.search_of(branch).check_counts()  # so that an invalid variant fails before anything is trained
     identity = _identity_in(search, out)
     _choose_engine(search, out, identity, asked._replace(branches=branches))
     if search.width > 1 and not together:
         raise ValueError(
-            "Expected one process where tickets are trained in batches: one worker, and no fresh graphs. "
-            f"Received: more, and engine={search.spelling!r}."
+            "Expected workers=1 and fresh_graphs=False with an engine that trains several tickets at once. "
+            f"Received: worker processes and engine={search.spelling!r}."
         )
     threads = search.training.threads
     directory = RunDirectory.open(out, search.name, identity, threads=threads)
     if directory.threads != threads:
         raise ValueError(
-            f"Expected threads={directory.threads}, which {directory.path} was made with; others give other bits. "
-            f"Received: threads={threads}."
+            f"Expected threads={directory.threads}, as {directory.path} was made with; another number changes the "
+            f"results' last bits. Received: threads={threads}."
         )
     if identity is not search.identity:
         directory.record_description(search.identity)
@@ -137,7 +137,7 @@ def prepare(search: TicketSearch, asked: Asked, together: bool = True) -> Prepar
 
 
 def run_here(search: TicketSearch, asked: Asked, facts: Callable[[], Facts] | None, reporter: Any) -> RunDirectory:
-    """Trains what is not finished, in this process, and writes run.h5; arguments as `TicketSearch.run`."""
+    """Trains the unfinished tasks in this process and writes run.h5; arguments as `TicketSearch.run`."""
     asked.check(search.levels, search.seed, reporter)
     prepared = prepare(search, asked)
     directory, failures = prepared.directory, Failures(search.independent, reporter)
@@ -149,7 +149,7 @@ def run_here(search: TicketSearch, asked: Asked, facts: Callable[[], Facts] | No
         try:
             for branch in sorted({task.branch for task in pending}):
                 if search.search_of(branch).engine != AUTO:
-                    search.search_of(branch).network  # noqa: B018  # which checks that the engine can train it
+                    search.search_of(branch).network  # noqa: B018  # checks that the engine can train it
             train = partial(train_group, search, directory, failures, asked.keep_weights, reporter)
             Groups(search.search_of, train, search.levels, search.independent, failures).run(pending, done)
         finally:
@@ -167,16 +167,16 @@ def train_group(
     tasks: list[Task],
     alike: list[Task],
 ) -> list[LevelResult]:
-    """Trains tasks at once that have the `batch_key` in common.
+    """Trains tasks with equal `batch_key` together.
 
     Args:
-        search: whose tasks they are.
-        directory: the run's.
-        failures: gets those that fail.
-        keep_weights: as `TicketSearch.run`.
-        reporter: as `TicketSearch.run`.
-        tasks: what to train.
-        alike: tasks that are trained at once with some of these later, whose data are loaded with theirs.
+        search: the search that the tasks belong to.
+        directory: the run's directory.
+        failures: collects the tasks that fail.
+        keep_weights: see `TicketSearch.run`.
+        reporter: see `TicketSearch.run`.
+        tasks: tasks to train.
+        alike: later tasks of the same group, whose data are loaded now too.
     """
     started = time.perf_counter()
     for branch in sorted({task.branch for task in tasks}):
@@ -186,7 +186,7 @@ def train_group(
     data = {task: search.search_of(task.branch).trial_data for task in {*tasks, *alike}}
     keys = {task: data[task].key(task.seed) for task in data}
     if not network.datasets.keys() >= {keys[task] for task in tasks}:
-        network.unload()  # what was there makes room first
+        network.unload()  # frees memory before the new data are loaded
         of_all = {keys[task]: task for task in (alike if own.width > 1 else tasks)}
         network.take({key: data[task].checked(task.seed) for key, task in of_all.items()})
     interrupts.check()
@@ -200,7 +200,7 @@ def train_group(
 def check_made(
     search: TicketSearch, directory: RunDirectory, seeds: set[int], finished: Iterable[tuple[int, str, int]]
 ) -> None:
-    """Checks that what is finished was made with what trains here, with the data of these trials, once."""
+    """Checks, once per trial, that finished levels were made with this search and these trials' data."""
     compared = search.cache.compared.setdefault(directory.path, set())
     if seeds - compared:
         known = (DENSE, *BRANCHES, *search.variants)
@@ -209,7 +209,7 @@ def check_made(
 
 
 def _record_start(search: TicketSearch, directory: RunDirectory, branch: str) -> None:
-    """Records what weights a branch's trials begin with where they are not drawn, and says so once a process."""
+    """Records the weights of a branch that `build` gives, and warns about them once per process."""
     owns = [name for name, changes in search.variants.items() if changes.keys() & OF_THE_START]
     name = branch if branch in owns else ""
     if (directory.path, name) in search.cache.started:
@@ -217,25 +217,25 @@ def _record_start(search: TicketSearch, directory: RunDirectory, branch: str) ->
     given = search.search_of(branch).network.given
     others = {own for own in owns if own != name} if not name else set(search.variants) - {name} | {*BRANCHES, DENSE}
     new = directory.record_start(recorded(given), name, apart_from=others)
-    told = described(given)
-    if told is not None and (new or multiprocessing.parent_process() is None):
-        warnings.warn(told if not name else f"Variant {name!r}: {told}", stacklevel=2)
+    text = described(given)
+    if text is not None and (new or multiprocessing.parent_process() is None):
+        warnings.warn(text if not name else f"Variant {name!r}: {text}", stacklevel=2)
     search.cache.started.add((directory.path, name))
 
 
 def _record_variants(search: TicketSearch, directory: RunDirectory, branches: Sequence[str], together: bool) -> None:
-    """Records what variants change, and refuses others under their names."""
+    """Records the variants' parameters; raises ValueError if a recorded variant of that name has others."""
     asked = {branch: search.variants[branch] for branch in branches if branch in search.variants}
     if any(changes.keys() & {"build", "optimizer"} for changes in asked.values()):
         search.set_threads()  # before a backend runs
-        if not together:  # worker processes need the memory of a GPU
+        if not together:  # leaves the memory of a GPU to the worker processes
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
             os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     directory.record_variants({name: describe_changes(changes, search.seed) for name, changes in asked.items()})
 
 
 def _identity_in(search: TicketSearch, out: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """What names the run's directory: the identity, or its older form where a directory has that and no other."""
+    """The identity that names the run's directory: an older form if only a directory of that name exists."""
     if search.config is not None or RunDirectory.recorded(out, search.name, search.identity):
         return search.identity
     before = former(search, search.identity)
@@ -247,7 +247,7 @@ def _identity_in(search: TicketSearch, out: str | os.PathLike[str]) -> Mapping[s
 def _choose_engine(
     search: TicketSearch, out: str | os.PathLike[str], identity: Mapping[str, Any], asked: Asked
 ) -> None:
-    """Finds out which engine trains, and checks that it can; before anything is recorded."""
+    """Chooses the engine and checks that it can train the search, before anything is recorded."""
     everywhere = asked.control_levels is None or 2 * len(set(asked.control_levels)) > search.levels
     at_most_levels = [branch for branch in asked.branches if everywhere or not is_control(branch)]
     tickets = asked.trials * tickets_at_a_time(at_most_levels, search.levels, search.independent)

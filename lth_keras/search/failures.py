@@ -1,4 +1,4 @@
-"""Trainings of a search that failed: the others go on, and all failures are said in the end."""
+"""Collects failed trainings, so that the others continue and one error at the end lists all failures."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 from lth_keras.search.tasks import LevelError, Task, builds_on
 
 SHOWN = 20
-"""Failures that a message names."""
+"""The most failures that the error lists."""
 
 
 class Failures:
-    """Collects what failed, and what cannot be trained for that.
+    """Collects failed tasks and the tasks that depend on them.
 
     Args:
-        independent: branches whose levels build on no other.
-        reporter: see `lth_keras.system.progress.Reporter`; hears of failures where it has a method `failed`.
+        independent: branches whose levels do not depend on other levels.
+        reporter: see `lth_keras.system.progress.Reporter`. Its method `failed`, if it has one, is called at a failure.
     """
 
     def __init__(self, independent: Collection[str] = (), reporter: Any = None) -> None:
         self._independent = independent
-        self._hear = getattr(reporter, "failed", None)
+        self._report = getattr(reporter, "failed", None)
         self._errors: dict[Task, LevelError] = {}
         self._skipped: set[Task] = set()
 
     def add(self, task: Task, error: LevelError) -> None:
-        """Notes that a training failed."""
+        """Records a failed task."""
         self._errors[task] = error
-        if self._hear is not None:
-            self._hear(task, str(error))
+        if self._report is not None:
+            self._report(task, str(error))
 
     def rule_out(self, task: Task) -> bool:
-        """Whether a task failed, or builds on one that did: of tasks in an order to do them in."""
+        """Whether a task failed or depends on a failed one; call it on tasks in training order."""
         if task in self._errors:
             return True
         if any(before in self._errors or before in self._skipped for before in builds_on(task, self._independent)):
@@ -40,11 +40,11 @@ class Failures:
         return task in self._skipped
 
     def without(self, pending: Iterable[Task]) -> list[Task]:
-        """Those of the tasks that are not ruled out; given in an order to do them in."""
+        """The tasks, given in training order, that are not ruled out."""
         return [task for task in pending if not self.rule_out(task)]
 
     def raise_any(self) -> None:
-        """Raises a `LevelError` that says all, where anything failed."""
+        """Raises a `LevelError` that lists the failures, if there are any."""
         errors = list(self._errors.values())
         if not errors:
             return
@@ -54,5 +54,5 @@ class Failures:
         if len(errors) > SHOWN:
             lines.append(f"and {len(errors) - SHOWN} more.")
         failed = "1 training" if len(errors) == 1 else f"{len(errors)} trainings"
-        skipped = f" {len(self._skipped)} that build on what failed were left out." if self._skipped else ""
-        raise LevelError("\n".join([f"{failed} failed; all others that were asked for are finished.{skipped}", *lines]))
+        skipped = f" {len(self._skipped)} that depend on failed ones were skipped." if self._skipped else ""
+        raise LevelError("\n".join([f"{failed} failed; all other requested ones are finished.{skipped}", *lines]))

@@ -1,4 +1,4 @@
-"""Trains a search's tasks in groups: as many tickets at a time as the engine takes, a block of trials at a time."""
+"""Trains a search's tasks in groups of the engine's width, one block of trials after the other."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from lth_keras.system import interrupts
 
 
 class Trainable(Protocol):
-    """What a group needs of the search that a branch belongs to; see `TicketSearch`."""
+    """The members of `TicketSearch` that groups use."""
 
     @property
     def batch_key(self) -> Hashable:
-        """What tickets must have in common to be trained in one group."""
+        """Tickets with equal keys can be trained in one group."""
 
     @property
     def width(self) -> int:
-        """How many tickets its engine trains at once."""
+        """The number of tickets that its engine trains at once."""
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Trains tasks, while the data of a block of trials are loaded.
+    """Trains tasks block by block; a block is the trials whose data are loaded together.
 
     Args:
-        search_of: branch -> the search that it belongs to.
-        train: (tasks to train at once, tasks whose data to load with theirs) -> what was written.
+        search_of: branch -> its search.
+        train: (tasks to train at once, further tasks whose data to load now) -> the results written.
         levels: number of prunings.
-        independent: branches whose levels wait for no other.
-        failures: gets what fails.
+        independent: branches whose levels do not depend on other levels.
+        failures: collects the tasks that fail.
     """
 
     search_of: Callable[[str], Trainable]
@@ -44,7 +44,7 @@ class Groups:
     failures: Failures
 
     def run(self, pending: list[Task], finished: Collection[tuple[int, str, int]]) -> None:
-        """Trains all that is pending and does not build on failures; arguments as `tasks.ready_together`."""
+        """Trains the pending tasks, except those that depend on failed ones; arguments as `tasks.ready_together`."""
         branches = {task.branch for task in pending if task.level} or {DENSE}
         width = max((self.search_of(task.branch).width for task in pending), default=1)
         trials = -(-width // tickets_at_a_time(branches, self.levels, self.independent)) if width > 1 else 1

@@ -1,4 +1,4 @@
-"""Trains levels: tickets are made, trained by an engine, and what came of them is written."""
+"""Trains levels: makes their tickets, trains them with an engine and writes the level files."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from lth_keras.training.network import Network
 
 
 class LevelSettings(NamedTuple):
-    """How a task is trained.
+    """Settings of one task's training.
 
     Attributes:
         initial: the trial's initial weights.
-        schedule: how long.
-        masks: makes the masks that it begins and goes on with.
+        schedule: length of the training.
+        masks: makes its mask and the next level's.
         score_at: the step whose weights are scored for the next mask; None for the last.
-        updates: what the optimiser's count of updates begins at.
-        cut_through: whether to train a network that its mask cuts through, instead of refusing it.
+        updates: initial value of the optimiser's step count.
+        cut_through: whether to train a network whose mask disconnects inputs from outputs, instead of raising.
         keep_weights: whether to store the final weights.
         data: the key of the trial's data set in `Network.datasets`.
-        observe: (mask, weights at the start, weights at the end) -> what else to record of it.
-        made: what it is made with, JSON values to record.
+        observe: (mask, weights at the start, weights at the end) -> distributions to record.
+        made: the level's provenance, JSON values to record.
     """
 
     initial: Weights
@@ -63,21 +63,21 @@ def train_levels(
     started: float,
     reporter: Any = None,
 ) -> list[LevelResult]:
-    """Trains tasks from what is in the run's directory and writes their level files.
+    """Trains tasks from the levels in the run's directory and writes their level files.
 
     Args:
-        engine: trains them.
-        network: whose tickets they are; it has their data.
-        directory: has the levels that the tasks build on, but for those among the tasks, which come first.
-        tasks: what to train, and how; with the same schedule.
-        failures: gets the tasks that fail: whose mask cuts the network through where that is refused, whose loss or
-            weights become NaN or infinite, or whose criterion finds nothing that it can rank weights by. The others are
-            trained and written, but for those that build on them.
-        started: when this began, by `time.perf_counter`. A level's `seconds` are its share.
+        engine: the engine.
+        network: the network, with the tasks' data.
+        directory: has the levels that the tasks depend on, except those among the tasks themselves.
+        tasks: tasks with their settings, each after the tasks that it depends on; all have the same schedule.
+        failures: collects failed tasks: their mask disconnects the network and that is refused, their loss or weights
+            become NaN or infinite, or their criterion cannot rank the weights. All tasks that do not depend on failed
+            ones are trained and written.
+        started: start time, by `time.perf_counter`. The time since is divided among the levels' `seconds`.
         reporter: see `lth_keras.system.progress.Reporter`.
 
     Returns:
-        What was written.
+        The results written.
     """
     starts: dict[Task, tuple[Mask, Weights]] = {}
     for task, settings in tasks.items():
@@ -123,7 +123,7 @@ def _finish(
     trained: Trained,
     seconds: float,
 ) -> LevelResult:
-    """Makes the mask that the task's branch goes on with, and writes the level file."""
+    """Makes the mask of the branch's next level and writes the level file."""
     mask, weights = start
     with _named(directory, task, NonFiniteLossError):
         if trained.failure is not None:
@@ -136,7 +136,7 @@ def _finish(
 
 
 def _start(network: Network, directory: RunDirectory, task: Task, settings: LevelSettings) -> tuple[Mask, Weights]:
-    """The mask and the weights that a task starts from."""
+    """The mask and initial weights of a task."""
     directory.check_there()
     with _named(directory, task, ValueError):
         if task.level:
@@ -159,7 +159,7 @@ def _write(
     seen: Distributions,
     seconds: float,
 ) -> LevelResult:
-    """Writes the level file of a task that was trained under `mask`, and whose branch goes on with `next_mask`."""
+    """Writes the level file of a task; `next_mask` is the mask of its branch's next level."""
     curves = trained.curves
     measured = network.measured
     metric = MetricName(measured.name, measured.label, measured.direction, measured.units)
@@ -194,7 +194,7 @@ def _write(
 
 
 def curves_by_name(metric: str, curves: Curves) -> dict[str, np.ndarray]:
-    """What was measured along a training, by its names in files, where the metric has this one."""
+    """The curves of a training by their names in files; `metric` is the metric's name."""
     return {
         "train_loss": curves.train_loss,
         "validation_loss": curves.validation_loss,
@@ -206,7 +206,7 @@ def curves_by_name(metric: str, curves: Curves) -> dict[str, np.ndarray]:
 
 def _check_finite(network: Network, directory: RunDirectory, task: Task, trained: Trained) -> None:
     broken = [key for key in trained.weights if not np.isfinite(trained.weights[key]).all()]
-    if broken:  # a loss can hide it: fused operations make zeros of NaN
+    if broken:  # the loss can be finite all the same: fused operations can turn NaN into zero
         raise LevelError(
             f"In {task}: weights {broken} are not finite after step {trained.curves.step[-1]}. "
             f"{network.advice} {directory.kept()}"
@@ -215,7 +215,7 @@ def _check_finite(network: Network, directory: RunDirectory, task: Task, trained
 
 @contextmanager
 def _collected(failures: Failures, task: Task) -> Iterator[None]:
-    """A `LevelError` within it is noted, and others go on."""
+    """Records a `LevelError` raised within it, so that other tasks continue."""
     try:
         yield
     except LevelError as error:
@@ -224,7 +224,7 @@ def _collected(failures: Failures, task: Task) -> Iterator[None]:
 
 @contextmanager
 def _named(directory: RunDirectory, task: Task, kind: type[Exception]) -> Iterator[None]:
-    """Errors of this kind within it become a `LevelError` that names the task."""
+    """Turns errors of this kind into a `LevelError` that names the task."""
     try:
         yield
     except kind as error:

@@ -1,4 +1,4 @@
-"""The masks of a search's levels: each from the level before, or all of them made before training."""
+"""The masks of a search's levels: made from the level before, or all before training."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from lth_keras.storage import RunDirectory
 
 @dataclass(frozen=True)
 class LevelMasks:
-    """Makes the masks that tasks begin and go on with.
+    """Makes the masks of tasks and of their next levels.
 
     Args:
         selection: selects the weights to keep.
-        of_drawn: whether masks made before training are of the drawn weights, where trials start from others.
+        of_drawn: whether masks made before training score the drawn weights where trials start from other weights.
     """
 
     selection: Selection
     of_drawn: bool
 
     def starting(self, directory: RunDirectory, task: Task, initial: Weights) -> Mask:
-        """The mask that a task above level 0 trains under.
+        """The mask of a task above level 0.
 
         Args:
-            directory: has the levels that the task builds on.
-            task: what is to be trained.
+            directory: has the levels that the task depends on.
+            task: the task.
             initial: the trial's initial weights.
 
         Raises:
-            ValueError: where a level that it builds on is not finished, or as `Selection.pruned`.
+            ValueError: if a level that it depends on is not finished; see also `Selection.pruned`.
         """
         selection = self.selection
         if not selection.plan.before_training:
@@ -47,17 +47,17 @@ class LevelMasks:
         return mask
 
     def following(self, directory: RunDirectory, task: Task, mask: Mask, initial: Weights, final: Weights) -> Mask:
-        """The mask of the branch's next level, of the winning ticket's after level 0; where there is none, its own.
+        """The mask of the branch's next level (after level 0: of the winning ticket's); `mask` if there is none.
 
         Args:
-            directory: has the levels that the task builds on.
-            task: what was trained.
-            mask: the mask that it trained under.
+            directory: has the levels that the task depends on.
+            task: the trained task.
+            mask: its mask.
             initial: the trial's initial weights.
             final: the weights to score.
 
         Raises:
-            ValueError: as `starting`.
+            ValueError: see `starting`.
         """
         plan = self.selection.plan
         if plan.before_training or not plan.goes_on_to(task.level + 1):

@@ -1,4 +1,4 @@
-"""What is looked at beside training, for pictures: how weights and scores are distributed. Changes no number."""
+"""Records distributions of weights and scores for figures. They do not affect any result."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lth_keras.mask import Mask
 
 @dataclass(frozen=True)
 class Observation:
-    """What to look at.
+    """Which distributions to record.
 
     Args:
-        weights: whether at the weights that masks keep, before and after every training.
-        criteria: names of those whose scores of the dense network as it is drawn to look at.
+        weights: whether to record the unpruned weights before and after every training.
+        criteria: names of criteria whose scores of the initial dense network to record.
     """
 
     weights: bool = False
@@ -25,23 +25,22 @@ class Observation:
 
     @property
     def takes_data(self) -> bool:
-        """Whether it looks at examples."""
+        """Whether a criterion needs examples."""
         return any(takes_data(criterion(name)) for name in self.criteria)
 
     def of_level(self, mask: Mask, before: Weights, after: Weights, drawn: Callable[[], State] | None) -> Distributions:
-        """What there is to see of a level.
+        """The distributions of a level.
 
-        A weight at a time is in memory; of a criterion's scores, those of all weights.
+        Memory holds one weight array at a time, and one criterion's scores of all weights.
 
         Args:
-            mask: that it was trained under.
-            before: the weights that it started from.
-            after: those that it ended with.
-            drawn: makes the state of the trial's dense network as it is drawn; None for levels that scores are not
-                recorded with.
+            mask: the level's mask.
+            before: its initial weights.
+            after: its final weights.
+            drawn: makes the state of the trial's initial dense network; None for levels without scores.
 
         Raises:
-            ValueError: as a criterion does.
+            ValueError: see the criteria.
         """
         found = Distributions()
         if self.weights:

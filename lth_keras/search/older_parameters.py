@@ -1,4 +1,4 @@
-"""Parameters by the names that they had in version 0.1, accepted until 0.3."""
+"""Accepts the names that parameters had in version 0.1, until 0.3."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WHEN = {"iterative": "after_training", "before_training": "before_training"}
 
 
 def by_newer_names(parameters: Mapping[str, Any], stacklevel: int = 4) -> dict[str, Any]:
-    """The parameters by the names that they have now, with a warning for each that had another."""
+    """The parameters by their current names, with a warning for each older name."""
     found = dict(parameters)
 
     def renamed(older: str, newer: str, value: Any) -> None:
@@ -30,6 +30,6 @@ def by_newer_names(parameters: Mapping[str, Any], stacklevel: int = 4) -> dict[s
     if (initialise := found.pop("initialise", None)) is not None:
         renamed("initialise", "start", initialise)
     if "facts" in found:
-        raise TypeError("Expected facts of a run: TicketSearch(...).run(facts=...). Received: TicketSearch(facts=...).")
+        raise TypeError("Expected facts as an argument of TicketSearch.run. Received: TicketSearch(facts=...).")
     engine = older_spelling("TicketSearch", found, found.get("engine", AUTO), stacklevel)
     return {**found, "engine": engine} if engine != AUTO or "engine" in found else found

@@ -1,4 +1,4 @@
-"""The parameters of a search: each is declared once, with what it affects and how it is checked.
+"""The parameters of a search. Each is declared once, with its effect and its check.
 
 Identity, checks, variants and the command line are derived from these declarations.
 """
@@ -24,16 +24,16 @@ from lth_keras.system import values
 from lth_keras.training.engines import AUTO, check_spelling
 
 MASKS = "masks"
-"""Affects masks, and nothing of the dense network's training."""
+"""Affects masks, but not the training of the dense network."""
 TRAINING = "training"
-"""Affects how tickets are trained, or what they start from."""
+"""Affects the training or initial weights of tickets."""
 RUN = "run"
-"""Is of the whole run: no variant can change it."""
+"""Concerns the whole run, so that no variant can change it."""
 ALWAYS, CHANGED, NEVER = "always", "changed", "never"
-"""Whether a run's identity has a parameter: always, where it is not the default, or never (or in a form of its own)."""
+"""Whether a run's identity contains a parameter: always, if it is not the default, or never (or in another form)."""
 
 Check = Callable[[str, Any], Any]
-"""(name, value) -> the value as Python's own type; ValueError for one that it cannot be."""
+"""(name, value) -> the value as a Python type; raises ValueError for an invalid value."""
 
 
 def parameter(
@@ -45,18 +45,18 @@ def parameter(
     optional: bool = False,
     named: str | None = None,
 ) -> Any:
-    """Declares a parameter; a field of a dataclass.
+    """Declares a parameter as a dataclass field.
 
     Args:
-        default: its default; none where it must be given.
+        default: its default; without one the parameter is required.
         affects: `MASKS`, `TRAINING` or `RUN`.
         check: checks its value.
-        identity: whether the identity of a run has it: `ALWAYS`, `CHANGED` or `NEVER`.
-        optional: whether it may be None, which no identity has.
-        named: its name in identities, where that is another one.
+        identity: whether a run's identity contains it: `ALWAYS`, `CHANGED` or `NEVER`.
+        optional: whether it may be None; identities omit None.
+        named: its name in identities, if different.
     """
-    told = {"affects": affects, "check": check, "identity": identity, "optional": optional, "named": named}
-    return field(default=default, metadata=told)
+    metadata = {"affects": affects, "check": check, "identity": identity, "optional": optional, "named": named}
+    return field(default=default, metadata=metadata)
 
 
 def count(least: int = 1) -> Check:
@@ -88,29 +88,28 @@ WHEN = ("after_training", "before_training")
 
 @dataclass(frozen=True, kw_only=True)
 class Pruning:
-    """How the masks of a search's levels are made.
+    """Parameters of pruning: how the masks of a search's levels are made.
 
     Args:
         rates: share of the remaining weights pruned per level, in [0, 1): one number, or by kind of layer,
             `{"dense": 0.2, "conv": 0.15, "embedding": 0.2, "output": 0.1}`; or give `densities`.
         densities: share of all prunable weights that each level keeps, from level 1 on.
-        criterion: name or function that scores weights, or a composite by name, `stacked(snip,synflow)`.
+        criterion: name or function that scores weights, or the name of a composite, `stacked(snip,synflow)`.
         scope: `layer` ranks weights within their layer, `global` across all layers; `uniform` and `erk` within layers
             whose densities they prescribe (see `densities`). All but `layer` take one rate.
-        shots: to prune a level in, each of which scores what the one before has left.
+        shots: number of pruning steps per level; each scores the weights that the one before kept.
         shot_schedule: the densities of the shots, `exponential` or `linear`.
-        when: `after_training` makes each mask at the end of a level's training, from the mask before.
-            `before_training` makes every level's from the weights that the trial starts from, each for itself: they
-            need not nest, no level waits for another, and `next_mask` in a level file equals `mask`.
-        score_at: the step of each training whose weights the criterion scores, 0 for those it starts from; by default
-            the last. The training goes on to its end either way.
-        samples_per_class: training examples of each class that criteria which take gradients look at, drawn once for
-            each trial.
-        min_per_layer: weights that every layer keeps at least. 0 lets a layer collapse, with a warning that names it.
-        cut_through: what happens to a network whose output no weight reaches any more. `refuse` raises. `train`
-            trains what is left, the biases behind the cut; its further masks are drawn at random, as no weight affects
-            the output.
-        masks_of_drawn: whether masks made before training are of the drawn weights, where `start` makes others.
+        when: `after_training` makes each mask at the end of a level's training, from the level's mask.
+            `before_training` makes the masks of all levels from the trial's initial weights, each independently: masks
+            need not nest, levels do not depend on each other, and `next_mask` in a level file equals `mask`.
+        score_at: the step of each training whose weights the criterion scores, 0 for the initial ones; by default the
+            last. The training always has its full length.
+        samples_per_class: training examples of each class for criteria that use gradients, drawn once per trial.
+        min_per_layer: the least number of weights that each layer keeps. With 0 a layer can lose all its weights; a
+            warning names it.
+        cut_through: what to do if pruning disconnects inputs from outputs. `refuse` raises. `train` trains the
+            remaining weights, such as biases; further masks are random, since no prunable weight affects the output.
+        masks_of_drawn: whether masks made before training score the drawn weights if `start` makes other weights.
         prune_frozen: whether layers with `trainable=False` are pruned. By default they are not, and do not count in
             densities. Their weights are those that `build` makes, in all trials.
 
@@ -142,7 +141,7 @@ class Pruning:
         """The densities of the levels.
 
         Raises:
-            ValueError: as `Plan`.
+            ValueError: see `Plan`.
         """
         return Plan(
             self.rates,
@@ -157,28 +156,26 @@ class Pruning:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How each ticket is trained.
+    """Parameters of training: how each ticket is trained.
 
     Args:
-        steps: optimiser updates per level; or give `epochs`.
-        epochs: passes of floor(n / batch_size) full batches; or give `steps`.
+        steps: optimiser updates per level; alternatively `epochs`.
+        epochs: passes of floor(n / batch_size) full batches; alternatively `steps`.
         batch_size: examples per step.
         evaluate_every: steps between evaluations on the validation split.
         test_every: steps between evaluations on the test split, a multiple of `evaluate_every`; by default 10 times.
-        patience: evaluations without a lower validation loss after which a training ends, before its steps are over; by
-            default none, every training has its full length.
-        metric: what is measured beside the loss, by name (`accuracy`, `micro_f1`, `mae`, `r2` or a Keras metric's), a
-            Keras metric or a function (y, outputs) -> a number for each example. None goes by the loss and the outputs,
-            see docs/results.md. Its name is that of the variables in run.h5.
-        confusion: whether to keep a confusion matrix of every test, for labels that are class indices; for multi-label
-            tasks (binary cross-entropy of several outputs) true and false positives and false negatives by class. Where
-            nothing is classified, or every position of an example, it is refused before anything is trained.
+        patience: evaluations without a lower validation loss after which a training stops early; by default never.
+        metric: a metric's name (`accuracy`, `micro_f1`, `mae`, `r2` or a Keras metric's), a Keras metric, or a
+            function (y, outputs) -> a number for each example. None chooses by the loss and the outputs, see
+            docs/results.md. Variables in run.h5 have the metric's name.
+        confusion: whether to store a confusion matrix of every test, for labels that are class indices; for multi-label
+            tasks (binary cross-entropy of several outputs) true positives, false positives and false negatives by
+            class. Other tasks raise ValueError before anything is trained.
         jit_compile: whether to compile with XLA; None decides by the model (see `Network`).
-        carry_step_count: whether the optimiser's count of updates goes on from level to level, as where one optimiser
-            lives through the whole search: Adam's bias correction and schedules of the learning rate go by it. By
-            default every level begins at 0.
-        threads: threads per training; None leaves the backend's own number. Other threads give other bits, so a run
-            records them and is resumed with the same.
+        carry_step_count: whether the optimiser's step count, which Adam's bias correction and learning rate schedules
+            use, continues from level to level. By default every level begins at 0.
+        threads: threads per training; None uses the backend's default. Results with different numbers of threads are
+            not bit-identical, so a run records the number and is resumed with it.
 
     Example:
         >>> Training(epochs=20, batch_size=60, evaluate_every=100)
@@ -203,7 +200,7 @@ class Training:
             raise ValueError(f"Expected steps or epochs. Received: steps={self.steps}, epochs={self.epochs}.")
 
     def steps_of(self, examples: int) -> int:
-        """Optimiser updates of a level, on so many training examples."""
+        """Optimiser updates of a level on this number of training examples."""
         return self.steps if self.steps is not None else (self.epochs or 0) * (examples // self.batch_size)
 
 
@@ -236,7 +233,7 @@ class SearchParameters:
     optimizer: Callable[[], keras.Optimizer] = parameter(affects=TRAINING, identity=NEVER)
     loss: Any = parameter(affects=TRAINING, identity=NEVER)
     levels: int = parameter(None, affects=RUN, check=count(0), identity=NEVER, optional=True)
-    pruning: Pruning = field(default=None)  # type: ignore[assignment]  # made of what is given
+    pruning: Pruning = field(default=None)  # type: ignore[assignment]  # set by with_shorthands
     training: Training = field(default=None)  # type: ignore[assignment]
     rewind: str = parameter("init", affects=TRAINING, check=_rewind, identity=ALWAYS)
     start: str | Callable[[State], Weights] | None = parameter(None, affects=TRAINING, identity=NEVER, optional=True)
@@ -249,14 +246,14 @@ class SearchParameters:
 
 
 GROUPS: dict[str, type[Any]] = {"pruning": Pruning, "training": Training}
-"""The groups of parameters, by the parameter that takes one."""
+"""The groups of parameters, by the name of the search's parameter."""
 KINDS: tuple[type[Any], ...] = (SearchParameters, Pruning, Training)
 SHORTHANDS = ("rates", "densities", "criterion", "steps", "epochs", "batch_size")
 """Parameters of groups that a search also takes directly."""
 
 
 def check_values(owner: Any) -> None:
-    """Checks the declared parameters of a group or a search, one by one, and puts Python's own types in their place.
+    """Checks each declared parameter of a group or a search and converts it to a Python type.
 
     Raises:
         ValueError: for values of another type or out of range.
@@ -274,32 +271,32 @@ def declared(kind: type[Any]) -> dict[str, Field[Any]]:
 
 @cache
 def homes() -> dict[str, str]:
-    """The group of each parameter that is in one."""
+    """The group of each parameter in a group."""
     return {name: group for group, kind in GROUPS.items() for name in declared(kind)}
 
 
 def affected() -> dict[str, str]:
-    """What each parameter affects, those of a search itself and those of its groups."""
+    """The effect of each parameter of a search and its groups: `MASKS`, `TRAINING` or `RUN`."""
     return {name: item.metadata["affects"] for kind in KINDS for name, item in declared(kind).items()}
 
 
 def hashed(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the parameters that are in a run's identity as they are, by the names that they have there."""
+    """The parameters that a run's identity contains unchanged, by their names there."""
     found = {}
     for kind in KINDS:
         for name, item in declared(kind).items():
-            told, value = item.metadata, parameters[name]
-            always = told["identity"] == ALWAYS and value is not None
-            if always or (told["identity"] == CHANGED and value != item.default):
-                found[told["named"] or name] = value
+            metadata, value = item.metadata, parameters[name]
+            always = metadata["identity"] == ALWAYS and value is not None
+            if always or (metadata["identity"] == CHANGED and value != item.default):
+                found[metadata["named"] or name] = value
     return found
 
 
 def grouped(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a `TicketSearch` of parameters that are each given by its own name.
+    """Collects parameters of groups into `Pruning` and `Training`, as arguments of a `TicketSearch`.
 
     Args:
-        parameters: name to value; those of groups, and others as they are.
+        parameters: parameters of groups and of the search itself, by name.
 
     Example:
         >>> TicketSearch(**grouped({"build": build, ..., "rates": 0.2, "steps": 1000, "evaluate_every": 50}))
@@ -317,15 +314,15 @@ def flat(group: Any) -> dict[str, Any]:
 
 
 def with_shorthands(groups: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    """The groups of a search that is given some of their parameters directly.
+    """The groups of a search, made from parameters that are given directly where needed.
 
     Args:
-        groups: `pruning` and `training` as they are given; None for not.
-        others: further arguments, those of `SHORTHANDS` and all that were parameters before there were groups.
+        groups: the arguments `pruning` and `training`; None if not given.
+        others: further arguments: those of `SHORTHANDS`, and parameters of version 0.1, which had no groups.
 
     Raises:
         TypeError: for an unknown argument.
-        ValueError: where a group and one of its parameters are given.
+        ValueError: if both a group and one of its parameters are given.
     """
     unknown = [name for name in others if name not in homes()]
     if unknown:

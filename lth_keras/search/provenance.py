@@ -1,4 +1,4 @@
-"""What a level is made with, as its file records it; and a run's levels compared with what is to go on there."""
+"""The provenance of levels: what trained them, as their files record it, and a check before a run is continued."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from lth_keras.training.engines import AUTO, recorded_spelling, width_of
 _NO_ARRAYS = (np.zeros((1, 1), np.float32),) * 2
 _NO_DATA = dict.fromkeys(("train", "validation", "test"), _NO_ARRAYS)
 _OF_THE_RUN = ("data", "densities", "seed")
-"""What `describe` says of a search that is no matter of a level, or is recorded in another way."""
+"""Keys of `describe` that do not concern a single level, or are recorded separately."""
 _WARNED = ("versions", "device")
 _SHOWN = 5
 Level = tuple[int, str, int]
 
 
 class Maker(Protocol):
-    """What makes levels; see `TicketSearch`."""
+    """The members of `TicketSearch` that give a level's provenance."""
 
     def made_by(self, seed: int) -> Mapping[str, Any]:
-        """What a level of this trial would record."""
+        """The provenance of a level of this trial."""
 
     @property
     def trained_by(self) -> Mapping[str, Any]:
-        """The same but for the data."""
+        """The same without the data."""
 
 
 def trained_by(search: Any) -> dict[str, Any]:
-    """What trains a search's levels, as JSON: parameters, model, optimiser, loss; data types, device and versions.
+    """The provenance of a search's levels as JSON: parameters, model, optimiser, loss, data types, device and versions.
 
-    Also of a search whose `config` alone names its run. A part that cannot be described, as a function without source,
-    is left out there.
+    It is complete even if `config` replaces the search's identity, except for parts that cannot be described, such as
+    functions without source.
     """
     return {
         "training": _described(search),
@@ -54,14 +54,14 @@ def trained_by(search: Any) -> dict[str, Any]:
 
 
 def recorded_engine(directory: RunDirectory | None, asked: str) -> str | None:
-    """The engine that trained a run's levels; None where there are none, or they do not say.
+    """The engine that trained a run's levels; None if there are no levels or they do not record it.
 
     Args:
-        directory: the run's.
-        asked: the engine that is asked for, or `auto`.
+        directory: the run's directory.
+        asked: the requested engine, or `auto`.
 
     Raises:
-        ValueError: where another one is asked for.
+        ValueError: if another engine is requested.
     """
     if directory is None:
         return None
@@ -70,56 +70,56 @@ def recorded_engine(directory: RunDirectory | None, asked: str) -> str | None:
     other = recorded != asked if recorded is not None else made is not None and width_of(asked) > 1
     if asked != AUTO and other:
         raise ValueError(
-            f"Expected engine={recorded or 'compiled'!r}, which {directory.path} was made with, as bits differ. "
-            f"Received: engine={asked!r}. Leave it out, or choose another --out."
+            f"Expected engine={recorded or 'compiled'!r}, as {directory.path} was made with; engines' results are not "
+            f"bit-identical. Received: engine={asked!r}. Leave it out, or choose another --out."
         )
     return recorded
 
 
 def check(directory: RunDirectory, levels: Iterable[Level], of: Callable[[str], Maker | None], seeds: set[int]) -> None:
-    """Checks that finished levels were made with what is to make the others of their run.
+    """Checks that finished levels were made with the search that is to train the others of their run.
 
     Args:
-        directory: the run's.
-        levels: seed, branch and level of those that are finished.
-        of: branch -> what would make its levels now; None for a branch that there is no more.
-        seeds: of the trials whose data are compared, too.
+        directory: the run's directory.
+        levels: seed, branch and level of the finished levels.
+        of: branch -> the search that makes its levels now; None for a branch that no longer exists.
+        seeds: seeds of the trials whose data are compared, too.
 
     Raises:
         ValueError: for another run's level, other data, another model, optimiser, loss or parameter, or another data
-            type; names the file and both. Other versions and devices are a warning.
+            type; the message names the file and the differences. Other versions and devices cause a warning.
     """
-    said: set[str] = set()
+    notes: set[str] = set()
     for key in sorted(levels):
         maker, made = of(key[1]), directory.made(*key)
         if maker is None or made is None:
             continue
         if not made:
-            said.add("levels that do not record what made them, as those of lth_keras 0.1, are taken as they are")
+            notes.add("some levels do not record their provenance, as in lth_keras 0.1, and are not checked")
             continue
         now = {**(maker.made_by(key[0]) if key[0] in seeds else maker.trained_by), "run": directory.identity}
         if changes := list(_changes(made, now)):
             more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
             raise ValueError(
-                f"Expected: levels made with what is to train the others of their run. Received: "
-                f"{str(directory.level_path(*key))!r}, made with {'; '.join(changes[:_SHOWN])}{more}. Undo the change, "
-                "choose another --out, or move the file away to train it again"
+                f"Expected finished levels to be made with this search. Received: {str(directory.level_path(*key))!r}, "
+                f"made with {'; '.join(changes[:_SHOWN])}{more}. Undo the change, choose another --out, or move the "
+                "file away to train the level again."
             )
-        said |= {text for name in _WARNED for text in differences(made.get(name), now[name], name)}
-    if said:
-        warnings.warn(f"{directory.path}: {'; '.join(sorted(said))}", stacklevel=2)
+        notes |= {text for name in _WARNED for text in differences(made.get(name), now[name], name)}
+    if notes:
+        warnings.warn(f"{directory.path}: {'; '.join(sorted(notes))}", stacklevel=2)
 
 
 def _changes(made: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
     one, other = ({k: v for k, v in record.items() if k not in _WARNED} for record in (made, now))
     one, other = {k: v for k, v in one.items() if k in other}, {k: v for k, v in other.items() if k in one}
-    if made.get("versions") != now["versions"]:  # another Keras may describe the same layer by more
+    if made.get("versions") != now["versions"]:  # another version of Keras may add keys to a layer's configuration
         one, other = _common(one, other), _common(other, one)
     return sorted(differences(one, other), key=lambda text: "=" not in text or text.endswith(" unexpected"))
 
 
 def _common(one: Any, other: Any) -> Any:
-    """`one` without what `other` says nothing of."""
+    """`one` without the keys that `other` does not have."""
     if isinstance(one, dict) and isinstance(other, dict):
         return {key: _common(value, other[key]) for key, value in one.items() if key in other}
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
@@ -133,7 +133,7 @@ def _described(search: Any) -> dict[str, Any]:
     unknown: dict[str, Any] = {}
     try:
         described = describe(search, **replaced)
-    except ValueError:  # it needs a `config`, which it has
+    except ValueError:  # the search has a `config`; find the parts that cannot be described and leave them out
         harmless = {"criterion": "magnitude", "loss": "mse", "optimizer": keras.optimizers.SGD, "build": _no_model}
         for name in harmless:
             try:
@@ -152,7 +152,7 @@ def _described(search: Any) -> dict[str, Any]:
 
 
 def _without_seeds(config: Any) -> Any:
-    """A model's configuration without seeds: a search replaces them all, and some layers draw theirs in `build`."""
+    """A model's configuration without seeds, which a search replaces and some layers draw at random in `build`."""
     if isinstance(config, dict):
         return {key: _without_seeds(value) for key, value in config.items() if key != "seed"}
     return [_without_seeds(value) for value in config] if isinstance(config, list) else config

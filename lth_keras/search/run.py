@@ -1,4 +1,4 @@
-"""What a search has done: its directory, results and tickets."""
+"""The result of a search: its directory, data set and tickets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lth_keras.training.network import Network
 
 
 class Search(Protocol):
-    """What a ticket needs of its search, beside what is in files; see `TicketSearch`."""
+    """The members of `TicketSearch` that are needed to rebuild a ticket from files."""
 
     @property
     def build(self) -> Callable[[], keras.Model]:
@@ -32,31 +32,31 @@ class Search(Protocol):
 
     @property
     def loss(self) -> Any:
-        """As Keras' `compile` takes it."""
+        """The loss, see Keras' `compile`."""
 
     @property
     def start(self) -> Any:
-        """What trials begin with; see `TicketSearch`."""
+        """The source of initial weights; see `TicketSearch`."""
 
     @property
     def seed(self) -> int:
-        """Of the first trial."""
+        """Seed of the first trial."""
 
     @property
     def pruning(self) -> Any:
-        """How masks are made; see `Pruning`."""
+        """The pruning parameters; see `Pruning`."""
 
     @property
     def share_dense(self) -> Collection[str]:
-        """Branches whose level 0 is the dense network of the others."""
+        """Variants that share level 0 with the other branches."""
 
     def made_weights(self, seed: int, branch: str) -> Weights | None:
-        """The weights that a branch's trial starts from, where they are not those that are drawn."""
+        """The initial weights of a branch's trial if `start` makes them, otherwise None."""
 
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """What a search has done: its directory, results and tickets."""
+    """The result of a search: its directory, data set and tickets."""
 
     search: Search
     directory: RunDirectory
@@ -66,7 +66,7 @@ class Run:
 
     @cached_property
     def dataset(self) -> Any:
-        """The xarray Dataset of run.h5; docs/results.md says what is in it."""
+        """The xarray Dataset of run.h5, described in docs/results.md."""
         return open_run(self.directory.path)
 
     def to_frame(self, *, curves: bool = False) -> Any:
@@ -84,9 +84,9 @@ class Run:
 
         Args:
             trial: counted from 0, as `TicketSearch.run` counts `trials`.
-            level: times pruned.
-            weights: `rewound`, where its training starts, or `final`, where it ended (see `keep_weights`).
-            branch: which branch's.
+            level: number of prunings.
+            weights: `rewound`, before its training, or `final`, after it (see `keep_weights`).
+            branch: the branch.
 
         Raises:
             ValueError: for a level that is not finished, or final weights that were not kept.
@@ -99,8 +99,8 @@ class Run:
         result = finished_level(self.directory, task, weights=weights == "final")
         if weights == "final" and result.weights is None:
             raise ValueError(
-                f"Final weights were not kept for {task}. Train the ticket, or run the search again in another `out` "
-                "with keep_weights='all': a finished level is not trained again for them."
+                f"Final weights were not kept for {task}. Train the ticket, or run the search in another `out` with "
+                "keep_weights='all'; finished levels are not trained again."
             )
         search = self.search
         network = Network(

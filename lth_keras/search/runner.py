@@ -1,4 +1,4 @@
-"""Trials side by side: a search's tasks in this process or in worker processes."""
+"""Runs a search's tasks in worker processes."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ if TYPE_CHECKING:
 
 _CONTEXT = multiprocessing.get_context("spawn")
 _ENDING_SECONDS = 5.0
-"""What worker processes have to end in when they are asked to, before they are killed."""
+"""Seconds that worker processes have to end after a request, before they are killed."""
 _LISTENING_SECONDS = 0.2
-"""How long workers are listened to before signals are."""
+"""Seconds between checks for signals while waiting for workers."""
 
 
 _UNGUARDED = 78
-"""Exit code of a worker process whose import of the script that started it came to start a search."""
+"""Exit code of a worker process in which importing the main script started a search."""
 
 
 class WorkerDiedError(RuntimeError):
-    """A worker process ended without an answer. Levels finished before are kept."""
+    """A worker process ended unexpectedly. Finished levels are kept."""
 
 
 class WorkerError(RuntimeError):
-    """What a worker process raised, where it cannot be raised again as it was."""
+    """Replaces an exception of a worker process that cannot be pickled."""
 
 
 class WorkerStartError(RuntimeError):
-    """A worker process ended before it could be given anything to do: it cannot import what it needs."""
+    """A worker process ended before its first task, since an import failed."""
 
 
 class Sent:
-    """What makes a search in a worker process, functions and data by value: lambdas and closures, too."""
+    """Pickles the function that makes a search by value, including lambdas, closures and data."""
 
     def __init__(self, make_search: Callable[[], TicketSearch]) -> None:
         self._make = make_search
@@ -65,12 +65,12 @@ class Sent:
 
 
 def check_workers(workers: Any, fresh_graphs: Any) -> None:
-    """Checks what is asked of worker processes; within one that imports an unguarded script, ends it.
+    """Checks `workers` and `fresh_graphs`; ends a worker process that imports an unguarded script.
 
     Raises:
         ValueError: for fewer than one, or values of another type.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports an unguarded script
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker imports an unguarded script
         raise SystemExit(_UNGUARDED)
     if values.integer("workers", workers) < 1:
         raise ValueError(f"Expected at least 1 worker. Received: {workers}.")
@@ -88,20 +88,20 @@ def run_in_workers(
 ) -> RunDirectory:
     """Trains a search's tasks in worker processes that share the run's directory.
 
-    Workers take any task whose masks are finished, so they stay busy to the end.
+    A worker takes any task that is ready, from any trial, so that no worker is idle before the end.
 
     Args:
-        search: to run.
+        search: the search.
         make_search: makes it in each worker process.
-        asked: what of.
-        workers: trainings at a time.
-        fresh_graphs: whether every level has a worker process of its own, which ends.
-        facts: as `TicketSearch.run`.
-        reporter: as `TicketSearch.run`.
+        asked: the arguments of the run.
+        workers: number of worker processes.
+        fresh_graphs: whether to use a new worker process for every level.
+        facts: see `TicketSearch.run`.
+        reporter: see `TicketSearch.run`.
 
     Raises:
-        TypeError: where the search cannot be sent to worker processes.
-        ValueError, InUseError, OSError, LevelError, WorkerDiedError, WorkerStartError: as `TicketSearch.run`.
+        TypeError: if the search cannot be sent to worker processes.
+        ValueError, InUseError, OSError, LevelError, WorkerDiedError, WorkerStartError: see `TicketSearch.run`.
     """
     _check_sendable(make_search)
     asked.check(search.levels, search.seed, reporter)
@@ -123,10 +123,10 @@ def run_in_workers(
 def _check_sendable(make_search: Callable[[], TicketSearch]) -> None:
     try:
         ForkingPickler.dumps(make_search)
-    except Exception as error:  # whatever pickling of a user's objects raises
+    except Exception as error:  # pickling a user's objects can raise any exception
         raise TypeError(
-            "Expected a search that can be sent to worker processes, or remake=, an importable function that makes it "
-            f"there. Received: {type(error).__name__}: {error}."
+            "Expected a search that can be pickled for worker processes, or remake=, an importable function that makes "
+            f"it there. Received: {type(error).__name__}: {error}."
         ) from error
 
 
@@ -142,7 +142,7 @@ class _Pool:
         fresh_graphs: bool,
         independent: Collection[str] = (),
     ) -> None:
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or the first worker takes all of a GPU
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # otherwise the first worker takes a whole GPU
         self._arguments = (make_search, directory.path, keep_weights)
         self._directory = directory
         self._size = workers
@@ -153,11 +153,11 @@ class _Pool:
         self._begun: set[Connection] = set()
 
     def run(self, pending: list[Task], reporter: Any, failures: Failures) -> None:
-        """Does the tasks in order, each as soon as what it builds on is finished; not those that build on failures."""
+        """Trains the tasks in order, each when it is ready, except those that depend on failed ones."""
         finished = self._directory.finished()
         while (pending := failures.without(pending)) or self._busy:
             ready = [task for task in pending if is_ready(task, finished, self._independent)]
-            ready.sort(key=lambda task: is_control(task.branch))  # they wait for the others, and none for them
+            ready.sort(key=lambda task: is_control(task.branch))  # controls last, since no task depends on them
             for task in ready[: self._size - len(self._busy)]:
                 pending.remove(task)
                 self._start(task)
@@ -182,26 +182,26 @@ class _Pool:
                     self._rest(process, connection)
 
     def _received(self, connection: Connection) -> tuple[Any, ...]:
-        """What a worker sends.
+        """The message of a worker.
 
         Raises:
-            WorkerDiedError, WorkerStartError: where it has ended.
+            WorkerDiedError, WorkerStartError: if the worker has ended.
         """
-        with contextlib.suppress(EOFError, ConnectionResetError):  # reset, where it had not read its task yet
+        with contextlib.suppress(EOFError, ConnectionResetError):  # reset if it ended before reading its task
             message: tuple[Any, ...] = connection.recv()
             return message
-        interrupts.check()  # a signal to the whole group of processes has ended it
+        interrupts.check()  # a signal to the process group may have ended it
         process, task = self._busy[connection]
         process.join(_ENDING_SECONDS)
         if process.exitcode == _UNGUARDED:
             raise WorkerStartError(
-                "Expected a script that starts a search with worker processes below `if __name__ == '__main__':`, as "
-                "each of them imports it. Received: one that starts it as it is imported. Move the call there."
+                "Expected the script to start a search with worker processes below `if __name__ == '__main__':`, since "
+                "each worker imports the script. Received: a script that starts it at import. Move the call there."
             )
         if connection not in self._begun and (process.exitcode or 0) > 0:
             raise WorkerStartError(
-                "Expected worker processes to import the script that starts them, and what they need. "
-                f"Received: {_reason(process.exitcode)} before the first had begun; what it says itself is above. "
+                "Expected worker processes to be able to import the main script and its modules. "
+                f"Received: {_reason(process.exitcode)} before the first task; the worker's own message is above. "
                 "Start the search below `if __name__ == '__main__':`."
             )
         raise WorkerDiedError(
@@ -210,9 +210,9 @@ class _Pool:
         )
 
     def close(self) -> None:
-        """Ends all worker processes; a level in training is lost, files are not, since they are renamed when whole.
+        """Ends all worker processes. Levels in training are lost; files stay intact.
 
-        One that does not end when it is asked to is killed, and one that cannot be killed is left behind.
+        A process that does not end on request is killed; one that cannot be killed is left running.
         """
         connections = [*self._busy, *(connection for _, connection in self._idle)]
         _end([process for process, _ in (*self._busy.values(), *self._idle)])
@@ -225,13 +225,13 @@ class _Pool:
             process, connection = self._idle.pop()
         else:
             connection, theirs = _CONTEXT.Pipe()
-            to_come = self._size - len(self._busy)  # those that are busy have their memory
+            to_come = self._size - len(self._busy)  # busy workers have allocated their memory
             process = _CONTEXT.Process(target=_work, args=(theirs, *self._arguments, to_come), daemon=True)
-            with interrupts.blocked(signal.SIGINT):  # Ctrl-C is the parent's, which ends its workers
+            with interrupts.blocked(signal.SIGINT):  # the parent handles Ctrl-C and ends its workers
                 process.start()
             theirs.close()
         self._busy[connection] = (process, task)
-        with contextlib.suppress(BrokenPipeError):  # that it has died shows when it is listened to
+        with contextlib.suppress(BrokenPipeError):  # `_received` reports a dead worker
             connection.send(task)
 
     def _rest(self, process: Any, connection: Connection) -> None:
@@ -245,7 +245,7 @@ class _Pool:
 
 
 def _end(processes: Sequence[Any]) -> None:
-    """Asks processes to end, and kills those that do not within some seconds, which all have in common."""
+    """Requests processes to end, and kills those that still run after some seconds in total."""
     for ask in ("terminate", "kill"):
         for process in processes:
             getattr(process, ask)()
@@ -273,11 +273,11 @@ class _PipeReporter:
 def _work(
     connection: Connection, make_search: Callable[[], TicketSearch], path: Any, keep_weights: str, processes: int = 1
 ) -> None:
-    """A worker process: trains the tasks it is sent until the parent closes the connection, or dies.
+    """The main function of a worker process: trains tasks until the parent closes the connection or dies.
 
-    It is the first of `processes` that still need their memory.
+    `processes` is the number of workers, including this one, that still have to allocate their memory.
     """
-    for number in interrupts.STOPPING:  # they reach the parent too, which ends its workers by SIGTERM
+    for number in interrupts.STOPPING:  # the parent receives these too and ends its workers by SIGTERM
         signal.signal(number, signal.SIG_DFL if number is signal.SIGTERM else signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError):
@@ -292,7 +292,7 @@ def _work(
                 search.train_level(
                     RunDirectory.load(path), task, keep_weights=keep_weights, reporter=_PipeReporter(connection)
                 )
-            except LevelError as error:  # the parent goes on with others
+            except LevelError as error:  # the parent continues with other tasks
                 connection.send(("failed", LevelError(str(error))))
             except Exception as error:  # the parent raises it
                 connection.send(("error", _sendable(error)))
@@ -306,9 +306,9 @@ def _end_with_parent() -> None:
 
 
 def _sendable(error: Exception) -> Exception:
-    """The error, or one that says the same where it cannot be sent; its traceback is a note on it."""
+    """The error, or a `WorkerError` with its message if it cannot be pickled; a note contains its traceback."""
     sent: Exception = WorkerError(f"{type(error).__name__}: {error}")
-    with contextlib.suppress(Exception):  # whatever an exception does that is made anew from its arguments
+    with contextlib.suppress(Exception):  # rebuilding an exception from its arguments can raise anything
         same = pickle.loads(pickle.dumps(error))
         if type(same) is type(error) and str(same) == str(error):
             sent = same

@@ -1,4 +1,4 @@
-"""Which weights a search's levels keep, and what its trials start from: by a criterion, in the shots of a plan."""
+"""Selects the weights that a search's levels keep, and makes its trials' initial weights."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from lth_keras.training.network import Network
 
 @dataclass(frozen=True)
 class Selection:
-    """Selects the weights to keep.
+    """Selects the weights to keep by a criterion.
 
     Args:
-        plan: how many, and in how many shots.
+        plan: densities and shots.
         score: the criterion.
-        name: what it is called in messages.
-        initialiser: what makes the weights that trials start from of those that are drawn; None for as they are.
-        trains_cut: whether a network that is cut through is gone on with: its further masks are random.
-        network: the network whose weights they are, built when it is asked for.
-        sample: seed -> the examples and labels that a data-aware criterion looks at.
+        name: the criterion's name in messages.
+        initialiser: makes initial weights from the drawn ones; None keeps the drawn ones.
+        trains_cut: whether to continue when a mask disconnects inputs from outputs; further masks are then random.
+        network: returns the network, which is built at the first call.
+        sample: seed -> the examples and labels for criteria that need data.
     """
 
     plan: Plan
@@ -44,7 +44,7 @@ class Selection:
 
     @property
     def takes_data(self) -> bool:
-        """Whether it looks at examples."""
+        """Whether a criterion needs examples."""
         return any(takes_data(score) for score in (self.score, *getattr(self.initialiser, "parts", ())))
 
     def dense(self) -> Mask:
@@ -52,12 +52,12 @@ class Selection:
         return Mask.ones(self.network().mask.shapes)
 
     def initial_weights(self, seed: int) -> Weights:
-        """The weights that a trial starts from; made anew at each access where they are those that are drawn."""
+        """The initial weights of a trial. Drawn ones are not stored but drawn again at each access."""
         state = self.drawn_state(seed)
         return state.final if self.initialiser is None else dict(self.initialiser(state))
 
     def drawn_state(self, seed: int) -> State:
-        """A trial's dense network as it is drawn, before anything else."""
+        """The state of a trial's dense network with newly drawn weights."""
         drawn = self.network().draw_weights(seed, "initial")
         return self._state(seed, seeds.stream(seed, "initialise"), drawn, drawn, self.dense(), "initialise")
 
@@ -65,19 +65,19 @@ class Selection:
         """The mask of a level.
 
         Args:
-            seed: of the trial.
-            mask: the mask to prune: of the level before, or the dense network's.
-            level: above 0.
+            seed: seed of the trial.
+            mask: the mask to prune: the level before's, or the dense network's.
+            level: the level, above 0.
             initial: the weights before any training.
             final: the weights to score.
 
         Raises:
-            ValueError: as the criterion, or `pruning.keep_highest`.
+            ValueError: see the criterion and `pruning.keep_highest`.
         """
         kinds = self.network().kinds
-        if not self.plan.keep(level, mask, kinds):  # where min_per_layer is 0: it is this level that cannot be trained
+        if not self.plan.keep(level, mask, kinds):  # possible with min_per_layer=0; training the level raises
             return Mask.zeros(mask.shapes)
-        scored = final if self.plan.shots == 1 else dict(final)  # once, not anew at each shot
+        scored = final if self.plan.shots == 1 else dict(final)  # reads lazy weights once, not at each shot
         return prune_in_shots(
             mask,
             self.plan.shots_to(level, mask, kinds),
@@ -89,7 +89,7 @@ class Selection:
         )
 
     def _scores(self, seed: int, draws: np.random.Generator, initial: Weights, final: Weights, mask: Mask) -> Weights:
-        """The scores of what a mask leaves; all the same where nothing passes through it, and that is gone on with."""
+        """The scores of the unpruned weights; all equal if the mask disconnects the network and that is allowed."""
         same = LazyArrays(mask.shapes, lambda key: np.zeros(mask.shapes[key], np.float32))
         if self.trains_cut and not is_connected(self.network().model, mask):
             return same

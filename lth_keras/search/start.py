@@ -1,4 +1,4 @@
-"""What trials begin with: drawn or given weights, or what is made of those that are drawn."""
+"""The `start` parameter: drawn or given weights, or a function of the drawn ones."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from lth_keras.masking.rewinding import STARTS, check_start
 
 
 def given_of(start: Any) -> str | None:
-    """What becomes of weights that `build` brings: `initial`, `given`, or None to tell.
+    """The treatment of weights that `build` sets: `initial`, `given`, or None to detect them.
 
     Raises:
-        ValueError: for a `start` that is nothing.
+        ValueError: for an unknown `start`.
     """
     return check_start(start) if initialiser_of(start) is None else None
 
 
 def initialiser_of(start: Any) -> Callable[[State], Weights] | None:
-    """What makes the weights that trials begin with of those that are drawn; None where they begin with those.
+    """The function that makes initial weights from the drawn ones; None if trials start from the drawn ones.
 
     Raises:
-        ValueError: for a name of none.
+        ValueError: for an unknown name.
     """
     if isinstance(start, str) and start not in STARTS and "(" in start:
         return Initialiser(start)

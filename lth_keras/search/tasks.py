@@ -1,4 +1,4 @@
-"""The trainings that a search consists of, and the order to do them in."""
+"""The tasks of a search and their order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lth_keras.search.branches import DENSE, is_control, is_variant, masks_of
 
 
 class Task(NamedTuple):
-    """One training of a search: a trial (its seed), a branch (`dense` at level 0) and a level."""
+    """One training of a search: its trial's seed, its branch (`dense` at level 0) and its level."""
 
     seed: int
     branch: str
@@ -20,17 +20,17 @@ class Task(NamedTuple):
 
 
 class LevelError(RuntimeError):
-    """A level could not be trained; the message names trial, branch and level. Levels finished before are kept."""
+    """A level could not be trained; the message names trial, branch and level. Finished levels are kept."""
 
 
 def task_of(seed: int, branch: str, level: int, share_dense: Collection[str] = ()) -> Task:
-    """The task of a branch's level; level 0 is the dense network in every branch but a variant, which has its own.
+    """The task of a branch's level. Level 0 is the shared dense network, except for variants, which have their own.
 
     Args:
-        seed: of the trial.
-        branch: its name.
-        level: 0 is dense.
-        share_dense: variants whose level 0 is the dense network all the same.
+        seed: seed of the trial.
+        branch: name of the branch.
+        level: the level.
+        share_dense: variants that share level 0 with the other branches.
     """
     return Task(seed, branch if level or (is_variant(branch) and branch not in share_dense) else DENSE, level)
 
@@ -43,15 +43,15 @@ def pending_tasks(
     control_levels: Collection[int] | None = None,
     share_dense: Collection[str] = (),
 ) -> list[Task]:
-    """Every unfinished task of a search, in the order to do them in: winning tickets lead, for others wait for them.
+    """The unfinished tasks of a search in training order: winning tickets first, since the controls depend on them.
 
     Args:
-        finished: tasks that are done.
-        trials: seeds.
-        branches: what to train at each level.
+        finished: finished tasks.
+        trials: seeds of the trials.
+        branches: branches to train.
         levels: number of prunings.
         control_levels: levels at which the controls are trained; None for all.
-        share_dense: variants without a level 0 of their own.
+        share_dense: variants that share level 0 with the other branches.
     """
     done = set(finished)
     wanted = {
@@ -67,11 +67,11 @@ def pending_tasks(
 
 
 def builds_on(task: Task, independent: Collection[str] = ()) -> list[Task]:
-    """The tasks that must be finished before this one's file can be written: whose masks it builds on.
+    """The tasks that must be finished before this one's file can be written, since its masks are made from theirs.
 
     Args:
-        task: what is to be trained.
-        independent: branches whose masks are made before training, each level's for itself.
+        task: the task.
+        independent: branches whose masks are made before training, independently of other levels.
     """
     if task.level == 0 or task.branch in independent:
         return []
@@ -80,7 +80,7 @@ def builds_on(task: Task, independent: Collection[str] = ()) -> list[Task]:
 
 
 def is_ready(task: Task, finished: Collection[tuple[int, str, int]], independent: Collection[str] = ()) -> bool:
-    """Whether the tasks whose masks this one builds on are finished; arguments as `builds_on`."""
+    """Whether the tasks that this one depends on are finished; arguments as `builds_on`."""
     return all(before in finished for before in builds_on(task, independent))
 
 
@@ -90,21 +90,21 @@ def ready_together(
     most: int,
     independent: Collection[str] = (),
 ) -> list[Task]:
-    """Tasks to train at once, in an order in which each can be written when those before it are.
+    """Tasks to train at once, each after the tasks that must be written before it.
 
-    A control starts from the masks of the winning ticket's level before, and needs its own level's only in the end: so
-    a level's branches are trained together, of all trials, the lowest level first. Levels of `independent` branches
-    wait for nothing.
+    A control's mask is made from the winning ticket's level before; the winning ticket's same level is needed only for
+    the next mask. So the branches of a level are trained together, over all trials, lowest level first. Levels of
+    `independent` branches are always ready.
 
     Args:
-        pending: what is to be trained, in the order of `pending_tasks`.
-        finished: tasks that are done.
-        most: tasks at once.
-        independent: as `builds_on`.
+        pending: unfinished tasks in the order of `pending_tasks`.
+        finished: finished tasks.
+        most: the most tasks at once.
+        independent: see `builds_on`.
     """
     chosen: list[Task] = []
     started = set(finished)
-    for task in sorted(pending, key=lambda task: task.level):  # stable: trials and branches keep their order
+    for task in sorted(pending, key=lambda task: task.level):  # a stable sort: trials and branches keep their order
         waits = task.level > 0 and task.branch not in independent
         starts = not waits or task_of(task.seed, masks_of(task.branch), task.level - 1) in finished
         if starts and is_ready(task, started, independent):
@@ -116,5 +116,5 @@ def ready_together(
 
 
 def tickets_at_a_time(branches: Collection[str], levels: int, independent: Collection[str] = ()) -> int:
-    """How many tickets of a trial are ready together at most levels: all levels of the `independent` at once."""
+    """The number of a trial's tasks that are ready together at most levels: one per branch, all of `independent`."""
     return sum(levels if branch in independent else 1 for branch in branches)

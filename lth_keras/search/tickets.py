@@ -1,4 +1,4 @@
-"""What a task starts from: its mask, out of the level files before it, and its weights, out of the seed."""
+"""The mask of a task, from earlier level files, and its initial weights, from the seed."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from lth_keras.storage import LevelResult, RunDirectory
 
 
 def starting_mask(directory: RunDirectory, task: Task) -> Mask:
-    """The mask that a task above level 0 trains under.
+    """The mask of a task above level 0.
 
     Args:
-        directory: has the levels that the task builds on.
-        task: what is to be trained.
+        directory: has the levels that the task depends on.
+        task: the task.
 
     Raises:
-        ValueError: where a level that it builds on is not finished.
+        ValueError: if a level that it depends on is not finished.
     """
     if not is_control(task.branch):
         before = task_of(task.seed, masks_of(task.branch), task.level - 1)
         return finished_level(directory, before).next_mask
     level = task.level
     own = None
-    while own is None and level > 1:  # back to the latest level that was trained: a control need not be at every level
+    while own is None and level > 1:  # finds the latest trained level: controls may skip levels
         level -= 1
         own = directory.read(task.seed, task.branch, level)
     if own is not None:
@@ -44,27 +44,27 @@ def _winning_mask(directory: RunDirectory, seed: int, level: int) -> Mask:
 
 
 def control_mask(directory: RunDirectory, task: Task, mask: Mask) -> Mask:
-    """The mask of a control's next level, from its own at this level and the winning ticket's at the next.
+    """The mask of a control's next level, from its mask at this level and the winning ticket's at the next.
 
     Raises:
-        ValueError: where the winning ticket's level is not finished.
+        ValueError: if the winning ticket's level is not finished.
     """
     level = task.level + 1
     return _control_mask(Task(task.seed, task.branch, level), mask, _winning_mask(directory, task.seed, level))
 
 
 def _control_mask(task: Task, before: Mask, winning: Mask) -> Mask:
-    """The mask of a control's level, from its own at the level before and the winning ticket's at the same."""
+    """The mask of a control's level, from its mask at the level before and the winning ticket's at this level."""
     return BRANCHES[task.branch].mask(before, winning, task.seed, task.level) if winning.kept else winning
 
 
 def starting_weights(task: Task, initial: Weights, draw: Draw) -> Weights:
-    """The weights that a task starts from, pruned ones included.
+    """The initial weights of a task, including pruned ones.
 
     Args:
-        task: what is to be trained.
+        task: the task.
         initial: the trial's initial weights.
-        draw: draws fresh ones, decided by the seed and the names that it is given, here branch and level.
+        draw: draws new weights; here from the seed, branch and level.
     """
     if task.level == 0 or is_variant(task.branch):
         return initial
@@ -74,10 +74,10 @@ def starting_weights(task: Task, initial: Weights, draw: Draw) -> Weights:
 
 
 def finished_level(directory: RunDirectory, task: Task, *, weights: bool = False) -> LevelResult:
-    """What a finished level's file holds; final weights, where they were kept, only if asked for.
+    """The content of a finished level's file; with final weights, if kept, only for `weights=True`.
 
     Raises:
-        ValueError: where the level is not finished.
+        ValueError: if the level is not finished.
     """
     result = directory.read(*task, weights=weights)
     if result is None:

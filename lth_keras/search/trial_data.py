@@ -1,4 +1,4 @@
-"""The data of a search's trials, and the examples among them that criteria look at."""
+"""The data of a search's trials, and the examples that criteria use."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lth_keras.training.network import Network
 
 @dataclass(frozen=True)
 class TrialData:
-    """Data by the seed of the trial.
+    """Data of trials by seed.
 
     Args:
-        data: for all trials, or a function of the seed, as `TicketSearch` takes them.
-        samples_per_class: training examples of each class that a criterion looks at.
-        network: the network that is trained on them, built when it is asked for.
+        data: data of all trials, or a function of the seed; see `TicketSearch`.
+        samples_per_class: training examples of each class that a criterion uses.
+        network: returns the network, which is built at the first call.
         cache: keeps samples and digests.
     """
 
@@ -32,14 +32,14 @@ class TrialData:
     cache: Cache
 
     def key(self, seed: int) -> Hashable:
-        """What tells the data from those of other trials: the same for all where they share them."""
+        """A key of the data, equal for all trials that share them."""
         return (self.data, seed) if callable(self.data) else (id(self.data), 0)
 
     def checked(self, seed: int) -> dict[str, Arrays]:
-        """The splits.
+        """The checked splits of a trial.
 
         Raises:
-            ValueError: as `Network.load`.
+            ValueError: see `Network.load`.
         """
         made = self._made(seed)
         splits = self.network().checked(made)
@@ -47,33 +47,33 @@ class TrialData:
         return splits
 
     def digest(self, seed: int) -> str:
-        """Of the data; made anew where that was not done before, and hashed once.
+        """The digest of a trial's data; loads them if they were not hashed before.
 
         Raises:
-            ValueError: as `Network.load`.
+            ValueError: see `Network.load`.
         """
         if self.key(seed) not in self.cache.digests:
             self.checked(seed)
         return self.cache.digests[self.key(seed)][1]
 
     def loaded(self, seed: int) -> Network:
-        """The network, with the data.
+        """The network with a trial's data loaded.
 
         Raises:
-            ValueError: as `Network.load`.
+            ValueError: see `Network.load`.
         """
         network, key = self.network(), self.key(seed)
         if key not in network.datasets:
-            network.unload()  # what was there makes room first
+            network.unload()  # frees memory before the new data are loaded
             network.take({key: self.checked(seed)})
             interrupts.check()
         return network
 
     def sample(self, seed: int) -> Arrays:
-        """The training examples that a criterion looks at, with their labels; drawn once.
+        """The training examples and labels that a criterion uses; drawn once.
 
         Raises:
-            ValueError: as `sampling.draw_samples`.
+            ValueError: see `sampling.draw_samples`.
         """
         network = self.network()
         outputs = int(network.model.output_shape[-1] or 1)

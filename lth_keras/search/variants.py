@@ -1,4 +1,4 @@
-"""Variants: searches under other parameters in the same run, each a branch of its own."""
+"""Variants: searches with other parameters in the same run, each a separate branch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lth_keras.storage import check_path_part
 from lth_keras.system import values
 
 Variants = Mapping[str, Mapping[str, Any]]
-"""Name to the parameters that it changes."""
+"""Name of a variant -> the parameters that it changes."""
 ALONG_BRANCHES = {
     "criterion": "branch_criterion",
     "schedule": "schedule",
@@ -23,18 +23,18 @@ ALONG_BRANCHES = {
     "initialise": "initialise",
     "masks_of_drawn": "masks_of_drawn",
 }
-"""Parameters that run.h5 has of every branch where variants differ in them, and the names of those coordinates:
-`criterion` is a dimension there."""
+"""Parameters that run.h5 stores for every branch if variants change them -> the names of these coordinates. `criterion`
+has another name there, since it is a dimension."""
 _FOLDERS = re.compile(r"(?<=\()[^(,]*/")
 OF_THE_START = frozenset({"build", "start", "prune_frozen"})
-"""Parameters that change which weights are given."""
+"""Parameters that affect which weights `build` gives."""
 
 
 def check_variants(variants: Any) -> dict[str, dict[str, Any]]:
-    """The variants, what they change by the parameters' names of today.
+    """Checks variants and returns them with the parameters' current names.
 
     Raises:
-        ValueError: for names that branches have or no path can hold, and parameters that a variant cannot change.
+        ValueError: for names of branches, names that no path can contain, and parameters that a variant cannot change.
     """
     if not isinstance(variants, Mapping):
         raise ValueError(f"Expected variants to be a dict by name. Received: {values.shown(variants)}.")
@@ -43,14 +43,13 @@ def check_variants(variants: Any) -> dict[str, dict[str, Any]]:
         check_path_part("variant", values.text("the name of each variant", name))
         if not isinstance(changes, Mapping):
             raise ValueError(
-                f"Expected what the variant {name!r} changes as a dict of parameters. "
-                f"Received: {values.shown(changes)}."
+                f"Expected the parameters that variant {name!r} changes as a dict. Received: {values.shown(changes)}."
             )
         changes = by_newer_names(changes)
         known = {parameter for parameter, affects in affected().items() if affects != RUN}
         if not is_variant(name) or not known >= set(changes):
             raise ValueError(
-                f"Expected variants with names of their own that change some of {sorted(known)}. "
+                f"Expected variants with new names that change parameters among {sorted(known)}. "
                 f"Received: {name!r} with {sorted(changes) if is_variant(name) else 'the name of a branch'}."
             )
         found[name] = changes
@@ -60,14 +59,15 @@ def check_variants(variants: Any) -> dict[str, dict[str, Any]]:
 def coordinates(
     variants: Variants, own: Mapping[str, Any], recorded: Variants
 ) -> dict[str, dict[str, float] | dict[str, str]]:
-    """What variants differ in, as coordinates of run.h5: name to a value for each branch.
+    """The parameters that variants change, as coordinates of run.h5: name -> value by branch.
 
-    Numbers that every variant has, and of all branches the parameters in `ALONG_BRANCHES`, if a variant changes one.
+    Includes numbers that every variant changes and, if a variant changes one, the parameters in `ALONG_BRANCHES` for
+    all branches.
 
     Args:
-        variants: of the search.
+        variants: the search's variants.
         own: the parameters of the search itself, by name.
-        recorded: what variants that the run's directory has levels of change, those of earlier searches too.
+        recorded: the variants recorded in the run's directory, including those of earlier searches.
     """
     names = {name for changes in variants.values() for name in changes}
     found: dict[str, dict[str, float] | dict[str, str]] = {}
@@ -78,9 +78,9 @@ def coordinates(
     by_name = {variant: recorded_names(changes) for variant, changes in variants.items()}
     of_search = recorded_names(own)
     of_all = {**dict.fromkeys(BRANCHES, {}), **recorded, **by_name}
-    said = any(ALONG_BRANCHES.keys() & changes.keys() for changes in of_all.values())
-    for name, called in ALONG_BRANCHES.items() if said else ():
-        apart = BRANCHES if called in found else ()  # where variants all have a number, other branches have none
+    needed = any(ALONG_BRANCHES.keys() & changes.keys() for changes in of_all.values())
+    for name, called in ALONG_BRANCHES.items() if needed else ():
+        apart = BRANCHES if called in found else ()  # if all variants have a number, other branches have none
         named = {branch: changes for branch, changes in of_all.items() if branch not in apart}
         each = {branch: changes.get(name, of_search.get(name)) for branch, changes in named.items()}
         if name in ("shots", "masks_of_drawn"):
@@ -91,7 +91,7 @@ def coordinates(
 
 
 def recorded_names(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters by the names that run directories and run.h5 have for them, which are those of version 0.1."""
+    """The parameters by their names in run directories and run.h5, which are those of version 0.1."""
     found = {name: value for name, value in parameters.items() if name not in ("when", "start")}
     if "when" in parameters:
         found["schedule"] = {"after_training": "iterative"}.get(parameters["when"], parameters["when"])
@@ -101,16 +101,16 @@ def recorded_names(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_words(value: Any) -> str:
-    """A name, without the folders of the files in it; empty for None, and for what the record describes otherwise."""
+    """The name of a value, without folders of files in it; empty for None and recorded descriptions."""
     return "" if value is None or isinstance(value, Mapping) else _FOLDERS.sub("", name_of(value))
 
 
 def independent(variants: Variants, when: str) -> frozenset[str]:
-    """The branches whose masks are made before training, so that no level of theirs waits for another.
+    """The branches whose masks are made before training, so that their levels do not depend on each other.
 
     Args:
-        variants: of the search.
-        when: the search's own, see `Pruning`.
+        variants: the search's variants.
+        when: the search's own `when`, see `Pruning`.
     """
     of_all = dict.fromkeys(BRANCHES, when)
     of_all |= {name: changes.get("when", when) for name, changes in variants.items()}
@@ -118,6 +118,6 @@ def independent(variants: Variants, when: str) -> frozenset[str]:
 
 
 def share_dense(variants: Variants, independent: Collection[str]) -> frozenset[str]:
-    """Which of the `independent` have the dense network of the other branches, as only the masks are their own."""
+    """The `independent` variants that change only masks and therefore share level 0 with the other branches."""
     of_masks = {parameter for parameter, affects in affected().items() if affects == MASKS}
     return frozenset(name for name in variants if name in independent and variants[name].keys() <= of_masks)

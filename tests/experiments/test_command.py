@@ -95,7 +95,7 @@ BAD = {
     "--seed -1": "Expected seed to be at least 0. Received: -1",
     "--seed 9223372036854775808": "Expected seed to be at most 9,223,372,036,854,775,807.",
     "--evaluate-every 7": "Expected test_every to be a multiple of evaluate_every (7 steps). Received: 1000",
-    "--branches random_mask": "Expected branches out of",
+    "--branches random_mask": "Expected branches from",
     "--batch-size 1000": "Expected at least one batch of 1000 training examples. Received: 120",
     "--out setup.cfg": "Expected: an output directory that can be written. Received: out='setup.cfg'",
 }

@@ -63,5 +63,5 @@ def test_branches_come_in_one_order() -> None:
 
 @pytest.mark.parametrize("branches", [["winning_ticket", "winning"], ["random_reinit"], [], "winning_ticket"])
 def test_unknown_branches_and_ones_without_the_winning_ticket_are_refused(branches: list[str]) -> None:
-    with pytest.raises(ValueError, match="Expected branches out of .*random_reinit.*Received"):
+    with pytest.raises(ValueError, match="Expected branches from .*random_reinit.*Received"):
         check_branches(branches)

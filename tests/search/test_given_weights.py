@@ -68,9 +68,9 @@ def test_a_pretrained_model_is_as_good_after_a_tiny_step_in_all_trials(tmp_path:
     assert set(record["given"]) == {"hidden/kernel", "output/kernel", "output/bias"} and record["start"] is None
     ticket = run.ticket(0, 1)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(ticket.get_layer("hidden").kernel), fitted()[0])
-    with pytest.raises(ValueError, match="Expected: (trials that begin|levels made) with"):
+    with pytest.raises(ValueError, match="Expected(: trials that begin with| finished levels to be made with)"):
         make(start="initial").run(3, out=tmp_path)
-    with pytest.raises(ValueError, match="Expected: (trials that begin|levels made) with"):
+    with pytest.raises(ValueError, match="Expected(: trials that begin with| finished levels to be made with)"):
         make(build=functools.partial(loaded, 2.0)).run(3, out=tmp_path)
 
 
@@ -106,7 +106,7 @@ def test_given_weights_count_in_the_identity() -> None:
 
 def test_a_variant_has_weights_of_its_own(tmp_path: Path) -> None:
     search = make(build=untrained, variants={"loaded": {"build": loaded}})
-    with pytest.warns(UserWarning, match=r"Variant 'loaded': build\(\) gives weights"):
+    with pytest.warns(UserWarning, match=r"Variant 'loaded': Weights that build\(\) gives"):
         run = search.run(branches=("winning_ticket", "loaded"), out=tmp_path)
     accuracy = run.dataset.test_accuracy_final.isel(level=1, trial=0)
     assert float(accuracy.sel(branch="loaded")) > 0.85 > 0.8 > float(accuracy.sel(branch="winning_ticket"))

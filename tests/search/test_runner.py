@@ -112,7 +112,7 @@ def test_workers_are_sent_lambdas_and_closures(tmp_path: Path) -> None:
 def test_what_workers_cannot_be_sent_is_refused_before_they_start(tmp_path: Path) -> None:
     lock = threading.Lock()
     search = tiny.make(data=lambda seed: (lock, tiny.data(seed))[1], config={"name": "locked"})
-    with pytest.raises(TypeError, match=r"Expected a search that can be sent to worker processes, or remake="):
+    with pytest.raises(TypeError, match=r"Expected a search that can be pickled for worker processes, or remake="):
         search.run(workers=2, out=tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -227,7 +227,7 @@ def test_winning_tickets_are_started_before_the_controls_that_wait_for_them(work
 
 def test_workers_go_on_behind_a_trial_that_diverges(tmp_path: Path) -> None:
     with pytest.raises(
-        LevelError, match="1 training failed.* 1 that build.*\n.*In trial 1, dense, level 0: .*not finite"
+        LevelError, match="1 training failed.* 1 that depend.*\n.*In trial 1, dense, level 0: .*not finite"
     ):
         tiny.run(failing, trials=3, workers=2, out=tmp_path)
     (path,) = tmp_path.iterdir()
@@ -246,7 +246,7 @@ AS_IT_IS_IMPORTED = "import sys\nif __name__ == '__mp_main__':\n    raise Import
 @pytest.mark.parametrize(
     "before, message",
     [
-        ("", "below `if __name__ == '__main__':`, as each of them imports it"),
+        ("", "below `if __name__ == '__main__':`, since each worker imports"),
         pytest.param(AS_IT_IS_IMPORTED, "exit code 1", marks=pytest.mark.slow),
     ],
 )

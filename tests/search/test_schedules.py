@@ -230,10 +230,10 @@ def test_where_nothing_passes_masks_are_random_if_asked(network: Network, tmp_pa
         ({"when": "later"}, "Expected when to be one of"),
         ({"shots": 0}, "Expected shots to be at least 1"),
         ({"shot_schedule": "steep"}, "Expected schedule to be one of 'exponential', 'linear'"),
-        ({"when": "before_training", "score_at": 3}, "Expected no score_at"),
+        ({"when": "before_training", "score_at": 3}, "Expected score_at=None"),
         ({"start": "snip"}, r"Expected start to be one of .*Received: 'snip'"),
         ({"start": "bimodal(snap)"}, "Expected a criterion.*Received: 'snap'"),
-        ({"masks_of_drawn": True}, "Expected masks_of_drawn where masks are made before training"),
+        ({"masks_of_drawn": True}, "Expected masks_of_drawn=False unless"),
         ({"cut_through": "ignore"}, "Expected cut_through to be one of"),
     ],
 )

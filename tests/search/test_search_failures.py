@@ -127,7 +127,7 @@ def test_a_directory_that_cannot_be_written_is_named(network: Network, tmp_path:
 
 @pytest.mark.parametrize(
     ("optimizer", "advice"),
-    [(tiny.adam, "Lower the learning rate"), (keras.optimizers.Adafactor, "Make it with epsilon_1=1e-16")],
+    [(tiny.adam, "Lower the learning rate"), (keras.optimizers.Adafactor, "Use epsilon_1=1e-16")],
 )
 def test_weights_that_are_not_finite_are_named_though_the_loss_hides_them(monkeypatch, tmp_path, optimizer, advice):
     def train(self, *arguments, **options):
@@ -165,7 +165,7 @@ def test_trials_behind_one_that_diverges_are_trained_and_all_failures_are_said(t
         with pytest.raises(LevelError) as error:
             failing(engine=engine).run(4, ("winning_ticket", "random_mask"), tmp_path, reporter=heard)
         first, *lines = str(error.value).splitlines()
-        assert first.startswith("2 trainings failed; all others that were asked for are finished. 4 that build on ")
+        assert first.startswith("2 trainings failed; all other requested ones are finished. 4 that depend on ")
         assert ["In trial 1, dense, level 0: " in lines[0], "In trial 3, dense, level 0: " in lines[1]] == [True, True]
         assert all("is not finite" in line and "levels are kept in" in line for line in lines)
         assert {task.seed for task in heard.tasks("finished")} == set(trained)

@@ -138,10 +138,10 @@ BAD_SEARCHES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no criterion": ({"criterion": None}, "Expected a criterion"),
     "observe": ({"observe": True}, "Expected observe to be an Observation. Received: True"),
-    "facts": ({"facts": {}}, "Expected facts of a run"),
+    "facts": ({"facts": {}}, "Expected facts as an argument of"),
     "config": ({"config": "mine"}, "Expected config to be a dict of JSON values. Received: 'mine'"),
     "variants": ({"variants": ["a"]}, "Expected variants to be a dict by name"),
-    "a variant": ({"variants": {"a": 3}}, "Expected what the variant 'a' changes as a dict of parameters. Received: 3"),
+    "a variant": ({"variants": {"a": 3}}, "Expected the parameters that variant 'a' changes as a dict. Received: 3"),
     "name of a variant": ({"variants": {"a/b": {}}}, "name of variant that can be part of a path. Received: 'a/b'"),
     "long variant": ({"variants": {"a" * 300: {}}}, "name of variant that can be part of a path"),
     "engine": ({"engine": "batched:1"}, "Expected engine to be auto, compiled, .*Received: 'batched:1'"),
@@ -238,8 +238,8 @@ def test_without_a_validation_split_it_need_not_be_there(network: Network, tmp_p
 
 BAD_RUNS: dict[str, tuple[dict[str, Any], str]] = {
     "no trial": ({"trials": 0}, "Expected at least 1 trial. Received: 0"),
-    "branch": ({"branches": ("winning_ticket", "lost")}, "Expected branches out of.*Received: .*'lost'"),
-    "no winning ticket": ({"branches": ("random_mask",)}, "'winning_ticket' among them"),
+    "branch": ({"branches": ("winning_ticket", "lost")}, "Expected branches from.*Received: .*'lost'"),
+    "no winning ticket": ({"branches": ("random_mask",)}, "with 'winning_ticket' if any other"),
     "trials as float": ({"trials": 2.0}, r"Expected trials to be an integer. Received: 2.0 \(float\)"),
     "seeds beyond what files hold": ({"trials": 2**63 + 1}, "Expected seeds of trials up to 9,223,372,036,854,775,807"),
     "one branch": (

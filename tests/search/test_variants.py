@@ -68,9 +68,9 @@ def test_variants_share_a_program_where_they_can():
     "variants", [{"random_mask": {}}, {"dense": {}}, {"more": {"levels": 3}}, {"unknown": {"nothing": 1}}]
 )
 def test_variants_that_mean_nothing_are_refused(variants):
-    with pytest.raises(ValueError, match="Expected variants with names of their own"):
+    with pytest.raises(ValueError, match="Expected variants with new names"):
         tiny.make(variants=variants)
-    with pytest.raises(ValueError, match=r"Expected branches out of .*'early'.*Received: \['late'\]"):
+    with pytest.raises(ValueError, match=r"Expected branches from .*'early'.*Received: \['late'\]"):
         tiny.make(variants=VARIANTS).run(branches=("late",))
 
 

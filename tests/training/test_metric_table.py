@@ -156,7 +156,7 @@ REFUSED = {
     "0.3 of a hinge": ("hinge", 1, None, 0.3 * YES, "labels -1 and 1, or 0 and 1, with Hinge"),
     "another width": ("mse", 3, None, TARGET, r"outputs' shape \(23, 3\)"),
     "negative counts": ("poisson", 1, "exponential", TARGET, "at least 0 with Poisson"),
-    "circle": ("circle", 3, None, CLASS, "metric=, what to measure beside the loss Circle"),
+    "circle": ("circle", 3, None, CLASS, "metric= with the loss Circle"),
     "own, a logit or a probability": (own_binary, 1, None, YES, "can be logits or probabilities"),
     "own, indices beyond": (own_indices, 3, "softmax", CLASS + 1, "Expected labels and outputs that determine"),
 }

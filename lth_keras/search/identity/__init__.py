@@ -1,4 +1,4 @@
-"""What decides the numbers of a search, as JSON: the name of its run directory is a hash of it."""
+"""A search's identity: JSON of everything that affects its results. Its hash names the run directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's configuration, and what of its layers it does not tell."""
+"""A model's configuration, and the user's own code and values in its layers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from lth_keras.masking import walk
 from lth_keras.search.identity.values import describe_object, plain
 
 _PLACES_OF_NAMES = ("name", "keras_history", "input_layers", "output_layers")
-"""Where a model's configuration has names of layers. Elsewhere `softmax` is an activation."""
+"""Keys of a model's configuration whose values are names of layers. Elsewhere `softmax` is an activation."""
 
 
 def describe_model(model: keras.Model) -> Any:
-    """A model's configuration. Names that Keras made up, which count what a process has built, are counted anew.
+    """A model's configuration, in which names that Keras generates are numbered within the model.
 
-    Lambdas are left out, as Keras stores them compiled, with the file and line that they are from: `describe_parts`
-    has what they do.
+    Keras numbers them by all layers that the process has built. Lambdas are left out, since Keras stores their compiled
+    code with file and line; `describe_parts` describes their source.
     """
     try:
         config = plain(keras.saving.serialize_keras_object(model))
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(
-            f"Expected a model of layers with a configuration. Received: {error} Give the search `config=`, JSON "
-            "values that identify it, or the layer a `get_config`."
+            f"Expected a model whose layers have a configuration. Received: {error} Pass `config=`, JSON values that "
+            "identify the search, or add `get_config` to the layer."
         ) from error
     names: dict[str, str] = {}
     for name in _made_up_names(config):
@@ -46,29 +46,29 @@ def describe_model(model: keras.Model) -> Any:
 
 
 def describe_parts(model: keras.layers.Layer, where: str) -> dict[str, Any]:
-    """What a model's configuration does not tell, by place of the layer: code and values of the user's own.
+    """The user's own code and values, which a model's configuration does not contain, by path of the layer.
 
     Args:
         model: a model, or one layer.
-        where: what it is to the search, for messages.
+        where: its name in error messages.
 
     Raises:
-        ValueError: for what cannot be read.
+        ValueError: for functions or values that cannot be read.
     """
     layers = [*walk(model)] if isinstance(model, keras.Model) else [("", model), *walk(model)]
     found = {place: describe_object(layer, f"{where}, layer {place!r}") for place, layer in layers}
-    return {place: told for place, told in found.items() if told}
+    return {place: own for place, own in found.items() if own}
 
 
 def _made_up_names(config: Any) -> Iterator[str]:
-    """Names like `dense_3`: the class in snake case, and a count. Bidirectional puts a direction before them."""
+    """Generated names such as `dense_3`: the class in snake case and a count, after a direction in Bidirectional."""
     if isinstance(config, dict):
         inner = config.get("config")
         name = inner.get("name") if isinstance(inner, dict) else None
         if isinstance(name, str):
             stem = re.sub("^(forward|backward)_", "", _without_count(name))
             kind = str(config.get("class_name")).lower()
-            # A masked copy of a layer keeps the name that Keras made up for the layer.
+            # A masked copy of a layer keeps the name that Keras generated for the layer.
             if stem.replace("_", "") in (kind, kind.removeprefix("masked")):
                 yield name
     for value in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():

@@ -1,4 +1,4 @@
-"""The parameters of a search as JSON, with what its functions do."""
+"""The parameters of a search as JSON; functions are described by their source."""
 
 from __future__ import annotations
 
@@ -21,47 +21,46 @@ from lth_keras.search.variants import recorded_names
 from lth_keras.training.engines import AUTO, identity_of
 
 _AMBIGUOUS = ("<lambda>", "<locals>", "__lambda__", '"partial"', '"closure"', '"method"', '"wrapped"', '"given"')
-"""What a description of functions holds where their names alone, as runs were named once, do not tell them apart."""
+"""Parts of a description that functions' names alone, as in older runs, do not distinguish."""
 
 
 def describe(search: Any, **replaced: Any) -> dict[str, Any]:
-    """The parameters of a `TicketSearch` with the configuration of its model and optimiser and a digest of its data.
+    """The parameters of a `TicketSearch`, the configurations of its model and optimiser, and a digest of its data.
 
-    Builds a model and an optimiser for it. The same search is described by the same JSON in every process, whatever
-    was built before in it. Functions and classes of the user's own (a criterion, a loss, an activation, a layer) go
-    by what they do and the values that they hold: see `describe_value`. `data` as a function goes by what it makes
-    for the first trial.
+    Builds a model and an optimiser. A search has the same JSON in every process, whatever the process has built
+    before. The user's own functions and classes (a criterion, a loss, an activation, a layer) are described by their
+    source and the values that they hold, see `describe_value`; a function `data` by its data for the first trial.
 
     Args:
         search: a `TicketSearch`.
-        replaced: parameters in place of its own.
+        replaced: parameters that replace its own.
 
     Raises:
-        ValueError: for functions or values that cannot be read, which need a `config` of their own.
+        ValueError: for functions or values that cannot be read; such a search needs `config`.
     """
-    told = {**search.parameters, "test_every": search.test_every, **replaced}
-    given = search.given.digest  # of weights that no initialiser draws
+    parameters = {**search.parameters, "test_every": search.test_every, **replaced}
+    given = search.given.digest
     with settled_seeds():
-        model = told["build"]()
-    optimizer, data = told["optimizer"](), told["data"]
+        model = parameters["build"]()
+    optimizer, data, start = parameters["optimizer"](), parameters["data"], {"start": parameters["start"]}
     code = {
         "model": describe_parts(model, "build"),
         "optimizer": describe_object(optimizer, "optimizer"),
-        "files": dict(_learned_files(told["criterion"], told["start"])),
+        "files": dict(_learned_files(parameters["criterion"], parameters["start"])),
     }
     result: dict[str, Any] = plain(
         {
-            **hashed(told),
-            **{name: _changed(name, value, 0) for name, value in recorded_names({"start": told["start"]}).items()},
-            **identity_of(told["engine"]),
-            "criterion": _criterion(told["criterion"]),
-            "loss": _loss(told["loss"]),
+            **hashed(parameters),
+            **{name: _changed(name, value, 0) for name, value in recorded_names(start).items()},
+            **identity_of(parameters["engine"]),
+            "criterion": _criterion(parameters["criterion"]),
+            "loss": _loss(parameters["loss"]),
             "optimizer": _optimizer(optimizer),
             "model": describe_model(model),
-            "data": digest(data(told["seed"]) if callable(data) else data),
+            "data": digest(data(parameters["seed"]) if callable(data) else data),
             "backend": keras.backend.backend(),
             **({} if given is None else {"given": given}),
-            **({} if told["metric"] is None else {"metric": _metric(told["metric"])}),
+            **({} if parameters["metric"] is None else {"metric": _metric(parameters["metric"])}),
             **({"code": {name: found for name, found in code.items() if found}} if any(code.values()) else {}),
         }
     )
@@ -69,11 +68,11 @@ def describe(search: Any, **replaced: Any) -> dict[str, Any]:
 
 
 def former(search: Any, described: Mapping[str, Any]) -> dict[str, Any] | None:
-    """How a search was described when functions went by their names; None where that is the same, or tells too little.
+    """The older description of a search, with functions by name; None if it is equal to `described` or ambiguous.
 
     Args:
         search: a `TicketSearch`.
-        described: as `describe` describes it.
+        described: the search's description by `describe`.
     """
     own = {name: described.get(name) for name in ("criterion", "loss", "code")}
     text = json.dumps(own)
@@ -96,11 +95,11 @@ def former(search: Any, described: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def describe_changes(changes: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """What a variant changes, as JSON.
+    """The parameters that a variant changes, as JSON.
 
     Args:
         changes: parameter to value.
-        seed: of the first trial.
+        seed: seed of the first trial.
 
     Raises:
         ValueError: for functions or values that cannot be read.
@@ -112,7 +111,7 @@ def describe_changes(changes: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _metric(metric: Any) -> Any:
-    """A metric that is asked for; its name without the count of what the process has made."""
+    """The `metric` parameter as JSON, without the count that Keras adds to generated names."""
     if isinstance(metric, str):
         return metric
     if not hasattr(metric, "get_config"):
@@ -124,9 +123,9 @@ def _metric(metric: Any) -> Any:
 
 
 def _changed(name: str, value: Any, seed: int) -> Any:
-    if isinstance(value, str):  # a learned criterion is the same wherever its file is
-        for path, told in _learned_files(value):
-            value = value.replace(f"learned({path})", f"learned({told})")
+    if isinstance(value, str):  # a learned criterion is identified by its file's digest, not by its path
+        for path, file_digest in _learned_files(value):
+            value = value.replace(f"learned({path})", f"learned({file_digest})")
         return value
     if name == "build":
         model = value()
@@ -152,8 +151,8 @@ def _loss(loss: Any) -> Any:
         return describe_value(loss, "loss")
     kind = type(loss)
     name = name_of_type(kind) if is_library(kind.__module__) else kind.__qualname__
-    told = describe_object(loss, "loss")
-    return {"class": name, **_config(loss, "loss"), **({"code": told} if told else {})}
+    code = describe_object(loss, "loss")
+    return {"class": name, **_config(loss, "loss"), **({"code": code} if code else {})}
 
 
 def _optimizer(optimizer: Any) -> dict[str, Any]:
@@ -167,15 +166,15 @@ def _config(item: Any, where: str) -> dict[str, Any]:
         config = without_count(item.get_config(), type(item))
     except NotImplementedError as error:
         raise ValueError(
-            f"Expected {where} with a configuration. Received: {error} Give the search `config=`, JSON values that "
-            "identify it."
+            f"Expected {where} with a configuration. Received: {error} Pass `config=`, JSON values that identify the "
+            "search."
         ) from error
     found: dict[str, Any] = _without_lambdas(plain(config))
     return found
 
 
 def _without_lambdas(config: Any) -> Any:
-    """A configuration without the compiled code of lambdas, which depends on the file that they are in."""
+    """A configuration without the compiled code of lambdas, which depends on their file."""
     if isinstance(config, dict):
         if config.get("class_name") == "__lambda__":
             return {"class_name": "__lambda__"}
@@ -184,10 +183,10 @@ def _without_lambdas(config: Any) -> Any:
 
 
 def _learned_files(*names: Any) -> Iterator[tuple[str, str]]:
-    """The files of learned criteria that names have, with a digest of each: another file may take the place."""
+    """The files of the learned criteria in these names, each with a digest, since a file can be replaced."""
     for name in names:
         for path in re.findall(r"learned\(([^()]*)\)", name) if isinstance(name, str) else ():
             try:
                 yield path, hashlib.sha256(Path(path.strip()).read_bytes()).hexdigest()
             except OSError:
-                continue  # that it is missing is said where it is read
+                continue  # reading the criterion raises the error

@@ -1,4 +1,4 @@
-"""What a function or a class does, read off its source: a digest of its syntax tree, and the globals that it reads."""
+"""Describes functions and classes by their source: a digest of the syntax tree, and the globals that they read."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class NoSourceError(ValueError):
-    """A function or class whose source is not to be found."""
+    """The source of a function or class was not found."""
 
 
 def is_library(module: str | None) -> bool:
-    """Whether a module is Python's, Keras', this library's or of an installed package: its names say what it does."""
+    """Whether a module belongs to Python, Keras, this library or an installed package, so that its names suffice."""
     root = (module or "builtins").partition(".")[0]
     if root in sys.stdlib_module_names or root in ("builtins", "keras", "lth_keras"):
         return True
@@ -33,17 +33,17 @@ def is_library(module: str | None) -> bool:
 
 
 def code_of(item: FunctionType | type) -> str:
-    """A digest of the syntax tree of a function's or class' source, in which docstrings, files and lines do not count.
+    """A digest of the syntax tree of a function's or class' source, without docstrings, file and lines.
 
     Raises:
-        NoSourceError: where there is no source, or two functions on one line cannot be told apart.
+        NoSourceError: if there is no source, or several functions on one line match.
     """
     node = _class_node(item) if isinstance(item, type) else _function_node(item.__code__, item.__globals__)
     return hashlib.sha256(json.dumps(_tree(node)).encode()).hexdigest()[:16]
 
 
 def globals_of(item: FunctionType | type) -> dict[str, Any]:
-    """The global values that a function, or the methods of a class, read by name, `module.name` among them."""
+    """The global values that a function or the methods of a class read, including attributes as `module.name`."""
     found: dict[str, Any] = {}
     for function in methods_of(item) if isinstance(item, type) else [item]:
         for name, attributes in _names_read(function.__code__):
@@ -58,7 +58,7 @@ def globals_of(item: FunctionType | type) -> dict[str, Any]:
 
 
 def methods_of(kind: type) -> list[FunctionType]:
-    """The functions that a class itself defines, properties and class methods among them."""
+    """The functions that a class itself defines, including properties and class methods."""
     found = []
     for item in vars(kind).values():
         parts = [item.fget, item.fset] if isinstance(item, property) else [getattr(item, "__func__", item)]
@@ -68,7 +68,7 @@ def methods_of(kind: type) -> list[FunctionType]:
 
 
 def _names_read(code: CodeType) -> Iterator[tuple[str, list[str]]]:
-    """Names of globals with the attributes that are read of them, in the code and the functions that it makes."""
+    """Names of globals, each with the attributes read from it, in the code and in functions nested in it."""
     name: str | None = None
     attributes: list[str] = []
     for instruction in dis.get_instructions(code):
@@ -100,7 +100,7 @@ def _function_node(code: CodeType, names: dict[str, Any]) -> ast.AST:
             and min([node.lineno, *(d.lineno for d in node.decorator_list)]) == code.co_firstlineno
         ]
     if len(found) != 1:
-        raise NoSourceError(f"the source of {code.co_qualname} is not to be found")
+        raise NoSourceError(f"the source of {code.co_qualname} was not found")
     node: ast.AST = found[0]
     return node
 
@@ -114,15 +114,15 @@ def _class_node(kind: type) -> ast.AST:
     try:
         lines, _ = inspect.findsource(kind)
     except (OSError, TypeError) as error:
-        raise NoSourceError(f"the source of {kind.__qualname__} is not to be found") from error
+        raise NoSourceError(f"the source of {kind.__qualname__} was not found") from error
     found = _by_path(_parsed("".join(lines)), kind.__qualname__.split("."))
     if found is None:
-        raise NoSourceError(f"the source of {kind.__qualname__} is not to be found")
+        raise NoSourceError(f"the source of {kind.__qualname__} was not found")
     return found
 
 
 def _by_path(tree: ast.AST, path: list[str]) -> ast.AST | None:
-    """The last class of this qualified name: of several, it is the one that holds."""
+    """The last class of this qualified name, which replaces earlier ones."""
     wanted = [part for part in path if part != "<locals>"]
     last: ast.AST | None = None
 
@@ -147,12 +147,12 @@ def _by_path(tree: ast.AST, path: list[str]) -> ast.AST | None:
 def _parsed(text: str) -> ast.Module:
     try:
         return ast.parse(text)
-    except SyntaxError:  # as a cell of a notebook with its magic commands
+    except SyntaxError:  # e.g. a notebook cell with magic commands
         return ast.Module(body=[], type_ignores=[])
 
 
 def _covers(node: Any, code: CodeType) -> bool:
-    """Whether all instructions are of the source that an expression covers."""
+    """Whether all instructions of the code lie within an expression's source."""
     begin, end = (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)
     places = [place for place in code.co_positions() if None not in place and (place[2], place[3]) != (0, 0)]
     inside = [begin <= (p[0], p[2]) and (p[1], p[3]) <= end for p in places]  # type: ignore[operator]
@@ -164,7 +164,7 @@ def _size(node: Any) -> tuple[int, int]:
 
 
 def _tree(node: Any) -> Any:
-    """A syntax tree as JSON, the same in all versions of Python, without docstrings and places."""
+    """A syntax tree as JSON, without docstrings and positions, equal in all versions of Python."""
     if isinstance(node, list):
         return [_tree(item) for item in node]
     if isinstance(node, ast.Constant):

@@ -1,4 +1,4 @@
-"""Values and functions as JSON that tells them apart: what a search's own functions hold, and what they do."""
+"""Values and functions as JSON: equal JSON means an equal search."""
 
 from __future__ import annotations
 
@@ -25,49 +25,49 @@ import numpy as np
 from lth_keras.search.identity.source import NoSourceError, code_of, globals_of, is_library, methods_of
 
 _LONGEST = 400
-"""Characters of a value's JSON; a longer one goes by its digest, as the identity is to be read."""
+"""The most characters of a value's JSON; a longer value is replaced by its digest, so that people can read the rest."""
 _BY_REPR: tuple[type, ...] = (
     *(complex, range, slice, type(...), type(NotImplemented), pathlib.PurePath, re.Pattern, np.dtype),
     *(datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, fractions.Fraction),
 )
 _FRAMEWORK = ("_self_", "__")
-"""What the attributes begin with that TensorFlow and Python give to objects."""
+"""Prefixes of attributes that TensorFlow and Python add to objects."""
 
 
 def name_of_type(item: Any) -> str:
-    """The qualified name of a function or class with its module; of another object, that of its class."""
+    """The module and qualified name of a function or class, or of another object's class."""
     return f"{getattr(item, '__module__', '?')}.{getattr(item, '__qualname__', type(item).__qualname__)}"
 
 
 def describe_value(value: Any, where: str) -> Any:
-    """A value as JSON: plain data as they are, arrays by digest, functions by what they do, objects by configuration.
+    """A value as JSON: plain data unchanged, arrays as digests, functions as their source, objects as configurations.
 
-    Of a function of the user's own: its qualified name, a digest of its syntax tree without docstrings, and the values
-    that it closes over, has as defaults and attributes, and reads as globals; its module, file and line do not count.
-    Functions and classes of installed packages go by their names.
+    The user's own function is described by its qualified name, a digest of its syntax tree without docstrings, and the
+    values of its closure, defaults, attributes and globals; its module, file and line do not count. A function or class
+    of an installed package is described by its name.
 
     Args:
         value: what to describe.
-        where: what it is to the search, for messages.
+        where: its name in error messages.
 
     Raises:
-        ValueError: for what cannot be read.
+        ValueError: for functions or values that cannot be read.
     """
     return _Describer(where).value(value)
 
 
 def describe_object(item: Any, where: str) -> dict[str, Any]:
-    """What the configuration of a Keras object does not tell: the user's own functions and classes, and their values.
+    """The user's own functions, classes and values in a Keras object, which its configuration does not contain.
 
     Args:
         item: a loss, an optimiser, a layer, an initialiser, ...
-        where: what it is to the search, for messages.
+        where: its name in error messages.
 
     Returns:
-        JSON values; empty for one of Keras' own with nothing but Keras' own in it.
+        JSON values; empty if all of it is Keras' own.
 
     Raises:
-        ValueError: for what cannot be read.
+        ValueError: for functions or values that cannot be read.
     """
     return _Describer(where).beside_config(item)
 
@@ -163,7 +163,7 @@ class _Describer:
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             try:
                 content = cell.cell_contents
-            except ValueError:  # nothing is in it yet
+            except ValueError:  # the cell is empty
                 continue
             if name != "__class__":
                 found[name] = self.value(content)
@@ -218,7 +218,7 @@ class _Describer:
         return {"model": _short(describe_model(layer)), "weights": weights.hexdigest(), **_given({"code": parts})}
 
     def config(self, item: Any) -> Any:
-        """The configuration of a Keras object as JSON, without a name that Keras made up."""
+        """The configuration of a Keras object as JSON, without a name that Keras generated."""
         try:
             config = item.get_config()
         except (NotImplementedError, TypeError, ValueError) as error:
@@ -241,7 +241,7 @@ class _Describer:
         return {**({"class": self.value(kind)} if own else {}), **_given({"values": found})}
 
     def _tells(self, item: Any, name: str, value: Any) -> bool:
-        """Whether an attribute of an object of the user's own class tells it from others."""
+        """Whether an attribute of an object of the user's own class belongs to the description."""
         if not isinstance(item, keras.layers.Layer | keras.Optimizer | keras.metrics.Metric):
             return name not in ("name", "dtype", "_dtype", "_dtype_policy")
         plain_data = isinstance(value, bool | int | float | str | tuple | np.ndarray) and not name.startswith("_")
@@ -249,18 +249,18 @@ class _Describer:
 
     def _unreadable(self, reason: str) -> ValueError:
         return ValueError(
-            f"Expected a search whose functions and values can be read, to tell it from others. Received: {self._where}"
-            f", of which {reason}. Give `config=`, JSON values that identify the search."
+            f"Expected functions and values whose source or configuration can be read, to identify the search. "
+            f"Received: {self._where}; {reason}. Pass `config=`, JSON values that identify the search."
         )
 
 
 def plain(config: Any) -> Any:
-    """The same as JSON values; what is none goes by its text, without addresses in memory."""
+    """The configuration as JSON values; other objects become their text without memory addresses."""
     return json.loads(json.dumps(config, default=lambda item: re.sub(r" at 0x[0-9a-f]+", "", str(item))))
 
 
 def without_count(config: Mapping[str, Any], kind: type) -> dict[str, Any]:
-    """A configuration in which a name that Keras made up (`focal_3`) has no count of what the process has made."""
+    """A configuration in which a name that Keras generated (`focal_3`) has no count."""
     name = config.get("name")
     stem = re.sub(r"_\d+$", "", name) if isinstance(name, str) else ""
     made_up = stem.replace("_", "") == kind.__name__.lower().replace("_", "")
@@ -268,7 +268,7 @@ def without_count(config: Mapping[str, Any], kind: type) -> dict[str, Any]:
 
 
 def _is_own(value: Any) -> bool:
-    """Whether a value is a function of the user's own, or an object of a class of theirs that is called."""
+    """Whether a value is the user's own function, or a callable object of the user's own class."""
     if isinstance(value, functools.partial):
         return True
     if isinstance(value, types.MethodType):
@@ -280,7 +280,7 @@ def _is_own(value: Any) -> bool:
 
 
 def _state(value: Any) -> dict[str, Any]:
-    """The attributes of an object, slots among them, without what frameworks put there."""
+    """The attributes of an object, including slots, without those that frameworks add."""
     slots: Iterable[str] = (name for kind in type(value).__mro__ for name in _names(vars(kind).get("__slots__", ())))
     found = {name: getattr(value, name) for name in slots if hasattr(value, name)} | getattr(value, "__dict__", {})
     made_by_keras = {"build", "call", "quantize"} if isinstance(value, keras.layers.Layer) else set()

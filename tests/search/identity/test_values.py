@@ -218,5 +218,5 @@ def without_source() -> Any:
     ],
 )
 def test_what_cannot_be_read_is_refused(value: Any) -> None:
-    with pytest.raises(ValueError, match=r"Expected a search whose functions .* Received: it, of which .*`config=`"):
+    with pytest.raises(ValueError, match=r"Expected functions and values whose .* Received: it; .*`config=`"):
         describe_value(value, "it")
