@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from experiments.cifar10_convolutional import Convolutional, make_search
-from experiments.command import Length, main
+from experiments.command import main
+from experiments.flags import Length
 
 
 @dataclass(frozen=True)
 class Config(Convolutional):
     """Winning tickets in Conv-2 on CIFAR-10, as in section 3 of "The Lottery Ticket Hypothesis" (2019).
 
-    45,000 / 5,000 / 10,000 images, Glorot normal weights, Adam, batches of 60; every level prunes 20% of the weights
-    that are left in each dense layer by magnitude, 10% in each convolution and 10% in the output layer, and rewinds the
-    rest to their initial values. Defaults are the paper's; they take days on two cores.
+    45,000 / 5,000 / 10,000 images, Glorot normal weights, Adam, batches of 60. Every level prunes 20% of the remaining
+    weights of each dense layer by magnitude, 10% of each convolution and of the output layer, and rewinds the others to
+    their initial values. Defaults are the paper's; they take days on two cores.
     """
 
     network: ClassVar[str] = "conv_2"

@@ -1,12 +1,12 @@
-"""What Conv-2, Conv-4 and Conv-6 on CIFAR-10 have in common (Frankle & Carbin, 2019, section 3 and figure 2)."""
+"""Shared by the experiments Conv-2, Conv-4 and Conv-6 on CIFAR-10 (Frankle & Carbin, 2019, section 3 and figure 2)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from experiments.command import Options
 from experiments.described import layers_of
+from experiments.options import Options
 
 if TYPE_CHECKING:
     import keras
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Convolutional(Options):
-    """The options of an experiment on one of the networks; its own `Config` names it and gives what differs."""
+    """The options of an experiment with one of these networks. Its `Config` names the network and sets defaults."""
 
     network: ClassVar[str]
     """The function of `lth_keras.models` that builds it."""
@@ -36,7 +36,7 @@ class Convolutional(Options):
 
     @classmethod
     def experiment(cls) -> str:
-        """Names the run's directory: `cifar10_conv6`."""
+        """The experiment's name: `cifar10_conv6`."""
         return f"cifar10_{cls.network.replace('_', '')}"
 
     @property
@@ -45,7 +45,7 @@ class Convolutional(Options):
         return {"dense": self.dense_rate, "conv": self.conv_rate, "output": self.output_rate}
 
     def model(self) -> keras.Model:
-        """The network, with weights drawn anew."""
+        """The network, with newly drawn weights."""
         from lth_keras import models
 
         model: keras.Model = getattr(models, self.network)()
@@ -56,7 +56,7 @@ class Convolutional(Options):
         return layers_of(self.model())
 
     def training(self) -> dict[str, str]:
-        """How it is trained, for people."""
+        """The training's parameters for --describe."""
         return {**super().training(), "optimiser": f"Adam, learning rate {self.learning_rate:g}"}
 
     def identity(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Rows of the study of composites that are trained together (Lutz & Manai, 2022)."""
+"""Sets of rows of the study of composites (Lutz & Manai, 2022)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ TOP = (
     *("weights_snip_magnitude_uss", "weights_snip_synflow_ums", "weights_synflow_synflow_ums"),
     *("weights_snip_synflow_ums_drawn", "bimodal_snip_synflow_ums"),
 )
-"""Twenty rows, all before training but the baseline: each criterion in one shot and many, and the composites."""
+"""Twenty rows: the baseline, and masks made before training by each criterion in one shot and many, and by composites.
+"""
 ABLATION = tuple(f"{criterion}_{schedule}" for criterion in CRITERIA for schedule in SCHEDULES)
 """Each criterion under each schedule."""
 PRESETS = {"top20": TOP, "ablation": ABLATION, "none": ()}

@@ -1,14 +1,15 @@
-"""Every criterion, every schedule and their composites in LeNet-300-100 on MNIST (Lutz & Manai, 2022, appendix C)."""
+"""Criteria, schedules and composites compared in LeNet-300-100 on MNIST (Lutz & Manai, 2022, appendix C)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from experiments.command import EngineName, Length, main
+from experiments.command import main
 from experiments.composite_presets import STUDIED
 from experiments.composites import Rows
 from experiments.described import layers_of
+from experiments.flags import EngineName, Length
 from lth_keras.data.sampling import SAMPLES_PER_CLASS
 
 if TYPE_CHECKING:
@@ -18,50 +19,53 @@ if TYPE_CHECKING:
     from lth_keras.search.search import TicketSearch
 
 EXAMPLES = 55_000
-"""Of the training split."""
+"""Number of training examples."""
 
 
 @dataclass(frozen=True)
 class Config(Rows):
     """Criteria, schedules and composites compared: LeNet-300-100 on MNIST as in "Hitting the Jackpot" (2022).
 
-    Every row is a branch with masks of its own; all of a trial start from the same initial weights, but those rows
-    that make others of them. Rows are named CRITERION_SCHEDULE, stacked_FIRST_SECOND_SCHEDULE,
-    weights_FIRST_SECOND_SCHEDULE (initial weights of FIRST's scores, masks by SECOND) and bimodal_...; with _drawn the
-    masks are of the weights before that. Schedules: before training in one shot (uss) or many (ums), level by level in
-    one (iss) or many (ims). magnitude_iss is the branch winning_ticket, the baseline.
+    Every row is a branch with its own masks. Names of rows:
+    CRITERION_SCHEDULE: masks by one criterion.
+    stacked_FIRST_SECOND_SCHEDULE: masks by SECOND of a network whose weights are the scores of FIRST.
+    weights_FIRST_SECOND_SCHEDULE: initial weights made from the scores of FIRST, masks by SECOND.
+    bimodal_FIRST_SECOND_SCHEDULE: the same with initial weights of two sizes.
+    With _drawn at the end the masks are computed from the weights as drawn, before FIRST changes them.
+
+    Schedules: before training in a single shot (uss) or multiple shots (ums); at every level in a single shot (iss) or
+    multiple shots (ims). magnitude_iss is the branch winning_ticket, the baseline.
 
     Kaiming normal weights (Keras' he_normal, truncated at two standard deviations; the study's are not truncated), SGD
-    0.1, batches of 64, no weight decay, global scope. A layer may collapse: a network that is cut through is trained as
-    it is, so its accuracy is that of the same answer to every image, and a table says so.
+    0.1, batches of 64, no weight decay, global scope. Pruning may remove a whole layer. Such a network is trained all
+    the same and gives the same answer to every image; a table lists these networks.
     """
 
     examples: ClassVar[tuple[int, int, int]] = (EXAMPLES, 5_000, 10_000)
 
     trials: int = 5
-    """Number of trials, each with its own seed: the same for all rows. More extend the run."""
+    """Number of trials. All rows have the same seeds. A larger number extends the run."""
     levels: int = 8
-    """Densities to go through, from the first. More extend the run."""
+    """Number of --densities to train at, from the first. A larger number extends the run."""
     steps: Length = None
     epochs: Length = 100
-    """Passes over the training examples per training, in full batches, at most. Instead of --steps."""
+    """Largest number of epochs of each training, in full batches. Replaces --steps."""
     patience: int | None = 5
-    """End a training after so many evaluations, of one an epoch, without a lower validation loss. The study stopped
-    early too; appendix C has no patience, so this one is a choice."""
+    """End a training after this many evaluations without a lower validation loss. The study states no patience."""
     engine: EngineName = "compact"
-    """What trains. compact leaves out the inputs and units that pruning has cut off: of most rows here little is left.
-    The numbers of engines agree within float32 rounding."""
+    """How tickets are trained. compact leaves out inputs and units that pruning has disconnected, which are most of
+    them in most rows. Results of different engines agree within float32 rounding."""
     batch_size: int = 64
     evaluate_every: int = EXAMPLES // 64
-    """Steps between evaluations on the validation split, which decide the early-stop step. Default: an epoch."""
+    """Steps between evaluations on the validation split. They determine the early-stop step. Default: an epoch."""
     test_every: int = 10 * (EXAMPLES // 64)
     learning_rate: float = 0.1
     """SGD's learning rate."""
     samples_per_class: int = SAMPLES_PER_CLASS
-    """Training examples of each class that criteria which take gradients look at."""
+    """Training examples of each class for criteria that use gradients."""
 
     def model(self) -> keras.Model:
-        """The network, with weights drawn anew."""
+        """The network, with newly drawn weights."""
         from lth_keras.models import lenet_300_100
 
         return lenet_300_100(kernel_initializer="he_normal")
@@ -71,7 +75,7 @@ class Config(Rows):
         return layers_of(self.model())
 
     def training(self) -> dict[str, str]:
-        """How it is trained, for people."""
+        """The training's parameters for --describe."""
         known = {name: value for name, value in super().training().items() if name != "criterion"}
         return {
             **known,

@@ -10,21 +10,21 @@ from typing import Any, Literal, get_args
 
 CriterionInRow = Literal["magnitude", "snip", "grasp", "grasp_magnitude", "synflow", "random"]
 ScheduleInRow = Literal["uss", "ums", "iss", "ims"]
-"""Before training (u) or level by level (i), in a single shot (ss) or in many (ms)."""
+"""Before training (u) or at every level (i), in a single shot (ss) or in multiple shots (ms)."""
 
 CRITERIA: tuple[str, ...] = get_args(CriterionInRow)
 SCHEDULES: tuple[str, ...] = get_args(ScheduleInRow)
 REGRESSORS = tuple(
     f"{regressor}{more}" for regressor in ("linear", "sgd", "tree", "forest", "mlp") for more in ("", "_extended")
 )
-"""What `experiments.learned_criterion` learns: with four features of a weight, and with fourteen."""
+"""The criteria that `experiments.learned_criterion` fits: with four features of a weight, and with fourteen."""
 WINNING_TICKET = "winning_ticket"
 BASELINE = "magnitude_iss"
-"""Iterative magnitude pruning: the branch `winning_ticket`, which everything is compared with."""
+"""Iterative magnitude pruning: the branch `winning_ticket`, the baseline of all comparisons."""
 
 
 def all_rows() -> Iterator[str]:
-    """The names of all rows that there are."""
+    """The names of all rows."""
     for schedule in SCHEDULES:
         yield from (f"{criterion}_{schedule}" for criterion in CRITERIA)
         yield from (f"learned_{regressor}_{schedule}" for regressor in REGRESSORS)
@@ -37,10 +37,10 @@ def all_rows() -> Iterator[str]:
 
 
 def check_rows(names: Iterable[str]) -> tuple[str, ...]:
-    """The rows, each once, in the order that they are asked for in.
+    """The rows without duplicates, in their order.
 
     Raises:
-        ValueError: for an unknown one, with those of similar names.
+        ValueError: for an unknown row; names similar ones.
     """
     known = set(all_rows())
     found = tuple(dict.fromkeys(names))
@@ -61,10 +61,15 @@ def branch_of(row: str) -> str:
 
 
 def parameters(row: str, shots: int, learned: Path | None = None) -> dict[str, Any]:
-    """What a row changes of the search by iterative magnitude pruning; `shots` are those of schedules with many.
+    """The parameters in which a row differs from iterative magnitude pruning.
+
+    Args:
+        row: its name.
+        shots: of schedules with many shots.
+        learned: folder of learned criteria.
 
     Raises:
-        ValueError: for a learned criterion without `learned`, the folder of their files.
+        ValueError: for a learned criterion without `learned`.
     """
     name, drawn = row.removesuffix("_drawn"), row.endswith("_drawn")
     name, _, schedule = name.rpartition("_")
@@ -79,8 +84,8 @@ def parameters(row: str, shots: int, learned: Path | None = None) -> dict[str, A
     if kind == "learned":
         if learned is None:
             raise ValueError(
-                f"Expected --learned, where python -m experiments.learned_criterion wrote its files. Received: {row!r} "
-                "without it."
+                "Expected --learned, the folder that python -m experiments.learned_criterion wrote. "
+                f"Received: {row!r} without it."
             )
         changes = {"criterion": f"learned({learned / pair}.npz)"}
     if schedule.startswith("u"):
@@ -93,7 +98,7 @@ def parameters(row: str, shots: int, learned: Path | None = None) -> dict[str, A
 
 
 def described(row: str, shots: int, learned: Path | None = None) -> str:
-    """A row in words; arguments as `parameters`."""
+    """A row in words. Arguments: see `parameters`."""
     changes = parameters(row, shots, learned)
     when = "before training" if "when" in changes else "level by level"
     many = f"{shots} shots" if "shots" in changes else "one shot"
@@ -109,7 +114,7 @@ def _parted(pair: str) -> tuple[str, str]:
 
 
 def digest_of(folder: Path) -> str:
-    """SHA-256 over the learned criteria in a folder; ValueError where there are none."""
+    """SHA-256 of the learned criteria in a folder; ValueError if there are none."""
     files = sorted(folder.glob("*.npz"))
     if not files:
         raise ValueError(f"Expected --learned to be a folder of learned criteria (*.npz). Received: {folder}.")

@@ -1,4 +1,4 @@
-"""Which rows an experiment with composites trains, and what it says of them."""
+"""Options of experiments whose branches are rows of the study of composites."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from experiments.command import Options
 from experiments.composite_presets import PRESETS
 from experiments.composite_rows import (
     WINNING_TICKET,
@@ -21,6 +20,7 @@ from experiments.composite_rows import (
     digest_of,
     parameters,
 )
+from experiments.options import Options
 
 if TYPE_CHECKING:
     import xarray
@@ -31,30 +31,31 @@ Hidden = Annotated[tuple[str, ...], tyro.conf.Suppress]
 
 @dataclass(frozen=True)
 class Rows(Options):
-    """The options of an experiment whose branches are rows of a table; its own `Config` has the protocol."""
+    """The options of an experiment whose branches are rows of a table. Its `Config` adds model and training."""
 
     densities: tuple[float, ...] = (0.5, 0.2, 0.1, 0.015, 0.01, 0.007, 0.005, 0.004)
     """Share of the prunable weights that each level keeps."""
     preset: Literal["top20", "ablation", "none"] = "top20"
-    """Rows to train: twenty, before training but for the baseline; each criterion under each schedule; or none but
-    those of the flags that follow. More extend the run."""
+    """Rows to train. top20: twenty rows, all pruned before training except the baseline. ablation: each criterion with
+    each schedule. none: only those of the flags below. More rows extend the run."""
     rows: tuple[str, ...] = ()
-    """More rows, by name."""
+    """Further rows, by name."""
     criteria: tuple[CriterionInRow, ...] = ()
-    """More rows: these criteria under --schedules."""
+    """Further rows: these criteria with each of --schedules."""
     schedules: tuple[ScheduleInRow, ...] = ("uss", "ums", "iss", "ims")
-    """Schedules of --criteria."""
+    """Schedules of --criteria: before training in a single shot (uss) or multiple shots (ums), or at every level in a
+    single shot (iss) or multiple shots (ims)."""
     learned: Path | None = None
-    """Folder of the criteria that `python -m experiments.learned_criterion` has learned, for rows such as
-    learned_forest_uss. What is in them is part of what names the run."""
+    """Folder that `python -m experiments.learned_criterion` wrote, for rows such as learned_forest_uss. Its content is
+    part of the hash that names the run's directory."""
     shots: int = 100
-    """Shots of the schedules with many: what SynFlow's paper takes."""
+    """Shots of ums and ims. Default: as in the paper of SynFlow."""
     branches: Hidden = ()  # type: ignore[assignment]  # the rows are the branches
     criterion: Annotated[str, tyro.conf.Suppress] = "magnitude"
     control_levels: Annotated[tuple[int, ...] | None, tyro.conf.Suppress] = None
 
     def __post_init__(self) -> None:
-        """Checks the rows (ValueError for unknown ones, and for none), and leaves no level without a density."""
+        """Checks the rows (ValueError for unknown rows or none), and limits levels to the number of densities."""
         super().__post_init__()
         object.__setattr__(self, "levels", min(self.levels, len(self.densities)))
         if not self.chosen:
@@ -68,22 +69,22 @@ class Rows(Options):
 
     @property
     def variants(self) -> dict[str, dict[str, Any]]:
-        """What each row changes of the search, but for the baseline."""
+        """The parameters that each row but the baseline changes."""
         rows = [row for row in self.chosen if branch_of(row) != WINNING_TICKET]
         return {row: parameters(row, self.shots, self.learned) for row in rows}
 
     def asked_branches(self) -> tuple[str, ...]:
-        """The rows."""
+        """The branches of the rows."""
         return tuple(map(branch_of, self.chosen))
 
     def identity(self) -> dict[str, Any]:
-        """The parameters without the choice of rows, which extends a run."""
+        """The parameters without the choice of rows: more rows extend a run."""
         choice = ("preset", "rows", "criteria", "schedules", "learned")
         found = {name: value for name, value in super().identity().items() if name not in choice}
         return found if self.learned is None else {**found, "learned": digest_of(self.learned)}
 
     def described(self) -> Iterable[RenderableType]:
-        """With --describe the model, its training, the rows, and the weights that each level keeps."""
+        """With --describe: tables of model, training, rows and remaining weights."""
         if not self.describe:
             return
         from lth_keras.report import layers_table, parameters_table, remaining_table, weights_table
@@ -98,7 +99,7 @@ class Rows(Options):
         yield remaining_table("Prunable weights that remain, in all layers together", left)
 
     def notes(self) -> Iterable[str]:
-        """What this experiment chose, as the study's tables do not have it."""
+        """The choices of this experiment that the study does not state."""
         yield (
             f"rows: {len(self.chosen)}; early stopping after {self.patience} evaluations without a lower validation "
             "loss. Patience, number of shots, scaling of scores as weights and the preset rows are choices of this "
@@ -106,7 +107,7 @@ class Rows(Options):
         )
 
     def tables(self, dataset: xarray.Dataset) -> Iterable[RenderableType]:
-        """Accuracy at each density, and which networks were cut through."""
+        """Accuracy at each density, and networks with a constant output."""
         from lth_keras.report import constant_table, densities_table
 
         densities = (1.0, *self.densities[: self.levels])

@@ -1,4 +1,4 @@
-"""What experiments say of their model before anything is trained: tables for `--describe`, notes, weights by kind."""
+"""Descriptions of an experiment's model: tables for `--describe`, notes, weights by kind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def layers_of(model: keras.Model) -> list[LayerSize]:
-    """The layers of a model, with what each gives and how many weights it has."""
+    """The layers of a model with their output shapes and numbers of weights."""
     from lth_keras.masking import mask_model, prunable_weights
     from lth_keras.models import LayerSize
 
@@ -32,7 +32,7 @@ def layers_of(model: keras.Model) -> list[LayerSize]:
 
 
 def weights_by_kind(layers: Iterable[LayerSize]) -> dict[str, dict[str, int]]:
-    """Weights of each kind of layer, for a run's parameters: `prunable`, and `with_biases`."""
+    """Numbers of weights of each kind of layer, `prunable` and `with_biases`, for a run's parameters."""
     from lth_keras.report import counts_by_kind
 
     counts = counts_by_kind(layers)
@@ -40,7 +40,7 @@ def weights_by_kind(layers: Iterable[LayerSize]) -> dict[str, dict[str, int]]:
 
 
 def weight_notes(layers: Iterable[LayerSize]) -> Iterator[str]:
-    """A line for each kind of layer."""
+    """Numbers of weights, one line for each kind of layer."""
     from lth_keras.report import counts_by_kind
 
     for kind, (prunable, in_all) in counts_by_kind(layers).items():
@@ -48,7 +48,7 @@ def weight_notes(layers: Iterable[LayerSize]) -> Iterator[str]:
 
 
 def layers_by_kind(layers: Iterable[LayerSize]) -> dict[str, dict[str, int]]:
-    """Prunable weights of each layer by its kind: `{"conv": {"conv_3": 90000}}`."""
+    """Kind to layer to number of prunable weights: `{"conv": {"conv_3": 90000}}`."""
     found: dict[str, dict[str, int]] = {}
     for layer in layers:
         if layer.kind:
@@ -63,12 +63,12 @@ def tables(
 
     Args:
         layers: of the model.
-        training: names and values of its parameters, those of pruning left out.
+        training: names and values of its parameters, without those of pruning.
         rates: share pruned per level, by kind, within each layer.
         levels: number of prunings.
 
     Raises:
-        ValueError: for fewer than 0.
+        ValueError: for a negative number of levels.
     """
     from lth_keras.pruning.rates import layer_counts
     from lth_keras.report import layers_table, parameters_table, remaining_table, weights_table

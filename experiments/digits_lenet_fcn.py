@@ -1,11 +1,12 @@
-"""LeNet-300-100 on scikit-learn's bundled 8x8 digits: the whole search in a minute, with no download."""
+"""LeNet-300-100 on the 8x8 digits of scikit-learn: a whole search in a minute, without a download."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from experiments.command import Length, main
+from experiments.command import main
+from experiments.flags import Length
 from experiments.lenet import LeNet
 
 if TYPE_CHECKING:
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Config(LeNet):
-    """Winning tickets in LeNet-300-100 on scikit-learn's bundled 8x8 digits: no download, about a minute.
+    """Winning tickets in LeNet-300-100 on the 8x8 digits of scikit-learn: about a minute, without a download.
 
-    The protocol of experiments.mnist_lenet_fcn on 1,797 small images.
+    The method of experiments.mnist_lenet_fcn on 1,797 small images.
     """
 
     examples: ClassVar[tuple[int, int, int]] = (1_197, 300, 300)

@@ -1,4 +1,4 @@
-"""Learns criteria from iterative multi-shot SynFlow, for `experiments.composite_pruning` (Lutz & Manai, 2022)."""
+"""Fits criteria to iterative multi-shot SynFlow, for `experiments.composite_pruning` (Lutz & Manai, 2022)."""
 
 from __future__ import annotations
 
@@ -19,25 +19,24 @@ TEACHER = "synflow_ims"
 
 @dataclass(frozen=True)
 class Config(composite_pruning.Config):
-    """Learns criteria: from the scores of four others before training to what iterative multi-shot SynFlow keeps.
+    """Fits criteria that predict, from four scores before training, what iterative multi-shot SynFlow keeps.
 
-    Trains three searches under the protocol of composite_pruning, with seeds that it does not use, and fits a linear
-    regression, the same by gradient descent, a tree, a forest and a small network to how long each weight lasts in
-    them: with four features of a weight, and with fourteen. Pass the folder that it writes to composite_pruning as
-    --learned.
+    Runs three searches with the options of composite_pruning and other seeds. Then it fits a linear regression, the
+    same by gradient descent, a tree, a forest and a small network to the level at which each weight is pruned: with
+    four features of a weight, and with fourteen. Pass the folder that it writes to composite_pruning as --learned.
     """
 
     trials: int = 3
-    """Searches to learn from."""
+    """Number of searches to fit to."""
     seed: int = 1000
     """Seed of the first search."""
     preset: Literal["top20", "ablation", "none"] = "none"
-    """More rows to train beside synflow_ims."""
+    """Further rows to train."""
     rows: tuple[str, ...] = (TEACHER,)
-    """Rows to train; synflow_ims among them."""
+    """Rows to train; they must include synflow_ims."""
 
     def finished(self, run: Run) -> Iterable[str]:
-        """Learns from the searches and writes what came of it into the run's directory."""
+        """Fits the criteria and writes them into the run's directory."""
         from experiments.learning import learn
 
         folder = run.directory.path / "learned"
@@ -49,7 +48,7 @@ class Config(composite_pruning.Config):
             yield f"wrote {folder / name}.npz"
 
     def search_of(self, run: Run, seed: int) -> tuple[Any, list[Any]]:
-        """The state before training and the masks of a search's levels."""
+        """The state before training and the masks of all levels of a search."""
         levels = (run.directory.read(seed, TEACHER, level) for level in range(self.levels + 1))
         search: Any = run.search
         return search.of(TEACHER).drawn_state(seed), [level.mask for level in levels if level is not None]

@@ -1,4 +1,4 @@
-"""Learns a criterion: from the scores of others before training to what iterative pruning by SynFlow keeps longest."""
+"""Fits a criterion that predicts, from scores before training, what iterative pruning by SynFlow keeps longest."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ REGRESSORS = ("linear", "sgd", "tree", "forest", "mlp")
 """scikit-learn's LinearRegression, SGDRegressor, DecisionTreeRegressor and RandomForestRegressor, and a Keras network
 of 32 and 32 hidden units."""
 DEPTH, LEAF, TREES = 12, 50, 20
-"""Of trees: their greatest depth, the least weights of a leaf, and how many a forest has. So files stay small."""
+"""Largest depth of trees, least weights per leaf, and trees per forest. These limits keep files small."""
 
 
 def lasting(masks: Sequence[Mask]) -> dict[str, np.ndarray]:
-    """How long each weight lasts: -log of the density of the sparsest mask that has it.
+    """For each weight -log of the density of the sparsest mask that keeps it.
 
-    It ranks weights as the whole search does, which no single shot's scores do: those of weights that went early are
-    not comparable with the scores that others had later.
+    It ranks weights over the whole search. Scores of different shots are not comparable, so none of them can.
 
     Args:
-        masks: of a search's levels, each a subset of the one before, from the dense network on.
+        masks: of all levels from the dense network on, each a subset of the one before.
 
     Returns:
-        Weight key to float64 array of the weight's shape; zero for weights that only the dense network has.
+        Weight key to float64 array of the weight's shape; zero for weights that only the dense network keeps.
 
     Raises:
-        ValueError: for no masks, or such that do not nest.
+        ValueError: for no masks, or masks that are not nested.
     """
     if not masks or not all(later.is_subset(mask) for mask, later in zip(masks, masks[1:], strict=False)):
         raise ValueError(f"Expected masks of which each is a subset of the one before. Received: {list(masks)}.")
@@ -47,20 +46,19 @@ def lasting(masks: Sequence[Mask]) -> dict[str, np.ndarray]:
 def learn(
     regressor: str, searches: Sequence[tuple[State, Sequence[Mask]]], *, extended: bool = False, seed: int = 0
 ) -> Learned:
-    """A criterion that predicts from scores before training how long a weight lasts in searches.
+    """A criterion that predicts `lasting` from scores before training.
 
     Source: the learned scores of Lutz & Manai (2022), "Hitting the Jackpot": regressions from four scores to those of
-    iterative multi-shot SynFlow. What the latter are for weights pruned on the way is this library's choice: see
-    `lasting`.
+    iterative multi-shot SynFlow. The target for pruned weights, `lasting`, is this library's choice.
 
     Args:
         regressor: one of `REGRESSORS`.
-        searches: of each its state before training, under the dense mask, and the masks of its levels.
-        extended: whether to take 14 features instead of 4, see `criteria.learned.features`.
-        seed: decides what is random.
+        searches: for each its state before training, under the dense mask, and the masks of its levels.
+        extended: whether to use 14 features instead of 4; see `criteria.learned.features`.
+        seed: of the regressor's randomness.
 
     Raises:
-        ValueError: for an unknown regressor, no searches, or what `lasting` and the four criteria raise.
+        ValueError: for an unknown regressor, no searches, or as `lasting` and the four criteria.
     """
     if regressor not in REGRESSORS or not searches:
         raise ValueError(
@@ -112,7 +110,7 @@ def _fit_forest(x: np.ndarray, y: np.ndarray, seed: int) -> tuple[str, Mapping[s
 
 
 def _trees(fitted: Sequence[Any]) -> tuple[str, Mapping[str, np.ndarray]]:
-    """The nodes of all trees one after the other; scikit-learn counts them within each tree."""
+    """The nodes of all trees in one array; scikit-learn numbers them within each tree."""
     trees = [tree.tree_ for tree in fitted]
     roots = np.cumsum([0, *(tree.node_count for tree in trees)])[:-1]
 

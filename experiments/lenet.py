@@ -1,4 +1,4 @@
-"""What the experiments with LeNet-300-100 have in common (Frankle & Carbin, 2019, section 2)."""
+"""Shared by the experiments with LeNet-300-100 (Frankle & Carbin, 2019, section 2)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from experiments.command import Options
 from experiments.described import layers_of
+from experiments.options import Options
 
 if TYPE_CHECKING:
     import keras
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LeNet(Options):
-    """The options of an experiment with LeNet-300-100; its own `Config` gives defaults and says more."""
+    """The options of an experiment with LeNet-300-100. Its `Config` sets defaults and adds parameters."""
 
     examples: ClassVar[tuple[int, int, int]] = (55_000, 5_000, 10_000)
-    """To train on, for validation, to test on."""
+    """Numbers of training, validation and test examples."""
     inputs: ClassVar[int] = 784
-    """Pixels of an image."""
+    """Pixels per image."""
 
     learning_rate: float = 1.2e-3
     """Adam's learning rate."""
@@ -38,7 +38,7 @@ class LeNet(Options):
         return {"dense": self.dense_rate, "output": self.output_rate}
 
     def model(self) -> keras.Model:
-        """The network, with weights drawn anew."""
+        """The network, with newly drawn weights."""
         from lth_keras.models import lenet_300_100
 
         return lenet_300_100(input_shape=(self.inputs,))
@@ -50,7 +50,7 @@ class LeNet(Options):
             name: of the experiment.
             load: seed -> the data of that trial.
             threads: per training.
-            others: arguments of `TicketSearch` beside those of all these experiments.
+            others: further arguments of `TicketSearch`.
         """
         import keras
 
@@ -70,5 +70,5 @@ class LeNet(Options):
         return layers_of(self.model())
 
     def training(self) -> dict[str, str]:
-        """How it is trained, for people."""
+        """The training's parameters for --describe."""
         return {**super().training(), "optimiser": f"Adam, learning rate {self.learning_rate:g}"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.command import Length, main
+from experiments.command import main
+from experiments.flags import Length
 from experiments.lenet import LeNet
 
 if TYPE_CHECKING:
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 class Config(LeNet):
     """Winning tickets in LeNet-300-100 on MNIST, as in section 2 of "The Lottery Ticket Hypothesis" (2019).
 
-    55,000 / 5,000 / 10,000 images with pixels in [0, 1], Glorot normal weights, Adam, batches of 60; every level prunes
-    20% of the weights that are left in each layer by magnitude, 10% in the output layer, and rewinds the rest to
-    their initial values. Defaults are the paper's; 5 trials take hours on two cores.
+    55,000 / 5,000 / 10,000 images with pixels in [0, 1], Glorot normal weights, Adam, batches of 60. Every level prunes
+    20% of the remaining weights of each layer by magnitude, 10% of the output layer, and rewinds the others to their
+    initial values. Defaults are the paper's; 5 trials take hours on two cores.
     """
 
     trials: int = 5

@@ -1,4 +1,4 @@
-"""Flags of version 0.1, accepted until 0.3: what chose an engine before `--engine` did."""
+"""Flags of version 0.1 that `--engine` replaces; accepted until 0.3."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ FLAGS = {"--compact": "compact", "--no-compact": "auto", "--fused": "native", "-
 
 
 def with_engine(arguments: Sequence[str]) -> tuple[list[str], str]:
-    """The arguments with `--engine` at their end in place of older flags, and which those were.
+    """Replaces older flags by `--engine`.
 
     Args:
         arguments: of the command line.
+
+    Returns:
+        The new arguments, with `--engine` last, and the older flags; empty if there are none.
     """
     kept: list[str] = []
     older: list[str] = []

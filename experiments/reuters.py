@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from datasets.reuters_groups import ALL_DOCUMENTS, SIZES, Size, check_classes, check_group
-from experiments.command import Length, main
+from experiments.command import main
+from experiments.flags import Length
 from experiments.texts import Texts
 
 if TYPE_CHECKING:
@@ -18,15 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Config(Texts):
-    """Winning tickets in Kim's convolutional network (2014) on Reuters-21578: any number of topics a document.
+    """Winning tickets in Kim's convolutional network (2014) on Reuters-21578, a multi-label task.
 
-    The first 200 known words of 6,993 / 777 / 3,019 documents of R(90); one embedding of 20,001 x 300, convolutions
-    over 3, 4 and 5 words of 100 features each, their maxima, dropout, and a sigmoid for each of 90 categories; binary
-    cross-entropy, Adam, batches of 50. Every level prunes 20% of the weights that are left in the embedding by
-    magnitude, 15% in each convolution and 10% in the output layer, and rewinds the rest to their initial values. Sizes,
-    batches and dropout are Kim's; he has Adadelta, and limits the norm of the output's weights. The output's rate is
-    half of the embedding's, as in the lottery ticket paper: rare categories have few documents to learn 300 weights
-    from. The dense network has its least validation loss after 6 epochs or so. Try --levels 1 --epochs 2.
+    Data: the first 200 known words of 6,993 / 777 / 3,019 documents of R(90). Network: an embedding of 20,001 x 300;
+    convolutions over 3, 4 and 5 words with 100 features each; global max pooling, dropout, a sigmoid for each of 90
+    categories. Training: binary cross-entropy, Adam, batches of 50. Every level prunes 20% of the remaining weights of
+    the embedding by magnitude, 15% of each convolution and 10% of the output layer, and rewinds the others to their
+    initial values. Sizes, batches and dropout are Kim's; he uses Adadelta and limits the norm of the output weights. A
+    short run: --levels 1 --epochs 2.
     """
 
     metric: ClassVar[str] = "micro-F1"
@@ -40,23 +40,23 @@ class Config(Texts):
     """Categories: the ten with the most training documents, those with a training and a test document, or those with a
     training document. 90 is R(90)."""
     keep_negatives: bool = False
-    """Keep the documents of none of the group's categories, among all 9,603 / 3,299."""
+    """Keep documents without a category of the group: 9,603 / 3,299 documents in all."""
     validation: float = 0.1
-    """Share of the training documents taken out for validation. 0: the last step is reported as early stop."""
+    """Share of the training documents used for validation. 0: the last step is reported as the early-stop step."""
     words: int = 20_000
-    """Words that are known: the most frequent ones of the training documents."""
+    """Size of the vocabulary: the most frequent words of the training documents."""
     filters: int = 100
     """Features of each convolution."""
     dropout: float = 0.5
     """Share of the maxima dropped in training."""
     learning_rate: float = 2e-3
-    """Adam's learning rate: of 1, 2 and 3e-3 that with the least validation loss and the most validation micro-F1."""
+    """Adam's learning rate. Of 1, 2 and 3e-3 it has the least validation loss and the highest validation micro-F1."""
 
     documents = property(lambda self: self.size.train)
     held_out = property(lambda self: round(self.validation * self.documents))
 
     def __post_init__(self) -> None:
-        """Gives the group its full name; ValueError where there is none."""
+        """Gives the group its full name; ValueError for an unknown group."""
         super().__post_init__()
         object.__setattr__(self, "group", check_group("R" * str(self.group).isdigit() + str(self.group)))
 
@@ -67,7 +67,7 @@ class Config(Texts):
 
     @property
     def shape(self) -> dict[str, int]:
-        """What the model is built with, beside dropout; ValueError where no word is known."""
+        """The model's arguments but dropout; ValueError for an empty vocabulary."""
         if self.words < 1:
             raise ValueError(f"Expected --words of at least 1. Received: {self.words}.")
         sizes = {name: getattr(self, name) for name in ("dimension", "tokens", "filters")}
@@ -80,7 +80,7 @@ class Config(Texts):
         return reuters_cnn_sizes(**self.shape)
 
     def load(self, seed: int) -> Splits:
-        """The documents of a trial; ValueError where they have other categories than the group."""
+        """The documents of a trial; ValueError if their categories are not the group's."""
         from datasets import reuters
 
         names = ("group", "validation", "tokens", "words", "keep_negatives")
@@ -88,7 +88,7 @@ class Config(Texts):
         return check_classes(splits, self.group, self.size.classes)
 
     def training(self) -> dict[str, str]:
-        """How it is trained, for people."""
+        """The training's parameters for --describe."""
         return {
             **super().training(),
             "loss": "binary cross-entropy",
@@ -99,14 +99,14 @@ class Config(Texts):
         }
 
     def notes(self) -> Iterable[str]:
-        """Weights by kind, documents, categories and vocabulary, and what is measured."""
+        """Weights by kind, documents, categories, vocabulary and metric."""
         yield from super().notes()
         yield (
             f"documents of {self.group}: {self.documents - self.held_out:,} to train on, {self.held_out:,} for "
             f"validation, {self.size.test:,} to test on; {self.size.classes} categories"
         )
         yield f"vocabulary: the {self.words:,} most frequent words of all {ALL_DOCUMENTS['train']:,} training documents"
-        yield "multi-label: what is measured is micro-F1"
+        yield "multi-label: the metric is micro-F1"
 
 
 def make_search(config: Config, threads: int) -> TicketSearch:

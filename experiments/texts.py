@@ -1,4 +1,4 @@
-"""What the experiments with networks on documents have in common: lengths, splits, rates, and their search."""
+"""Shared by the experiments on documents: lengths, splits, rates, and the search."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from experiments.command import Length, Options
 from experiments.described import weight_notes, weights_by_kind
+from experiments.flags import Length
+from experiments.options import Options
 
 if TYPE_CHECKING:
     import keras
@@ -21,27 +22,27 @@ Cadence = Annotated[int | None, tyro.conf.arg(metavar="INT")]
 
 @dataclass(frozen=True)
 class Texts(Options):
-    """The options of an experiment on documents; its own `Config` gives defaults, sizes and the model."""
+    """The options of an experiment on documents. Its `Config` adds defaults, sizes and the model."""
 
     loss: ClassVar[str] = "sparse_categorical_crossentropy"
     documents: ClassVar[Any]
-    """Training documents, those for validation included."""
+    """Number of training documents, validation documents included."""
     held_out: ClassVar[Any]
-    """Those for validation."""
+    """Number of validation documents."""
 
     steps: Length = None
     evaluate_every: Cadence = None  # type: ignore[assignment]  # wider than in other experiments
-    """Steps between evaluations on the validation split, which decide the early-stop step. Default: an epoch."""
+    """Steps between evaluations on the validation split. They determine the early-stop step. Default: an epoch."""
     test_every: Cadence = None  # type: ignore[assignment]
-    """Steps between evaluations on the test split: as --evaluate-every, its default, since no copy of the best
-    weights is kept. They decide nothing."""
+    """Steps between evaluations on the test split. They influence nothing. Default: --evaluate-every, so that no copy
+    of the best weights is needed."""
     tokens: int = 200
-    """Known words of a document that are kept, from its start."""
+    """Known words to keep from the start of each document."""
     dimension: int = 300
     """Columns of an embedding."""
     validation: float = 0
-    """Documents, or a share of them, taken out of the training documents for validation. 0 trains on all of them: then
-    nothing decides an early stop, and the last step is reported as such."""
+    """Validation documents, or their share of the training documents. 0 trains on all of them; the last step is then
+    reported as the early-stop step."""
     learning_rate: float = 1e-3
     """Adam's learning rate."""
     embedding_rate: float = 0.2
@@ -53,15 +54,15 @@ class Texts(Options):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches in the training documents.
+        """Number of full batches in the training documents.
 
         Raises:
-            ValueError: where there is not one.
+            ValueError: if there is none.
         """
         if self.validation < 0 or not 1 <= self.batch_size <= self.documents - self.held_out:
             raise ValueError(
-                f"Expected --validation of 0 or more, and at least one batch in the {self.documents:,} "
-                f"documents without those. Received: --validation {self.validation} --batch-size {self.batch_size}."
+                f"Expected --validation of 0 or more, and at least one batch in the rest of the {self.documents:,} "
+                f"documents. Received: --validation {self.validation} --batch-size {self.batch_size}."
             )
         return (self.documents - self.held_out) // self.batch_size
 
@@ -75,7 +76,7 @@ class Texts(Options):
         return {**super().identity(), "weights": weights_by_kind(self.sizes())}
 
     def training(self) -> dict[str, str]:
-        """How it is trained, for people."""
+        """The training's parameters for --describe."""
         held_out = f"{self.held_out:,}" if self.held_out else "none (the last step is reported as early stop)"
         return {
             **super().training(),
@@ -86,7 +87,7 @@ class Texts(Options):
         }
 
     def notes(self) -> Iterable[str]:
-        """Weights by kind, and what early stop means without a validation split."""
+        """Weights by kind, and the meaning of early stop without a validation split."""
         yield from weight_notes(self.sizes())
         if not self.held_out:
             yield f"no validation split: trains on all {self.documents:,} documents; the last step is the early stop"

@@ -1,4 +1,4 @@
-"""Why the thesis found no winning tickets on MNIST: its protocol, corrected one cause at a time (Unverzagt, 2020)."""
+"""Why the thesis found no winning tickets on MNIST: its method, corrected one cause at a time (Unverzagt, 2020)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments.command import Length, main
+from experiments.command import main
+from experiments.flags import Length
 from experiments.lenet import LeNet
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from lth_keras.search.search import TicketSearch
 
 CAUSES = ("initial_masks", "raw_pixels", "one_optimiser", "full_output")
-"""What the thesis' code did otherwise than the paper."""
+"""Differences between the thesis' code and the paper."""
 
 PROTOCOLS: dict[str, tuple[str, ...]] = {
     "thesis": CAUSES,
@@ -31,7 +32,7 @@ PROTOCOLS: dict[str, tuple[str, ...]] = {
     "only_full_output": ("full_output",),
     "only_slow": ("slow",),
 }
-"""The causes that each protocol has; `slow` is the learning rate of the thesis' text, a tenth of its code's."""
+"""Protocol to its causes. `slow` is the learning rate of the thesis' text, a tenth of its code's."""
 
 if TYPE_CHECKING:
     Protocol = str
@@ -43,37 +44,38 @@ DENSITIES = (1.0, 0.51, 0.21, 0.108, 0.055, 0.028)
 
 @dataclass(frozen=True)
 class Config(LeNet):
-    """LeNet-300-100 on MNIST under the protocol of the thesis' code, and corrected one cause at a time.
+    """LeNet-300-100 on MNIST with the protocol of the thesis' code, and with one cause corrected at a time.
 
-    Its masks came from the initial weights, never the trained ones; pixels stayed 0 ... 255; one optimiser lived
-    through all levels, so that Adam's count of updates went on; the output layer was pruned at the full rate. What else
-    differed is not copied: 50,000 steps, no validation split, weights drawn Glorot uniform.
+    The thesis' code had four differences from the paper. Masks came from the initial weights, not the trained ones.
+    Pixels stayed 0 ... 255. One optimiser was used for all levels, so Adam's step count was never reset. The output
+    layer was pruned at the full rate. Other differences are not copied: 50,000 steps, no validation split, Glorot
+    uniform weights.
 
-    The branch `thesis` has all four, `winning_ticket` none. `thesis_trained_masks` and so on have all but the one that
-    their name corrects, `only_initial_masks` and so on have none but the one that it says; `slow` is the learning rate
-    of the thesis' text. All start from the same initial weights.
+    The branch `thesis` has all four differences, `winning_ticket` has none. `thesis_trained_masks` and the like have
+    all but one; `only_initial_masks` and the like have only one. `slow` is the learning rate of the thesis' text. All
+    branches start from the same initial weights.
     """
 
     trials: int = 3
     levels: int = 16
     steps: Length = 20_000
     protocols: tuple[Protocol, ...] = tuple(PROTOCOLS)
-    """Protocols to train under, each a branch of its own beside the winning ticket. More extend the run."""
+    """Protocols to train with. Each is a branch. More protocols extend the run."""
     branches: tuple[str, ...] = ("winning_ticket",)  # type: ignore[assignment]
-    """What to train at every level beside --protocols."""
+    """Branches to train beside --protocols."""
     slow_learning_rate: float = 1.2e-4
     """The learning rate that the thesis' text gives."""
 
     def asked_branches(self) -> tuple[str, ...]:
-        """The branches, and the protocols."""
+        """The branches, protocols included."""
         return (*self.branches, *self.protocols)
 
     def identity(self) -> dict[str, Any]:
-        """The parameters without the protocols, which extend a run."""
+        """The parameters without the protocols: more protocols extend a run."""
         return {name: value for name, value in super().identity().items() if name != "protocols"}
 
     def described(self) -> Iterable[RenderableType]:
-        """The tables of every experiment, and what each protocol does otherwise."""
+        """The tables of every experiment, and the causes of each protocol."""
         if not self.describe:
             return
         from lth_keras.report import parameters_table
@@ -83,7 +85,7 @@ class Config(LeNet):
         yield parameters_table("Protocols, and what each does otherwise", {"winning_ticket": "nothing", **causes})
 
     def tables(self, dataset: xarray.Dataset) -> Iterable[RenderableType]:
-        """Which cause costs how much."""
+        """Accuracy by protocol and density."""
         from lth_keras.report import densities_table
 
         return [densities_table(dataset, DENSITIES)]

@@ -1,4 +1,4 @@
-"""How long the documents of a text data set are, and how many a cut-off leaves whole."""
+"""Histogram of the document lengths of a text data set, with the share that a cut-off leaves untruncated."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lth_keras.plots.style import line_width, new_figure
 from lth_keras.storage.facts import document_lengths
 
 BINS_BELOW_CUT_OFF = 10
-SHOWN = 5  # the axis ends at so many times the cut-off
+SHOWN = 5  # the axis ends at this multiple of the cut-off
 _LOOKS = (("#08357a", "solid"), ("#d1541b", "dashed"), ("#58b6c4", "dotted"))
 
 
 def figures(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str, Draw | None]:
-    """`document_lengths`, of a run that says them."""
+    """`document_lengths`, for a run with document lengths."""
     documents = document_lengths(dataset)
     if documents is None:
         return {}
@@ -28,18 +28,18 @@ def figures(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str, D
 
 
 def document_lengths_figure(lengths: Mapping[str, np.ndarray], cut_off: int, unit: str = "tokens") -> Figure:
-    """A histogram of the lengths of each split, with the cut-off and the share that it leaves untruncated.
+    """A histogram of lengths for each split, with the cut-off and the share that it leaves untruncated.
 
-    The splits are drawn over each other as percent of their documents. The axis ends at five times the cut-off; the
-    legend says how many documents are longer.
+    The histograms overlie each other, in percent of a split's documents. The axis ends at five times the cut-off; the
+    legend states the share of longer documents.
 
     Args:
         lengths: By split, the length of each document in `unit`, shape (n,), 0 or more.
-        cut_off: Length that is kept of a longer document, in `unit`.
-        unit: What lengths are counted in, for the labels.
+        cut_off: Longer documents are truncated to this length, in `unit`.
+        unit: Unit of lengths, for the labels.
 
     Raises:
-        ValueError: No split, more than three, one without documents, or a cut-off below 1.
+        ValueError: There are no or more than three splits, a split has no documents, or the cut-off is below 1.
     """
     if not 1 <= len(lengths) <= len(_LOOKS) or not all(map(np.size, lengths.values())):
         sizes = {name: np.size(split) for name, split in lengths.items()}
@@ -48,7 +48,7 @@ def document_lengths_figure(lengths: Mapping[str, np.ndarray], cut_off: int, uni
         raise ValueError(f"Expected: a cut-off of 1 or more. Received: {cut_off}")
     figure = new_figure()
     axes = figure.subplots()
-    # A length equal to the cut-off belongs to the left of it, so bins are (a, b]; the first holds 0 too.
+    # A length equal to the cut-off belongs to its left, so bins are (a, b]; the first includes 0.
     edges = np.linspace(0, SHOWN * cut_off, SHOWN * BINS_BELOW_CUT_OFF + 1)
     for (name, split), (colour, line) in zip(lengths.items(), _LOOKS, strict=False):
         counts = np.bincount(np.searchsorted(edges[1:], split), minlength=len(edges))[: len(edges) - 1]

@@ -1,4 +1,4 @@
-"""How early a mask can be taken: accuracy and overlap with the trained mask against the epoch of the masks' weights."""
+"""Figure of early tickets: accuracy and overlap of masks against the epoch whose weights give the masks."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from lth_keras.plots.style import DASHED, BranchStyle, branch_style, line_width,
 DENSITIES = (0.1, 0.036)
 """About a tenth of the weights, and the last of the experiment's 15 levels."""
 LOOKS = (BranchStyle("#08357a", "solid", "o", ""), BranchStyle("#d1541b", DASHED, "s", ""))
-_NEAR = 1.2  # as a factor: a level further away does not answer for a density
+_NEAR = 1.2  # largest ratio of a level's density to the wanted density
 
 
 def figures(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str, Draw | None]:
-    """`early_tickets`, and those with points of publications; `early_tickets_accuracy` in place of `accuracy`."""
+    """`early_tickets` and figures with published points; `early_tickets_accuracy` replaces `accuracy`."""
     found = published_points.figures(dataset)
     if not early_branches(dataset):
         return found
@@ -38,17 +38,17 @@ def figures(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str, D
 
 
 def early_tickets_figure(dataset: xarray.Dataset) -> Figure:
-    """Mean test accuracy (percent) at early stop, and overlap of masks, over trials against the epoch; min-max bands.
+    """Test accuracy (percent) at early stop and overlap of masks against the epoch: mean over trials, min-max bands.
 
-    One panel of accuracy for each of `DENSITIES`, at the level that is nearest, with the winning ticket, whose masks
-    are of the trained weights, and the dense network as level lines; then one of the overlap with the winning ticket's
-    mask, where the run has it, with what masks of random weights would have. A density that no level is near says so.
+    One panel of accuracy for each of `DENSITIES`, at the nearest level, with horizontal lines for the winning ticket
+    (masks of the trained weights) and the dense network. If the run has overlaps, another panel shows the overlap with
+    the winning ticket's mask and the overlap by chance. A panel without a near level says so.
 
     Args:
         dataset: A run with the coordinate `score_at`, as `lth_keras.storage.open_run` gives it.
 
     Raises:
-        ValueError: No branch says at which step its masks are taken.
+        ValueError: No branch has the step of its masks.
     """
     branches = early_branches(dataset)
     if not branches:
@@ -91,7 +91,7 @@ def _draw_overlaps(axes: Axes, epochs: np.ndarray, early: xarray.Dataset, levels
         _draw(axes, epochs, early[OVERLAP].sel(level=level), look._replace(label=f"at {name}"))
         width, label = line_width(0.7), f"by chance at {name}"
         axes.axhline(chance_overlap(density), color=look.colour, linestyle=":", linewidth=width, label=label)
-    axes.set_ylim(0, min(1.8 * max(axes.get_ylim()[1], 0.1), 1.05))  # the legend has room above the curves
+    axes.set_ylim(0, min(1.8 * max(axes.get_ylim()[1], 0.1), 1.05))  # room for the legend above the curves
     axes.set_title("overlap of masks")
     axes.set_ylabel("Jaccard index with the mask of the end")
     axes.legend(loc="upper right")
@@ -122,7 +122,7 @@ def _say_none(axes: Axes, density: float) -> None:
 
 
 def _nearest_level(early: xarray.Dataset, wanted: float) -> int | None:
-    """The level whose density is nearest, None where none is near."""
+    """The level with the nearest density; None if none is near."""
     density = early.density.values
     away = np.abs(np.log(np.where(np.isfinite(density) & (density > 0), density, np.inf) / wanted)).min((0, 1))
     nearest = int(np.argmin(away))

@@ -1,4 +1,4 @@
-"""Why the thesis did not find winning tickets on MNIST: accuracy against density under its protocol, cause by cause."""
+"""Why the thesis found no winning tickets on MNIST: accuracy against density with its protocol, cause by cause."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _ALONE = {
 
 
 def figures(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str, Draw | None]:
-    """`postmortem`, of a run with the thesis' protocol."""
+    """`postmortem`, for a run with the thesis' protocol."""
     if ALL not in dataset.branch.values:
         return {}
     draw = partial(postmortem_figure, dataset, references_of(dataset, VARIABLE))
@@ -55,18 +55,18 @@ def figures(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str, D
 
 
 def postmortem_figure(dataset: xarray.Dataset, references: Sequence[Reference] = ()) -> Figure:
-    """Mean test accuracy (percent) after the last step over trials, band from least to greatest, against density.
+    """Test accuracy (percent) after the last step against density: mean over trials, min-max bands.
 
-    On the left the thesis' protocol, and with one cause corrected at a time; on the right one cause at a time in what
-    is right else, where the run has such branches. A cause has one colour in both. What one alone costs is a fraction
-    of what all cost together, so the right panel has a scale of its own, without the thesis' protocol and its points.
+    The left panel shows the thesis' protocol, and the same with one cause corrected at a time. The right panel, if the
+    run has these branches, shows the correct protocol with one cause at a time. Its effects are smaller, so it has its
+    own scale and omits the thesis' protocol. A cause has the same colour in both panels.
 
     Args:
         dataset: A run of `experiments.thesis_postmortem`, as `lth_keras.storage.open_run` gives it.
-        references: Points of publications to draw beside it, of the accuracy after the last step.
+        references: Published accuracies after the last step.
 
     Raises:
-        ValueError: It has no branch "thesis", or a reference point is none.
+        ValueError: It has no branch "thesis", or a reference point is invalid.
     """
     branches = [str(name) for name in dataset.branch.values]
     if ALL not in branches:

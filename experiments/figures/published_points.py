@@ -1,4 +1,4 @@
-"""Numbers of publications, and the figures that they stand in beside a run of the experiment that repeats theirs."""
+"""Published numbers, and figures that show them beside a run of the experiment that repeats them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LENET = (
 
 
 def _convolutional(gain: tuple[float, float], speed: tuple[float, float]) -> tuple[Reference, ...]:
-    """Section 3: the greatest gain over the dense network, and how many times earlier the early stop is at best."""
+    """Section 3: the greatest gain over the dense network, and the greatest speed-up of the early stop."""
     density, times = speed
     return (
         Reference(f"{_PAPER}, section 3: greatest gain over dense, {_FROM}", AT_EARLY_STOP, (gain,), True),
@@ -58,13 +58,13 @@ of the Lottery Ticket Hypothesis in NLP and Early Pruning"."""
 
 
 def references_of(dataset: xarray.Dataset, variable: str) -> tuple[Reference, ...]:
-    """What is known of a run's experiment for a variable; nothing for experiments of one's own."""
+    """Published points for a run's experiment and a variable; empty for other experiments."""
     known = REFERENCES.get(str(dataset.attrs.get("experiment")), ())
     return tuple(reference for reference in known if reference.variable == variable)
 
 
 def figures(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str, Draw | None]:
-    """`accuracy`, `early_stop` and `convergence` with the points that are known of each."""
+    """`accuracy`, `early_stop` and `convergence` with their published points."""
     found: dict[str, Draw | None] = {}
     if validated(dataset):
         found["accuracy"] = partial(accuracy_figure, dataset, references_of(dataset, at_early_stop(dataset)))

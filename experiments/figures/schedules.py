@@ -25,7 +25,7 @@ from lth_keras.plots.legend import add_legend
 from lth_keras.plots.style import DASH_DOT, BranchStyle, as_text, branch_style, branch_styles, line_width, new_figure
 
 BASELINE = "winning_ticket"
-_LINEAR = 1.0  # points: within it the axis of differences is linear, beyond it logarithmic
+_LINEAR = 1.0  # points: below, the axis of differences is linear; above, logarithmic
 _TICKS = (-80, -40, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20)
 
 
@@ -48,10 +48,10 @@ def figures(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str, D
 
 
 def baseline_of(dataset: xarray.Dataset, asked: str | None = None) -> str:
-    """What others stand beside: what is asked for, else the winning ticket where the run has it, else `dense`.
+    """The baseline: the one asked for, else the winning ticket if the run has it, else `dense`.
 
     Raises:
-        ValueError: Neither a branch of the run nor `dense` is asked for.
+        ValueError: `asked` is neither a branch of the run nor `dense`.
     """
     branches = [str(branch) for branch in dataset.branch.values]
     if asked is not None and asked not in (*branches, DENSE):
@@ -60,17 +60,17 @@ def baseline_of(dataset: xarray.Dataset, asked: str | None = None) -> str:
 
 
 def relative_accuracy_figure(dataset: xarray.Dataset, baseline: str | None = None) -> Figure:
-    """Test accuracy at early stop minus a baseline's of the same trial and level, in points.
+    """Test accuracy at early stop minus a baseline's in the same trial and level, in points.
 
-    A panel for each schedule, with the winning ticket in each. Mean over trials, against density; linear up to a point,
-    logarithmic beyond.
+    A panel for each schedule, with the winning ticket in each. Mean over trials, against density. The y axis is linear
+    up to one point and logarithmic beyond.
 
     Args:
         dataset: A run with schedules along `branch`, as `lth_keras.storage.open_run` gives it.
-        baseline: A branch, or `dense` for the dense network of the same trial; by default as `baseline_of`.
+        baseline: A branch, or `dense` for the dense network of the same trial; default as in `baseline_of`.
 
     Raises:
-        ValueError: It has no such branches, or not that baseline.
+        ValueError: The run has no such branches, or no such baseline.
     """
     against = baseline_of(dataset, baseline)
     variable = dataset[at_early_stop(dataset)]
@@ -95,14 +95,14 @@ def relative_accuracy_figure(dataset: xarray.Dataset, baseline: str | None = Non
 
 
 def overlaps_figure(dataset: xarray.Dataset, baseline: str = BASELINE) -> Figure:
-    """Jaccard index of each branch's mask and a baseline's, beside what random masks share; a panel for each schedule.
+    """Jaccard index of each branch's mask with a baseline's, and of random masks; a panel for each schedule.
 
     Args:
-        dataset: As `relative_accuracy_figure`, with overlaps.
-        baseline: A branch; one that is not the winning ticket takes overlaps of pairs.
+        dataset: As in `relative_accuracy_figure`, with overlaps.
+        baseline: A branch. Any but the winning ticket needs overlaps of pairs.
 
     Raises:
-        ValueError: It has none.
+        ValueError: The run has no overlaps.
     """
     if baseline != BASELINE:
         if PAIRS not in dataset or baseline not in dataset[OTHER].values:
@@ -125,15 +125,15 @@ def overlaps_figure(dataset: xarray.Dataset, baseline: str = BASELINE) -> Figure
 
 
 def layers_figure(dataset: xarray.Dataset) -> Figure:
-    """Density of each layer against the network's: a column a layer, a row a schedule.
+    """Density of each layer (columns) against the network's, for each schedule (rows).
 
-    Crosses below are layers that have collapsed.
+    Crosses at the bottom are layers without any weight.
 
     Args:
-        dataset: As `relative_accuracy_figure`.
+        dataset: As in `relative_accuracy_figure`.
 
     Raises:
-        ValueError: It has no such branches.
+        ValueError: The run has no such branches.
     """
     found = _checked(dataset)
     styles = _styles_in_panels(dataset)
@@ -165,7 +165,7 @@ def layers_figure(dataset: xarray.Dataset) -> Figure:
 
 
 def _dense(accuracy: xarray.DataArray) -> xarray.DataArray:
-    """Accuracy of the dense network of the first branch, which those have that differ in masks alone."""
+    """Accuracy of the first branch's dense network, which branches that differ only in masks share."""
     return accuracy.sel(level=0).isel(branch=0, drop=True)
 
 
@@ -185,7 +185,7 @@ def _named(baseline: str) -> str:
 
 
 def _panels(dataset: xarray.Dataset, baseline: str) -> tuple[Figure, list[tuple[Axes, list[str]]]]:
-    """A panel for each schedule that there is, with the branches in it but the baseline, and one legend above."""
+    """A panel for each schedule of the run, its branches without the baseline, and one legend above."""
     everywhere = [name for name in (BASELINE,) if name in dataset.branch.values]
     found = {
         schedule: [branch for branch in (*everywhere, *branches) if branch != baseline]
@@ -205,14 +205,14 @@ def _add_legend(figure: Figure, dataset: xarray.Dataset, branches: Iterable[str]
 
 
 def _styles_in_panels(dataset: xarray.Dataset) -> dict[str, BranchStyle]:
-    """Looks where each schedule has a panel: `snip_uss` and `snip_ims` share one, as the titles say the rest."""
+    """Styles of branches: `snip_uss` and `snip_ims` share one, since panels state the schedule."""
     names = {str(branch): _name(dataset.sel(branch=branch)) for branch in dataset.branch.values}
     styles = branch_styles(names.values())
     return {branch: styles[name] for branch, name in names.items()}
 
 
 def _name(branch: xarray.Dataset) -> str:
-    """What a branch is but for its schedule: `weights_snip_synflow` for masks by `synflow` of weights by `snip`."""
+    """A branch without its schedule: `weights_snip_synflow` for masks by `synflow` of weights by `snip`."""
     if str(branch.branch.values) in BRANCH_ORDER:
         return str(branch.branch.values)
     of_weights = str(branch.initialise.values).replace("scores_as_weights", "weights")

@@ -12,18 +12,20 @@ import tyro
 from experiments import (
     command,
 )
+from experiments.flags import Length
+from experiments.options import Options
 from lth_keras.search.search import TicketSearch
 from lth_keras.training.network import Network
 from tests import tiny
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(command.Options):
+class Config(Options):
     """An experiment for these tests."""
 
     trials: int = 2
     levels: int = 1
-    steps: command.Length = 20
+    steps: Length = 20
     rate: float = 0.3
 
 

@@ -46,7 +46,7 @@ def test_rows_are_what_their_names_say() -> None:
         "criterion": f"learned({Path('x') / 'tree_extended.npz'})",
         **before,
     }
-    with pytest.raises(ValueError, match="Expected --learned, where .* Received: 'learned_linear_uss' without it"):
+    with pytest.raises(ValueError, match="Expected --learned, the folder .* Received: 'learned_linear_uss' without it"):
         parameters("learned_linear_uss", 1)
     assert len(set(all_rows())) == len(list(all_rows()))
 

@@ -15,7 +15,6 @@ from experiments import (
     cifar10_conv2,
     cifar10_conv4,
     cifar10_conv6,
-    command,
     digits_lenet_fcn,
     mnist_early_tickets,
     mnist_lenet_fcn,
@@ -23,6 +22,8 @@ from experiments import (
     reuters,
     thesis_postmortem,
 )
+from experiments.flags import Length
+from experiments.options import NOT_HASHED, Options
 from lth_keras.criteria import CRITERIA
 from lth_keras.storage.record import path_of
 from tests.experiments.commands import Config, parsed
@@ -43,7 +44,7 @@ def test_what_decides_no_number_does_not_name_the_run(module: Any) -> None:
     )
     assert config.identity() == other.identity()
     assert set(config.identity()) == {field.name for field in dataclasses.fields(config)} - {
-        *command.NOT_HASHED,
+        *NOT_HASHED,
         "epochs",
         "patience",
     }
@@ -61,11 +62,11 @@ def test_what_decides_no_number_does_not_name_the_run(module: Any) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class ByEpochs(command.Options):
+class ByEpochs(Options):
     """An experiment whose trainings are so many epochs long."""
 
-    steps: command.Length = None
-    epochs: command.Length = 5
+    steps: Length = None
+    epochs: Length = 5
 
 
 @pytest.mark.parametrize("config, default", [(mnist_lenet_fcn.Config, (50_000, None)), (ByEpochs, (None, 5))])

@@ -156,7 +156,7 @@ def test_notes_say_documents_categories_vocabulary_and_metric() -> None:
         "output: 27,000 prunable weights, 27,090 with biases",
         "documents of R(90): 6,993 to train on, 777 for validation, 3,019 to test on; 90 categories",
         "vocabulary: the 20,000 most frequent words of all 9,603 training documents",
-        "multi-label: what is measured is micro-F1",
+        "multi-label: the metric is micro-F1",
     ):
         assert expected in notes
     assert not any("last step" in note for note in notes) and any(

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from datasets.__main__ import main as datasets_main
-from experiments.command import _say
+from experiments.command import say
 from lth_keras.cli import main
 from lth_keras.report import layers_table, parameters_table
 from lth_keras.search.tasks import Task
@@ -78,7 +78,7 @@ def test_progress_shows_any_branch(terminal: bool) -> None:
 
 def test_the_command_line_of_experiments_says_any_name() -> None:
     file = io.StringIO()
-    _say(Console(file=file, width=20), EVIL)
+    say(Console(file=file, width=20), EVIL)
     assert file.getvalue() == f"{SHOWN}\n"
 
 
