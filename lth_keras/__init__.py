@@ -1,7 +1,7 @@
 """lth_keras: finds winning lottery tickets in Keras models.
 
-Names are imported when first used, so that opening result files needs neither Keras nor a backend. Once Keras is
-imported, before or after this package, it can load saved models with masked layers.
+Names are imported at first use, so opening result files needs neither Keras nor a backend. When Keras is imported,
+before or after this package, the masked layers are registered, so that Keras can load saved models with them.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ __all__ = [
 
 @wrapt.when_imported("keras")
 def _register_layers(keras: Any) -> None:
-    # Keras finds the class of a saved layer by the name that it was registered under.
+    # Keras finds the class of a saved layer by its registered name.
     importlib.import_module("lth_keras.layers")
 
 

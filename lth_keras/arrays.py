@@ -1,4 +1,4 @@
-"""Arrays that exist only while they are used, so that a large model's weights go by one at a time."""
+"""Lazy arrays, so that only one of a large model's weights is in memory at a time."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 Weights = Mapping[str, Array]
-"""By key, as `lth_keras.masking.variables` names them; lazy ones, too."""
+"""Weight key to array; may be lazy. `lth_keras.masking.variables` defines the keys."""
 
 
 class LazyArrays(Mapping[str, Array]):
-    """A read-only mapping that makes an array each time its key is accessed, and keeps none.
+    """A read-only mapping that computes an array each time its key is accessed, and stores none.
 
-    Whoever goes through it key by key has one array at a time in memory; `dict(arrays)` has them all, once and for
-    all. Shapes are known without making anything.
+    Iterating over it needs memory for one array at a time; `dict(arrays)` holds all of them. Shapes are known without
+    computing arrays.
 
     Args:
         shapes: key to shape, in order.
-        make: key -> an array of that shape that is the caller's own; equal ones at each call, unless what it is made
-            of changes.
+        make: key -> a new array of that shape; calls return equal arrays, unless their source changes.
 
     Attributes:
         shapes: key to shape, in order.
@@ -44,7 +43,7 @@ class LazyArrays(Mapping[str, Array]):
         return self._make(key)
 
     def __contains__(self, key: object) -> bool:
-        return key in self.shapes  # Mapping's own would make the array
+        return key in self.shapes  # Mapping.__contains__ would compute the array
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
@@ -57,17 +56,17 @@ class LazyArrays(Mapping[str, Array]):
 
 
 def uniform(shapes: Mapping[str, Shape], generator: np.random.Generator) -> LazyArrays:
-    """The float32 draws from [0, 1) that `generator.random` gives for one shape after the other, made on access.
+    """Lazy float32 draws from [0, 1), equal to successive calls of `generator.random` for these shapes.
 
-    The generator stands afterwards where drawing all of them would have left it. Each array is drawn by a copy of the
-    generator that skips what comes before.
+    The generator is advanced as if all arrays had been drawn. Each array is drawn on access by a copy of the generator
+    that skips the arrays before it.
 
     Args:
         shapes: key to shape.
-        generator: of numpy's default kind, PCG64, which can skip draws without making them.
+        generator: with the bit generator PCG64, which can skip draws without computing them.
 
     Raises:
-        TypeError: for a generator of another kind.
+        TypeError: for another bit generator.
     """
     if not isinstance(generator.bit_generator, np.random.PCG64):
         raise TypeError(
@@ -92,7 +91,7 @@ def uniform(shapes: Mapping[str, Shape], generator: np.random.Generator) -> Lazy
 
 
 def _skip(generator: np.random.Generator, count: int) -> None:
-    """Leaves out `count` float32 draws: PCG64 makes two of each step, and keeps the second for the next draw."""
+    """Skips `count` float32 draws. PCG64 makes two per step and buffers the second for the next draw."""
     if count and generator.bit_generator.state["has_uint32"]:
         generator.random(dtype=np.float32)
         count -= 1

@@ -1,4 +1,4 @@
-"""The console script `lth-keras`: looks at finished runs; loads neither Keras nor a backend."""
+"""The console script `lth-keras`: figures and tables of runs. Imports neither Keras nor a backend."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `lth-keras` with `arguments`, by default those of the process.
 
     Returns:
-        The exit code: 0, or 2 for input that cannot be used (the reason goes to standard error).
+        The exit code: 0, or 2 for invalid input (the reason is printed to standard error).
     """
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], None] = options.command
@@ -36,18 +36,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lth-keras", description="Look at runs of lth_keras.")
+    parser = argparse.ArgumentParser(prog="lth-keras", description="Show runs of lth_keras.")
     parser.add_argument("--version", action="version", version=f"lth_keras {lth_keras.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run_help = "run directory, or a run.h5"
 
-    plot = commands.add_parser("plot", help="draw every figure that a run.h5 has the numbers of")
+    plot = commands.add_parser("plot", help="draw all figures of a run")
     plot.add_argument("run", metavar="RUN", type=_path, help=run_help)
     plot.add_argument(
         "--out",
         metavar="DIR",
         type=_path,
-        help="where the figures go (default: figures/ beside the run.h5)",
+        help="directory for the figures (default: figures/ beside the run.h5)",
     )
     plot.add_argument(
         "--formats",
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument(
         "--baseline",
         metavar="BRANCH",
-        help="what relative_accuracy and overlaps are beside, in runs with schedules in branches: a branch, or dense "
+        help="baseline of relative_accuracy and overlaps, in runs whose branches have schedules: a branch, or dense "
         "(default: winning_ticket)",
     )
     plot.set_defaults(command=_plot)
@@ -76,9 +76,9 @@ def _parser() -> argparse.ArgumentParser:
 
     comparison = commands.add_parser(
         "compare",
-        help="rank the branches of a run, or of several, and test them against one",
+        help="rank the branches of one run or several, and test them against a baseline",
         description="Rank the branches at each density, and test each against a baseline on the seeds that both have. "
-        "docs/statistics.md says what the numbers are.",
+        "docs/statistics.md explains the numbers.",
     )
     comparison.add_argument(
         "runs", metavar="RUN", nargs="+", type=_path, help=f"{run_help}; several are numbered from 1 on"
@@ -86,8 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     comparison.add_argument(
         "--baseline",
         metavar="BRANCH",
-        help="what the others are tested against: a branch, 2:BRANCH of the second run, or dense, the network before "
-        "pruning (default: winning_ticket, else the first branch)",
+        help="baseline of the tests: a branch, 2:BRANCH of the second run, or dense, the network before pruning "
+        "(default: winning_ticket, else the first branch)",
     )
     comparison.add_argument(
         "--density",
@@ -99,22 +99,22 @@ def _parser() -> argparse.ArgumentParser:
     comparison.add_argument(
         "--variable",
         metavar="NAME",
-        help="what is compared, by trial, branch and level (default: the metric at early stop, such as "
+        help="variable to compare, by trial, branch and level (default: the metric at early stop, such as "
         "test_accuracy_at_early_stop)",
     )
     comparison.add_argument(
         "--test",
         choices=("permutation", "wilcoxon", "welch"),
         default="permutation",
-        help="what the verdicts go by: the paired permutation test (default), Wilcoxon's signed ranks, Welch's t",
+        help="test for the verdicts: paired permutation test (default), Wilcoxon's signed-rank test, Welch's t test",
     )
     comparison.add_argument(
         "--difference",
         metavar="POINTS",
         type=float,
-        help="say how many trials it takes to find this difference, in percentage points (or the variable's unit)",
+        help="print the number of trials needed to find this difference, in percentage points (or the variable's unit)",
     )
-    comparison.add_argument("--csv", metavar="FILE", type=_path, help="write every number to this file, too")
+    comparison.add_argument("--csv", metavar="FILE", type=_path, help="also write every number to this file")
     comparison.set_defaults(command=_compare)
 
     export = commands.add_parser("export", help="write the numbers of a run as tables")
@@ -123,9 +123,9 @@ def _parser() -> argparse.ArgumentParser:
         "--to",
         choices=("csv",),
         required=True,
-        help="csv: levels.csv, a row for each trial, branch and level; curves.csv, one for each evaluation of those",
+        help="csv: levels.csv, a row for each trial, branch and level; curves.csv, a row for each evaluation",
     )
-    export.add_argument("--out", metavar="DIR", type=Path, help="where the files go (default: beside the run.h5)")
+    export.add_argument("--out", metavar="DIR", type=Path, help="directory for the files (default: beside the run.h5)")
     export.set_defaults(command=_export)
 
     listing = commands.add_parser("list", help="list the runs in a directory")
@@ -135,12 +135,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _path(text: str) -> Path:
-    """With the user's directory in place of `~`: shells leave it in `--out=~/figures`."""
+    """Expands `~`, which shells leave in `--out=~/figures`."""
     return Path(os.path.expanduser(text))
 
 
 def _plot(options: argparse.Namespace) -> None:
-    from lth_keras.plots import save_figures  # matplotlib takes a while to load
+    from lth_keras.plots import save_figures  # matplotlib is slow to import
 
     dataset = _opened(options.run)
     beside = options.run if options.run.is_dir() else options.run.parent
@@ -194,7 +194,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _opened(path: Path) -> Any:
-    """A run by its true names; that an older file calls its metric accuracy is nothing to a command's user."""
+    """A run, without the warning about names of metrics in older files."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         return open_run(path)

@@ -1,4 +1,4 @@
-"""Masks: which weights of a model are kept."""
+"""Masks: boolean arrays that state which weights of a model are kept."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NAMES_SHOWN = 5
 
 
 class PackedBits(NamedTuple):
-    """One weight's mask at eight weights a byte, for files.
+    """The mask of one weight with eight entries per byte, for files.
 
     Attributes:
-        bits: uint8 array of shape `(ceil(size / 8),)`; weights in C order, the first in the
-            highest bit; the spare bits of the last byte are zero.
+        bits: uint8 array of shape `(ceil(size / 8),)`; entries in C order, the first in the highest bit; unused bits
+            of the last byte are zero.
         shape: shape of the mask.
     """
 
@@ -40,11 +40,11 @@ class Mask(Mapping[str, BoolArray]):
     Args:
         arrays: weight key (`"dense/kernel"`) to an array of the weight's shape, boolean or of
             exact zeros and ones.
-        copy: False for boolean arrays that nobody else will write to: they are locked and taken as they are. The
-            arrays of a mask are never copied, since nobody can.
+        copy: False to use boolean arrays without a copy and make them read-only; no other code may write to them. The
+            arrays of a mask are read-only already and never copied.
 
     Raises:
-        TypeError: a key that is no string.
+        TypeError: a key that is not a string.
         ValueError: no weights, a weight without elements, or a value other than 0 and 1.
 
     Example:
@@ -67,12 +67,12 @@ class Mask(Mapping[str, BoolArray]):
 
     @classmethod
     def ones(cls, shapes: Mapping[str, Shape]) -> Mask:
-        """The mask of the dense network: weight key to shape in, everything kept."""
+        """A mask that keeps every weight. Args: `shapes`, weight key to shape."""
         return cls({key: np.ones(shape, bool) for key, shape in shapes.items()}, copy=False)
 
     @classmethod
     def zeros(cls, shapes: Mapping[str, Shape]) -> Mask:
-        """The mask of no weight at all: weight key to shape in, everything pruned."""
+        """A mask that prunes every weight. Args: `shapes`, weight key to shape."""
         return cls({key: np.zeros(shape, bool) for key, shape in shapes.items()}, copy=False)
 
     def __getitem__(self, key: str) -> BoolArray:
@@ -118,7 +118,7 @@ class Mask(Mapping[str, BoolArray]):
         return {key: kept / self._arrays[key].size for key, kept in self.counts().items()}
 
     def is_subset(self, other: Mask) -> bool:
-        """Whether `other` keeps every weight that this mask keeps (masks of a search nest).
+        """Whether `other` keeps every weight that this mask keeps. Masks of a search are nested.
 
         Raises:
             ValueError: `other` masks other weights.
@@ -144,10 +144,10 @@ class Mask(Mapping[str, BoolArray]):
         """Checks that `other` has this mask's keys and shapes; their order does not matter.
 
         Args:
-            other: a mask, weight key to array (lazy ones are not made), or weight key to shape.
+            other: a mask, weight key to array (lazy arrays are not computed), or weight key to shape.
 
         Raises:
-            ValueError: naming the missing and unexpected keys and the differing shapes.
+            ValueError: names missing and unexpected keys and differing shapes.
         """
         if isinstance(other, Mask | LazyArrays):
             theirs = other.shapes
@@ -172,7 +172,7 @@ class Mask(Mapping[str, BoolArray]):
             )
 
     def pack(self) -> dict[str, PackedBits]:
-        """Eight weights a byte, for files; `unpack` gives the mask back."""
+        """The mask with eight entries per byte, for files. `unpack` is the inverse."""
         return {key: PackedBits(np.packbits(array), array.shape) for key, array in self._arrays.items()}
 
     @classmethod
@@ -196,7 +196,7 @@ class Mask(Mapping[str, BoolArray]):
         return f"Mask(density={self.density:.3g}, kept={self.kept} of {self.size}, {len(self)} {weights})"
 
     def __reduce__(self) -> tuple[type[Mask], tuple[dict[str, BoolArray]]]:
-        # Arrays come out of a copy or another process writeable: the constructor locks them again.
+        # Copied and unpickled arrays are writeable: the constructor makes them read-only again.
         return Mask, (self._arrays,)
 
     def _overlaps(self, other: Mask) -> dict[str, tuple[int, int]]:
@@ -229,7 +229,7 @@ def _read_only_bits(key: str, value: npt.ArrayLike, copy: bool) -> BoolArray:
 
 
 def count_kept(bits: npt.NDArray[np.uint8]) -> int:
-    """How many weights packed bits keep."""
+    """Number of weights that packed bits keep."""
     return int(np.bitwise_count(bits).sum(dtype=np.int64))
 
 

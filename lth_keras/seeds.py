@@ -1,7 +1,7 @@
-"""Independent random streams, each named by what it decides.
+"""Independent random streams, each named by its purpose.
 
-A trial has one seed; its initial weights, data order, dropout, splits and ties each draw from a
-stream of their own, so that one more consumer of randomness changes no other's numbers.
+A trial has one seed. Initial weights, data order, dropout, splits and ties each have a separate stream, so a new use of
+random numbers changes no other.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import numpy as np
 
 
 def stream(seed: int, *names: str | int) -> np.random.Generator:
-    """A generator that depends on the seed and all the names, and on nothing else.
+    """A generator that depends only on the seed and the names.
 
-    The same arguments give the same numbers in every process and Python version; any other
-    arguments (another order, 1 instead of "1") give an independent stream.
+    The same arguments give the same numbers in every process and Python version. Other arguments (another order, 1
+    instead of "1") give an independent stream.
 
     Args:
-        seed: any integer from 0.
-        *names: what the stream decides, e.g. `"ties", branch, level`.
+        seed: an integer of 0 or more.
+        *names: the purpose of the stream, e.g. `"ties", branch, level`.
 
     Returns:
-        A fresh numpy generator (PCG64), at its start.
+        A new numpy generator (PCG64), at its start.
 
     Raises:
-        TypeError: a seed that is no integer, or a name that is neither a string nor an integer.
+        TypeError: a seed that is not an integer, or a name that is neither a string nor an integer.
         ValueError: a negative seed.
 
     Example:
@@ -40,20 +40,20 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
     # Python's own hash() of a string differs from process to process.
     digest = hashlib.sha256(b"".join(map(_encoded, names))).digest()
     words = tuple(int(word) for word in np.frombuffer(digest, dtype="<u4"))
-    # The bit generator is named, since default_rng may change its own with a numpy release.
+    # Names the bit generator, since default_rng may use another one in a later numpy.
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=words)))
 
 
 def integer(seed: int, *names: str | int) -> int:
-    """An integer in [0, 2**31) from the stream of that name, for libraries that take a seed.
+    """An integer in [0, 2**31) from the stream of these names, for libraries that take a seed.
 
-    Args and errors are those of `stream`.
+    Args and errors: see `stream`.
     """
     return int(stream(seed, *names).integers(2**31))
 
 
 def _encoded(name: str | int) -> bytes:
-    """Type, length and text: ("ab", "c") and ("a", "bc"), 1 and "1" stay apart."""
+    """Type, length and text, so that ("ab", "c") and ("a", "bc"), and 1 and "1", differ."""
     if isinstance(name, str):
         kind, text = b"s", name.encode()
     else:

@@ -1,4 +1,4 @@
-"""What the numbers of a run say: statistics, comparisons, distributions, names of variables. No storage here."""
+"""Analysis of a run: statistics, comparisons, distributions, names of variables. Reads and writes no files."""
 
 from lth_keras.analysis.comparison import Comparison, common_variable, compare, units_of
 from lth_keras.analysis.distributions import Distribution, Distributions, distribution, rank_correlations

@@ -1,4 +1,4 @@
-"""The values that are compared: of a branch at a density, by seed, from one run or several."""
+"""Values to compare: of a branch at a density, by seed, from one run or several."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ import xarray
 
 from lth_keras.analysis.schema import BRANCH_ORDER, DENSE
 
-SAME_DENSITY = 0.05  # how far, relatively, densities may be apart that count as one
+SAME_DENSITY = 0.05  # largest relative difference of densities that count as equal
 _AXES = ("trial", "branch", "level")
 
 
 class Cell(NamedTuple):
-    """A branch at a level: its density, and the measured values by seed of the trial."""
+    """A branch at a level: its density and its values by seed of the trial."""
 
     branch: str
     level: int
     density: float
     values: Mapping[int, float]
-    dense: bool  # the network that a run's branches share, before pruning
+    dense: bool  # the unpruned network that a run's branches share
 
 
 def cells_of(runs: Mapping[str, xarray.Dataset], variable: str) -> list[Cell]:
     """Every branch and level of `runs` at which any trial has a finite value.
 
-    The dense network that the branches of a run share is one cell of a branch "dense". Of several runs, a branch is
-    called `<name of the run>:<branch>`.
+    The dense network that the branches of a run share is one cell of a branch "dense". With several runs a branch is
+    named `<name of the run>:<branch>`.
 
     Args:
         runs: Runs by name.
@@ -51,10 +51,10 @@ def cells_of(runs: Mapping[str, xarray.Dataset], variable: str) -> list[Cell]:
 
 
 def baseline_of(cells: Sequence[Cell], asked: str | None) -> str:
-    """The branch that the others are compared with: of several runs, that of the first one that has it.
+    """The branch that the others are compared with, of the first run that has it.
 
-    Unless asked for, it is the winning ticket, else the first branch of the run: never the best, as one that was picked
-    for its numbers is not as good as they are.
+    By default the winning ticket, else the first branch of the run. Never the best branch, since a branch selected by
+    its results is biased upwards.
 
     Raises:
         ValueError: There is no branch of the name `asked`.
@@ -71,17 +71,17 @@ def baseline_of(cells: Sequence[Cell], asked: str | None) -> str:
 def at_densities(
     cells: Sequence[Cell], baseline: str, densities: Sequence[float] | None
 ) -> list[tuple[float, Cell, list[Cell]]]:
-    """At each density: that of the baseline, its cell, and the nearest cell of every branch that has one near.
+    """For each density: the baseline's density and cell, and the nearest cell of each other branch.
 
-    Near is within `SAME_DENSITY`. A baseline that is dense stands beside every density of the others.
+    Only cells within `SAME_DENSITY` count. A dense baseline is compared at every density of the others.
 
     Args:
         cells: As `cells_of` gives them.
         baseline: A branch in `cells`.
-        densities: In (0, 1]; by default every one at which there is something to compare.
+        densities: In (0, 1]; by default all at which there is something to compare.
 
     Raises:
-        ValueError: Nothing to compare, or no baseline near a density asked for.
+        ValueError: There is nothing to compare, or no baseline near a density.
     """
     by_branch: dict[str, list[Cell]] = {}
     for cell in cells:

@@ -17,7 +17,7 @@ from lth_keras.analysis.statistics import Interval, bootstrap_interval
 
 
 class Pairs(NamedTuple):
-    """A branch against the baseline on the seeds of both. Differences are its values minus the baseline's."""
+    """A branch and the baseline on their shared seeds. Differences are the branch's values minus the baseline's."""
 
     seeds: tuple[int, ...]
     difference: float
@@ -25,14 +25,14 @@ class Pairs(NamedTuple):
     p: Mapping[str, float]  # of each test, uncorrected
     cohen_dz: float
     hedges_g: float
-    needed: int | None  # trials for the difference asked for, at alpha
+    needed: int | None  # trials to find the requested difference, at alpha
     needed_in_table: int | None  # the same, with alpha divided by the number of comparisons
 
 
 class Row(NamedTuple):
-    """A branch at a density; `pairs` is None for the baseline and where fewer than 2 seeds are shared."""
+    """A branch at a density; `pairs` is None for the baseline and for fewer than 2 shared seeds."""
 
-    density: float  # of the baseline, by which rows are together
+    density: float  # of the baseline; rows are grouped by it
     rank: int
     cell: Cell
     mean: float
@@ -45,19 +45,19 @@ class Row(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A table of rows, the best at each density first, and how it was made."""
+    """A table of rows, the best at each density first, and its parameters."""
 
     variable: str
     long_name: str
     units: str
-    comment: str | None  # of the variable: what it is where it is not what its name says
+    comment: str | None  # of the variable, if its meaning differs from its name
     baseline: str
     test: str
     alpha: float
-    difference: float | None  # that trials are needed for
+    difference: float | None  # to compute the needed trials for
     rows: tuple[Row, ...]
     comparisons: int  # rows that were tested
-    least_trials: int  # below which none of so many comparisons can be significant
+    least_trials: int  # with fewer trials no comparison can be significant
     less_is_better: bool  # rank 1 has the least value
 
 
@@ -73,20 +73,20 @@ def compare(
 ) -> Comparison:
     """Rank the branches at each density, and test each against the baseline on the seeds that both have.
 
-    docs/statistics.md says what each number is and why the paired permutation test is the default.
+    docs/statistics.md explains the numbers and why the paired permutation test is the default.
 
     Args:
-        runs: A run, or several by name, whose branches are then called `<name>:<branch>`.
+        runs: A run, or several by name; their branches are then named `<name>:<branch>`.
         baseline: A branch, or "dense" for the network before pruning; by default the winning ticket, else the first.
         densities: Shares of weights kept, each within 5% of one of the baseline's; by default all of these.
         variable: With axes trial, branch, level; by default the metric on the test split at early stop.
-        test: Of `TESTS`; Holm's correction and the verdicts go by it.
-        difference: To find with probability 0.8, in the unit of `variable`: how many trials that needs is in the rows.
+        test: One of `TESTS`, for Holm's correction and the verdicts.
+        difference: In the unit of `variable`; rows state how many trials find it with probability 0.8.
         alpha: Probability of any false verdict in the whole table.
 
     Raises:
-        ValueError: Unknown variable, branch, density or test; nothing finite; nothing to compare; no seed is shared, or
-            one only.
+        ValueError: Unknown variable, branch, density or test; no finite values; nothing to compare; fewer than 2 shared
+            seeds.
     """
     if test not in TESTS:
         raise ValueError(f"Expected: one of the tests {', '.join(TESTS)}. Received: {test!r}")
@@ -131,10 +131,10 @@ def compare(
 
 
 def common_variable(runs: Mapping[str, xarray.Dataset]) -> str:
-    """What runs are compared by: the metric on the test split at early stop.
+    """The variable that runs are compared by: the metric on the test split at early stop.
 
     Raises:
-        ValueError: They have different metrics.
+        ValueError: The runs have different metrics.
     """
     found = list(dict.fromkeys(at_early_stop(run) for run in runs.values()))
     if len(found) > 1:
@@ -143,7 +143,7 @@ def common_variable(runs: Mapping[str, xarray.Dataset]) -> str:
 
 
 def _less_is_better(run: xarray.Dataset, variable: str) -> bool:
-    """Whether the best has the least value: steps, seconds, bytes, losses, and metrics that are errors."""
+    """Whether smaller is better: steps, seconds, bytes, losses, and error metrics."""
     metric = metric_of(run)
     if variable in (at_early_stop(run), at_the_end(run)):
         return metric.direction == "lower"
@@ -151,12 +151,12 @@ def _less_is_better(run: xarray.Dataset, variable: str) -> bool:
 
 
 def units_of(run: xarray.Dataset, variable: str) -> str:
-    """The unit of a variable; "1" for shares and counts without one, and where the run has no such variable."""
+    """The unit of a variable; "1" for shares, for counts without a unit, and if the run has no such variable."""
     return str(run[variable].attrs.get("units", "1")) if variable in run else "1"
 
 
 def _judged(rows: Sequence[Row], test: str, alpha: float) -> list[Row]:
-    """The rows with Holm's p over all that were tested, and what it says."""
+    """The rows with Holm's p over all tested rows, and their verdicts."""
     judged = list(rows)
     tested = [(place, row.pairs) for place, row in enumerate(rows) if row.pairs]
     corrected = holm([pairs.p[test] for _, pairs in tested])

@@ -1,4 +1,4 @@
-"""Distributions in a few numbers: quantiles of negative and of positive values, and rank correlations."""
+"""Summaries of distributions: quantiles of negative and of positive values, and rank correlations."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ SIGNS = ("negative", "positive")
 QUANTILES = (0.0, 0.01, *(round(0.05 * i, 2) for i in range(1, 20)), 0.99, 1.0)
 """The shares of the values of a sign that lie at or below each quantile."""
 MOST = 2**20
-"""Of larger arrays this many values are used, evenly spaced: shares are then off by less than a thousandth."""
+"""Larger arrays are sampled with this many evenly spaced values. The error of shares is below one thousandth."""
 
 
 class Distribution(NamedTuple):
     """The distribution of the values of an array.
 
-    Pruning by size leaves a gap around zero, so each sign has separate quantiles, none of which lies in the gap. Unlike
-    a histogram, quantiles need no edges, which would have to suit Kaiming's weights and scores in [-1, 1] alike.
+    Magnitude pruning leaves a gap around zero, so each sign has separate quantiles, which do not lie in the gap. Unlike
+    histograms, quantiles need no bin edges that suit both weights and scores.
 
     Attributes:
-        shares: (2,) float64, of negative and of positive values among all; the others are zero. NaN where there are
-            no values.
-        quantiles: (2, len(QUANTILES)) float32 of negative and of positive values; NaN where there are none.
+        shares: (2,) float64, shares of negative and of positive values; the others are zero. NaN if there are no
+            values.
+        quantiles: (2, len(QUANTILES)) float32 of negative and of positive values; NaN if there are none.
     """
 
     shares: np.ndarray
@@ -32,12 +32,12 @@ class Distribution(NamedTuple):
 
 
 class Distributions(NamedTuple):
-    """Distributions of weights and scores at a level; empty where they were not asked for.
+    """Distributions of weights and scores at a level; empty if not requested.
 
     Attributes:
-        weights: `initial` and `final` to each weight's distribution, of what its mask keeps before and after training.
+        weights: `initial` and `final` to each weight's distribution of kept entries, before and after training.
         scores: Criterion to each weight's distribution of scores, of the dense network before training.
-        correlations: (criteria, criteria) float64, rank correlations of those scores over all weights.
+        correlations: (criteria, criteria) float64, rank correlations of these scores over all weights.
     """
 
     weights: Mapping[str, Mapping[str, Distribution]] = {}
@@ -46,7 +46,7 @@ class Distributions(NamedTuple):
 
 
 def distribution(values: np.ndarray) -> Distribution:
-    """The distribution of an array of finite values; of `MOST` of them, evenly spaced, if it is larger."""
+    """The distribution of an array of finite values, sampled if it has more than `MOST`."""
     values = evenly(values.ravel(), MOST)
     shares, quantiles = np.full(len(SIGNS), np.nan), np.full((len(SIGNS), len(QUANTILES)), np.nan, np.float32)
     for i, of_sign in enumerate((values[values < 0], values[values > 0])):
@@ -58,16 +58,16 @@ def distribution(values: np.ndarray) -> Distribution:
 
 
 def rank_correlations(arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-    """Spearman's rank correlation of each two of n mappings, over the values of all their keys together.
+    """Spearman's rank correlation of each pair of n mappings, over the values of all keys.
 
-    Equal values share their mean rank. Of more than `MOST` values in all, `MOST` are used, evenly spaced and from each
+    Equal values share their mean rank. Of more than `MOST` values in all, `MOST` evenly spaced ones are used, from each
     key in proportion to its size.
 
     Args:
-        arrays: Each with the same keys and shapes.
+        arrays: All with the same keys and shapes.
 
     Returns:
-        (n, n) float64, symmetric; NaN beside values that are all the same.
+        (n, n) float64, symmetric; NaN for mappings of constant values.
     """
     ranks = [scipy.stats.rankdata(_sample(of_one)) for of_one in arrays]
     centred = np.array([of_one - of_one.mean() for of_one in ranks])
@@ -83,7 +83,7 @@ def _sample(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def evenly(values: np.ndarray, most: int) -> np.ndarray:
-    """`values` (n,), or `most` of them, evenly spaced from the first to the last: the same ones each time."""
+    """`values` (n,), or `most` of them, evenly spaced from the first to the last."""
     if values.size <= most:
         return values
     return values[np.linspace(0, values.size - 1, most).astype(np.int64)]

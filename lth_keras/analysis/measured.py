@@ -1,4 +1,4 @@
-"""The variables of a run that hold its metric, and how their values are shown."""
+"""The variables of a run that hold its metric, and how to show their values."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from lth_keras.analysis.schema import MetricName, metric_of_attributes
 
 
 def metric_of(dataset: xarray.Dataset) -> MetricName:
-    """What a run measures beside the loss: its name in variables, its label, which direction is better, its unit."""
+    """The metric of a run beside the loss: its name in variables, label, better direction and unit."""
     return metric_of_attributes(dataset.attrs)
 
 
 def metric_name(dataset: xarray.Dataset) -> str:
-    """What a run measures beside the loss, as its variables name it: `accuracy`, `micro_f1`, `mae`, ..."""
+    """The name of a run's metric in its variables: `accuracy`, `micro_f1`, `mae`, ..."""
     return metric_of(dataset).name
 
 
@@ -34,10 +34,10 @@ def on_split(dataset: xarray.Dataset, split: str) -> str:
 
 
 def shown_factor(variable: xarray.DataArray) -> float:
-    """By what its values are multiplied to be shown: shares are shown in percent, others as they are."""
+    """The factor to multiply values by before showing them: 100 for shares, shown in percent, else 1."""
     return 100.0 if variable.attrs.get("units", "1") == "1" else 1.0
 
 
 def validated(dataset: xarray.Dataset) -> bool:
-    """Whether a run has a validation split, which decides its early-stop steps."""
+    """Whether a run has a validation split, which determines its early-stop steps."""
     return bool(np.isfinite(dataset.validation_loss.values).any())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-MISSING = -1  # in every count of a test that was not measured
+MISSING = -1  # every count of a test that was not measured
 
 
 def counts_by_class(confusion: np.ndarray) -> np.ndarray:
     """True positives, false positives and false negatives of each class.
 
     Args:
-        confusion: (..., true, predicted) integers, how many examples of a class were given another; `MISSING` in every
+        confusion: (..., true, predicted) integers, numbers of examples by true and predicted class; `MISSING` in every
             entry of a matrix that was not measured.
 
     Returns:
@@ -27,10 +27,9 @@ def counts_by_class(confusion: np.ndarray) -> np.ndarray:
 def averages(counts: np.ndarray) -> dict[str, np.ndarray]:
     """Precision, recall and F1, averaged over classes (macro) and over all decisions (micro).
 
-    As scikit-learn's `precision_recall_fscore_support` with the labels of all classes and `zero_division=0`: a class
-    that is never predicted has precision 0, one without an example recall 0, one with neither F1 0, and each counts in
-    the macro averages. Macro F1 is the mean of the classes' F1. With one label per example, all micro averages are
-    the accuracy.
+    Equals scikit-learn's `precision_recall_fscore_support` with the labels of all classes and `zero_division=0`: a
+    class without predictions has precision 0, without examples recall 0, without both F1 0. Each counts in the macro
+    averages. Macro F1 is the mean of the classes' F1. With one label per example, micro averages equal the accuracy.
 
     Args:
         counts: (..., classes, 3) integers: true positives, false positives and false negatives; `MISSING` in every
@@ -51,7 +50,7 @@ def averages(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def without_example(counts: np.ndarray) -> int:
-    """How many classes have no example in any test that was measured; counts as of `averages`."""
+    """Number of classes without an example in any measured test. Args: see `averages`."""
     examples = (counts[..., 0] + counts[..., 2]).reshape(-1, counts.shape[-2])
     return int((examples.max(axis=0) <= 0).sum())
 
@@ -66,5 +65,5 @@ def _ratios(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """`part / whole`, 0 where there is nothing."""
+    """`part / whole`, 0 where `whole` is 0."""
     return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)

@@ -1,4 +1,4 @@
-"""How much of their masks tickets share, beside what random masks would."""
+"""Overlap of the masks of tickets, and of random masks for comparison."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ OVERLAP, PAIRS, OTHER = "mask_overlap", "mask_overlap_pairs", "other_branch"
 
 
 def mask_overlaps(masks: Mapping[str, Iterable[tuple[str, PackedBits]]]) -> np.ndarray:
-    """Jaccard index of each two of n masks, |both| / |either| over all weights; 1.0 of empty ones.
+    """Jaccard index of each pair of n masks, |both| / |either| over all weights; 1.0 for empty masks.
 
     Args:
-        masks: Name (for errors) to the packed mask, weight by weight; one weight of each is in memory at a time.
+        masks: Name (for errors) to the packed mask, weight by weight. One weight of each is in memory at a time.
 
     Returns:
         (n, n) float64, symmetric.
@@ -47,12 +47,12 @@ def mask_overlaps(masks: Mapping[str, Iterable[tuple[str, PackedBits]]]) -> np.n
 
 
 def chance_overlap(density: float) -> float:
-    """Jaccard index that two random masks of a density have in the mean, for many weights: d^2 / (2 d - d^2)."""
+    """Mean Jaccard index of two random masks of a density, for many weights: d^2 / (2 d - d^2)."""
     return density / (2 - density)
 
 
 def chance_overlaps(dataset: xarray.Dataset, branches: list[str], level: int) -> np.ndarray:
-    """Jaccard index that random masks with the branches' layer densities have in the mean, for many weights.
+    """Mean Jaccard index of random masks with the branches' layer densities, for many weights.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
@@ -60,7 +60,7 @@ def chance_overlaps(dataset: xarray.Dataset, branches: list[str], level: int) ->
         level: one of its levels.
 
     Returns:
-        (n, n) float64, mean over trials; 1 where nothing is kept, NaN where a level is missing.
+        (n, n) float64, mean over trials; 1 for empty masks, NaN for missing levels.
     """
     density = dataset.weight_density.sel(branch=branches, level=level).transpose("trial", "branch", "weight").values
     size = dataset["size"].values

@@ -1,7 +1,7 @@
 """Two branches on the same seeds: tests of their difference, Holm's correction, effect sizes.
 
-Every function takes the values of both, one per pair, as float arrays of one shape (pairs,). Measured values are
-float32, so that equal differences can differ in the eighth digit; here they count as equal.
+Every function takes the values of both branches as float arrays of shape (pairs,). Measured values are float32, so
+equal differences can differ in the eighth digit. They count as equal here.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from functools import lru_cache
 import numpy as np
 import scipy  # its parts load when they are used
 
-EXACT_PAIRS = 14  # up to here all 2^n sign flips are looked at
-RESAMPLES = 99_999  # of them beyond
-WILCOXON_EXACT = 50  # where SciPy goes over to the normal distribution
+EXACT_PAIRS = 14  # up to this number all 2^n sign flips are used
+RESAMPLES = 99_999  # number of random sign flips for more pairs
+WILCOXON_EXACT = 50  # SciPy uses the normal distribution for more pairs
 
 
 def permutation_p(values: np.ndarray, baseline: np.ndarray) -> float:
     """Two-sided p of the paired permutation test of the mean difference.
 
-    The share of sign flips of the differences whose sum is at least as far from 0 as theirs: all of them up to
-    `EXACT_PAIRS` pairs, beyond `RESAMPLES` random ones and the observed one, with a fixed seed. Holds for any
-    distribution that is symmetric about 0 where there is no difference (Fisher, The Design of Experiments, 1935).
+    The share of sign flips of the differences whose sum is at least as far from 0 as the observed sum: of all sign
+    flips up to `EXACT_PAIRS` pairs, else of `RESAMPLES` random ones (fixed seed) and the observed one. Valid for any
+    distribution of differences that is symmetric about 0 under the null hypothesis (Fisher, The Design of Experiments,
+    1935).
     """
     difference = differences(values, baseline)
     pairs = len(difference)
@@ -35,7 +36,7 @@ def permutation_p(values: np.ndarray, baseline: np.ndarray) -> float:
 def wilcoxon_p(values: np.ndarray, baseline: np.ndarray) -> float:
     """Two-sided p of Wilcoxon's signed-rank test (1945); pairs without a difference do not count.
 
-    Exact up to `WILCOXON_EXACT` pairs, or up to 13 where sizes of differences tie; the normal distribution beyond.
+    Exact up to `WILCOXON_EXACT` pairs, or up to 13 if sizes of differences tie; else by the normal distribution.
     """
     difference = differences(values, baseline)
     difference = difference[difference != 0]
@@ -43,11 +44,11 @@ def wilcoxon_p(values: np.ndarray, baseline: np.ndarray) -> float:
 
 
 def welch_p(values: np.ndarray, baseline: np.ndarray) -> float:
-    """Two-sided p of Welch's t test (1947), which ignores the pairs; NaN where neither side varies."""
+    """Two-sided p of Welch's t test (1947), which ignores the pairs; NaN if neither side varies."""
     if max(_deviation(values), _deviation(baseline)) == 0:
         return math.nan
     with warnings.catch_warnings():
-        # A branch whose trials are all alike, as where a network is cut through, is no loss of precision.
+        # Trials with equal values, as of networks that pruning has disconnected, are no loss of precision.
         warnings.filterwarnings("ignore", "Precision loss occurred", RuntimeWarning)
         return float(scipy.stats.ttest_ind(values, baseline, equal_var=False).pvalue)
 
@@ -60,7 +61,7 @@ TESTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 
 def least_p(test: str, pairs: int) -> float:
-    """The least p that `test` can have with this number of pairs, whatever their differences."""
+    """The least possible p of `test` with this number of pairs."""
     if test == "welch" or (test == "wilcoxon" and pairs > WILCOXON_EXACT):
         return 0.0
     of_random = 1 / (RESAMPLES + 1) if test == "permutation" and pairs > EXACT_PAIRS else 0.0
@@ -68,10 +69,10 @@ def least_p(test: str, pairs: int) -> float:
 
 
 def least_trials(test: str, comparisons: int, alpha: float) -> int:
-    """Least trials with which one of `comparisons` can have a p of at most `alpha` after Holm's correction.
+    """Least number of trials with which one of `comparisons` can be significant at `alpha` after Holm's correction.
 
     Raises:
-        ValueError: No number of trials is enough, because `RESAMPLES` bounds p from below.
+        ValueError: No number of trials is enough, since `RESAMPLES` bounds p from below.
     """
     for trials in range(2, WILCOXON_EXACT + 2):
         if comparisons * least_p(test, trials) <= alpha:
@@ -84,10 +85,10 @@ def least_trials(test: str, comparisons: int, alpha: float) -> int:
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Holm's corrected p (1979): rejecting where it is at most alpha makes any error with probability alpha at most.
+    """Holm's corrected p (1979): rejecting at alpha gives a family-wise error rate of at most alpha.
 
-    The k-th least of m is multiplied by m - k + 1, raised to the previous one if less, and limited to 1. NaN stays NaN
-    and counts in m.
+    The k-th least of m is multiplied by m - k + 1, raised to the previous one if it is less, and limited to 1. NaN
+    stays NaN and counts in m.
     """
     raw = np.asarray(p, np.float64)
     order = np.argsort(np.where(np.isnan(raw), np.inf, raw), kind="stable")
@@ -98,33 +99,33 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
 
 def cohen_dz(values: np.ndarray, baseline: np.ndarray) -> float:
-    """Mean difference in standard deviations of the differences (Cohen, 1988); NaN where they do not vary."""
+    """Mean difference in standard deviations of the differences (Cohen, 1988); NaN if they do not vary."""
     difference = differences(values, baseline)
     return _ratio(float(difference.mean()), _deviation(difference))
 
 
 def hedges_g(values: np.ndarray, baseline: np.ndarray) -> float:
-    """Mean difference in standard deviations of the trials, corrected for few of them (Hedges, 1981)."""
+    """Mean difference in standard deviations of the trials, with the small-sample correction of Hedges (1981)."""
     pooled = math.hypot(_deviation(values), _deviation(baseline)) / math.sqrt(2)
     correction = 1 - 3 / (4 * (2 * len(values) - 2) - 1)
     return correction * _ratio(float(differences(values, baseline).mean()), pooled)
 
 
 def differences(values: np.ndarray, baseline: np.ndarray) -> np.ndarray:
-    """`values - baseline`, with sizes made equal that float32 cannot distinguish, and set to 0 near 0."""
+    """`values - baseline`; sizes that float32 cannot distinguish are made equal, and those near 0 are set to 0."""
     raw = values - baseline
     sizes = np.abs(raw)
     order = np.argsort(sizes)
     group = np.empty(len(raw), int)
     group[order] = np.cumsum(np.diff(sizes[order], prepend=0.0) > 2 * _resolution(values, baseline))
     means = np.bincount(group, sizes) / np.maximum(np.bincount(group), 1)
-    means[0] = 0.0  # nothing is in group 0 but what is near 0
+    means[0] = 0.0  # group 0 holds the values near 0
     return np.sign(raw) * means[group]
 
 
-@lru_cache(maxsize=1)  # most rows of a table have as many pairs
+@lru_cache(maxsize=1)  # most rows of a table have the same number of pairs
 def _signs(pairs: int, exact: int) -> np.ndarray:
-    """Sign flips as float64 (flips, pairs) of 1 and -1: all of up to `exact` pairs, else none and random ones."""
+    """Sign flips as float64 (flips, pairs) of 1 and -1: all for up to `exact` pairs, else no flip and random ones."""
     if pairs <= exact:
         flips = np.arange(2**pairs)[:, None] >> np.arange(pairs) & 1
     else:
@@ -139,7 +140,7 @@ def _resolution(values: np.ndarray, baseline: np.ndarray) -> float:
 
 
 def _deviation(values: np.ndarray) -> float:
-    """Standard deviation with n - 1, or 0 where float32 cannot distinguish the values."""
+    """Standard deviation with n - 1; 0 if float32 cannot distinguish the values."""
     apart = np.ptp(values) > 2 * np.finfo(np.float32).eps * np.abs(values).max()
     return float(np.std(values, ddof=1)) if apart else 0.0
 

@@ -1,4 +1,4 @@
-"""How many trials a comparison needs to find a difference."""
+"""Number of trials that a comparison needs to find a difference."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import scipy  # its parts load when they are used
 
 from lth_keras.analysis.paired import least_trials
 
-POWER = 0.8  # the probability to find a difference that is there
-_LARGE = 1_000  # trials beyond which the normal distribution is good enough
+POWER = 0.8  # the probability to find an existing difference
+_LARGE = 1_000  # the normal distribution is accurate enough for more trials
 
 
 def trials_needed(difference: float, deviation: float, *, alpha: float = 0.05, power: float = POWER) -> int:
@@ -28,7 +28,7 @@ def trials_needed(difference: float, deviation: float, *, alpha: float = 0.05, p
         2 or more.
 
     Raises:
-        ValueError: A number outside its range.
+        ValueError: A number is outside its range.
     """
     if not (difference and deviation >= 0 and math.isfinite(difference) and math.isfinite(deviation)):
         raise ValueError(
@@ -58,18 +58,19 @@ def trials_needed(difference: float, deviation: float, *, alpha: float = 0.05, p
 def trials_for(
     difference: float, values: np.ndarray, baseline: np.ndarray, test: str, alpha: float, comparisons: int
 ) -> int:
-    """Trials with which `test` finds `difference`, if they vary as these pairs do, at `alpha` over so many comparisons.
+    """Trials with which `test` finds `difference` at `alpha` over all comparisons, if trials vary as these pairs do.
 
-    By the t test, whose power the paired tests nearly have, but no fewer than can make them significant at all. Where
-    that takes all differences of one sign, the probability of it counts, `Phi(difference / deviation)^trials`. Welch's
-    test counts with `sqrt(s1^2 + s2^2)` and the least degrees of freedom that it can have, those of one side.
+    Computed for the t test, whose power is close to that of the paired tests, but at least the number with which they
+    can be significant. If significance needs all differences of one sign, its probability counts,
+    `Phi(difference / deviation)^trials`. Welch's test uses `sqrt(s1^2 + s2^2)` and its least possible degrees of
+    freedom, those of one side.
 
     Args:
         difference: Above 0, in the unit of `values`.
         values: (pairs,) of a branch.
         baseline: (pairs,) of the other on the same seeds.
         test: A name in `lth_keras.analysis.paired.TESTS`.
-        alpha: Level over all comparisons; each is counted at `alpha / comparisons`, the strictest that Holm asks for.
+        alpha: Level over all comparisons; each is tested at `alpha / comparisons`, Holm's strictest level.
         comparisons: 1 or more.
     """
     each = alpha / comparisons

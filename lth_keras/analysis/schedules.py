@@ -1,4 +1,4 @@
-"""Branches by when their masks are made and in how many shots."""
+"""Groups branches by the time and number of shots of their pruning."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ SCHEDULES = {
     "iss": "level by level, one shot",
     "ims": "level by level, many shots",
 }
-"""What the abbreviations in names of branches stand for."""
+"""Meaning of the abbreviations in names of branches."""
 
 
 def schedules_of(dataset: xarray.Dataset) -> dict[str, list[str]]:
-    """Schedule, of `SCHEDULES`, to the variants under it; empty where run.h5 does not say under which they are.
+    """Schedule, one of `SCHEDULES`, to its variants; empty if run.h5 does not record them.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
@@ -34,7 +34,7 @@ def schedules_of(dataset: xarray.Dataset) -> dict[str, list[str]]:
 
 
 def explained(dataset: xarray.Dataset) -> str | None:
-    """What the abbreviations in a run's names of branches stand for; None where there are none.
+    """The meaning of abbreviations in a run's names of branches; None if there are none.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.

@@ -1,33 +1,33 @@
-"""Names, units and meaning of what is measured at a level; one table for files and figures."""
+"""Names, units and meaning of the variables of a level, for files and figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-SCHEMA_VERSION = 2  # of level files and of run.h5; raised when a reader of the old one would go wrong
-ACCURACY_VERSION = 1  # what files are written as whose metric is accuracy: readers of the first version take them
+SCHEMA_VERSION = 2  # of level files and run.h5; raised when readers of the old version would misread a file
+ACCURACY_VERSION = 1  # of files whose metric is accuracy, which readers of the first version can read
 READABLE = (ACCURACY_VERSION, SCHEMA_VERSION)
 
 
 class NewerSchema(ValueError):
-    """A file of a schema that this version of lth_keras does not know."""
+    """The file has a schema that this version of lth_keras does not know."""
 
 
 class Meaning(NamedTuple):
-    """What a variable is, in words, and its unit ("1" for shares and counts without one)."""
+    """A variable's description and unit ("1" for shares and counts without one)."""
 
     long_name: str
     units: str
 
 
 class MetricName(NamedTuple):
-    """What is measured beside the loss.
+    """A metric beside the loss.
 
     Attributes:
         name: an identifier, `M` in the names of variables (`test_M`).
-        label: for people.
-        direction: `higher` or `lower` is better; `both` where neither is.
+        label: its name in texts and figures.
+        direction: which is better, `higher` or `lower`; `both` if neither.
         units: "1" for shares, which are shown in percent.
     """
 
@@ -46,7 +46,7 @@ COMMENTS = {
 
 
 def scalar_meaning(metric: MetricName) -> dict[str, Meaning]:
-    """What each number of a level is."""
+    """The meaning of each scalar of a level."""
     name, label, _, units = metric
     return {
         "density": Meaning("share of prunable weights kept", "1"),
@@ -59,7 +59,7 @@ def scalar_meaning(metric: MetricName) -> dict[str, Meaning]:
 
 
 def curve_meaning(metric: MetricName) -> dict[str, Meaning]:
-    """What each curve of a level is."""
+    """The meaning of each curve of a level."""
     name, label, _, units = metric
     return {
         "train_loss": Meaning("training loss, mean over the batches since the step before", "1"),
@@ -71,7 +71,7 @@ def curve_meaning(metric: MetricName) -> dict[str, Meaning]:
 
 
 def scalars_of(metric: MetricName) -> tuple[str, ...]:
-    """The names of the numbers of a level."""
+    """The names of the scalars of a level."""
     return tuple(scalar_meaning(metric))
 
 
@@ -81,7 +81,7 @@ def curves_of(metric: MetricName) -> tuple[str, ...]:
 
 
 def version_of(metric: MetricName) -> int:
-    """The schema that files of this metric are written in."""
+    """The schema version of files with this metric."""
     return ACCURACY_VERSION if metric == ACCURACY else SCHEMA_VERSION
 
 
@@ -148,10 +148,10 @@ _DEFAULTS = (("direction", "higher"), ("units", "1"))
 
 
 def metric_of_attributes(attributes: Mapping[Any, Any]) -> MetricName:
-    """The metric that a file's attributes name; accuracy where they name none.
+    """The metric that a file's attributes name; accuracy by default.
 
     Raises:
-        ValueError: where they are not as `metric_attributes` writes them.
+        ValueError: if they differ from what `metric_attributes` writes.
     """
     name = str(attributes.get("metric", ACCURACY.name))
     label = str(attributes.get("metric_label", name.replace("_", " ")))

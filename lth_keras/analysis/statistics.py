@@ -1,4 +1,4 @@
-"""Statistics over trials: mean, least and greatest, as the papers draw them, and intervals of the mean."""
+"""Statistics over trials: mean, least and greatest value, and intervals of the mean."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RESAMPLES = 9_999
 
 
 class Spread(NamedTuple):
-    """Mean, least and greatest over trials (NaN where no trial has a value), and how many trials have one."""
+    """Mean, least and greatest over trials (NaN if no trial has a value), and the number of trials with a value."""
 
     mean: np.ndarray
     low: np.ndarray
@@ -22,10 +22,10 @@ class Spread(NamedTuple):
 
 
 def spread(variable: xarray.DataArray) -> Spread:
-    """Mean, minimum and maximum of `variable` over its `trial` axis, and how many trials count.
+    """Mean, minimum and maximum of `variable` over its `trial` axis, and the number of trials with a value.
 
     Args:
-        variable: (trial, ...) floats; NaN where a trial has no value.
+        variable: (trial, ...) floats; NaN if a trial has no value.
 
     Returns:
         Four arrays of the remaining shape, float64 and int64.
@@ -49,7 +49,7 @@ def spread(variable: xarray.DataArray) -> Spread:
 
 
 class Interval(NamedTuple):
-    """A confidence interval; NaN where there is none."""
+    """A confidence interval; NaN if there is none."""
 
     low: float
     high: float
@@ -59,8 +59,8 @@ def bootstrap_interval(values: np.ndarray, confidence: float = 0.95) -> Interval
     """Bootstrap confidence interval of the mean, with `RESAMPLES` resamples and a fixed seed.
 
     Hesterberg's expanded percentile interval (The American Statistician 69, 2015, 371-386): the quantiles of the
-    resampled means at `Phi(-+ sqrt(n / (n - 1)) t)`, with the quantile t of Student's distribution. Plain percentiles
-    and BCa are too narrow for so few values as there are trials; docs/statistics.md has the numbers.
+    resampled means at `Phi(-+ sqrt(n / (n - 1)) t)`, with the quantile t of Student's distribution. Plain percentile
+    and BCa intervals are too narrow for as few values as trials; see docs/statistics.md.
 
     Args:
         values: (n,) finite floats.

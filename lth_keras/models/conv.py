@@ -44,20 +44,19 @@ def conv_6(input_shape: Sequence[int] = (32, 32, 3), classes: int = 10) -> keras
     make 1,145,408 and 1,117,194 with their biases.
 
     The paper's figure 2 gives 4.3M / 38K weights in all and in convolutions for Conv-2, 2.4M / 260K for Conv-4 and
-    1.7M / 1.1M for Conv-6. Padding with zeros ("same") gives the first two, and the 1.1M: each block then halves an
-    image's sides and does nothing else to them. Without padding they would be 3.3M and 1.1M, and the third block would
-    have nothing left to pool. Conv-6 then has 2.3M weights in all. No padding gives 1.7M, and the thesis of
-    Unverzagt, 2020, counts as here.
+    1.7M / 1.1M for Conv-6. Zero padding ("same") reproduces the first two, and the 1.1M. Without padding Conv-2 and
+    Conv-4 would have 3.3M and 1.1M, and the third block of Conv-6 would have nothing left to pool. With zero padding
+    Conv-6 has 2.3M weights in all; no padding gives 1.7M. The thesis of Unverzagt, 2020, has the same counts as here.
 
     Args:
-        input_shape: height, width and channels of an image; sides of at least 2 to the power of the blocks.
+        input_shape: height, width and channels of an image; sides of at least 2 ** blocks.
         classes: units of the output layer, at least 2.
 
     Returns:
         A built Sequential model from (batch, *input_shape) to probabilities (batch, classes).
 
     Raises:
-        ValueError: if a size is not a positive integer, an image too small, or there are fewer than 2 classes.
+        ValueError: if a size is not a positive integer, the image is too small, or there are fewer than 2 classes.
 
     Source: "The Lottery Ticket Hypothesis", Frankle & Carbin, 2019, figure 2; "Very Deep Convolutional Networks for
     Large-Scale Image Recognition", Simonyan & Zisserman, 2014.
@@ -76,15 +75,15 @@ def vgg(
     classes: int = 10,
     name: str = "vgg",
 ) -> keras.Model:
-    """Build a network of the family: two convolutions a block, then dense layers.
+    """Build a network of this family: blocks of two convolutions, then dense layers.
 
-    Kernels are 3x3, drawn Glorot normal, biases are zero, and all but the output have ReLU. Layers are named
+    Kernels are 3x3 and drawn Glorot normal, biases are zero, and all layers but the output have ReLU. Layers are named
     "conv_1_a", "conv_1_b", "pool_1", "conv_2_a", ..., "flatten", "dense_1", "dense_2", ..., "output".
 
     Args:
         blocks: filters of each block's convolutions, at least 1 each.
         hidden: units of each dense layer before the output.
-        input_shape: as `conv_6`, like what follows.
+        input_shape: as in `conv_6`.
         classes: units of the output layer.
         name: of the model.
 

@@ -15,9 +15,9 @@ def lenet_300_100(
 ) -> keras.Model:
     """Build LeNet-300-100: dense layers with ReLU, and a softmax over the classes.
 
-    Kernels are drawn Glorot normal unless asked otherwise, and biases are zero; draw the same ones again with
-    `keras.utils.set_random_seed`. With the defaults there are 266,610 weights, 266,200 of them
-    in kernels. Layers are named "hidden_1", "hidden_2", ..., "output".
+    Kernels are drawn Glorot normal by default, and biases are zero; `keras.utils.set_random_seed` makes the draws
+    reproducible. With the defaults there are 266,610 weights, 266,200 of them in kernels. Layers are named "hidden_1",
+    "hidden_2", ..., "output".
 
     Args:
         input_shape: shape of one example; flattened if it has more than one axis.

@@ -19,7 +19,7 @@ class LayerSize(NamedTuple):
 
     Attributes:
         name: the layer's name in the model.
-        kind: decides the pruning rate, `embedding`, `conv` or `output`; empty for a layer without weights.
+        kind: `embedding`, `conv` or `output`; pruning rates depend on it. Empty for a layer without weights.
         output: shape of one example's output.
         prunable: number of weights in its kernel or table; 0 for a layer without weights.
         biases: number of weights that are never pruned.
@@ -42,20 +42,20 @@ def newsgroups_end2end(
 ) -> keras.Model:
     """Build Newsgroups-End2End: 16 branches from word numbers to 3 features each, and a softmax over the classes.
 
-    Each branch has an embedding of its own, a linear convolution over 1, 4, ..., 22 words without padding, average
-    pooling over 2 (branches a1 to a8) or 7 places (b1 to b8), dropout and the mean over all places. The 48 features
-    go through dropout to the output. With the defaults there are 293,869,028 weights, 293,868,960 of them in tables
+    Each branch has its own embedding, a linear convolution over 1, 4, ..., 22 words without padding, average pooling
+    over 2 (branches a1 to a8) or 7 positions (b1 to b8), dropout and the mean over all positions. Dropout and the
+    output layer follow the 48 features. With the defaults there are 293,869,028 weights, 293,868,960 of them in tables
     and kernels; 293,702,400 are in the embeddings, 1.2 GB. `newsgroups_end2end_sizes` counts them without building.
 
-    Number 0, which pads short documents, is a word like any other: its row trains, is pruned, and counts in the
-    averages. Initialisers are Keras' own: uniform in [-0.05, 0.05] for embeddings, Glorot uniform for kernels, zero for
+    The padding, number 0, is treated like any word: its row is trained and pruned, and counts in the averages.
+    Initialisers are Keras' defaults: uniform in [-0.05, 0.05] for embeddings, Glorot uniform for kernels, zero for
     biases. Layers are named "a1_embedding", "a1_conv", "a1_pool", "a1_dropout", "a1_mean", ..., "output".
 
     Args:
         words: rows of each embedding.
         dimension: columns of each embedding.
-        tokens: length of a document in word numbers, at least 28: the widest kernel needs 22, and 7 of its outputs
-            make one place of the pooling.
+        tokens: length of a document in word numbers, at least 28: the widest kernel covers 22 words, and the widest
+            pooling 7 of its outputs.
         classes: units of the output layer, at least 2.
         filters: features of each branch.
         dropout: share of values dropped in training, in [0, 1).
@@ -69,7 +69,7 @@ def newsgroups_end2end(
     Source: "Newsgroups-End2End" of Unverzagt, 2020, appendix A; "Convolutional Neural Networks for Sentence
     Classification", Kim, 2014, has branches of several kernel widths.
     """
-    import keras  # here, since counting needs none
+    import keras  # not at the top: counting does not need it
 
     _check(words, dimension, tokens, classes, filters)
     if not 0 <= dropout < 1:
@@ -91,10 +91,10 @@ def newsgroups_end2end(
 def newsgroups_end2end_sizes(
     words: int = 61_188, dimension: int = 300, tokens: int = 200, classes: int = 20, filters: int = 3
 ) -> list[LayerSize]:
-    """The layers of `newsgroups_end2end` with these arguments, in its order, without building it.
+    """The layers of `newsgroups_end2end` with these arguments, without building it.
 
     Raises:
-        ValueError: as `newsgroups_end2end`.
+        ValueError: as in `newsgroups_end2end`.
     """
     _check(words, dimension, tokens, classes, filters)
     sizes = [LayerSize("tokens", "", (tokens,))]
@@ -133,5 +133,5 @@ def _check(words: int, dimension: int, tokens: int, classes: int, filters: int) 
     if tokens < widest + window - 1:
         raise ValueError(
             f"Expected `tokens` of at least {widest + window - 1}: the widest kernel covers {widest} tokens, and the "
-            f"widest pooling needs {window} places of it. Received: tokens={tokens}."
+            f"widest pooling needs {window} of its outputs. Received: tokens={tokens}."
         )

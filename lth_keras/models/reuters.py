@@ -1,4 +1,4 @@
-"""Kim's convolutional network for sentences, with a sigmoid for each of the topics of Reuters-21578."""
+"""Kim's convolutional network for sentences, with a sigmoid for each topic of Reuters-21578."""
 
 from __future__ import annotations
 
@@ -21,25 +21,24 @@ def reuters_cnn(
     filters: int = 100,
     dropout: float = 0.5,
 ) -> keras.Model:
-    """Build Kim's network: convolutions over 3, 4 and 5 words of one embedding, their maxima, and sigmoids.
+    """Build Kim's network: convolutions over 3, 4 and 5 words of one embedding, global max pooling, and sigmoids.
 
-    Each convolution, without padding, goes through ReLU and the maximum over all places. The 300 maxima go through
-    dropout to the output, a probability for each class by itself: train it with binary cross-entropy. With the defaults
-    there are 6,387,690 weights, 6,000,300 of them in the embedding, 360,000 in kernels of convolutions and 27,000 in
-    that of the output. `reuters_cnn_sizes` counts them without building.
+    ReLU and global max pooling follow each convolution, which has no padding. Dropout and the output layer follow the
+    300 maxima. The output is an independent probability for each class: train it with binary cross-entropy. With the
+    defaults there are 6,387,690 weights, 6,000,300 of them in the embedding, 360,000 in kernels of convolutions and
+    27,000 in the kernel of the output. `reuters_cnn_sizes` counts them without building.
 
-    Number 0, which pads short documents, is a word like any other: its row trains and is pruned. The maxima are
-    over all places, those of padding included: what a filter gives on padding alone is the least that it gives for
-    any document with as much padding as the filter is wide, however long the row is. Documents that fill the row
-    know no such floor.
+    The padding, number 0, is treated like any word: its row is trained and pruned. The maxima include padded positions.
+    So in documents with enough padding a filter's maximum is at least its output for padding alone; documents that
+    fill the row have no such lower bound.
 
-    It is the paper's "CNN-rand", words learned from random weights, without what it has beside: a limit of 3 on
-    the norm of the output's weights, and an embedding drawn from [-0.25, 0.25]. Initialisers are Keras' own: uniform in
+    It is the paper's "CNN-rand", with word vectors learned from random weights, but without its limit of 3 on the norm
+    of the output's weights and its embedding drawn from [-0.25, 0.25]. Initialisers are Keras' defaults: uniform in
     [-0.05, 0.05] for the embedding, Glorot uniform for kernels, zero for biases. Layers are named "embedding",
     "conv_3", "max_3", "conv_4", ..., "output".
 
     Args:
-        words: rows of the embedding, padding's included.
+        words: rows of the embedding, including the row of padding.
         dimension: columns of the embedding.
         tokens: length of a document in word numbers, at least 5, the widest kernel.
         classes: units of the output layer.
@@ -59,7 +58,7 @@ def reuters_cnn(
         >>> model.output_shape
         (None, 90)
     """
-    import keras  # here, since counting needs none
+    import keras  # not at the top: counting does not need it
 
     _check(words, dimension, tokens, classes, filters)
     if not 0 <= dropout < 1:
@@ -79,10 +78,10 @@ def reuters_cnn(
 def reuters_cnn_sizes(
     words: int = 20_001, dimension: int = 300, tokens: int = 200, classes: int = 90, filters: int = 100
 ) -> list[LayerSize]:
-    """The layers of `reuters_cnn` with these arguments, in its order, without building it.
+    """The layers of `reuters_cnn` with these arguments, without building it.
 
     Raises:
-        ValueError: as `reuters_cnn`.
+        ValueError: as in `reuters_cnn`.
     """
     _check(words, dimension, tokens, classes, filters)
     sizes = [

@@ -1,4 +1,4 @@
-"""What a search writes and what reads it back: levels, run directories, run.h5. No keras here."""
+"""Level files, run directories and run.h5: writing and reading. Does not import Keras."""
 
 from lth_keras.storage.directory import RunDirectory
 from lth_keras.storage.facts import DocumentLengths, Facts

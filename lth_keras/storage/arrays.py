@@ -13,7 +13,7 @@ from lth_keras.mask import Mask, PackedBits, Shape, check_packed, count_kept
 
 
 def write_array(group: h5py.Group, name: str, values: np.ndarray, compression: str | None = None) -> h5py.Dataset:
-    """Write `values` at `name` below `group`; a changed byte is then an error instead of another number."""
+    """Write `values` at `name` below `group`, with a checksum, so that a changed byte raises an error."""
     checked = values.size > 0 and values.ndim > 0  # HDF5 has no checksums for scalars
     return group.create_dataset(name, data=values, fletcher32=checked, compression=compression if checked else None)
 
@@ -25,7 +25,7 @@ def write_json(group: h5py.Group, name: str, values: Mapping[str, Any]) -> None:
 
 
 def read_json(group: h5py.Group, name: str) -> dict[str, Any]:
-    """What `write_json` wrote; ValueError where it is something else, and nothing where there is nothing."""
+    """What `write_json` wrote; empty if there is nothing. Raises ValueError for anything else."""
     found = json.loads(group[name][()].tobytes()) if name in group else {}
     if not isinstance(found, dict):
         raise ValueError(f"a {type(found).__name__} as {name}")
@@ -45,7 +45,7 @@ def ordered(group: h5py.Group) -> list[tuple[str, h5py.Dataset]]:
 
 
 def write_mask(group: h5py.Group, mask: Mask, kinds: Mapping[str, str]) -> None:
-    """Write a mask's bits with their shapes, and the kind of the layer of each weight that `kinds` names."""
+    """Write a mask's bits with their shapes, and the layer kinds of the weights in `kinds`."""
     for position, (key, packed) in enumerate(mask.pack().items()):
         dataset = write_array(group, key, packed.bits)
         dataset.attrs["shape"] = np.asarray(packed.shape, np.int64)
@@ -60,7 +60,7 @@ def read_mask(group: h5py.Group) -> Mask:
 
 
 def packed_weights(group: h5py.Group) -> Iterator[tuple[str, PackedBits]]:
-    """A mask's weights by key in their order, checked and still packed; one is in memory at a time."""
+    """A mask's weights in order, as (key, packed bits), checked; one is in memory at a time."""
     for key, dataset in ordered(group):
         bits, shape = dataset[()], tuple(int(n) for n in dataset.attrs["shape"])
         check_packed(key, bits, shape)
@@ -68,10 +68,10 @@ def packed_weights(group: h5py.Group) -> Iterator[tuple[str, PackedBits]]:
 
 
 def counted(group: h5py.Group) -> dict[str, tuple[Shape, int]]:
-    """Weight key to the shape of a packed mask, and how many weights it keeps."""
+    """Weight key to shape and number of kept weights of a packed mask."""
     return {key: (packed.shape, count_kept(packed.bits)) for key, packed in packed_weights(group)}
 
 
 def read_kinds(group: h5py.Group) -> dict[str, str]:
-    """The kinds that `write_mask` wrote; empty in files made before there were any."""
+    """The layer kinds that `write_mask` wrote; empty in older files."""
     return {key: str(dataset.attrs["kind"]) for key, dataset in ordered(group) if "kind" in dataset.attrs}

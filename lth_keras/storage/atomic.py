@@ -1,4 +1,4 @@
-"""Writing a whole file or nothing: beside the target, flushed to the disk, then renamed."""
+"""Atomic writes: a temporary file beside the target is flushed to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -16,31 +16,30 @@ _CHUNK = 1 << 26  # bytes per write call; some systems refuse more than 2 GiB at
 
 
 def write_bytes(path: Path, *content: bytes | bytearray | memoryview) -> None:
-    """Replace the file at `path` by `content`, one part behind the other, all of it or not at all.
+    """Atomically replace the file at `path` by the concatenation of `content`.
 
-    The bytes go to a file of another name in the same directory, reach the disk, and only then take
-    the place of `path`; a reader or a resume after a kill sees the old file or the new one. HDF5
-    files are composed in memory and passed here, since the HDF5 library does not recover from a
-    full disk.
+    The bytes are written to a temporary file in the same directory, flushed to the disk, and renamed to `path`. A
+    reader, or a resume after a kill, finds the old file or the new one. HDF5 files are composed in memory first, since
+    the HDF5 library does not recover from a full disk.
 
     Raises:
-        OSError: The disk is full or the directory cannot be written; says what to do. An earlier file at `path` is
-            intact, and nothing is left behind.
+        OSError: The disk is full or the directory cannot be written. An earlier file at `path` is intact, and no
+            temporary file is left.
     """
     with explained(path):
         _replace(path, *content)
 
 
 def probe(directory: Path) -> None:
-    """Raises OSError where no file can be made in `directory`."""
+    """Raises OSError if no file can be created in `directory`."""
     path = directory / f".writable-{os.getpid()}.tmp"
     path.touch()
-    path.unlink(missing_ok=True)  # who holds the lock may have removed it, as a leftover
+    path.unlink(missing_ok=True)  # the process with the lock may have removed it as a leftover
 
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """An OSError within it becomes one that names `path`, says what is wrong with the disk, and what to do."""
+    """Context: an OSError becomes one that names `path`, the problem with the disk, and its remedy."""
     try:
         yield
     except OSError as error:
@@ -49,11 +48,11 @@ def explained(path: Path) -> Iterator[None]:
         elif error.errno == errno.EFBIG:
             remedy = "raise the limit on the size of files (ulimit -f)"
         else:
-            remedy = "let it be written"
+            remedy = "make it writable"
         raise OSError(
             error.errno,
             f"Expected: a disk that takes this file. Received: {error.strerror}; {remedy}, then run the same command "
-            "again: files written before are intact, and it goes on from there",
+            "again: earlier files are intact, and the command resumes from them",
             str(path),
         ) from error
 
@@ -69,7 +68,7 @@ def _replace(path: Path, *content: bytes | bytearray | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:  # a KeyboardInterrupt too must not leave half a file behind
+    except BaseException:  # also after a KeyboardInterrupt no partial file may stay
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
@@ -77,7 +76,7 @@ def _replace(path: Path, *content: bytes | bytearray | memoryview) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in `directory` survive a power cut, where the system can do that."""
+    """Flush the names in `directory` to the disk, if the system can."""
     try:
         descriptor = os.open(directory, os.O_RDONLY)
     except OSError:  # Windows cannot open directories
@@ -90,9 +89,9 @@ def sync_directory(directory: Path) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Delete temporary files under `directory` that killed processes left behind; no other may be writing there.
+    """Delete temporary files of killed processes under `directory`. No other process may be writing there.
 
-    They go by the names that this module gives them, so that a user's own files stay.
+    Only files with names that this module makes are deleted.
     """
     for leftover in directory.rglob(".*.tmp"):
         if _OURS.fullmatch(leftover.name):

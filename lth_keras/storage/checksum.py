@@ -1,6 +1,6 @@
-"""A SHA-256 of a whole HDF5 file, behind its last byte: verified before the HDF5 library sees the first one.
+"""A SHA-256 of a whole HDF5 file, appended to it and verified before the HDF5 library opens the file.
 
-HDF5 reads no further than the end that its header states, so any tool opens a file with these 56 bytes behind it.
+HDF5 reads only up to the end that its header states, so any tool can open a file with these 56 bytes appended.
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ import time
 from typing import BinaryIO
 
 MARK = "checksum"
-"""An attribute of files that have one, by which it is noticed where it has been cut off."""
+"""An attribute of files with a checksum. It reveals that a checksum was cut off."""
 _MAGIC = b"lth_keras SHA256"
 _LENGTH = 8
 _SIZE = len(_MAGIC) + _LENGTH + hashlib.sha256().digest_size
 _CHUNK = 1 << 16
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_OFFSETS = 13  # where versions 0 and 1 of the header say how wide addresses are; 9 in later ones
-_RACY = 2e9  # ns: a file that young may yet be changed within the clock tick of its time stamp
+_OFFSETS = 13  # offset of the width of addresses in header versions 0 and 1; 9 in later ones
+_RACY = 2e9  # ns: a younger file may still change within the resolution of its time stamp
 
 _verified: set[tuple[int, ...]] = set()
 
 
 def trailer(content: bytes | bytearray | memoryview) -> bytes:
-    """What to write behind `content`, an HDF5 file's bytes."""
+    """The bytes to append to `content`, an HDF5 file's bytes."""
     digest = hashlib.sha256(content).digest()
     return _MAGIC + memoryview(content).nbytes.to_bytes(_LENGTH, "little") + digest
 
 
 def verify(file: BinaryIO) -> bool:
-    """Whether the file has a checksum, which is right.
+    """Whether the file has a correct checksum.
 
-    Reads the file once in a process, as long as it is not changed.
+    Each process reads an unchanged file only once.
 
     Args:
-        file: open for reading; ends where it was.
+        file: open for reading; its position is restored.
 
     Returns:
-        False for a file without one, as those of lth_keras 0.1 are.
+        False for a file without a checksum, as lth_keras 0.1 wrote them.
 
     Raises:
-        ValueError: The checksum is another, or damaged, or it is no HDF5 file.
+        ValueError: The checksum is wrong or damaged, or the file is not HDF5.
     """
     place = file.tell()
     try:
@@ -60,7 +60,7 @@ def verify(file: BinaryIO) -> bool:
 
 
 def is_without(file: BinaryIO) -> bool:
-    """Whether a file that ends as HDF5 files do has no checksum."""
+    """Whether an intact HDF5 file has no checksum."""
     try:
         size = os.fstat(file.fileno()).st_size
         file.seek(max(size - _SIZE, 0))
@@ -73,7 +73,7 @@ def is_without(file: BinaryIO) -> bool:
 
 
 def verify_bytes(content: bytes) -> bool:
-    """As `verify`, for the bytes of a file."""
+    """Like `verify`, for a file's bytes."""
     return _verify(io.BytesIO(content), len(content))
 
 
@@ -102,7 +102,7 @@ def _digest(file: BinaryIO, size: int) -> bytes:
 
 
 def _check_end(file: BinaryIO, size: int) -> None:
-    """Raises ValueError where the file ends elsewhere than its HDF5 header says: what is behind may be a checksum."""
+    """Raises ValueError if the file's size differs from the size in its HDF5 header: a checksum may follow."""
     file.seek(0)
     header = file.read(64)
     if not header.startswith(_SIGNATURE):
@@ -111,8 +111,8 @@ def _check_end(file: BinaryIO, size: int) -> None:
     if len(header) < 64 or version > 3:
         raise ValueError("a header of HDF5 that is cut or of an unknown version")
     width = header[_OFFSETS if version < 2 else 9]
-    # In front: version 0 has 24 bytes, 1 has 28, later ones 12; then the addresses of the file's begin, of one thing
-    # more, and of its end.
+    # Version 0 has 24 bytes, 1 has 28, later ones 12; then follow three addresses: of the file's begin, another, and
+    # of its end.
     end = {0: 24, 1: 28}.get(version, 12) + 2 * width
     stated = int.from_bytes(header[end : end + width], "little")
     if width not in (2, 4, 8) or stated != size:

@@ -1,4 +1,4 @@
-"""HDF5 files that hold all they say: what points into other files is refused, and sizes that are not there."""
+"""Refuses HDF5 files that refer to other files, or that declare more data than they hold."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 import h5py
 import numpy as np
 
-_MOST = 1100  # entries' bytes for one that is stored: zlib compresses to 1/1032 at most
-_LEAST = 1 << 16  # bytes that need not be there, e.g. of fill values
+_MOST = 1100  # greatest compression: zlib compresses to 1/1032 at most
+_LEAST = 1 << 16  # bytes that need not be stored, such as fill values
 _NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 
 
 def check_contained(file: h5py.File) -> None:
-    """Walks through a file without reading its values; raises ValueError as `contained`."""
+    """Checks a file without reading its values; raises ValueError like `contained`."""
     for _ in contained(file):
         pass
 
 
 def contained(file: h5py.File) -> Iterator[h5py.Group | h5py.Dataset]:
-    """Everything in a file, once each.
+    """Every group and dataset of a file, once.
 
     Raises:
-        ValueError: Soft and external links, external storage and virtual datasets, which read other files, and
-            datasets of a size that the file cannot hold; names which.
+        ValueError: for soft and external links, external storage and virtual datasets, which read other files, and for
+            datasets larger than the file can hold; names them.
     """
     seen: set[Any] = set()
     groups = [file["/"]]
@@ -60,6 +60,6 @@ def _check_dataset(dataset: h5py.Dataset, place: str) -> None:
 
 
 def _is_no_variable(dataset: h5py.Dataset) -> bool:
-    """Whether it stands for a dimension alone, and has a size but no values."""
+    """Whether it only represents a dimension: it has a size but no values."""
     name = dataset.attrs.get("NAME", b"")
     return isinstance(name, bytes | np.bytes_) and bytes(name).startswith(_NO_VARIABLE)

@@ -1,4 +1,4 @@
-"""Which trainings a run holds, and how many there are to be."""
+"""Finished and expected trainings of a run."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import xarray
 from lth_keras.analysis.schema import BRANCH_ORDER, DENSE
 
 Level = tuple[int, str, int]
-"""Seed, branch (`dense` at a level 0 that branches share) and level."""
+"""Seed, branch (`dense` for a level 0 that branches share) and level."""
 
 
 class Progress(NamedTuple):
-    """How far a run is.
+    """How many trainings of a run are finished.
 
     Attributes:
-        finished: trainings that run.h5 holds.
-        asked: all that were asked for, those included; where run.h5 does not say, as many as those it holds imply.
-        known: whether run.h5 says it.
+        finished: trainings in run.h5.
+        asked: requested trainings, finished ones included; estimated from the finished ones if run.h5 does not state
+            it.
+        known: whether run.h5 states `asked`.
     """
 
     finished: int
@@ -29,7 +30,7 @@ class Progress(NamedTuple):
 
 
 def finished_levels(dataset: xarray.Dataset) -> set[Level]:
-    """Every training whose numbers `dataset`, a run's, holds; a level 0 that branches share is one."""
+    """Every training in a run's `dataset`; a level 0 that branches share counts once."""
     there = np.isfinite(dataset.density.transpose("trial", "branch", "level").values)
     return _levels(dataset, there)
 
@@ -37,8 +38,8 @@ def finished_levels(dataset: xarray.Dataset) -> set[Level]:
 def progress(dataset: xarray.Dataset) -> Progress:
     """How many of a run's trainings are finished.
 
-    run.h5 says in its attribute `trainings` how many were asked for. Where it does not, every trial is to have every
-    level of a branch with masks of its own, and every control the levels at which some trial has it.
+    The attribute `trainings` of run.h5 is the number of requested trainings. Without it, every trial should have every
+    level of a branch with its own masks, and every control the levels at which some trial has it.
     """
     finished = finished_levels(dataset)
     if "trainings" in dataset.attrs:

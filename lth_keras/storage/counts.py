@@ -1,4 +1,4 @@
-"""What tests count by class, as levels and run.h5 have it, and the averages that follow from it."""
+"""Test counts by class in level files and run.h5, and averages of precision, recall and F1."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def check_counts(name: str, counts: np.ndarray, evaluations: int) -> None:
     Args:
         name: of `COUNTS`.
         counts: (evaluations, classes, classes), or (evaluations, classes, 3) by outcome.
-        evaluations: how many.
+        evaluations: number of evaluations.
 
     Raises:
-        ValueError: for another shape, a type without integers, or counts below 0 that are not all `MISSING` of a test.
+        ValueError: for another shape, a non-integer type, or negative counts in a test that is not all `MISSING`.
     """
     shape = np.shape(counts)
     last = shape[-2:-1] if name == CONFUSION else (len(OUTCOMES),)
@@ -37,20 +37,20 @@ def check_counts(name: str, counts: np.ndarray, evaluations: int) -> None:
     missing = (counts == MISSING).all((1, 2))
     if np.any(counts[~missing] < 0):
         raise ValueError(
-            f"Expected: counts of 0 or more in {name}, or {MISSING} in all of a test. "
+            f"Expected: counts of 0 or more in {name}, or {MISSING} in a whole test. "
             f"Received: counts from {counts[~missing].min()}"
         )
 
 
 def empty_counts(rows: Iterable[Any], shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """What levels have counted, by name: arrays with nothing measured yet, for tests of this shape.
+    """Arrays of `MISSING` for each of `COUNTS` that some level has.
 
     Args:
         rows: levels, with an array or None for each of `COUNTS`.
         shape: of all tests.
 
     Raises:
-        ValueError: where they differ in the number of classes.
+        ValueError: if levels differ in the number of classes.
     """
     found: dict[str, set[tuple[int, ...]]] = {name: set() for name in COUNTS}
     for row in rows:
@@ -70,11 +70,11 @@ def count_coordinates(name: str, counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def count_variables(name: str, counted: np.ndarray, axes: tuple[str, ...]) -> dict[str, Variable]:
-    """The counts, and precision, recall and F1 with what they average over.
+    """The counts, and precision, recall and F1 with a comment on their averages.
 
     Args:
         name: of `COUNTS`.
-        counted: of all tests, as `empty_counts` made it.
+        counted: of all tests, shaped as by `empty_counts`.
         axes: of all tests.
     """
     single = name == CONFUSION

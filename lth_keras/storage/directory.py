@@ -1,4 +1,4 @@
-"""A run's directory: where its levels are, what they were made with, and which are finished."""
+"""A run's directory: its level files, their parameters, and which levels are finished."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class RunDirectory:
     Attributes:
         path: The directory.
         experiment: Name of the experiment.
-        config: The parameters that the hash is of, as JSON.
+        config: The hashed parameters, as JSON.
         threads: Threads per trial that the levels were made with, None if not recorded.
-        tickets: How many were trained at once, as lth_keras 0.1 records it; level files of later versions say by what.
+        tickets: Number of tickets trained at once, in runs of lth_keras 0.1; later level files record the engine.
         versions: Package versions at creation, by package.
-        created: When it was made, ISO 8601 in UTC.
-        variants: What each variant that was trained here changes, by name.
-        described: The identity of the search that took up a directory which an older version named; None without one.
+        created: Time of creation, ISO 8601 in UTC.
+        variants: The changes of each variant that was trained here, by name.
+        described: The identity of the search that continues a directory named by an older version; None otherwise.
     """
 
     def __init__(self, path: Path, entry: Mapping[str, Any]) -> None:
@@ -75,20 +75,20 @@ class RunDirectory:
         *,
         threads: int | None = None,
     ) -> RunDirectory:
-        """Make the directory of these parameters, or take up the one that is there.
+        """Open the directory of these parameters; create it if absent.
 
         Args:
-            out: Directory that holds runs; made if absent.
+            out: Directory that holds runs; created if absent.
             experiment: Name of the experiment, part of the directory's name.
-            config: JSON values that decide the numbers; another config is another directory.
-            threads: Threads per trial; None takes what is recorded.
+            config: JSON values that determine the results; another config has another directory.
+            threads: Threads per trial; None for the recorded number.
 
         Raises:
-            ValueError: The directory was made with another config (changed by hand), number of
-                threads, or `experiment` cannot be part of a path.
+            ValueError: The directory was made with another config (edited by hand) or number of threads, or
+                `experiment` cannot be part of a path.
             TypeError: `config` is not JSON.
             OSError: `out` cannot be written (PermissionError, NotADirectoryError, ...).
-            InUseError: Another process makes it at this moment.
+            InUseError: Another process is creating it.
         """
         plain = json.loads(record.canonical(config))
         path = record.path_of(out, experiment, config)
@@ -111,17 +111,17 @@ class RunDirectory:
                 "threads": threads,
             }
             with lock.held(path):
-                if not (path / CONFIG_FILE).exists():  # another process may have been faster
+                if not (path / CONFIG_FILE).exists():  # another process may have created it
                     cls._write_record(path, entry)
         return cls._taken(path, experiment, plain, threads)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RunDirectory:
-        """The run at `path`, to read from; changes nothing on disk.
+        """The run at `path`, read-only.
 
         Raises:
-            FileNotFoundError: No config.json there.
-            ValueError: config.json cannot be understood.
+            FileNotFoundError: There is no config.json.
+            ValueError: config.json is not valid.
         """
         path = Path(os.path.expanduser(path))
         with _understood(path):
@@ -131,7 +131,7 @@ class RunDirectory:
 
     @classmethod
     def _taken(cls, path: Path, experiment: str, config: dict[str, Any], threads: int | None) -> RunDirectory:
-        """As `load`, for a search that says what it expects, so that what was changed is named."""
+        """Like `load`, with a check against the search's parameters that names differences."""
         with _understood(path):
             entry = record.parsed((path / CONFIG_FILE).read_bytes())
             run = cls(path, entry)
@@ -142,18 +142,18 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self, asked: Iterable[tuple[int, str, int]] | None = None) -> Iterator[None]:
-        """Writing in the directory, for one process at a time: it has the lock within it, and its workers need none.
+        """Context: this process holds the directory's lock, so it may write. Its workers need no lock.
 
-        What killed processes left half-written is removed first, and damaged level files are set aside. Where an error
-        comes up before anything was written, a directory that `open` made goes again.
+        First, leftovers of killed processes are removed and damaged level files are renamed. After an error before
+        anything was written, a directory that `open` created is removed.
 
         Args:
-            asked: (seed, branch, level) of those that may be set aside, others being somebody's own; None for all of
-                the branches that every search has.
+            asked: (seed, branch, level) of the files that may be renamed; None for those of the branches that every
+                search has.
 
         Raises:
-            InUseError: Another process has it.
-            OSError: The directory, or one of its levels', cannot be read or written.
+            InUseError: Another process holds the lock.
+            OSError: The directory or one of its subdirectories cannot be read or written.
         """
         with lock.held(self.path):
             _check_open(self.path / "levels", below=2)
@@ -169,7 +169,7 @@ class RunDirectory:
                 raise
 
     def _unmake(self) -> None:
-        """Removes the directory where nothing is in it but what `open` made."""
+        """Removes the directory if it contains only what `open` created."""
         with contextlib.suppress(OSError):
             if {path.name for path in self.path.iterdir()} <= {CONFIG_FILE, lock.LOCK_FILE}:
                 for name in (CONFIG_FILE, lock.LOCK_FILE):
@@ -177,43 +177,43 @@ class RunDirectory:
                 self.path.rmdir()
 
     def kept(self) -> str:
-        """What to say, in a message, of the levels that are finished."""
+        """A sentence for messages about the finished levels."""
         if not (self.path / CONFIG_FILE).exists():
-            return f"{self.path} is gone, and the levels that were finished in it."
+            return f"{self.path} and its finished levels were deleted."
         return f"Finished levels are kept in {self.path}." if self.finished() else "No level was finished before."
 
     def check_there(self) -> None:
-        """Raises FileNotFoundError where the directory was deleted or moved since it was opened."""
+        """Raises FileNotFoundError if the directory was deleted or moved since it was opened."""
         if not (self.path / CONFIG_FILE).exists():
             raise FileNotFoundError(
                 errno.ENOENT,
-                "Expected: the run's directory, as when the search began. Received: none, deleted or moved since, and "
-                "with it the levels that were finished; put it back, or run the same command again to begin anew",
+                "Expected: the run's directory, as when the search began. Received: none; it was deleted or moved with "
+                "its finished levels. Put it back, or run the same command again to start again",
                 str(self.path),
             )
 
     @staticmethod
     def recorded(out: str | os.PathLike[str], experiment: str, config: Mapping[str, Any]) -> RunDirectory | None:
-        """The directory of these parameters, to read from; None without one."""
+        """The directory of these parameters, read-only; None if there is none."""
         path = record.path_of(out, experiment, config)
         if not (path / CONFIG_FILE).exists():
             return None
         return RunDirectory._taken(path, experiment, json.loads(record.canonical(config)), None)
 
     def level_path(self, seed: int, branch: str, level: int) -> Path:
-        """`levels/seed_<seed>/<branch>/level_<nn>.h5`; level 0 is "dense" in every branch but variants."""
+        """`levels/seed_<seed>/<branch>/level_<nn>.h5`; level 0 is in "dense" for every branch but variants."""
         shared = level == 0 and branch in BRANCH_ORDER
         branch = DENSE if shared else record.path_part("branch", branch)
         return self.path / "levels" / f"seed_{seed}" / branch / f"level_{level:02d}.h5"
 
     def read(self, seed: int, branch: str, level: int, *, weights: bool = False) -> LevelResult | None:
-        """The finished level, or None if it has to be trained.
+        """The finished level; None if it has to be trained.
 
-        A damaged file is renamed to `*.damaged`, with a warning that names it.
+        A damaged file is renamed to `*.damaged`, with a warning.
 
         Raises:
             ValueError: Written by a newer version of lth_keras.
-            OSError: The file is there but cannot be read.
+            OSError: The file exists but cannot be read.
         """
         path = self.level_path(seed, branch, level)
 
@@ -225,14 +225,14 @@ class RunDirectory:
         return self._undamaged(path, read)
 
     def summary(self, seed: int, branch: str, level: int) -> LevelSummary | None:
-        """What the finished level measured, where `read` would give it; cheap also where its masks are large.
+        """Measurements of the finished level; None if it has to be trained. Cheap even for large masks.
 
-        A damaged file is renamed, and errors are raised, as by `read`.
+        Handles damaged files and raises errors like `read`.
         """
         return self._summary((seed, branch, level), {(seed, branch, level)})
 
     def _summary(self, key: tuple[int, str, int], ours: Container[tuple[int, str, int]] | None) -> LevelSummary | None:
-        """As `summary`; a damaged file that is not ours stays, with a warning."""
+        """Like `summary`; a damaged file whose key is not in `ours` stays, with a warning."""
         path = self.level_path(*key)
 
         def read() -> LevelSummary:
@@ -245,11 +245,11 @@ class RunDirectory:
         try:
             return read()
         except (DamagedFile, FileNotFoundError) as error:
-            warnings.warn(f"{error} Left as it is, and left out: this search has no such level.", stacklevel=3)
+            warnings.warn(f"{error} Ignored and not renamed: this search has no such level.", stacklevel=3)
             return None
 
     def made(self, seed: int, branch: str, level: int) -> dict[str, Any] | None:
-        """What the finished level was made with, empty where it does not say; None where it is absent or damaged."""
+        """What the finished level was made with; empty if not recorded, None if the file is absent or damaged."""
         try:
             return read_made(self.level_path(seed, branch, level))
         except (FileNotFoundError, DamagedFile):
@@ -257,7 +257,7 @@ class RunDirectory:
 
     @property
     def identity(self) -> str:
-        """What tells the run from others, wherever it is: SHA-256 of its experiment and config."""
+        """SHA-256 of experiment and config. It identifies the run independently of its path."""
         text = record.canonical({"experiment": self.experiment, "config": self.config})
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -269,7 +269,7 @@ class RunDirectory:
             )
 
     def _undamaged(self, path: Path, read: Callable[[], _Read]) -> _Read | None:
-        """What `read` returns; None where the file at `path` is absent, or damaged and so set aside."""
+        """What `read` returns; None if the file at `path` is absent, or damaged and therefore renamed."""
         try:
             return read()
         except FileNotFoundError:
@@ -277,14 +277,14 @@ class RunDirectory:
         except DamagedFile as error:
             aside = _unused(path.with_name(path.name + ".damaged"))
             os.replace(path, aside)
-            warnings.warn(f"{error} Set aside as {aside.name!r}; the level is trained again.", stacklevel=3)
+            warnings.warn(f"{error} Renamed to {aside.name!r}; the level is trained again.", stacklevel=3)
             return None
 
     def write(self, result: LevelResult) -> None:
-        """Record a finished level, the whole file or nothing.
+        """Write a finished level atomically.
 
         Raises:
-            OSError: It could not be written; every level before is intact, where the directory is still there.
+            OSError: It could not be written; earlier levels are intact if the directory still exists.
         """
         self.check_there()
         path = self.level_path(result.seed, result.branch, result.level)
@@ -293,7 +293,7 @@ class RunDirectory:
         write_level(path, result)
 
     def finished(self) -> set[tuple[int, str, int]]:
-        """(seed, branch, level) of every level file, by name only: a damaged one still counts."""
+        """(seed, branch, level) of every level file, by name only: damaged files count."""
         return set(self._levels())
 
     def write_run(
@@ -303,12 +303,12 @@ class RunDirectory:
         facts: Facts = NO_FACTS,
         asked: Iterable[tuple[int, str, int]] = (),
     ) -> Path:
-        """Assemble run.h5 from all level files; returns its path.
+        """Assemble run.h5 from all level files; return its path.
 
         Args:
-            coordinates: What branches differ in: name to a number, or a text, for each branch.
-            facts: What the run is to say beside its levels.
-            asked: (seed, branch, level) of every training that was asked for, finished or not.
+            coordinates: Parameters that differ by branch: name to a number or text for each branch.
+            facts: Optional content beside the levels.
+            asked: (seed, branch, level) of every requested training, finished or not.
 
         Raises:
             ValueError: No level is finished.
@@ -338,16 +338,16 @@ class RunDirectory:
         return self.path / RUN_FILE
 
     def _prepare(self) -> None:
-        """Has one process look at all levels without a checksum at once."""
+        """Has one process check all levels without a checksum."""
         unsealed.prepare(self.level_path(*key) for key in self._levels())
 
     def record_variants(self, variants: Mapping[str, Any]) -> None:
-        """Record what variants change, by name, for those who ask for them under the same name later.
+        """Record the changes of each variant by name.
 
         Raises:
-            ValueError: Levels of a variant of this name are finished, and it changed something else.
-            InUseError: Another process has the directory.
-            OSError: It cannot be written.
+            ValueError: A variant of this name has finished levels and other changes.
+            InUseError: Another process holds the lock.
+            OSError: The record cannot be written.
         """
         plain = json.loads(record.canonical(variants))
         finished = {branch for _, branch, _ in self._levels()}
@@ -355,7 +355,7 @@ class RunDirectory:
             changes = list(record.differences(self.variants[name], plain[name]))
             if changes:
                 raise ValueError(
-                    f"Expected the variant {name!r} that {self.path} has levels of. Received: {'; '.join(changes)}; "
+                    f"Expected the variant {name!r} whose levels are in {self.path}. Received: {'; '.join(changes)}; "
                     "give the new variant another name, undo the change, or choose another --out"
                 )
         self._note("variants", {**self.variants, **plain})
@@ -364,21 +364,21 @@ class RunDirectory:
     def record_start(
         self, start: Mapping[str, Any] | None, variant: str = "", *, apart_from: Collection[str] = ()
     ) -> bool:
-        """Record which weights trials begin with where `build` gives them, in start.json; a variant's in its own.
+        """Record initial weights that `build` gives, in start.json, or in a file of the variant.
 
-        Workers may do so at the same time, since they all write the same.
+        Workers may call it at the same time, since all write the same content.
 
         Args:
-            start: JSON values; None where all weights are drawn.
-            variant: Whose they are; of all other branches by default.
-            apart_from: Branches with weights of their own.
+            start: JSON values; None if all weights are drawn.
+            variant: The variant with these weights; None for all other branches.
+            apart_from: Branches with other initial weights.
 
         Returns:
-            Whether it was not recorded before.
+            Whether this is new.
 
         Raises:
-            ValueError: Levels are finished that began with other weights.
-            OSError: It cannot be written.
+            ValueError: Finished levels began with other weights.
+            OSError: The record cannot be written.
         """
         file = self.path / (f"start-{record.path_part('variant', variant)}.json" if variant else "start.json")
         before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
@@ -386,7 +386,7 @@ class RunDirectory:
             return False
         if any(branch not in apart_from for _, branch, _ in self._levels()):
             raise ValueError(
-                f"Expected: trials that begin with the weights that levels in {self.path} began with: "
+                f"Expected: the initial weights of the levels in {self.path}: "
                 f"{before or 'all of them drawn'}. Received: {start or 'all of them drawn'}; undo the change, choose "
                 "start='initial' or start='given', or another --out"
             )
@@ -394,13 +394,13 @@ class RunDirectory:
         return True
 
     def record_description(self, described: Mapping[str, Any]) -> None:
-        """Record the whole identity of a search that takes up a directory which an older version named by less."""
+        """Record the whole identity of a search that continues a directory named by an older version."""
         plain = json.loads(record.canonical(described))
         self._note("described", plain)
         self.described = plain
 
     def _note(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write a further entry into config.json, if it is not there."""
+        """Add an entry to config.json, if it is not there."""
         file = self.path / CONFIG_FILE
         if value and json.loads(file.read_text(encoding="utf-8")).get(name) != value:
             with lock.held(self.path):
@@ -413,8 +413,8 @@ class RunDirectory:
             level = _LEVEL_FILE.fullmatch(path.name)
             if seed and level:
                 key = int(seed[1]), path.parent.name, int(level[1])
-                with contextlib.suppress(ValueError):  # a folder whose name no branch can have
-                    if self.level_path(*key) == path and path.is_file():  # no seed_00, level_3.h5 or dangling link
+                with contextlib.suppress(ValueError):  # a folder with a name that no branch can have
+                    if self.level_path(*key) == path and path.is_file():  # not seed_00, level_3.h5 or a dangling link
                         yield key
 
     @staticmethod
@@ -434,28 +434,29 @@ class RunDirectory:
         if threads is not None and threads != self.threads:
             recorded = "an unknown number of" if self.threads is None else self.threads
             raise ValueError(
-                f"{self.path} was made with {recorded} threads, received {threads}: the bits would "
-                + ("differ; " if self.threads is None else f"differ; pass --threads {self.threads} or ")
+                f"{self.path} was made with {recorded} threads, received {threads}: "
+                "results would not be bit-identical; "
+                + ("" if self.threads is None else f"pass --threads {self.threads} or ")
                 + "choose another --out"
             )
 
 
 @contextlib.contextmanager
 def _understood(path: Path) -> Iterator[None]:
-    """Errors of a record within it become one that names its file."""
+    """Context: errors about a record become one that names its file."""
     try:
         yield
     except ValueError as error:
         raise ValueError(
             f"Expected: {path / CONFIG_FILE} as lth_keras writes it. "
-            f"Received: something else ({error}); restore it, or move the directory away"
+            f"Received: another content ({error}); restore it, or move the directory away"
         ) from error
 
 
 def _check_open(folder: Path, below: int) -> None:
-    """Raises OSError where a directory, or one so far below it, is there and cannot be read and written.
+    """Raises OSError if a directory, or one up to `below` levels below it, exists and cannot be read and written.
 
-    Levels in it would be trained again, or could not be written once they are trained.
+    Otherwise its levels would be trained again, or could not be written after training.
     """
     try:
         with os.scandir(folder) as entries:
@@ -468,8 +469,8 @@ def _check_open(folder: Path, below: int) -> None:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"Expected: a directory of levels that can be read and written. Received: {error.strerror}; let it be, "
-            "then run the same command again",
+            f"Expected: a directory of levels that can be read and written. Received: {error.strerror}; change its "
+            "permissions, then run the same command again",
             str(folder),
         ) from error
     for path in inside:
@@ -477,7 +478,7 @@ def _check_open(folder: Path, below: int) -> None:
 
 
 def _unused(path: Path) -> Path:
-    """`path`, or the first of path-2, path-3, ... that does not exist: nothing is overwritten."""
+    """`path`, or the first of path-2, path-3, ... that does not exist."""
     candidate, number = path, 1
     while candidate.exists():
         number += 1

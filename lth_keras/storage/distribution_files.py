@@ -19,7 +19,7 @@ WEIGHTS = ("initial", "final")
 
 
 def write_distributions(file: h5py.File, found: Distributions) -> None:
-    """Write `found` into a level file, if there is anything."""
+    """Write `found` into a level file, unless it is empty."""
     if not found.weights and not found.scores:
         return
     group = file.create_group(_GROUP)
@@ -34,10 +34,10 @@ def write_distributions(file: h5py.File, found: Distributions) -> None:
 
 
 def read_distributions(file: h5py.File) -> Distributions:
-    """What `write_distributions` wrote; nothing from files made before there were any.
+    """What `write_distributions` wrote; empty for older files.
 
     Raises:
-        KeyError, ValueError: The file has something else in its place.
+        KeyError, ValueError: The file has another layout.
     """
     if _GROUP not in file:
         return Distributions()
@@ -53,12 +53,12 @@ def read_distributions(file: h5py.File) -> Distributions:
 def distribution_variables(
     rows: Iterable[Any], dataset: xarray.Dataset, places: Callable[[Any], Sequence[tuple[int, int, int]]]
 ) -> xarray.Dataset:
-    """What levels say of distributions, as docs/results.md has it; nothing where none does.
+    """Variables of run.h5 for the levels' distributions, see docs/results.md; empty if no level has any.
 
     Args:
-        rows: Levels, with `distributions` each.
+        rows: Levels, each with `distributions`.
         dataset: The run, with its coordinates.
-        places: Level to its places along trial, branch and level.
+        places: Level to its indices along trial, branch and level.
     """
     rows = list(rows)
     weights = [str(weight) for weight in dataset.weight.values]

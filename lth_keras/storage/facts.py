@@ -1,4 +1,4 @@
-"""What figures need to know of a run and its level files do not say: given by who knows the model and the data."""
+"""Facts about model and data that figures need and level files lack. The experiment provides them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lth_keras.analysis.schema import COORDINATE_MEANING, DOCUMENTS_MEANING
 
 
 class DocumentLengths(NamedTuple):
-    """How long the documents of a text data set are.
+    """Lengths of the documents of a text data set.
 
     Attributes:
-        lengths: By split, the length in tokens of each document before any cut, (n,) integers of 0 or more.
-        cut_off: Tokens that are kept of a longer document.
+        lengths: By split, the length in tokens of each document before truncation, (n,) integers of 0 or more.
+        cut_off: Longer documents are truncated to this many tokens.
     """
 
     lengths: Mapping[str, np.ndarray]
@@ -24,11 +24,11 @@ class DocumentLengths(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What run.h5 is to say beside its levels; what is left out, it does not.
+    """Optional content of run.h5 beside its levels.
 
     Attributes:
-        steps_per_epoch: Optimiser updates of an epoch, where level files do not record them.
-        kinds: Weight key to the kind of its layer, where level files do not record it.
+        steps_per_epoch: Optimiser updates per epoch, for level files that do not record them.
+        kinds: Weight key to the kind of its layer, for level files that do not record it.
         documents: Of a text data set.
     """
 
@@ -38,10 +38,10 @@ class Facts(NamedTuple):
 
 
 def document_variables(documents: DocumentLengths) -> xarray.Dataset:
-    """`documents` (split, length) int64: how many documents of a split have a length, for every length that occurs.
+    """`documents` (split, length) int64: number of documents of each length in a split, for every length that occurs.
 
     Raises:
-        ValueError: No split, or one without documents.
+        ValueError: There is no split, or one has no documents.
     """
     sizes = {name: np.size(lengths) for name, lengths in documents.lengths.items()}
     if not sizes or not all(sizes.values()):
@@ -59,7 +59,7 @@ def document_variables(documents: DocumentLengths) -> xarray.Dataset:
 
 
 def document_lengths(dataset: xarray.Dataset) -> DocumentLengths | None:
-    """What `document_variables` wrote, lengths sorted; None where a run has no documents."""
+    """What `document_variables` wrote, with sorted lengths; None if a run has no documents."""
     if "documents" not in dataset:
         return None
     counted = dataset.documents

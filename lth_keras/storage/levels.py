@@ -67,11 +67,11 @@ NOTHING = Distributions()
 
 
 class DamagedFile(OSError):
-    """A result file that is truncated, changed, or no result file at all."""
+    """A result file that is truncated, changed, or not a result file."""
 
 
 class LevelSummary(NamedTuple):
-    """What a level measured: a `LevelResult` without masks and weights, with size and share kept of every weight."""
+    """A `LevelResult` without masks and weights, with size and density of every weight."""
 
     seed: int
     branch: str
@@ -91,33 +91,33 @@ class LevelSummary(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LevelResult:
-    """What one level of one trial and branch gave.
+    """The results of one level of one trial and branch.
 
     Attributes:
         seed: Seed of the trial.
-        branch: What was trained, e.g. "winning_ticket"; "dense" at level 0.
+        branch: The trained branch, e.g. "winning_ticket"; "dense" at level 0.
         level: Number of prunings before this training, 0 for the dense network.
         mask: The mask that was trained.
-        next_mask: The mask of the level after, pruned from this one.
+        next_mask: The mask of the next level, a subset of `mask`.
         step: (E,) increasing integers, optimiser updates done at each of E evaluations.
         curves: Every name of `schema.curves_of(metric)`: (E,) float32, NaN where not evaluated.
             Losses in the unit of the loss, accuracies as fractions.
         scalars: Every name of `schema.scalars_of(metric)`: float; density and accuracies as fractions, steps,
             seconds, bytes.
         weights: All of the model's weights by key at the end of training, or None if not kept.
-        test_confusion: (E, C, C) integers, for C classes: test examples of a class (rows) that were given another
-            (columns); -1 in every entry where not evaluated. None if not measured.
-        test_counts: (E, C, 3) integers, likewise, for multi-label tasks: true positives, false positives and false
-            negatives of each class.
-        metric: What is measured beside the loss; curves and scalars are named by it.
-        steps_per_epoch: Optimiser updates of a pass over the training examples; None if not recorded.
+        test_confusion: (E, C, C) integers, for C classes: number of test examples by true class (rows) and predicted
+            class (columns); -1 where not evaluated. None if not measured.
+        test_counts: (E, C, 3) integers for multi-label tasks: true positives, false positives and false negatives of
+            each class; -1 where not evaluated. None if not measured.
+        metric: The metric beside the loss; names of curves and scalars contain it.
+        steps_per_epoch: Optimiser updates per epoch; None if not recorded.
         kinds: Weight key to the kind of its layer (`dense`, `conv`, `embedding`, `output`); empty if not recorded.
-        distributions: Of weights and scores; empty if not asked for.
+        distributions: Of weights and scores; empty if not requested.
         made: What it was made with, JSON values: identity of the run, data, model, optimiser, versions; empty if not
-            recorded. `lth_keras.search.provenance` says what is in it.
+            recorded. See `lth_keras.search.provenance`.
 
     Raises:
-        ValueError: Names, lengths or counts are not as said above.
+        ValueError: Names, lengths or counts differ from the above.
     """
 
     seed: int
@@ -145,16 +145,16 @@ class LevelResult:
             check_nested(zip(self.mask.pack().items(), self.next_mask.pack().items(), strict=True))
 
     def summary(self) -> LevelSummary:
-        """What the level measured."""
+        """The level's measurements."""
         of_masks: dict[str, Any] = {"sizes": self.mask.sizes, "densities": self.mask.densities()}
         named = {name: getattr(self, name) for name in LevelSummary._fields if name not in of_masks}
         return LevelSummary(**named, **of_masks)
 
 
 def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
-    """Write `result` to `path` (HDF5, layout in docs/results.md): the whole file or nothing.
+    """Write `result` to `path` atomically (HDF5, layout in docs/results.md).
 
-    The file is composed in memory first, so with `weights` this takes their size once more.
+    The file is composed in memory first, so `weights` need their size once more.
 
     Raises:
         OSError: It could not be written; an earlier file at `path` is intact.
@@ -199,10 +199,10 @@ def read_level(path: str | os.PathLike[str], *, weights: bool = False) -> LevelR
 
     Args:
         path: The level file.
-        weights: Read the model's weights too, where the file has them; None otherwise.
+        weights: Whether to read the model's weights, if the file has them.
 
     Raises:
-        DamagedFile: Truncated, changed, or not a level file; says which file and what is wrong.
+        DamagedFile: Truncated, changed, or not a level file.
         ValueError: Written by a newer version of lth_keras.
         OSError: Absent or not readable (FileNotFoundError, PermissionError, ...).
     """
@@ -220,7 +220,7 @@ def read_level(path: str | os.PathLike[str], *, weights: bool = False) -> LevelR
 
 
 def summarise_level(path: str | os.PathLike[str]) -> LevelSummary:
-    """What a level file measured, where `read_level` would read the file; no mask is unpacked.
+    """The measurements in a level file, without unpacking masks.
 
     Raises:
         As `read_level`.
@@ -244,7 +244,7 @@ def _summary(file: h5py.File) -> LevelSummary:
 
 
 def read_made(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a level was made with; empty where its file does not record it.
+    """What a level was made with; empty if its file does not record it.
 
     Raises:
         As `read_level`.
@@ -254,7 +254,7 @@ def read_made(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def packed_mask(path: str | os.PathLike[str]) -> Iterator[tuple[str, PackedBits]]:
-    """The mask that a level trained, packed, by weight in their order; one is in memory at a time.
+    """The mask that a level trained, as (key, packed bits) in order; one is in memory at a time.
 
     Raises:
         As `read_level`.
@@ -265,8 +265,8 @@ def packed_mask(path: str | os.PathLike[str]) -> Iterator[tuple[str, PackedBits]
 
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
-    """The file, to read from within; what goes wrong there is damage to it."""
-    with open(path, "rb") as raw:  # a missing file or permission is the system's error, not damage
+    """Context: the open file. Errors within it are raised as `DamagedFile`."""
+    with open(path, "rb") as raw:  # a missing file or permission is not damage
         try:
             if not checksum.verify(raw):
                 unsealed.check(path)
@@ -296,7 +296,7 @@ def _parsed(raw: BinaryIO) -> Iterator[h5py.File]:
 
 
 def _read_measured(file: h5py.File) -> dict[str, Any]:
-    """All of a level but its masks and weights, as `LevelResult` takes it."""
+    """The fields of a `LevelResult` except masks and weights."""
     group = file["curves"]
     metric, stored = names_of_level(file.attrs)
     return {

@@ -1,4 +1,4 @@
-"""The lock on a run directory: one process at a time writes in it. Who only reads needs none."""
+"""The lock on a run directory: only one process at a time writes in it. Reading needs no lock."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _NOT_FOR_DIRECTORIES = {errno.EBADF, errno.EINVAL, errno.EISDIR, errno.EACCES}
 _TAKEN = {errno.EACCES, errno.EAGAIN}
 _FLAGS = ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC")
-"""Where the system has them: a link is not followed, and a pipe not waited for."""
+"""If the system has them: follow no links, do not wait for pipes."""
 
 
 class InUseError(RuntimeError):
-    """Another process writes in the run directory; the message says which."""
+    """Another process is writing in the run directory; the message names it."""
 
 
 @contextlib.contextmanager
 def held(directory: Path) -> Iterator[None]:
-    """Holds the lock on `directory`, an existing one, within it.
+    """Context: this process holds the lock on `directory`, which exists.
 
-    The operating system keeps the lock and lets it go when its process ends, however it ends: one that a dead process
-    left behind never stands in the way. It is on the directory itself, where the system can lock one, and on the file
-    `.lock`, which says who holds it. That is there while the lock is held, and after a kill; its being there means
-    nothing, and removing it lets nobody in. Where a network file system has no locks, a warning says so.
+    The operating system releases the lock when the process ends in any way. The lock is on the directory itself, if the
+    system can lock directories, and on the file `.lock`, which names the process. That file stays after a kill; neither
+    its presence nor its removal changes the lock. If a network file system has no locks, a warning says so.
 
     Raises:
-        InUseError: Another holds it.
-        OSError: The directory cannot be written, or `.lock` is a link or another thing than a file.
+        InUseError: Another process holds it.
+        OSError: The directory cannot be written, or `.lock` is not a regular file.
     """
     path = directory / LOCK_FILE
     with _directory_held(directory):
@@ -48,14 +47,14 @@ def held(directory: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):  # Windows removes no open file; one that stays does no harm
-                path.unlink()  # before the lock goes: afterwards it may be another's
+            with contextlib.suppress(OSError):  # Windows cannot remove an open file; it may stay
+                path.unlink()  # before releasing the lock: afterwards it may be another process'
             file.close()
 
 
 @contextlib.contextmanager
 def _directory_held(directory: Path) -> Iterator[None]:
-    if sys.platform == "win32":  # which opens no directory; nor removes a file that is open
+    if sys.platform == "win32":  # Windows opens no directories and removes no open files
         yield
         return
     import fcntl
@@ -66,7 +65,7 @@ def _directory_held(directory: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise _in_use(directory, _holder_of(directory / LOCK_FILE)) from None
-        except OSError as error:  # NFS locks only what is open for writing: `.lock` alone must do
+        except OSError as error:  # NFS locks only files open for writing: lock `.lock` alone
             if error.errno not in _UNSUPPORTED | _NOT_FOR_DIRECTORIES:
                 raise
         yield
@@ -75,7 +74,7 @@ def _directory_held(directory: Path) -> Iterator[None]:
 
 
 def _acquired(path: Path) -> BinaryIO:
-    """The lock's file, which has the lock as long as it is open."""
+    """The lock's file. The lock is held while the file is open."""
     while True:
         file = _opened(path)
         try:
@@ -87,17 +86,17 @@ def _acquired(path: Path) -> BinaryIO:
                 raise
             raise _in_use(path.parent, other) from None
         if _is_at(file, path):
-            with contextlib.suppress(OSError):  # a full disk: held all the same, without a name
+            with contextlib.suppress(OSError):  # a full disk: the lock is held without a name
                 file.truncate(0)
                 since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
                 holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
                 file.write(f"{json.dumps(holder)}\n".encode())
             return file
-        file.close()  # its holder removed it, after it was opened here and before it was locked
+        file.close()  # its holder removed it between opening and locking here
 
 
 def _opened(path: Path, create: bool = True) -> BinaryIO:
-    """The lock's own file; OSError where something else is in its place, which is left as it is."""
+    """The lock's file; OSError if something else is in its place, which is not changed."""
     flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0)
     for name in _FLAGS:
         flags |= getattr(os, name, 0)
@@ -118,7 +117,7 @@ def _opened(path: Path, create: bool = True) -> BinaryIO:
 def _foreign(path: Path, number: int) -> OSError:
     return OSError(
         number,
-        "Expected: the lock of a run directory, a file of its own. Received: a link, or no file; remove it",
+        "Expected: the lock of a run directory, a regular file. Received: a link or something else; remove it",
         str(path),
     )
 
@@ -134,7 +133,7 @@ def _holder_of(path: Path) -> str:
     try:
         with _opened(path, create=False) as file:
             return _holder(file)
-    except OSError:  # removed by hand, or not yet there
+    except OSError:  # removed by hand, or not yet written
         return "another process"
 
 
@@ -143,7 +142,7 @@ def _holder(file: BinaryIO) -> str:
         file.seek(0)
         holder = json.load(file)
         return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-    except (OSError, ValueError, KeyError, TypeError):  # it has not yet said, or could not
+    except (OSError, ValueError, KeyError, TypeError):  # not yet written, or not writable
         return "another process"
 
 
@@ -155,11 +154,11 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
 
 
 def _lock(descriptor: int) -> None:
-    """Locks the open file for this process; an OSError of EACCES or EAGAIN where another has."""
+    """Locks the open file for this process; an OSError with EACCES or EAGAIN if another process holds the lock."""
     if sys.platform == "win32":
         import msvcrt
 
-        os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # others may not read what is locked: nothing is, so far behind
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # locked bytes cannot be read: lock one far behind the content
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         return
     import fcntl
@@ -170,7 +169,7 @@ def _lock(descriptor: int) -> None:
         if error.errno not in _UNSUPPORTED:
             raise
         warnings.warn(
-            f"The file system of the run directory has no locks ({error.strerror}): nothing keeps another process from "
-            "writing in it. Let one search at a time use it, or choose another --out",
+            f"The file system of the run directory has no locks ({error.strerror}), so another process could write in "
+            "it. Run only one search at a time in it, or choose another --out",
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""Files of older schemas as the newest one has them: the only place that reads names and layouts of before."""
+"""Converts files of older schemas to the newest. No other module knows older names and layouts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import xarray
 from lth_keras.analysis.schema import ACCURACY, MICRO_F1, MetricName, metric_of_attributes
 
 _OLD_MICRO_F1 = "micro-F1"
-"""How files of the first schema called it, whose variables were all named accuracy."""
+"""The metric's name in files of the first schema, whose variables were all named accuracy."""
 _ROW = re.compile(r"(?P<name>.+)_(?P<when>u|i)(?P<many>s|m)s(?P<drawn>_drawn)?")
 _CRITERION = "magnitude|snip|grasp_magnitude|grasp|synflow|random"
 _COMPOSITE = re.compile(rf"(?P<kind>stacked|weights|bimodal)_(?P<first>{_CRITERION})_(?P<second>{_CRITERION})")
@@ -22,7 +22,7 @@ _INITIALISERS = {"weights": "scores_as_weights({first})", "bimodal": "bimodal({f
 
 
 def metric_attributes(metric: MetricName) -> dict[str, str]:
-    """A metric as attributes of a file."""
+    """The attributes that describe a metric in a file."""
     return {
         "metric": metric.name,
         "metric_label": metric.label,
@@ -32,19 +32,20 @@ def metric_attributes(metric: MetricName) -> dict[str, str]:
 
 
 def names_of_level(attributes: Mapping[str, Any]) -> tuple[MetricName, Callable[[str], str]]:
-    """The metric of a level file, and (name of a number or curve) -> the name that the file has it under."""
+    """The metric of a level file, and (name of a scalar or curve) -> its name in the file."""
     if str(attributes.get("metric")) != _OLD_MICRO_F1:
         return metric_of_attributes(attributes), lambda name: name
     return MICRO_F1, lambda name: name.replace(MICRO_F1.name, ACCURACY.name)
 
 
 def newest(dataset: xarray.Dataset, where: str) -> xarray.Dataset:
-    """A run of any schema as the newest has it.
+    """Converts a run of any schema to the newest.
 
-    It has true names, says which branches have a dense network of their own, and what branches differ in.
+    The result names the metric correctly, states which branches have their own dense network, and has the parameters
+    that differ by branch as coordinates.
 
     Args:
-        dataset: as it is in the file.
+        dataset: as read from the file.
         where: the file, for the warning about aliases.
     """
     dataset = dataset.assign_attrs({"own_dense": "[]", **dataset.attrs})
@@ -52,9 +53,9 @@ def newest(dataset: xarray.Dataset, where: str) -> xarray.Dataset:
 
 
 def _with_true_names(dataset: xarray.Dataset, where: str) -> xarray.Dataset:
-    """What is called accuracy and is something else gets its true name.
+    """Renames variables that are called accuracy but hold another metric.
 
-    The old names stay, as aliases of the same numbers, and a warning says so.
+    The old names stay as aliases, with a warning.
     """
     if "metric" in dataset.attrs:
         return dataset
@@ -66,8 +67,8 @@ def _with_true_names(dataset: xarray.Dataset, where: str) -> xarray.Dataset:
     old = [str(name) for name in dataset.data_vars if ACCURACY.name in str(name)]
     renamed = {name: name.replace(ACCURACY.name, metric.name) for name in old}
     warnings.warn(
-        f"{where} calls its {metric.label} accuracy. It is {', '.join(renamed.values())} here; {', '.join(old)} are "
-        "aliases that go with the next version.",
+        f"{where} names its {metric.label} accuracy. It is read as {', '.join(renamed.values())}; the aliases "
+        f"{', '.join(old)} will be removed in the next version.",
         FutureWarning,
         stacklevel=4,
     )
@@ -76,14 +77,14 @@ def _with_true_names(dataset: xarray.Dataset, where: str) -> xarray.Dataset:
 
 
 def _with_coordinates(dataset: xarray.Dataset) -> xarray.Dataset:
-    """Coordinates from branches named by criterion and schedule, as in `weights_snip_synflow_ums_drawn`.
+    """Coordinates from names of branches with criterion and schedule, such as `weights_snip_synflow_ums_drawn`.
 
-    In such names `u` is before training and `i` iterative, `ss` a single shot and `ms` multiple ones.
+    In these names `u` is before training, `i` iterative, `ss` a single shot and `ms` multiple shots.
     """
     branches = [str(branch) for branch in dataset.branch.values] if "branch" in dataset.coords else []
     if "schedule" in dataset.coords or not any(map(_ROW.fullmatch, branches)):
         return dataset
-    shots = float(json.loads(dataset.attrs.get("config", "{}")).get("shots", np.inf))  # not known, but many
+    shots = float(json.loads(dataset.attrs.get("config", "{}")).get("shots", np.inf))  # unknown, but more than one
     rows = [_row(branch, shots) for branch in branches]
     along = {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
     texts = {name: values.astype(object) if values.dtype.kind == "U" else values for name, values in along.items()}
@@ -91,7 +92,7 @@ def _with_coordinates(dataset: xarray.Dataset) -> xarray.Dataset:
 
 
 def _row(branch: str, shots: float) -> dict[str, str | float]:
-    """The coordinates of a branch; those of iterative magnitude pruning where its name is of another kind."""
+    """The coordinates of a branch; those of iterative magnitude pruning for any other name."""
     match = _ROW.fullmatch(branch)
     if match is None:
         return _coordinates("magnitude", "iterative", 1.0)

@@ -1,4 +1,4 @@
-"""The overlaps of masks that run.h5 has, from level files."""
+"""Overlaps of masks for run.h5, computed from level files."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def overlap_variables(
     path_of: Callable[[int, str, int], Path],
     finished: Collection[tuple[int, str, int]],
 ) -> xarray.Dataset:
-    """Of every level the overlap of masks, NaN where one of the two is missing.
+    """Overlaps of masks at every level; NaN if one of the two masks is missing.
 
     Args:
         dataset: The run.
-        path_of: (seed, branch, level) -> where its level file is.
-        finished: Those whose file is there.
+        path_of: (seed, branch, level) -> the path of its level file.
+        finished: Those with a level file.
 
     Returns:
-        `mask_overlap` (trial, branch, level) float64 in [0, 1], that with the winning ticket's mask, and
-        `mask_overlap_pairs` (trial, level, branch, other_branch), that of each two branches.
+        `mask_overlap` (trial, branch, level) float64 in [0, 1], the overlap with the winning ticket's mask, and
+        `mask_overlap_pairs` (trial, level, branch, other_branch), the overlap of each pair of branches.
 
     Raises:
         DamagedFile, OSError: A file that `lth_keras.storage.read_level` would not read.
@@ -42,7 +42,7 @@ def overlap_variables(
         seed, number = int(dataset.trial.values[trial]), int(dataset.level.values[level])
         stored = [branch if number or branch in own else DENSE for branch in branches]
         paths = [path_of(seed, branch, number) for branch in stored]
-        files = sorted(there & set(paths))  # one where branches share their dense network
+        files = sorted(there & set(paths))  # branches with a shared dense network have one file
         known = [(place, files.index(path)) for place, path in enumerate(paths) if path in there]
         if known:
             places, of_file = map(list, zip(*known, strict=True))

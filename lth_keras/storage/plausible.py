@@ -1,4 +1,4 @@
-"""Numbers of a level that cannot be: a file that has them is damaged, whoever wrote it."""
+"""Checks for impossible numbers in a level file, which show that it is damaged."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _ROUNDING = 1e-5
 
 
 def check_scalars(scalars: Mapping[str, float], step: np.ndarray, kept: int, size: int) -> None:
-    """Checks a level's density against its mask, and its times.
+    """Checks a level's density, early-stop step, times and memory.
 
     Args:
-        scalars: by name, as `lth_keras.analysis.schema` has them.
-        step: of its evaluations.
-        kept: weights that its mask keeps.
-        size: all prunable weights.
+        scalars: by name, see `lth_keras.analysis.schema`.
+        step: of the evaluations.
+        kept: number of kept weights.
+        size: number of prunable weights.
 
     Raises:
-        ValueError: Another density than the mask's, NaN included; an early-stop step that was not evaluated; negative
-            or infinite times or memory.
+        ValueError: The density is not the mask's; the early-stop step was not evaluated; a time or memory is negative
+            or infinite.
     """
     density, stop = scalars["density"], scalars["early_stop_step"]
     if not abs(density - kept / size) <= _ROUNDING:
@@ -38,14 +38,14 @@ def check_scalars(scalars: Mapping[str, float], step: np.ndarray, kept: int, siz
 
 
 def check_shares(metric: str, measured: Mapping[str, np.ndarray | float]) -> None:
-    """Checks what is measured by a metric that is a share.
+    """Checks that values of a metric in [0, 1] are in this range.
 
     Args:
         metric: its name.
-        measured: curves and scalars by name; those of the metric have `accuracy` or the metric's name in theirs.
+        measured: curves and scalars by name; names with `accuracy` or the metric's name are checked.
 
     Raises:
-        ValueError: A value outside [0, 1]. NaN, where nothing was evaluated, is none.
+        ValueError: A value is outside [0, 1]. NaN, for no evaluation, is allowed.
     """
     if metric not in SHARES:
         return
@@ -58,13 +58,13 @@ def check_shares(metric: str, measured: Mapping[str, np.ndarray | float]) -> Non
 
 
 def check_nested(pairs: Iterable[tuple[tuple[str, PackedBits], tuple[str, PackedBits]]]) -> None:
-    """Checks that the next mask keeps nothing that the mask has pruned.
+    """Checks that the next mask is a subset of the mask.
 
     Args:
-        pairs: weight by weight, the mask's and the next one's key and bits; one is in memory at a time.
+        pairs: for each weight, key and bits of the mask and of the next one; one pair is in memory at a time.
 
     Raises:
-        ValueError: It does; names the weight.
+        ValueError: It is not; names the weight.
     """
     for (key, packed), (_, following) in pairs:
         pruned = ~packed.bits

@@ -1,4 +1,4 @@
-"""The program of the process that reads files without a checksum, driven by `unsealed`. A script, to start at once."""
+"""Script of the process that `unsealed` starts to read files without a checksum. It imports little, to start fast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import h5py
 
 
 def main() -> None:
-    """Reads a list of paths as JSON, and writes a line for each file: null, or what is wrong with it."""
+    """Reads a list of paths as JSON and writes a line for each file: null, or its damage."""
     containment, mark = _module("containment"), _module("checksum").MARK
     print("ready", flush=True)
     for path in json.load(sys.stdin):
@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def _verdict(containment: Any, mark: str, path: str) -> str | None:
-    """Reads all of a file as h5py finds it, one thing at a time."""
+    """Reads a whole file with h5py, one dataset at a time."""
     try:
         with open(path, "rb") as raw, h5py.File(raw, "r") as file:
             if mark in file.attrs:
@@ -30,13 +30,13 @@ def _verdict(containment: Any, mark: str, path: str) -> str | None:
                     item.attrs[name]
                 if isinstance(item, h5py.Dataset) and item.id.get_storage_size():
                     item[()]
-    except Exception as error:  # h5py raises errors of many kinds on a damaged file
+    except Exception as error:  # h5py raises many kinds of errors for a damaged file
         return str(error) or type(error).__name__
     return None
 
 
 def _module(name: str) -> Any:
-    """A module beside this one, without what the package imports."""
+    """A module of this folder, without the imports of its package."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

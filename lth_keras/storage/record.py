@@ -1,4 +1,4 @@
-"""What names a run: its parameters as one text, their hash, and how two of them differ."""
+"""The record of a run: its parameters as canonical JSON, their hash, and differences between two of them."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from pathlib import Path
 from typing import Any
 
 LONGEST = 200
-"""Bytes of a name: file systems take 255, and a hash is added to some."""
+"""Largest size of a name in bytes: file systems allow 255, and some names get a hash."""
 _PACKAGES = ("lth_keras", "keras", "tensorflow", "jax", "numpy", "h5py")
 
 
 _SUM = "sha256"
 _REQUIRED = {"experiment": str, "config": dict, "versions": dict, "created": str, "threads": int}
 _OPTIONAL = {"vectorize": int, "variants": dict, "described": dict}
-_MOST = 1 << 31  # of what is counted
+_MOST = 1 << 31  # limit of counts
 
 
 def sealed(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with the checksum of its other entries."""
+    """The record with a checksum of its entries."""
     others = {name: value for name, value in entry.items() if name != _SUM}
     return {**others, _SUM: hashlib.sha256(canonical(others).encode()).hexdigest()}
 
 
 def parsed(content: bytes) -> dict[str, Any]:
-    """A record, whatever its checksum says.
+    """A record, without verifying its checksum.
 
     Raises:
-        ValueError: Another encoding than UTF-8, no JSON, or entries of other names or types.
+        ValueError: The content is not UTF-8 or JSON, or entries have other names or types.
     """
     try:
         entry = json.loads(content.decode(), object_pairs_hook=_once, parse_constant=_refused)
@@ -55,7 +55,7 @@ def parsed(content: bytes) -> dict[str, Any]:
 
 
 def check_sum(entry: Mapping[str, Any]) -> None:
-    """Raises ValueError where a record was changed after it was written; those of lth_keras 0.1 cannot tell."""
+    """Raises ValueError if a record was changed after it was written. Records of lth_keras 0.1 have no checksum."""
     if _SUM in entry:
         if sealed(entry)[_SUM] != entry[_SUM]:
             raise ValueError(f"entries that do not fit its {_SUM}: it was changed after it was written")
@@ -93,7 +93,7 @@ def path_of(out: str | os.PathLike[str], experiment: str, config: Mapping[str, A
 
 
 def canonical(config: Mapping[str, Any]) -> str:
-    """The one JSON text of `config`, whatever the order of its entries.
+    """The JSON text of `config`, independent of the order of its entries.
 
     Raises:
         TypeError: A value is not JSON, NaN and infinity included.
@@ -108,10 +108,10 @@ def canonical(config: Mapping[str, Any]) -> str:
 
 
 def path_part(what: str, name: str) -> str:
-    """`name`, if every file system takes it as one part of a path; ValueError otherwise."""
+    """`name`, if every file system accepts it as a part of a path; ValueError otherwise."""
     try:
         size = len(name.encode())
-    except UnicodeEncodeError:  # half of a pair of surrogates
+    except UnicodeEncodeError:  # a lone surrogate
         size = LONGEST + 1
     unfit = set('/\\:*?"<>|') | set(map(chr, range(32))) | {"\x7f"}
     if not name or name.startswith(".") or name[-1] in ". " or set(name) & unfit or size > LONGEST:
@@ -120,7 +120,7 @@ def path_part(what: str, name: str) -> str:
 
 
 def differences(recorded: Any, given: Any, name: str = "") -> Iterator[str]:
-    """Sentences that name each entry in which two JSON values differ."""
+    """A phrase for each entry in which two JSON values differ."""
     if isinstance(recorded, dict) and isinstance(given, dict):
         for key in sorted(recorded.keys() | given.keys()):
             inner = f"{name}.{key}" if name else key
@@ -138,7 +138,7 @@ def differences(recorded: Any, given: Any, name: str = "") -> Iterator[str]:
 
 
 def versions() -> dict[str, str]:
-    """Version of Python and of each installed package that can change numbers; imports none."""
+    """Version of Python and of each installed package that can change results, without importing them."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""run.h5: all levels of all trials and branches as one xarray Dataset, read by any HDF5 tool."""
+"""run.h5: all levels of all trials and branches as one xarray Dataset, readable by any HDF5 tool."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def assemble(
     created: str,
     facts: Facts = NO_FACTS,
 ) -> xarray.Dataset:
-    """One Dataset from finished levels, in any order; variables and units are in docs/results.md.
+    """One Dataset from finished levels in any order. docs/results.md lists variables and units.
 
-    The dense level 0 stands in every branch that has none of its own; alone, in the branch "winning_ticket".
-    A level that is not finished is NaN. `results` may be a generator: one level is held at a time.
+    The dense level 0 is copied into every branch that has none of its own; if there is no branch, into
+    "winning_ticket". Unfinished levels are NaN. `results` may be a generator: one level is in memory at a time.
 
     Args:
         results: Finished levels of one experiment.
@@ -65,7 +65,7 @@ def assemble(
         config: Its parameters, JSON values.
         versions: Version of each package.
         created: ISO 8601 time.
-        facts: What the run is to say beside its levels.
+        facts: Optional content beside the levels.
 
     Returns:
         Variables of `scalars_of(metric)` (trial, branch, level) float64, of `curves_of(metric)` (trial, branch, level,
@@ -75,7 +75,7 @@ def assemble(
         `METRIC_MEANING` (trial, branch, level, step) float32.
 
     Raises:
-        ValueError: No results, or results of different models.
+        ValueError: There are no results, or results of different models.
     """
     rows = [result if isinstance(result, LevelSummary) else result.summary() for result in results]
     if not rows:
@@ -128,7 +128,7 @@ def assemble(
             variables[name][2]["comment"] = NO_VALIDATION
     coordinates = {
         "trial": np.asarray(trials, np.int64),
-        "branch": np.asarray(branches, object),  # objects become variable-length UTF-8 in the file
+        "branch": np.asarray(branches, object),  # objects become variable-length UTF-8
         "level": np.asarray(levels, np.int64),
         "step": steps,
         "weight": np.asarray(weights, object),
@@ -158,7 +158,7 @@ def assemble(
 
 
 def _with_facts(dataset: xarray.Dataset, rows: list[LevelSummary], facts: Facts) -> xarray.Dataset:
-    """With what figures need of the model and the data: what levels recorded, else what `facts` say."""
+    """Adds facts that figures need: those that levels recorded, else `facts`."""
     weights = [str(weight) for weight in dataset.weight.values]
     sizes = np.array([rows[0].sizes[weight] for weight in weights], np.int64)
     dataset = dataset.assign_coords(size=("weight", sizes, _attrs(SIZE_MEANING)))
@@ -175,7 +175,7 @@ def _with_facts(dataset: xarray.Dataset, rows: list[LevelSummary], facts: Facts)
 
 
 def write_run(path: str | os.PathLike[str], dataset: xarray.Dataset) -> None:
-    """Write `dataset` to `path` as HDF5 (netCDF 4): the whole file or nothing.
+    """Write `dataset` to `path` atomically, as HDF5 (netCDF 4).
 
     Raises:
         OSError: It could not be written; an earlier file at `path` is intact.
@@ -187,13 +187,13 @@ def write_run(path: str | os.PathLike[str], dataset: xarray.Dataset) -> None:
 
 
 def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
-    """The Dataset of a run, in memory; the file is closed.
+    """The Dataset of a run, read into memory.
 
     Args:
         path: A run.h5, or the run directory that holds one.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: There is no such file.
         DamagedFile: It is truncated, changed, or not a run file.
         ValueError: Written by a newer version of lth_keras.
     """
@@ -213,7 +213,7 @@ def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
         version = int(dataset.attrs["schema_version"])
     except (PermissionError, unsealed.NotExaminedError):
         raise
-    except Exception as error:  # the reader raises errors of many kinds on a damaged file
+    except Exception as error:  # the reader raises many kinds of errors for a damaged file
         raise DamagedFile(
             f"Expected: a run file of lth_keras. Received: {str(path)!r}, truncated, damaged or "
             f"foreign ({type(error).__name__}: {error}); the command that made the run writes it anew, from level files"
@@ -235,7 +235,7 @@ def _parsed(content: bytes) -> xarray.Dataset:
     with h5py.File(io.BytesIO(content), "r") as file:
         check_contained(file)
     dataset = xarray.load_dataset(io.BytesIO(content), engine="h5netcdf")
-    dataset.attrs.pop(checksum.MARK, None)  # of the file, not of what is in it
+    dataset.attrs.pop(checksum.MARK, None)  # an attribute of the file, not of the run
     return dataset
 
 
@@ -245,7 +245,7 @@ def _branches(rows: list[LevelSummary]) -> list[str]:
 
 
 def _metric(rows: list[LevelSummary]) -> MetricName:
-    """What is measured beside the loss: one for all levels."""
+    """The metric beside the loss, the same for all levels."""
     found = {row.metric for row in rows}
     if len(found) > 1:
         raise ValueError(f"Expected: levels with one metric. Received: {sorted(metric.label for metric in found)}")

@@ -1,4 +1,4 @@
-"""A run as tables for other tools: a row for each trial, branch and level, and one for each evaluation of those."""
+"""A run as tables for other tools: one row for each level, or for each evaluation."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _LEVEL = ("trial", "branch", "level")
 def levels_frame(dataset: xarray.Dataset) -> Any:
     """One row for each finished trial, branch and level, as a pandas DataFrame.
 
-    Columns are `trial`, `branch`, `level`, every variable with these dimensions, in the units of run.h5, and what
-    branches differ in. The dense network stands in every branch that shares it.
+    Columns are `trial`, `branch`, `level`, every variable with these dimensions, in the units of run.h5, and the
+    parameters that differ by branch. The dense network appears in every branch that shares it.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
@@ -32,8 +32,8 @@ def levels_frame(dataset: xarray.Dataset) -> Any:
 def curves_frame(dataset: xarray.Dataset) -> Any:
     """One row for each evaluation of each finished trial, branch and level, as a pandas DataFrame.
 
-    Columns are `trial`, `branch`, `level`, `step`, and every variable with these dimensions; what was not measured at a
-    step is NaN.
+    Columns are `trial`, `branch`, `level`, `step`, and every variable with these dimensions; NaN if not measured at a
+    step.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
@@ -45,7 +45,7 @@ def curves_frame(dataset: xarray.Dataset) -> Any:
 
 
 def write_csv(directory: str | os.PathLike[str], dataset: xarray.Dataset) -> list[Path]:
-    """Write `levels.csv` and `curves.csv`, each whole or not at all; NaN is empty. Returns their paths.
+    """Write `levels.csv` and `curves.csv` atomically, with NaN as empty cells. Returns their paths.
 
     Raises:
         OSError: They could not be written.
@@ -67,7 +67,7 @@ def _frame(dataset: xarray.Dataset, axes: Sequence[str]) -> Any:
 
 
 def _names(dataset: xarray.Dataset, axes: Sequence[str]) -> list[str]:
-    """Variables with these dimensions, but for aliases."""
+    """Variables with these dimensions, without aliases."""
     return [
         str(name)
         for name, values in dataset.data_vars.items()

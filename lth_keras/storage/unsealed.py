@@ -1,6 +1,6 @@
-"""Files without a checksum, as lth_keras 0.1 wrote them: another process reads them first, and has a limit of time.
+"""Files without a checksum, as lth_keras 0.1 wrote them. Another process reads them first, with a time limit.
 
-The HDF5 library hangs or crashes on some damaged files. Then it does so there.
+The HDF5 library hangs or crashes on some damaged files. This way only the other process is affected.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 from lth_keras.storage import checksum
 
 START_SECONDS = 120.0
-"""To start the other process, which imports h5py."""
+"""Time limit to start the other process, which imports h5py."""
 FILE_SECONDS = 20.0
-"""To read a small file."""
+"""Time limit to read a small file."""
 BYTES_PER_SECOND = 5e6
-"""At least, of a large one."""
+"""Least speed of reading a large file."""
 
 _Key = tuple[str, int, int, int, int]
 _verdicts: dict[_Key, str | None] = {}
@@ -31,21 +31,21 @@ _said: set[Path] = set()
 
 
 class NotExaminedError(RuntimeError):
-    """A file without a checksum could not be examined, which says nothing of the file."""
+    """A file without a checksum could not be checked. The file may be intact."""
 
 
 def check(path: str | os.PathLike[str]) -> None:
-    """Examines a file without a checksum; see `prepare`.
+    """Checks a file without a checksum; see `prepare`.
 
     Raises:
         ValueError: It cannot be read.
-        NotExaminedError: No process could be started to examine it, or the file was replaced meanwhile.
+        NotExaminedError: No process could be started, or the file was replaced meanwhile.
     """
     prepare([path])
     key = _key(path)
     if key not in _verdicts:
         raise NotExaminedError(
-            f"Expected: a file that stays as it is while it is examined. Received: {os.fspath(path)!r}, which another "
+            f"Expected: a file that does not change while it is checked. Received: {os.fspath(path)!r}, which another "
             "process has replaced; try again"
         )
     verdict = _verdicts[key]
@@ -54,10 +54,9 @@ def check(path: str | os.PathLike[str]) -> None:
 
 
 def prepare(paths: Iterable[str | os.PathLike[str]]) -> None:
-    """Has those without a checksum read in one other process, so that `check` knows; absent files are left out.
+    """Has one other process read those files that have no checksum, for `check`. Absent files are ignored.
 
-    A verdict holds in this process as long as the file is not changed. A warning says once that a directory has such
-    files.
+    Verdicts are cached until the file changes. A warning is given once for each directory with such files.
     """
     pending: dict[str, tuple[_Key, int]] = {}
     for path in paths:
@@ -71,8 +70,8 @@ def prepare(paths: Iterable[str | os.PathLike[str]]) -> None:
     if directory not in _said:
         _said.add(directory)
         warnings.warn(
-            f"{directory}: files without a checksum, as lth_keras 0.1 wrote them. They are read in a process of their "
-            "own first; a change of their numbers may go unnoticed.",
+            f"{directory}: files without a checksum, as lth_keras 0.1 wrote them. Another process reads them first; "
+            "changed numbers may go unnoticed.",
             stacklevel=3,
         )
     while pending:
@@ -82,7 +81,7 @@ def prepare(paths: Iterable[str | os.PathLike[str]]) -> None:
 
 
 def _verdicts_of(sizes: dict[str, int]) -> list[tuple[str, str | None]]:
-    """The files that one process reads, in their order, up to the first that ends it."""
+    """Verdicts on the files that one process reads in order, up to the first that ends it."""
     command = [sys.executable, "-P", str(Path(__file__).with_name("probe.py"))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MALLOC_PERTURB_": "165"}
     try:
@@ -120,20 +119,20 @@ def _verdicts_of(sizes: dict[str, int]) -> list[tuple[str, str | None]]:
 def _no_process(command: list[str], reason: str) -> NotExaminedError:
     return NotExaminedError(
         f"Expected: a process that reads files without a checksum. Received: {reason}, from {' '.join(command)!r}; "
-        "try it by itself. The files are as they were"
+        "run the command by hand. The files are unchanged"
     )
 
 
 def _send(process: subprocess.Popen[str], paths: list[str]) -> None:
-    """Tells the process what to read; in a thread, since one that hangs empties no pipe."""
+    """Sends the paths to the process; in a thread, since a process that hangs does not read."""
     assert process.stdin is not None
-    with contextlib.suppress(OSError, ValueError):  # it has ended, which shows in its output
+    with contextlib.suppress(OSError, ValueError):  # it has ended; its output shows that
         json.dump(paths, process.stdin)
         process.stdin.close()
 
 
 def _lines(process: subprocess.Popen[str]) -> queue.Queue[str]:
-    """Its output, line by line; an empty one where it ends."""
+    """Its output, line by line; an empty line at its end."""
     lines: queue.Queue[str] = queue.Queue()
 
     def listen() -> None:
@@ -147,7 +146,7 @@ def _lines(process: subprocess.Popen[str]) -> queue.Queue[str]:
 
 
 def _next(lines: queue.Queue[str], seconds: float) -> str | None:
-    """The next line, empty where there is none to come; None after so many seconds."""
+    """The next line, empty at the end; None after this many seconds."""
     try:
         return lines.get(timeout=seconds)
     except queue.Empty:
@@ -160,6 +159,6 @@ def _key(path: str | os.PathLike[str]) -> _Key:
 
 
 def _directory(path: Path) -> Path:
-    """The run's directory of a level file in its place; otherwise the file's."""
+    """The run's directory for a level file in its place; otherwise the file's directory."""
     parents = path.parents
     return parents[3] if len(parents) > 3 and parents[2].name == "levels" else path.parent

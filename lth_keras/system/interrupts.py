@@ -1,4 +1,4 @@
-"""Signals that stop a search: noted when they come, and raised where nothing can drop or break what is under way."""
+"""Signals that stop a search. A handler records the signal; `check` raises it between two steps of the work."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """The signals that ask a command to stop."""
 REPEATED = 0.5
-"""Seconds within which a signal counts as the one before: `timeout`, shells and terminals send it twice."""
+"""Seconds in which a repeated signal is ignored, since `timeout`, shells and terminals send signals twice."""
 
 _asked: list[int] = []
-"""The signal that has been noted and not been raised yet."""
+"""Recorded signals that were not raised yet."""
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked to stop.
+    """A signal requested a stop.
 
     Attributes:
-        number: the signal's.
+        number: of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -33,15 +33,15 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """What a shell reports of a process that the signal has ended."""
+        """The exit code that a shell reports for a process ended by the signal."""
         return 128 + self.number
 
 
 def check() -> None:
-    """Raises `Stopped`, once, where a signal was noted: to be called between steps of what takes time.
+    """Raises `Stopped` once if a signal was recorded. Call it between the steps of long work.
 
-    An exception that a signal's handler raises would be lost where it comes up in a callback of C code or in a
-    `__del__`, such as JAX's at a garbage collection, or break what a compiled call is about to hand back.
+    If the signal handler raised the exception itself, it could be lost in a callback of C code or in a `__del__`, such
+    as JAX's at a garbage collection, or a compiled call could lose its results.
     """
     if _asked:
         number = _asked[0]
@@ -51,9 +51,9 @@ def check() -> None:
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """For command lines: within it SIGINT, SIGTERM and SIGHUP are noted for `check`, which is called at its end too.
+    """Context for command lines: SIGINT, SIGTERM and SIGHUP are recorded for `check`, which is also called at the end.
 
-    A second one ends the process at once. Signals that are ignored stay so, as under nohup.
+    A second signal ends the process at once. Ignored signals stay ignored, as under nohup.
     """
     taken = [number for number in STOPPING if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     with _noted(taken, _end_process):
@@ -62,9 +62,9 @@ def stopped_by_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def stopped_by_ctrl_c() -> Iterator[None]:
-    """For the library: within it Ctrl-C is noted for `check`, where it would raise KeyboardInterrupt anywhere.
+    """Context for the library: Ctrl-C is recorded for `check` instead of raising KeyboardInterrupt anywhere.
 
-    A second one raises it at once. Handlers of others, such as a command's, stay.
+    A second Ctrl-C raises it at once. Handlers of other code, such as a command line's, stay.
     """
     taken = [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
     with _noted(taken, signal.default_int_handler):
@@ -73,11 +73,11 @@ def stopped_by_ctrl_c() -> Iterator[None]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Within it, signals whose handlers may raise are put off: what was asked meanwhile happens at its end.
+    """Context: signals whose handlers may raise are handled at its end.
 
-    JAX writes into buffers that it is given, so an exception between a call and the taking of its results would leave
-    variables without values; and it may swallow one while it traces or compiles. Elsewhere than in the main thread, and
-    for signals that Python does not handle or that are only noted, nothing changes.
+    JAX reuses the buffers of its arguments, so an exception between a call and the assignment of its results would
+    leave variables without values. JAX may also swallow an exception while it traces or compiles. Nothing changes
+    outside of the main thread, or for signals that Python does not handle or only records.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -102,7 +102,7 @@ def uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def blocked(number: int) -> Iterator[None]:
-    """A process that is started within it never gets this signal; this one does, at the end if no thread sooner."""
+    """Context: processes started in it never receive this signal. This process receives it at the end or earlier."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -114,7 +114,7 @@ def blocked(number: int) -> Iterator[None]:
 
 
 class _Notes:
-    """A handler that notes the first signal for `check`, and has the second one handled at once."""
+    """A handler that records the first signal for `check` and handles the second at once."""
 
     def __init__(self, second: Callable[[int, FrameType | None], object]) -> None:
         self._second, self._since = second, None  # type: Callable[[int, FrameType | None], object], float | None
@@ -148,13 +148,13 @@ def _noted(numbers: list[signal.Signals], second: Callable[[int, FrameType | Non
 
 
 def _end_process(number: int, frame: FrameType | None) -> None:
-    """Ends the process without any more of its code; its worker processes end when they see that."""
+    """Ends the process at once. Its worker processes notice that and end."""
     if os.isatty(2):
         _tell("\x1b[?25h")  # the cursor, which a progress bar hides
     os._exit(128 + number)
 
 
 def _tell(text: str) -> None:
-    """Writes to standard error past Python's buffers, which the code that was interrupted may be writing to."""
+    """Writes to standard error without Python's buffers, which the interrupted code may be using."""
     with contextlib.suppress(OSError):
         os.write(2, text.encode())

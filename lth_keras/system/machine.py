@@ -1,4 +1,4 @@
-"""What this process has of its machine: processors and memory."""
+"""Processors and memory that this process can use."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import psutil
 
 
 def usable_cpus() -> int:
-    """The number of CPUs that this process may run on: no more than the machine has, fewer under `taskset` or a cpuset.
+    """The number of CPUs that this process may run on, as limited by `taskset` or a cpuset.
 
-    Where the system has no such limit (macOS), all of the machine's.
+    On systems without such limits (macOS), all CPUs of the machine.
     """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -22,7 +22,7 @@ def usable_cpus() -> int:
 
 
 def peak_memory_bytes() -> int:
-    """The most resident memory that this process has had so far, in bytes."""
+    """The peak resident memory of this process so far, in bytes."""
     try:
         import resource
     except ImportError:  # Windows
@@ -32,10 +32,10 @@ def peak_memory_bytes() -> int:
 
 
 def return_free_memory() -> None:
-    """Gives memory that is free in the C library's allocator back to the system, where it can be asked to (glibc).
+    """Returns free memory of the C library's allocator to the system, with glibc.
 
-    It keeps what is free between pieces that are not: with a model of 16 embeddings of 14,000 x 300 on JAX half of what
-    was resident after a level (docs/internals/memory.md).
+    The allocator keeps free memory between used blocks: for a model of 16 embeddings of 14,000 x 300 on JAX, half of
+    the resident memory after a level (docs/internals/memory.md).
     """
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not in musl
@@ -44,22 +44,22 @@ def return_free_memory() -> None:
 
 
 def free_memory_bytes(root: str | os.PathLike[str] = "/") -> int:
-    """The memory that this process can still take, in bytes: free on the machine, and within the limits of its cgroups.
+    """The memory that this process can still use, in bytes: free on the machine and within the limits of its cgroups.
 
-    Of a cgroup (a container, a batch job) that has a limit, what is used counts without the files that it could drop.
+    The file cache of a cgroup (a container, a batch job) counts as free, since the system can drop it.
 
     Args:
-        root: where `proc` and `sys` are.
+        root: directory with `proc` and `sys`.
     """
     return min([psutil.virtual_memory().available, *_left_in_cgroups(Path(root))])
 
 
 def _left_in_cgroups(root: Path) -> Iterator[int]:
-    """What each memory cgroup of this process has left, itself and those around it, where it has a limit."""
+    """Free memory in each memory cgroup of this process, and in its parents, if they have a limit."""
     mount = root / "sys/fs/cgroup"
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return
     for _, controllers, place in (line.split(":", 2) for line in lines):
         inside = Path(place.lstrip("/"))
@@ -71,7 +71,7 @@ def _left_in_cgroups(root: Path) -> Iterator[int]:
 
 
 def _left(mount: Path, inside: Path, limit: str, used: str, droppable: str) -> Iterator[int]:
-    # In a container the place may be the one outside, which is not there: what is mounted is its own.
+    # In a container the path may be that of the host, which is not there: the mount is the container's cgroup.
     for folder in (mount / part for part in (inside, *inside.parents)):
         try:
             most, now = int((folder / limit).read_text()), int((folder / used).read_text())

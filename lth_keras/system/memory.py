@@ -1,4 +1,4 @@
-"""Whether a search fits into memory: what it needs, worked out from sizes, against what is free."""
+"""Whether a search fits into memory: compares the memory it needs, computed from sizes, with the free memory."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ import keras
 from lth_keras.system.machine import free_memory_bytes
 
 PROCESS_BYTES = {"tensorflow": 1_050_000_000, "jax": 630_000_000}
-"""What a training process takes before any weight, by backend: Python, Keras, the backend, and the compiled program
+"""Memory of a training process without weights, by backend: Python, Keras, the backend, and the compiled program
 (resident memory, measured on CPUs after 300 steps of LeNet-300-100, with TensorFlow 2.21, JAX 0.10, Keras 3.15)."""
 
 _TENSORFLOW_BESIDE_JAX = 450_000_000
-"""What it takes more on JAX where TensorFlow is installed: Keras imports it to look at a layer's configuration."""
+"""Additional memory on JAX if TensorFlow is installed: Keras imports it to read a layer's configuration."""
 _TABLES_AT_WORK = 3
 """Copies of one weight while it is drawn, masked and assigned (measured: 220 MB for a table of 73 MB)."""
 _MASKS_AT_WORK = 4
-"""Masks in memory, beside the model's own, while a control's next one is made: two read, its own and the new one."""
+"""Masks in memory beside the model's while a control's next mask is made: two from files, its own and the new one."""
 
 
 class NotEnoughMemoryError(MemoryError, RuntimeError):
-    """What is asked for does not fit into the memory that is free."""
+    """The search does not fit into the free memory."""
 
 
 def checked_build(
     build: Callable[[], keras.Model], optimizer: Callable[[], keras.Optimizer], processes: int = 1
 ) -> Callable[[], keras.Model]:
-    """`build`, which checks after its first model whether the rest of what training takes is free.
+    """`build` with a check after its first model that the remaining memory for training is free.
 
-    A model has its weights as soon as it is built; that is a fifth of what it takes to train it with Adam.
+    A built model holds its weights, which are a fifth of the memory for training with Adam.
 
     Args:
         build: makes the Keras model.
         optimizer: makes the optimiser.
-        processes: processes that train such a model and have not begun to, this one among them.
+        processes: number of processes that will train such a model, including this one.
 
     Returns:
-        A function as `build`, which raises NotEnoughMemoryError beside what `build` does.
+        A function like `build` that may also raise NotEnoughMemoryError.
     """
     checked = False
 
@@ -53,7 +53,7 @@ def checked_build(
             weights = [_bytes(variable) for variable in model.weights]
             masks = sum(math.prod(variable.shape) for variable in model.trainable_variables)
             slots = slots_of(used)
-            # A masked copy is made before the model is let go; afterwards its memory is there for the optimiser.
+            # The masked copy is made before the model is freed; afterwards the optimiser can use that memory.
             rest = masks + max(sum(weights), training_bytes(weights, masks=masks, slots=slots))
             others = (processes - 1) * needed_bytes(weights, masks=masks, slots=slots)
             what = f"training a model of {sum(weights) / 1e9:.2f} GB with {type(used).__name__}"
@@ -66,7 +66,7 @@ def checked_build(
 
 @contextmanager
 def clear_memory_errors(what: str) -> Iterator[None]:
-    """Where memory runs out within it, in Python or a backend, a NotEnoughMemoryError says what needed it."""
+    """Context: out-of-memory errors of Python or a backend become a NotEnoughMemoryError that names `what`."""
     try:
         yield
     except NotEnoughMemoryError:
@@ -79,9 +79,9 @@ def clear_memory_errors(what: str) -> Iterator[None]:
 
 
 def slots_of(optimizer: keras.Optimizer) -> int:
-    """The values that an optimiser of this configuration keeps per weight; it is left unbuilt itself.
+    """The number of values that an optimiser of this configuration keeps per weight. Does not build it.
 
-    One that cannot be made again from its configuration counts as Adam does, with two.
+    An optimiser that cannot be made from its configuration counts two, like Adam.
     """
     try:
         like = type(optimizer).from_config(optimizer.get_config())
@@ -98,13 +98,13 @@ def _bytes(variable: Any) -> int:
 
 
 def training_bytes(weights: Collection[int], *, masks: int, slots: float, best: bool = True) -> int:
-    """The memory that training takes beside the model: optimiser, best weights, and what goes on between levels.
+    """The memory for training beside the model: optimiser, best weights, and work between levels.
 
     Args:
         weights: bytes of each of the model's weights.
         masks: bytes of all masks, one per prunable weight.
-        slots: values that the optimiser keeps per weight: 2 for Adam, 1 for SGD with momentum.
-        best: whether a copy of the weights of least validation loss is kept.
+        slots: values per weight that the optimiser keeps: 2 for Adam, 1 for SGD with momentum.
+        best: whether a copy of the weights with least validation loss is kept.
 
     Returns:
         Bytes.
@@ -114,35 +114,35 @@ def training_bytes(weights: Collection[int], *, masks: int, slots: float, best: 
 
 
 def process_bytes() -> int:
-    """The memory that a training process takes before any weight, on this process' backend; see `PROCESS_BYTES`."""
+    """The memory of a training process without weights, on this process' backend; see `PROCESS_BYTES`."""
     backend = keras.backend.backend()
     beside = _TENSORFLOW_BESIDE_JAX if backend == "jax" and _is_installed("tensorflow") else 0
-    return PROCESS_BYTES.get(backend, 0) + beside  # that another one cannot train is said elsewhere
+    return PROCESS_BYTES.get(backend, 0) + beside  # other backends are refused elsewhere
 
 
 def _is_installed(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
-    except ImportError:  # a finder that refuses it
+    except ImportError:  # an import hook blocks it
         return False
 
 
 def needed_bytes(weights: Collection[int], *, masks: int, slots: float, best: bool = True) -> int:
-    """The memory that a training process takes in all: `training_bytes`, the model with its masks, and the process."""
+    """The memory of a training process in all: `training_bytes`, the model with its masks, and the process."""
     model = sum(weights) + masks
     return process_bytes() + model + training_bytes(weights, masks=masks, slots=slots, best=best)
 
 
 def check_memory(needed: int, *, what: str, workers: int = 1) -> None:
-    """Checks that so much more memory is free, on the machine and within the limits of the process' cgroups.
+    """Checks that memory is free, on the machine and within the limits of the process' cgroups.
 
     Args:
-        needed: bytes that are still to be taken, per worker.
-        what: what takes them, for the message: "training this model".
-        workers: processes that take as much each.
+        needed: additional bytes per worker.
+        what: their use, for the message: "training this model".
+        workers: number of processes with this need.
 
     Raises:
-        NotEnoughMemoryError: with both numbers, and what to do.
+        NotEnoughMemoryError: states both numbers and remedies.
     """
     free = free_memory_bytes()
     if needed * workers > free:
@@ -153,12 +153,12 @@ def not_enough_memory(expected: str, free: int | None = None) -> NotEnoughMemory
     """The error for too little memory.
 
     Args:
-        expected: what is needed and for what.
-        free: bytes that are free; measured now where it is None.
+        expected: the needed memory and its use.
+        free: free bytes; None to measure them now.
     """
     free = free_memory_bytes() if free is None else free
     return NotEnoughMemoryError(
-        f"Expected memory: {expected}. Received: {_gigabytes(free)} free. Take fewer workers, a smaller model or an "
+        f"Expected memory: {expected}. Received: {_gigabytes(free)} free. Use fewer workers, a smaller model or an "
         "optimiser with fewer slots (SGD with momentum has one, Adam two), or more memory."
     )
 

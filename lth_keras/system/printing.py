@@ -1,4 +1,4 @@
-"""Names on a terminal: those of files, branches, layers and experiments may hold anything."""
+"""Prints names of files, branches, layers and experiments safely: they may contain any character."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _KEPT = ("\n", "\t")
 
 
 def printable(text: object) -> str:
-    r"""The text with what moves a terminal's cursor, turns the order of letters, or cannot be encoded written out.
+    r"""The text with escapes for characters that control a terminal, change text direction, or cannot be encoded.
 
-    An escape character becomes `\x1b`. Line ends, tabs and all that can be seen stay as they are.
+    An escape character becomes `\x1b`. Line ends, tabs and visible characters stay.
     """
     return "".join(
         one if one.isprintable() or one in _KEPT or unicodedata.category(one) == "Zs" else _escaped(one)
@@ -24,12 +24,12 @@ def printable(text: object) -> str:
 
 
 def plain(text: object, style: Any = "") -> Text:
-    """The text for rich, as `printable` gives it: brackets in it are no markup."""
+    """The `printable` text for rich, without markup."""
     return Text(printable(text), style)
 
 
 class Table(rich.table.Table):
-    """A table of rich whose title, columns, cells and caption are taken as they are, by `plain`."""
+    """A table of rich whose title, columns, cells and caption are plain text, see `plain`."""
 
     def add_column(self, header: RenderableType = "", footer: RenderableType = "", **options: Any) -> None:
         """See rich."""

@@ -1,4 +1,4 @@
-"""What a user sees while a search runs: a bar with the time left, and one line per finished level."""
+"""Progress of a search: a bar with the remaining time, and one line per finished level."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from lth_keras.system.printing import printable
 
 
 class Reporter(Protocol):
-    """Hears of a search's progress. A task is a `lth_keras.search.tasks.Task`."""
+    """Protocol: receives a search's progress. A task is a `lth_keras.search.tasks.Task`."""
 
     def started(self, task: Any, steps: int) -> None:
-        """A training of so many steps has started."""
+        """A training of `steps` steps has started."""
 
     def advanced(self, task: Any, done: int, steps: int) -> None:
-        """So many of its steps are done."""
+        """`done` of its `steps` are done."""
 
     def finished(self, task: Any, scalars: Mapping[str, float]) -> None:
-        """It is finished and in its file; `scalars` as in `lth_keras.analysis.SCALARS`."""
+        """It is finished and its file is written; `scalars` as in `lth_keras.analysis.SCALARS`."""
 
-    # A reporter may have a method `failed(task, message)` too: a training that had started, or not, has failed.
+    # Optional method `failed(task, message)`: a training has failed, before or after its start.
 
 
 class ConsoleReporter:
     """Shows progress on the console. Use as a context manager.
 
     Args:
-        pending: trainings to do in this call.
-        console: where to; standard error by default. Where that is no terminal, only the lines are printed.
-        metric: what its metric is called in lines; by default as in files, such as `accuracy`.
+        pending: number of trainings in this call.
+        console: output; standard error by default. If it is not a terminal, only the lines are printed.
+        metric: name of the metric in lines; by default as in files, such as `accuracy`.
     """
 
     def __init__(self, pending: int, console: Console | None = None, metric: str | None = None) -> None:
@@ -55,7 +55,7 @@ class ConsoleReporter:
             disable=not self._console.is_terminal,
             speed_estimate_period=600,
         )
-        self._total = self._progress.add_task("search", total=None)  # until the first training says its steps
+        self._total = self._progress.add_task("search", total=None)  # until the first training starts
         self._bars: dict[Any, TaskID] = {}
         self._steps: dict[Any, int] = {}
         self._length = 0
@@ -65,7 +65,7 @@ class ConsoleReporter:
         return self
 
     def __exit__(self, *exception: type[BaseException] | BaseException | TracebackType | None) -> None:
-        with contextlib.suppress(OSError) if any(exception) else contextlib.nullcontext():  # the terminal may be gone
+        with contextlib.suppress(OSError) if any(exception) else contextlib.nullcontext():  # the terminal may be closed
             self._progress.stop()
 
     def started(self, task: Any, steps: int) -> None:
@@ -86,7 +86,7 @@ class ConsoleReporter:
         self._done += 1
         self._progress.remove_task(self._bars.pop(task))
         self._steps[task] = self._length
-        # By steps, not by trainings: of tickets that are trained together, all are done when the first is finished.
+        # Count steps, not trainings: tickets trained together are all done when the first is finished.
         done, total = sum(self._steps.values()), self._pending * self._length
         left = (time.monotonic() - self._started) / done * max(0, total - done)
         self._console.print(
@@ -100,7 +100,7 @@ class ConsoleReporter:
         )
 
     def failed(self, task: Any, message: str) -> None:
-        """Says that a training failed; the others go on."""
+        """Prints that a training failed; the others continue."""
         if task in self._bars:
             self._progress.remove_task(self._bars.pop(task))
             self._steps[task] = self._length
@@ -111,7 +111,7 @@ _SHARES = ("accuracy", "f1", "precision", "recall", "auc", "r2")
 
 
 def measured(scalars: Mapping[str, float], label: str | None = None) -> str:
-    """What a training gave at early stop and at the end, under its own name: shares in percent, others as they are."""
+    """The test metric at early stop and at the end: shares in percent, others unchanged."""
     name = next(key for key in scalars if re.fullmatch("test_.+_at_early_stop", key))[5 : -len("_at_early_stop")]
     share = any(word in name.split("_") for word in _SHARES)
     early, final = (scalars[f"test_{name}_{when}"] for when in ("at_early_stop", "final"))
@@ -120,7 +120,7 @@ def measured(scalars: Mapping[str, float], label: str | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: `45 s`, `12 min`, `3 h 05 min`."""
+    """Seconds in words: `45 s`, `12 min`, `3 h 05 min`."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"

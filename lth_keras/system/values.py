@@ -1,4 +1,4 @@
-"""What values parameters can have; each is checked before anything is computed, and comes back as Python's own type."""
+"""Checks of parameters before anything is computed. Each returns the value as a Python type."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 Choice = TypeVar("Choice")
 
 LARGEST = {"steps": 2**31 - 1, "epochs": 2**31 - 1, "seed": 2**63 - 1}
-"""The largest values of counts that have one: of steps what compiled programs count to, of seeds what files hold."""
+"""Largest values: of steps, the limit of compiled programs; of seeds, the limit of files."""
 
 
 def integer(name: str, value: Any, least: int | None = None) -> int:
-    """The value as an int, where it is an integer, numpy's too, and no boolean.
+    """The value as an int.
 
     Raises:
-        ValueError: otherwise, or where it is below `least` or above what `LARGEST` says for the name.
+        ValueError: if it is not an integer of Python or numpy, is below `least`, or above `LARGEST` for the name.
     """
     if isinstance(value, bool | np.bool) or not isinstance(value, numbers.Integral):
         raise ValueError(f"Expected {name} to be an integer. Received: {shown(value)}.")
@@ -33,56 +33,56 @@ def integer(name: str, value: Any, least: int | None = None) -> int:
 
 
 def boolean(name: str, value: Any) -> bool:
-    """The value as a bool, where it is one, numpy's too; ValueError otherwise."""
+    """The value as a bool; ValueError if it is not a boolean of Python or numpy."""
     if not isinstance(value, bool | np.bool):
         raise ValueError(f"Expected {name} to be True or False. Received: {shown(value)}.")
     return bool(value)
 
 
 def real(name: str, value: Any) -> float:
-    """The value as it is where it is a number of Python's, else as a float; ValueError where it is none, or a bool."""
+    """A Python number unchanged, another number as a float; ValueError for a bool or anything else."""
     if isinstance(value, bool | np.bool) or not isinstance(value, numbers.Real):
         raise ValueError(f"Expected {name} to be a number. Received: {shown(value)}.")
     return value if isinstance(value, int) or type(value) is float else float(value)
 
 
 def text(name: str, value: Any) -> str:
-    """The value, where it is a string; ValueError otherwise."""
+    """The value; ValueError if it is not a string."""
     if not isinstance(value, str):
         raise ValueError(f"Expected {name} to be a string. Received: {shown(value)}.")
     return value
 
 
 def one_of(name: str, value: Choice, choices: Sequence[Any]) -> Choice:
-    """The value, where it is one of the choices; ValueError otherwise."""
+    """The value; ValueError if it is not one of the choices."""
     if value not in choices:
         raise ValueError(f"Expected {name} to be one of {', '.join(map(repr, choices))}. Received: {value!r}.")
     return value
 
 
 def rates(name: str, value: Any) -> float | dict[str, float]:
-    """A rate, or rates by kind of layer; ValueError otherwise."""
+    """A rate, or rates by kind of layer; ValueError for anything else."""
     if not isinstance(value, Mapping):
-        return real(f"{name}, where it is no dict by kind of layer,", value)
+        return real(f"{name}, if it is not a dict by kind of layer,", value)
     return {text(f"each kind in {name}", kind): real(f"{name}[{kind!r}]", rate) for kind, rate in value.items()}
 
 
 def sequence(name: str, value: Any, of: str) -> list[Any]:
-    """The items of a list, tuple or array of one dimension; ValueError otherwise, and for a string."""
+    """The items of a list, tuple or one-dimensional array; ValueError for anything else."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence | np.ndarray | range):
         raise ValueError(f"Expected {name} to be a list of {of}. Received: {shown(value)}.")
     return list(value)
 
 
 def path(name: str, value: Any) -> str:
-    """A path, with the user's directory in place of `~`; ValueError where it is none."""
+    """A path with `~` expanded; ValueError if it is not a path."""
     if not isinstance(value, str | os.PathLike):
         raise ValueError(f"Expected {name} to be a path. Received: {shown(value)}.")
     return os.path.expanduser(os.fspath(value))
 
 
 def shown(value: Any) -> str:
-    """A value in a message: with its type, or that alone where it is long."""
+    """A value and its type for a message; only the type if the value is long."""
     said, kind = repr(value), type(value).__name__
     if value is None or len(said) > 80 or "\n" in said:
         return "None" if value is None else kind

@@ -72,7 +72,7 @@ def test_a_level_cut_at_any_byte_is_set_aside_and_trained_again(
     others = {other: other.read_bytes() for other in copy.rglob("level_*.h5") if other != path}
     cut(path, whole.directory.level_path(*task).read_bytes(), share)
     damaged, witness = path.read_bytes(), Witness()
-    with pytest.warns(UserWarning, match=rf"{re.escape(str(path))}.*Set aside as .*; the level is trained again"):
+    with pytest.warns(UserWarning, match=rf"{re.escape(str(path))}.*Renamed to .*; the level is trained again"):
         again = search.run(branches=BRANCHES, out=copy.parent, reporter=witness)
     assert witness.tasks("started") == [task]
     assert {other: other.read_bytes() for other in others} == others

@@ -83,9 +83,7 @@ def test_a_run_that_becomes_read_only_under_way_loses_the_level_in_training(
 
     whole = make(network).run(branches=ALL, out=tmp_path / "whole")
     first, second = Freezing(), Witness()
-    message = (
-        r"Expected: a disk that takes this file. Received: Permission denied; let it be written, then run the same"
-    )
+    message = r"Expected: a disk that takes this file. Received: Permission denied; make it writable, then run the same"
     with pytest.raises(PermissionError, match=message) as error:
         make(network).run(branches=ALL, out=tmp_path / "out", reporter=first)
     assert str(tmp_path / "out") in error.value.filename

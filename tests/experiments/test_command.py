@@ -60,7 +60,7 @@ def test_a_damaged_level_is_a_notice(
     capfd.readouterr()
     run(monkeypatch, functools.partial(make_search, network), *small, str(tmp_path))
     errors = capfd.readouterr().err
-    assert "Warning: Expected: a level file" in errors and "Set aside as 'level_00.h5.damaged'" in errors
+    assert "Warning: Expected: a level file" in errors and "Renamed to 'level_00.h5.damaged'" in errors
     assert "1 of 1 trainings to do" in errors
 
 

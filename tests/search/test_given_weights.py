@@ -68,9 +68,9 @@ def test_a_pretrained_model_is_as_good_after_a_tiny_step_in_all_trials(tmp_path:
     assert set(record["given"]) == {"hidden/kernel", "output/kernel", "output/bias"} and record["start"] is None
     ticket = run.ticket(0, 1)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(ticket.get_layer("hidden").kernel), fitted()[0])
-    with pytest.raises(ValueError, match="Expected(: trials that begin with| finished levels to be made with)"):
+    with pytest.raises(ValueError, match="Expected(: the initial weights of| finished levels to be made with)"):
         make(start="initial").run(3, out=tmp_path)
-    with pytest.raises(ValueError, match="Expected(: trials that begin with| finished levels to be made with)"):
+    with pytest.raises(ValueError, match="Expected(: the initial weights of| finished levels to be made with)"):
         make(build=functools.partial(loaded, 2.0)).run(3, out=tmp_path)
 
 

@@ -140,7 +140,7 @@ def test_counting_what_is_not_classified_is_refused_before_training(tmp_path: Pa
 
 def test_an_older_run_has_true_names_and_aliases() -> None:
     reuters = Path(__file__).resolve().parents[2] / "results" / "reuters"
-    with pytest.warns(FutureWarning, match="calls its micro-F1 accuracy. It is .*test_micro_f1"):
+    with pytest.warns(FutureWarning, match="names its micro-F1 accuracy. It is read as .*test_micro_f1"):
         run = open_run(reuters)
     assert metric_of(run).name == "micro_f1" and run.test_accuracy.attrs["alias_of"] == "test_micro_f1"
     for name in ("test_{}_at_early_stop", "test_{}_final", "validation_{}", "test_{}"):

@@ -119,7 +119,7 @@ def test_a_truncated_level_is_named_set_aside_and_trained_again(
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     witness = Witness()
-    with pytest.warns(UserWarning, match=f"{re.escape(path.name)}.*Set aside as 'level_0{task.level}.h5.damaged'"):
+    with pytest.warns(UserWarning, match=f"{re.escape(path.name)}.*Renamed to 'level_0{task.level}.h5.damaged'"):
         again = make(network).run(branches=ALL, out=tmp_path, reporter=witness)
     assert witness.tasks("started") == [task]
     assert path.with_name(path.name + ".damaged").read_bytes() == whole[: len(whole) // 2]

@@ -182,7 +182,7 @@ def test_a_directory_that_is_deleted_meanwhile_is_not_said_to_be_kept(network: N
             shutil.rmtree(tmp_path / "out")
 
     with pytest.raises(
-        FileNotFoundError, match="Received: none, deleted or moved since, and with it the levels"
+        FileNotFoundError, match="Received: none; it was deleted or moved with its finished levels"
     ) as error:
         make(network).run(out=tmp_path / "out", reporter=Deleting())
     assert "kept" not in str(error.value) and not list(tmp_path.rglob("level_*"))

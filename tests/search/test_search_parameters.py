@@ -113,7 +113,7 @@ BAD_SEARCHES: dict[str, tuple[dict[str, Any], str]] = {
     "scope as None": ({"scope": None}, "Expected scope to be a string. Received: None"),
     "rate as text": (
         {"rates": "0.2"},
-        "Expected rates, where it is no dict by kind of layer, to be a number. Received: '0.2'",
+        "Expected rates, if it is not a dict by kind of layer, to be a number. Received: '0.2'",
     ),
     "rate of a kind": ({"rates": {"dense": "0.2"}}, r"Expected rates\['dense'\] to be a number. Received: '0.2'"),
     "rate as bool": ({"rates": {"dense": True}}, r"Expected rates\['dense'\] to be a number. Received: True"),

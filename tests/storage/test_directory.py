@@ -145,7 +145,7 @@ def test_a_truncated_level_is_set_aside_with_a_notice(tmp_path: Path, look: Any)
     for damage in ("first", "second"):
         run.write(level_result(0, level=2))
         path.write_bytes(path.read_bytes()[:900] + damage.encode())
-        with pytest.warns(UserWarning, match="level_02.h5.*Set aside as .*trained again"):
+        with pytest.warns(UserWarning, match="level_02.h5.*Renamed to .*trained again"):
             assert not look(run, 0, "winning_ticket", 2)
     assert not path.exists() and run.finished() == set()
     aside = sorted(path.parent.glob("*.damaged*"))
@@ -290,7 +290,7 @@ def test_what_a_user_keeps_in_a_run_is_left_alone(tmp_path: Path) -> None:
     (run.path / "levels/seed_0/notes/level_01.h5").write_text("mine")
     (run.path / ".x.tmp").write_text("mine")
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
-    with pytest.warns(UserWarning, match="Left as it is"):
+    with pytest.warns(UserWarning, match="Ignored and not renamed"):
         with run.locked(asked):
             pass
         run.write_run(asked=asked)
@@ -298,7 +298,7 @@ def test_what_a_user_keeps_in_a_run_is_left_alone(tmp_path: Path) -> None:
     assert open_run(run.path).trial.values.tolist() == [0]
     assert open_run(run.path).branch.values.tolist() == ["winning_ticket"]
     run.level_path(0, "winning_ticket", 1).write_text("cut")
-    with pytest.warns(UserWarning, match="Set aside"), run.locked(asked):
+    with pytest.warns(UserWarning, match="Renamed to"), run.locked(asked):
         assert run.finished() & asked == {(0, "dense", 0)}
 
 
