@@ -1,4 +1,4 @@
-"""Figures of a run, from its run.h5 alone. No global matplotlib state."""
+"""Figures of a run, drawn from its run.h5. Uses no global matplotlib state."""
 
 from lth_keras.plots.accuracy import accuracy_figure
 from lth_keras.plots.convergence import convergence_figure

@@ -23,23 +23,22 @@ _CLOSE = 4.0  # the close-up has this times the spread of the best branch
 
 
 def accuracy_figure(dataset: xarray.Dataset, references: Sequence[Reference] = ()) -> Figure:
-    """Mean test accuracy (percent), or what the run measures, at early stop over trials, band from least to greatest.
+    """Test accuracy (percent), or the run's metric, at early stop: mean over trials, min-max bands.
 
-    Where a branch falls so far that the differences near the dense network vanish, a second panel
-    shows those closely.
+    If a branch falls so far that differences near the dense network are invisible, a second panel magnifies them.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
-        references: Points of publications to draw beside it, of the accuracy at early stop.
+        references: Published accuracies at early stop, drawn as stars.
 
     Raises:
-        ValueError: A reference point that is none.
+        ValueError: A reference point is invalid.
     """
     return over_density(dataset, at_early_stop(dataset), references)
 
 
 def over_density(dataset: xarray.Dataset, variable: str, references: Sequence[Reference]) -> Figure:
-    """As `accuracy_figure`, for any variable (trial, branch, level) ; shares are drawn in percent."""
+    """Like `accuracy_figure`, for any variable (trial, branch, level); shares are drawn in percent."""
     factor = shown_factor(dataset[variable])
     close = _close_limits(factor * dataset[variable], lower=metric_of(dataset).direction == "lower")
     early = bool(early_branches(dataset))
@@ -66,7 +65,7 @@ def _draw(axes: Axes, dataset: xarray.Dataset, variable: str, references: Sequen
 
 
 def _close_limits(percents: xarray.DataArray, *, lower: bool = False) -> tuple[float, float] | None:
-    """Limits around the best branch, or None where one panel shows everything well; `lower` values may be better."""
+    """Limits around the best branch; None if one panel is enough. `lower`: whether lower values are better."""
     if lower:
         turned = _close_limits(-percents)
         return None if turned is None else (-turned[1], -turned[0])

@@ -1,4 +1,4 @@
-"""Histograms of what run.h5 has quantiles of."""
+"""Histograms from the quantiles in run.h5."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _STEPS = 200
 def shares_in_bins(
     quantiles: xarray.DataArray, shares: xarray.DataArray, amounts: xarray.DataArray, edges: np.ndarray
 ) -> np.ndarray:
-    """Share of the values of several distributions together that lies in each bin; zeros lie in none.
+    """Share of the values of several distributions in each bin. Zeros are in no bin.
 
-    Between its quantiles a distribution is taken to be even.
+    Distributions are assumed uniform between quantiles.
 
     Args:
-        quantiles: (..., sign, quantile), NaN where there are no values; with the coordinate `quantile`.
-        shares: (..., sign), of a sign among the values of a distribution.
-        amounts: (...), how many values each distribution is of, 0 or more.
+        quantiles: (..., sign, quantile), NaN if there are no values; with the coordinate `quantile`.
+        shares: (..., sign), share of each sign among the values of a distribution.
+        amounts: (...), number of values of each distribution, 0 or more.
         edges: (n + 1,), increasing.
 
     Returns:
-        (n,) float64, the sum at most 1; NaN where there are no values at all.
+        (n,) float64, with a sum of at most 1; NaN if there are no values.
     """
     axes = [axis for axis in quantiles.dims if axis not in ("sign", "quantile")]
     at = quantiles["quantile"].values
@@ -42,16 +42,16 @@ def shares_in_bins(
 def half_width(
     quantiles: xarray.DataArray, shares: xarray.DataArray, amounts: xarray.DataArray, inside: float
 ) -> float:
-    """How far from zero a share `inside` of the values lies at most, to half a percent of the farthest of them.
+    """The distance from zero within which a share `inside` of the values lies, to half a percent of the largest value.
 
     Args:
-        quantiles: As `shares_in_bins`.
-        shares: As `shares_in_bins`.
-        amounts: As `shares_in_bins`.
+        quantiles: As in `shares_in_bins`.
+        shares: As in `shares_in_bins`.
+        amounts: As in `shares_in_bins`.
         inside: In (0, 1).
 
     Returns:
-        A distance above 0; 0 where there are no values but zeros.
+        A distance above 0; 0 if all values are zero.
     """
     farthest = float(np.abs(quantiles).max())
     if not farthest > 0:

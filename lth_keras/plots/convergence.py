@@ -1,4 +1,4 @@
-"""Test accuracy after convergence against density, beside the points of publications."""
+"""Test accuracy after convergence against density, with published points."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lth_keras.plots.references import Reference
 
 
 def convergence_figure(dataset: xarray.Dataset, references: Sequence[Reference] = ()) -> Figure:
-    """Mean of the metric (shares in percent) on the test split after the last step, band from least to greatest trial.
+    """Test metric (shares in percent) after the last step: mean over trials, min-max bands.
 
-    With a second panel near the dense network where a branch falls far, as `accuracy_figure`.
+    A second panel may magnify differences near the dense network, as in `accuracy_figure`.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
-        references: Points of publications to draw beside it, of the accuracy after the last step.
+        references: Published accuracies after the last step, drawn as stars.
 
     Raises:
-        ValueError: A reference point that is none.
+        ValueError: A reference point is invalid.
     """
     return over_density(dataset, at_the_end(dataset), references)

@@ -18,14 +18,14 @@ from lth_keras.plots.labels import shown_measure
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.style import BranchStyle, branch_style, line_width, marker_size, new_figure
 
-CHOSEN = (1.0, 0.51, 0.21, 0.036)  # densities whose curves the paper's figures 3 and 5 show
-_START = 0.1  # share of the steps that the y axis leaves out, so that the rest can be told apart
+CHOSEN = (1.0, 0.51, 0.21, 0.036)  # densities in the paper's figures 3 and 5
+_START = 0.1  # share of the first steps that the limits of the y axis ignore
 
 
 def chosen_levels(dataset: xarray.Dataset) -> list[int]:
-    """The levels nearest to the densities 100, 51, 21 and 3.6 percent, as far as the run has them.
+    """The run's levels near the densities 100, 51, 21 and 3.6 percent, within a factor of 1.15.
 
-    A level counts as near within a factor of 1.15; a run that has only the first gets its last too.
+    If only the first exists, the run's last level is added.
     """
     means = np.stack([spread(dataset.density.sel(branch=b)).mean for b in dataset.branch.values])
     density = np.nanmax(np.where(np.isfinite(means), means, -np.inf), axis=0)
@@ -43,19 +43,17 @@ def chosen_levels(dataset: xarray.Dataset) -> list[int]:
 
 
 def curves_figure(dataset: xarray.Dataset, levels: Sequence[int] | None = None) -> Figure:
-    """One column per level: mean test accuracy and validation loss over trials, min-max bands.
+    """Test accuracy and validation loss, one column per level: mean over trials, min-max bands.
 
-    Without a validation split it is the training loss.
-
-    The dense network's curve stands in every column in grey; a larger marker shows a branch's mean
-    early-stop step. The y axes leave out the first steps, where curves fall from a random start.
+    Runs without a validation split show the training loss. Every column shows the dense network's curve in grey. A
+    larger marker shows a branch's mean early-stop step. The limits of the y axes ignore the first steps.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
-        levels: Which levels; by default `chosen_levels(dataset)`.
+        levels: By default `chosen_levels(dataset)`.
 
     Raises:
-        ValueError: A level that the run does not have.
+        ValueError: The run lacks a level.
     """
     levels = chosen_levels(dataset) if levels is None else list(levels)
     unknown = sorted(set(levels) - set(dataset.level.values.tolist()))
@@ -120,7 +118,7 @@ def _curve(
 
 
 def _leave_out_start(axes: Axes, dataset: xarray.Dataset, variable: str, levels: Sequence[int]) -> None:
-    """Limits from the values after the first steps; the shared rows follow."""
+    """Sets the limits from the values after the first steps, for all panels of a row."""
     steps = dataset.step.values
     values = dataset[variable].sel(level=list(levels)).values[..., steps >= _START * steps[-1]]
     values = values[np.isfinite(values)]

@@ -1,4 +1,4 @@
-"""The dense network, to read differences from."""
+"""The dense network as a reference line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lth_keras.plots.style import branch_style, line_width
 
 
 def dense_mean(dataset: xarray.Dataset, variable: str) -> float:
-    """Mean over trials at level 0 of the first branch that has one; NaN where none has.
+    """Mean over trials at level 0 of the first branch that has one; NaN if none has.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
@@ -25,7 +25,7 @@ def dense_mean(dataset: xarray.Dataset, variable: str) -> float:
 
 
 def draw_dense_line(axes: Axes, dataset: xarray.Dataset, variable: str, factor: float = 1) -> None:
-    """A thin level line at the dense network's mean, if there is one; `factor` is what the y axis multiplies by."""
+    """A thin horizontal line at the dense network's mean, if there is one; `factor` multiplies values."""
     dense = dense_mean(dataset, variable)
     if np.isfinite(dense):
         style = branch_style("dense")

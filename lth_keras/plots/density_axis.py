@@ -1,4 +1,4 @@
-"""The axis of all pruning figures: percent of weights remaining, logarithmic, dense left."""
+"""The x axis of pruning figures: percent of weights remaining, logarithmic, with the dense network on the left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lth_keras.analysis.statistics import spread
 from lth_keras.plots.style import BranchStyle
 
 LABEL = "percent of weights remaining"
-_LABELS = 9  # as many as fit under a figure of the usual width
+_LABELS = 9  # number of labels that fit under a figure of the usual width
 _FEW = 6
 
 
@@ -29,7 +29,7 @@ def percent(density: float) -> str:
 
 
 def set_density_axis(axes: Axes, dataset: xarray.Dataset, others: Sequence[float] = ()) -> None:
-    """Make the x axis of `axes` that of the densities in `dataset`, a tick per level, wide enough for `others`."""
+    """Set up the x axis of `axes` for the densities in `dataset`, with a tick per level, and include `others`."""
     densities = np.unique(_densities(dataset))[::-1]
     densities = densities[densities > 0]
     if not densities.size:
@@ -47,16 +47,16 @@ def set_density_axis(axes: Axes, dataset: xarray.Dataset, others: Sequence[float
 
 
 def has_band(dataset: xarray.Dataset, branch: str) -> bool:
-    """Whether to draw a branch's band: of more than six branches, whose bands would hide each other, the first has."""
+    """Whether to draw a branch's band. With more than six branches only the first has one: bands would overlap."""
     return dataset.sizes["branch"] <= _FEW or branch == dataset.branch.values[0]
 
 
 def draw_over_density(
     axes: Axes, dataset: xarray.Dataset, variable: str, branch: str, style: BranchStyle, factor: float = 1
 ) -> None:
-    """A line of the mean over trials and a band from least to greatest, times `factor`, against mean density.
+    """Draws the mean over trials and a min-max band, times `factor`, against mean density.
 
-    Levels that the branch has not are a gap in both, with a faint line across: nothing was measured there.
+    Missing levels are a gap in both, crossed by a faint line.
     """
     selected = dataset.sel(branch=branch)
     density = spread(selected.density).mean
@@ -83,13 +83,13 @@ def draw_over_density(
 
 
 def _densities(dataset: xarray.Dataset) -> np.ndarray:
-    """Mean density per branch and level, to 6 digits: branches of one schedule share ticks."""
+    """Mean density per branch and level, rounded to 6 digits so that branches of one schedule share ticks."""
     means = spread(dataset.density).mean
     return np.array([float(f"{value:.6g}") for value in means[np.isfinite(means)]])
 
 
 def _spaced(densities: np.ndarray) -> list[float]:
-    """From the dense end on, those far enough apart for their labels."""
+    """The densities from the dense end on whose labels do not overlap."""
     gap = max(np.log(densities[0] / densities[-1]) / _LABELS, 0.02)
     shown = [float(densities[0])]
     for density in densities[1:]:

@@ -1,4 +1,4 @@
-"""Branches whose masks are taken early: which, from which epoch's weights, and how they look."""
+"""Branches of early tickets: the epoch of their masks, and their styles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DARKEST = np.array([0x8C, 0x12, 0x12])
 
 
 def early_branches(dataset: xarray.Dataset) -> list[str]:
-    """Branches whose masks are of the weights at a known step, the earliest first."""
+    """Branches whose masks come from the weights at a known step, the earliest first."""
     if COORDINATE not in dataset.coords:
         return []
     steps = dataset[COORDINATE].values
@@ -26,18 +26,18 @@ def early_branches(dataset: xarray.Dataset) -> list[str]:
 
 
 def epochs_of(dataset: xarray.Dataset) -> dict[str, float]:
-    """Branch to the epoch whose weights its masks are of; to the step, where the run does not say how long one is."""
+    """Branch to the epoch whose weights give its masks; to the step, if the run does not record steps per epoch."""
     per_epoch = int(dataset.attrs.get("steps_per_epoch", 1))
     return {branch: float(dataset[COORDINATE].sel(branch=branch)) / per_epoch for branch in early_branches(dataset)}
 
 
 def legend_title(dataset: xarray.Dataset) -> str | None:
-    """What a legend says above the names of a run's branches, where these need it."""
+    """The title of a run's legend, if its branches need one."""
     return EXPLAINED if early_branches(dataset) else explained(dataset)
 
 
 def run_styles(dataset: xarray.Dataset) -> dict[str, BranchStyle]:
-    """The look of each branch of a run: that of `branch_styles`, but early tickets go from light to dark by epoch."""
+    """The style of each branch of a run, as in `branch_styles`; early tickets go from light to dark by epoch."""
     epochs = epochs_of(dataset)
     styles = branch_styles(str(branch) for branch in dataset.branch.values if str(branch) not in epochs)
     for place, (branch, epoch) in enumerate(epochs.items()):

@@ -1,4 +1,4 @@
-"""Early-stop step against density: how fast tickets learn; figure 4 of Frankle & Carbin (2019)."""
+"""Early-stop step against density, as in figure 4 of Frankle & Carbin (2019)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 
 
 def early_stop_figure(dataset: xarray.Dataset, references: Sequence[Reference] = ()) -> Figure:
-    """Mean step of least validation loss over trials, band from least to greatest.
+    """Step of least validation loss: mean over trials, min-max bands.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
-        references: Points of publications to draw beside it, of the early-stop step.
+        references: Published early-stop steps, drawn as stars.
 
     Raises:
-        ValueError: A reference point that is none.
+        ValueError: A reference point is invalid.
     """
     early = bool(early_branches(dataset))
     figure = new_figure(wide=early, height=1.3 if early else 1)

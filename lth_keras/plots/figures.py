@@ -1,4 +1,4 @@
-"""Which figures a run has: chosen by what is in it, so that they need nothing but its run.h5."""
+"""Selects the figures of a run by the content of its run.h5."""
 
 from __future__ import annotations
 
@@ -27,26 +27,25 @@ from lth_keras.storage.contents import progress
 
 
 def figures_of(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str, Draw]:
-    """Every figure that a run has, by the name of its files; each is drawn when called.
+    """All figures of a run, by file name; each is drawn when called.
 
-    The figures of a run that is not finished say so, but for those of its data alone.
+    Figures of an unfinished run are marked, except those of the data alone.
 
-    | name | of which runs |
+    | name | runs |
     | --- | --- |
     | `accuracy`, `early_stop` | with a validation split |
-    | `overlap_matrix` | with overlaps of three or more branches that have masks of their own |
-    | `weight_distributions`, `score_distributions` | that were asked for them |
+    | `overlap_matrix` | with overlaps of three or more branches with their own masks |
+    | `weight_distributions`, `score_distributions` | with distributions |
     | `convergence`, `curves`, `history` | all |
-    | `density_by_kind` | that say the kind of each weight |
-    | others | of an experiment that has registered figures of its own (`experiments/figures/`) |
+    | `density_by_kind` | with the kind of each weight |
+    | others | of an experiment that registers its own figures (`experiments/figures/`) |
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
-        baseline: What figures by schedule are beside, a branch or `dense`; by default the winning ticket, where the
-            run has it.
+        baseline: Of figures by schedule, a branch or `dense`; by default the winning ticket, if the run has it.
 
     Raises:
-        ValueError: There is no such baseline, or no figure that has one.
+        ValueError: There is no such baseline, or no figure with a baseline.
     """
     general: dict[str, Draw | None] = {}
     if validated(dataset):
@@ -66,15 +65,15 @@ def figures_of(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str
     own = registered_figures(dataset, baseline)
     if baseline is not None and not (own and schedules_of(dataset)):
         raise ValueError(
-            "Expected: a baseline for the figures by schedule of an experiment that has them, such as "
-            f"composite_pruning, alone. Received: {baseline!r}"
+            "Expected: a baseline only for experiments with figures by schedule, such as composite_pruning. "
+            f"Received: {baseline!r}"
         )
     found = {**mark_unfinished(dataset, general), **own}
     return {name: draw for name, draw in found.items() if draw is not None}
 
 
 def mark_unfinished(dataset: xarray.Dataset, figures: Mapping[str, Draw | None]) -> dict[str, Draw | None]:
-    """Figures that say above their panels how many trainings are missing, if any is.
+    """Figures that state above their panels how many trainings are finished, if any is missing.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
@@ -85,7 +84,7 @@ def mark_unfinished(dataset: xarray.Dataset, figures: Mapping[str, Draw | None])
 
 
 def unfinished(dataset: xarray.Dataset) -> str | None:
-    """What the figures of a run say where trainings are missing; None where none is."""
+    """The mark of an unfinished run's figures; None if no training is missing."""
     finished, asked, known = progress(dataset)
     if finished >= asked:
         return None

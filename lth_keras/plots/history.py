@@ -1,4 +1,4 @@
-"""How one level's training went: loss and accuracy of each split against the epoch."""
+"""Loss and accuracy of each split against the epoch, for one level."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPLITS = {
     "validation": BranchStyle("#d1541b", DASHED, "s", "validation"),
     "test": BranchStyle("#58b6c4", DOTTED, "^", "test"),
 }
-_MARKED = 30  # more evaluations than these are drawn without markers
+_MARKED = 30  # curves with more evaluations have no markers
 
 
 def history_figure(
@@ -32,21 +32,19 @@ def history_figure(
     level: int = 0,
     branch: str | None = None,
 ) -> Figure:
-    """Mean loss and accuracy (percent) over trials by epoch, bands from least to greatest.
+    """Loss and accuracy (percent) by epoch: mean over trials, min-max bands.
 
-    By step, where the run does not say how many an epoch has.
-
-    Training loss is the mean over the batches since the evaluation before, with dropout; training accuracy is not
-    measured. A thin line shows the mean early-stop step, where a validation split decided it. Splits that were not
-    evaluated are left out.
+    The x axis shows steps if the run does not record steps per epoch. Training loss is the mean over the batches since
+    the last evaluation, with dropout; training accuracy is not measured. A thin line shows the mean early-stop step, if
+    there is a validation split. Splits without evaluations are omitted.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
-        level: Which level; 0 is the dense network.
-        branch: Which branch; by default the run's first. Level 0 is the same in all.
+        level: 0 is the dense network.
+        branch: By default the run's first. Level 0 is the same in all.
 
     Raises:
-        ValueError: A level or branch that the run does not have.
+        ValueError: The run lacks the level or branch.
     """
     branch = str(dataset.branch.values[0]) if branch is None else branch
     for name, value in (("level", level), ("branch", branch)):
@@ -78,7 +76,7 @@ def history_figure(
 
 
 def _draw(axes: Axes, cell: xarray.Dataset, what: str, factor: float, scale: int) -> set[str]:
-    """Draws `<split>_<what>` of each split that has it; returns which."""
+    """Draws `<split>_<what>` of each split that has it; returns these splits."""
     shown = set()
     for split, style in _split_styles(cell, what).items():
         values = spread(factor * cell[f"{split}_{what}"])

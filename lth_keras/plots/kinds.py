@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from lth_keras.analysis.statistics import spread
 from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, as_text, line_width, marker_size, new_figure
 
-# Wide and solid first: kinds of one rate lie on each other, and each has to be seen.
+# Wide and solid first: curves of kinds with one rate coincide, and each must be visible.
 _LOOKS = (
     (BranchStyle("#58b6c4", "solid", "o", ""), 2.9, 1.8),
     (BranchStyle("#d1541b", DASHED, "s", ""), 1.4, 1.2),
@@ -22,15 +22,15 @@ _TICKS = (100, 80, 60, 40, 30, 20, 15, 10, 7, 5, 3, 2, 1, 0.5, 0.2, 0.1)
 
 
 def density_by_kind_figure(dataset: xarray.Dataset) -> Figure:
-    """Share of each kind's weights that is left (percent, logarithmic), mean over trials, band from least to greatest.
+    """Percent of remaining weights of each kind of layer, logarithmic: mean over trials, min-max bands.
 
-    Drawn for the run's first branch; branches are pruned to the same counts.
+    Drawn for the run's first branch; all branches keep the same numbers of weights.
 
     Args:
-        dataset: A run that says the kind of each weight, as `lth_keras.storage.open_run` gives it.
+        dataset: A run with the kind of each weight, as `lth_keras.storage.open_run` gives it.
 
     Raises:
-        ValueError: A run that does not, or with more than four kinds.
+        ValueError: The run has no kinds, or more than four.
     """
     if not {"kind", "size"} <= set(dataset.coords):
         raise ValueError("Expected: a run with the coordinates `kind` and `size` along `weight`. Received: none")

@@ -1,4 +1,4 @@
-"""What stands at an axis, in the words of the run itself."""
+"""Labels of axes, from the run's attributes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lth_keras.analysis import shown_factor
 
 
 def axis_label(variable: xarray.DataArray, *, percent: bool = False) -> str:
-    """The words of the variable's attribute `long_name`, shortened where they are long; its name where it has none.
+    """The variable's attribute `long_name`, shortened if it is long; its name if it has none.
 
     Args:
         variable: Of a run, as `lth_keras.storage.open_run` gives it.
@@ -23,15 +23,15 @@ def axis_label(variable: xarray.DataArray, *, percent: bool = False) -> str:
 
 
 def shown_label(variable: xarray.DataArray) -> str:
-    """As `axis_label`, of values that are multiplied by `shown_factor`."""
+    """Like `axis_label`, for values multiplied by `shown_factor`."""
     return axis_label(variable, percent=shown_factor(variable) == 100)
 
 
 def measure(variable: xarray.DataArray) -> str:
-    """What a curve measures, on whichever split: "accuracy" of "accuracy on the test split"."""
+    """The quantity of a curve without its split: "accuracy" of "accuracy on the test split"."""
     return axis_label(variable).partition(" on the ")[0]
 
 
 def shown_measure(variable: xarray.DataArray) -> str:
-    """As `measure`, of values that are multiplied by `shown_factor`."""
+    """Like `measure`, for values multiplied by `shown_factor`."""
     return f"{measure(variable)} (%)" if shown_factor(variable) == 100 else measure(variable)

@@ -1,4 +1,4 @@
-"""The legend over a figure: every branch once, whichever panels it is in."""
+"""The legend above a figure: every branch once for all panels."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from lth_keras.plots.style import BranchStyle, line_width
 
 _HANDLE, _SPACING = 3.4, 1.6  # in font sizes
 _BORDER = 1.0  # beside the entries
-_ROWS, _LINE = 3, 1.5  # rows that figures have room for, and how high one is
-_PER_LETTER = 0.53  # width of one in a title, in font sizes
+_ROWS, _LINE = 3, 1.5  # rows that figures have room for, and the height of a row
+_PER_LETTER = 0.53  # width of a letter in a title, in font sizes
 ABOVE = "branches"  # names the legend above the panels
 
 
 def add_legend(
     figure: Figure, styles: Iterable[BranchStyle], reference: BranchStyle | None, title: str | None = None
 ) -> None:
-    """Branches in their order, then the reference line, if any, in as few rows above the panels as they fit in."""
+    """Adds branches in order, then the reference line, if any, in as few rows above the panels as possible."""
     handles = [Line2D([], [], **style.curve()) for style in styles]
     if reference is not None:
         handles.append(Line2D([], [], **reference.curve(marker="", linewidth=line_width(0.6))))
@@ -34,7 +34,7 @@ def add_legend(
     if title is not None:
         title = textwrap.fill(title, int(72 * figure.get_figwidth() / size / _PER_LETTER))
     beyond = max(0, -(-len(handles) // columns) - _ROWS) + (title or "").count("\n")
-    figure.set_figheight(figure.get_figheight() + beyond * _LINE * size / 72)  # the panels keep their height
+    figure.set_figheight(figure.get_figheight() + beyond * _LINE * size / 72)  # keeps the height of the panels
     legend = figure.legend(
         handles=handles,
         loc="outside upper center",
@@ -47,7 +47,7 @@ def add_legend(
 
 
 def leave_room_above(figure: Figure, points: float) -> None:
-    """Make a figure so much higher, and leave its top free: the legend above its panels moves down with them."""
+    """Make a figure higher by `points` and leave its top free; panels and legend move down."""
     width, height = figure.get_size_inches()
     added = points / 72
     figure.set_size_inches(width, height + added)
@@ -60,12 +60,12 @@ def leave_room_above(figure: Figure, points: float) -> None:
 
 
 def _width(label: str) -> float:
-    """How wide a label is, in font sizes."""
+    """Width of a label in font sizes."""
     return float(TextPath((0, 0), label, size=100).get_extents().width) / 100 if label else 0.0
 
 
 def _columns(labels: Sequence[float], width: float) -> int:
-    """The most columns of labels so wide that fit into `width`; entries go down the columns, as Matplotlib has it."""
+    """The largest number of columns that fits into `width`. Matplotlib fills legends column by column."""
     for columns in range(len(labels), 1, -1):
         longest = [max(part) for part in np.array_split(np.asarray(labels), columns)]
         taken = sum(_HANDLE + 0.8 + each for each in longest) + _SPACING * (columns - 1) + _BORDER

@@ -1,4 +1,4 @@
-"""How much of their masks each two branches share, beside what random masks of the same layer densities would."""
+"""Overlap of the masks of each pair of branches, and of random masks with the same layer densities."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from lth_keras.plots.style import luminance, new_figure
 
 PANELS = 4
 _COLOURS = "YlGnBu"
-_LEAST = 0.1  # percent, where the scale of colours begins at the latest
+_LEAST = 0.1  # percent, the largest lower end of the colour scale
 _DIAGONAL = "#d9d9d9"
-_AROUND = 0.75  # inches beside the panels: a scale of colours, and margins
+_AROUND = 0.75  # inches beside the panels for colour bar and margins
 
 
 def compared_levels(dataset: xarray.Dataset) -> list[int]:
-    """Levels at which overlaps of pairs are known of three branches or more, the dense network's left out.
+    """Levels with overlaps of pairs for three or more branches, without the dense network.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
@@ -48,17 +48,16 @@ def compared_levels(dataset: xarray.Dataset) -> list[int]:
 
 
 def overlap_matrix_figure(dataset: xarray.Dataset) -> Figure:
-    """Jaccard index (percent) of the masks of each two branches, mean over trials, at up to four densities.
+    """Jaccard index (percent) of the masks of each pair of branches, mean over trials, at up to four densities.
 
-    Below the diagonal that of the masks; above it that of random masks which keep as much of each layer. Colours are
-    logarithmic; cells say their percent where there is room for letters. Where one of two masks is missing, a cell is
-    white.
+    Below the diagonal are the masks, above it random masks with the same layer densities. Colours are logarithmic.
+    Cells state their percent if there is room. A cell is white if a mask is missing.
 
     Args:
         dataset: A run with overlaps of pairs, as `lth_keras.storage.open_run` gives it.
 
     Raises:
-        ValueError: It has none of three branches or more.
+        ValueError: It has no overlaps of three or more branches.
     """
     levels = spread_levels(dataset, compared_levels(dataset), PANELS)
     if not levels:
@@ -95,7 +94,7 @@ def overlap_matrix_figure(dataset: xarray.Dataset) -> Figure:
 
 
 def _matrix(dataset: xarray.Dataset, branches: list[str], level: int) -> np.ndarray:
-    """In [0, 1]: below the diagonal what is measured, above what chance gives, NaN on it."""
+    """In [0, 1]: measured overlaps below the diagonal, overlaps by chance above, NaN on it."""
     measured = dataset[PAIRS].sel({"branch": branches, OTHER: branches, "level": level})
     found = spread(measured.transpose("trial", "branch", OTHER)).mean
     chance = np.where(np.isfinite(found), chance_overlaps(dataset, branches, level), np.nan)
@@ -105,7 +104,7 @@ def _matrix(dataset: xarray.Dataset, branches: list[str], level: int) -> np.ndar
 
 
 def _sized_figure(labels: list[str], rows: int, columns: int) -> tuple[Figure, float]:
-    """A figure for square panels, and about how long their sides are, in inches."""
+    """A figure for square panels, and their approximate side in inches."""
     figure = new_figure(wide=True)
     size = points_of("xtick.labelsize")
     names = inches_of(labels, size)
@@ -117,7 +116,7 @@ def _sized_figure(labels: list[str], rows: int, columns: int) -> tuple[Figure, f
 
 
 def _dress(axes: Axes, branches: list[str], groups: list[int], cell: float) -> None:
-    """Names, no grid, and lines between groups; `cell` is the side of a cell in points."""
+    """Draws names and lines between groups, without a grid; `cell` is the side of a cell in points."""
     size = max(SMALLEST, min(points_of("xtick.labelsize"), cell))
     labels = [label_of(branch) for branch in branches]
     axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=size)
@@ -134,7 +133,7 @@ def _dress(axes: Axes, branches: list[str], groups: list[int], cell: float) -> N
 
 
 def _say_numbers(axes: Axes, matrix: np.ndarray, scale: LogNorm, cell: float) -> None:
-    """The percent of each cell, where letters that print shows have room in it."""
+    """Writes the percent into each cell, if legible letters fit."""
     size = min(points_of("xtick.labelsize"), cell / 2.2)
     if size < SMALLEST:
         return

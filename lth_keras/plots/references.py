@@ -1,4 +1,4 @@
-"""Numbers of publications as stars beside a run."""
+"""Published numbers as stars beside a run."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _LOOKS = (("#111111", "white"), ("white", "#111111"))  # face and edge of the st
 
 
 class Reference(NamedTuple):
-    """Numbers of a publication.
+    """Published numbers.
 
     Attributes:
-        label: Whose they are, and under which protocol.
-        variable: What they are numbers of: a variable (trial, branch, level) of run.h5.
+        label: The publication and its method.
+        variable: A variable (trial, branch, level) of run.h5.
         points: (density, value), densities in (0, 1]; values in the variable's unit.
-        to_dense: Whether values are differences from the dense network (accuracies) or shares of it (steps), for
-            publications that say no more. They are drawn from this run's dense network.
+        to_dense: Whether values are relative to the dense network: differences (accuracies) or shares (steps). They are
+            drawn relative to this run's dense network.
     """
 
     label: str
@@ -40,10 +40,10 @@ class Reference(NamedTuple):
 
 
 def densities_of(references: Sequence[Reference]) -> list[float]:
-    """Densities that an axis must reach.
+    """The densities of all points.
 
     Raises:
-        ValueError: A point whose density is none, or whose value is not finite.
+        ValueError: A density is not in (0, 1], or a value is not finite.
     """
     points = [point for reference in references for point in reference.points]
     if not all(0 < density <= 1 and np.isfinite(value) for density, value in points):
@@ -52,13 +52,13 @@ def densities_of(references: Sequence[Reference]) -> list[float]:
 
 
 def draw_references(axes: Axes, dataset: xarray.Dataset, references: Sequence[Reference], factor: float = 1) -> None:
-    """Stars at the points of publications; none for those to dense where the run has no dense network.
+    """Draws published points as stars; omits those relative to a dense network that the run lacks.
 
     Args:
-        axes: Over density.
+        axes: With density on the x axis.
         dataset: The run.
-        references: What to draw.
-        factor: What values are multiplied by on the y axis; 100 for percent.
+        references: Points to draw.
+        factor: Multiplies values; 100 for percent.
     """
     for reference, look in zip(references, _LOOKS, strict=False):
         values = np.array([value for _, value in reference.points])
@@ -70,7 +70,7 @@ def draw_references(axes: Axes, dataset: xarray.Dataset, references: Sequence[Re
 
 
 def add_reference_legend(figure: Figure, references: Sequence[Reference]) -> None:
-    """Whose the stars are, below the panels and broken into lines: it says more than fits beside the branches."""
+    """Adds a legend of the stars below the panels, broken into lines, since labels are long."""
     size = FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points()
     letters = int(72 * figure.get_figwidth() / size / _PER_LETTER) - 6
     handles = [Line2D([], [], **_star(one, look)) for one, look in zip(references, _LOOKS, strict=False)]

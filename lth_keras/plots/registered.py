@@ -1,4 +1,4 @@
-"""Figures of one experiment, which the checkout registers beside the general ones."""
+"""Figures of one experiment, registered by the checkout in addition to the general ones."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import xarray
 from matplotlib.figure import Figure
 
 GROUP = "lth_keras.figures"
-"""Entry points `<experiment>.<figures>`, each a function (dataset, baseline) -> figures by name, as `figures_of` gives
-them; None in place of a figure leaves the general one of that name out."""
+"""Group of entry points `<experiment>.<figures>`. Each is a function (dataset, baseline) -> figures by name, as in
+`figures_of`; None removes the general figure of that name."""
 Draw = Callable[[], Figure]
 
 
 def registered_figures(dataset: xarray.Dataset, baseline: str | None) -> dict[str, Draw | None]:
-    """The figures that are registered for a run's experiment.
+    """The figures registered for a run's experiment.
 
-    Those whose code is not installed are left out, with a warning that names them.
+    Figures whose code is not installed are omitted with a warning.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
-        baseline: As `figures_of`.
+        baseline: As in `figures_of`.
     """
     experiment = str(dataset.attrs.get("experiment"))
     found: dict[str, Draw | None] = {}

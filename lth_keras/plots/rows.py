@@ -1,4 +1,4 @@
-"""What figures of many branches have in common: their order, the levels that are shown, and how large letters are."""
+"""Shared by figures of many branches: order of branches, shown levels, sizes of letters."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from lth_keras.plots.style import branch_style
 
 Letters = Literal["xtick.labelsize", "ytick.labelsize", "axes.titlesize", "axes.labelsize"]
 SMALLEST = 5.0
-"""Letters in points that print still shows."""
-_OF_THE_TICKET = "iss"  # where all are made as the winning ticket is, there is nothing to group
+"""Smallest legible size of letters in print, in points."""
+_OF_THE_TICKET = "iss"  # the winning ticket's schedule; a run with only this one has no groups
 _PER_LETTER = 0.5  # width of a letter in font sizes
 
 
 def rows_of(dataset: xarray.Dataset) -> list[list[str]]:
-    """Branches with masks of their own: the winning ticket and others, then those of each schedule, where these differ.
+    """Branches with their own masks: the winning ticket and others, then those of each schedule, if schedules differ.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
@@ -36,13 +36,13 @@ def rows_of(dataset: xarray.Dataset) -> list[list[str]]:
 
 
 def spread_levels(dataset: xarray.Dataset, levels: list[int], most: int) -> list[int]:
-    """At most so many of `levels`: the first, the last, and between them such that densities fall by equal factors."""
+    """At most `most` of `levels`: the first, the last, and others so that densities fall by about equal factors."""
     if len(levels) <= most:
         return levels
     logarithms = np.log([max(density_of(dataset, level), 1e-12) for level in levels])
     chosen = [0]
     for place, aim in enumerate(np.linspace(logarithms[0], logarithms[-1], most)[1:], start=2):
-        free = range(chosen[-1] + 1, len(levels) - most + place)  # what leaves levels enough for the aims that follow
+        free = range(chosen[-1] + 1, len(levels) - most + place)  # leaves enough levels for the targets that follow
         chosen.append(min(free, key=lambda i: abs(logarithms[i] - aim)))
     return [levels[i] for i in chosen]
 
@@ -54,7 +54,7 @@ def density_of(dataset: xarray.Dataset, level: int) -> float:
 
 
 def density_title(dataset: xarray.Dataset, level: int) -> str:
-    """What stands above the panel of a level."""
+    """The title of a level's panel."""
     return f"{percent(density_of(dataset, level))}% of weights remaining"
 
 
@@ -64,10 +64,10 @@ def label_of(branch: str) -> str:
 
 
 def points_of(parameter: Letters) -> float:
-    """The size of letters that a parameter of the style gives, in points."""
+    """The font size of a parameter of the style, in points."""
     return float(FontProperties(size=rcParams[parameter]).get_size_in_points())
 
 
 def inches_of(labels: list[str], size: float) -> float:
-    """About how wide the longest of `labels` is, in letters of `size` points."""
+    """Approximate width of the longest of `labels` in letters of `size` points."""
     return max(map(len, labels), default=0) * _PER_LETTER * size / 72

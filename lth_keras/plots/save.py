@@ -1,4 +1,4 @@
-"""Figures as files."""
+"""Writes figures to files."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def save_figures(
     style: str = "screen",
     baseline: str | None = None,
 ) -> list[Path]:
-    """Draw every figure that `figures_of` finds and write it as `<directory>/<name>.<format>`.
+    """Draw all figures of `figures_of` and write them as `<directory>/<name>.<format>`.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
-        directory: Made if absent; figures of the same name are replaced.
+        directory: Created if absent; figures of the same name are replaced.
         formats: Among "png", "svg", "pdf"; None for those of the style.
         style: "screen" (png and svg by default), or "paper": for two columns on A4, in serif (pdf by default).
-        baseline: As `figures_of`.
+        baseline: As in `figures_of`.
 
     Returns:
         The paths written.
 
     Raises:
-        ValueError: An unknown format or style, or a baseline that `figures_of` refuses.
+        ValueError: An unknown format, style or baseline.
         OSError: `directory` cannot be written.
     """
     _choose(formats, style)
@@ -54,14 +54,14 @@ def save_figure(
     formats: Sequence[str] | None = None,
     style: str = "screen",
 ) -> list[Path]:
-    """Draw one figure in the house's style and write it as `<directory>/<name>.<format>`.
+    """Draw one figure in a style of `STYLES` and write it as `<directory>/<name>.<format>`.
 
     Args:
         draw: Makes the figure; called once.
-        directory: Made if absent; figures of the same name are replaced.
-        name: The files' name without the ending.
-        formats: As `save_figures`.
-        style: As `save_figures`.
+        directory: Created if absent; figures of the same name are replaced.
+        name: The files' name without its extension.
+        formats: As in `save_figures`.
+        style: As in `save_figures`.
 
     Returns:
         The paths written.
@@ -85,7 +85,7 @@ def save_figure(
 
 
 def _choose(formats: Sequence[str] | None, style: str) -> Style:
-    """The style, with the formats that are asked for."""
+    """The style with the requested formats."""
     if style not in STYLES:
         raise ValueError(f"Expected: a style among {tuple(STYLES)}. Received: {style!r}")
     chosen = STYLES[style] if formats is None else STYLES[style]._replace(formats=tuple(formats))

@@ -1,4 +1,4 @@
-"""How criteria score a network before training: distributions of scores by layer, and how alike the criteria rank."""
+"""Scores of criteria before training: distributions by layer, and rank correlations of criteria."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, as_text, line_wid
 
 CORRELATION, OTHER = "score_correlation", "other_criterion"
 BINS_A_DECADE = 8
-_SHOWN = 0.01  # the axis begins at the quantile of this share, or the nearest
+_SHOWN = 0.01  # the axis begins at the quantile nearest to this share
 _LOOKS = (("#08357a", "solid"), ("#d1541b", DASHED), ("#58b6c4", DOTTED))
 _TOGETHER = "all layers"
 _COLOURS = "PuOr_r"
 
 
 def scored_criteria(dataset: xarray.Dataset) -> list[str]:
-    """Criteria whose scores of the dense network before training a run knows.
+    """Criteria with scores of the dense network before training.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
@@ -37,17 +37,17 @@ def scored_criteria(dataset: xarray.Dataset) -> list[str]:
 
 
 def score_distributions_figure(dataset: xarray.Dataset) -> Figure:
-    """A panel of each criterion's scores, a line for each layer, and a matrix of their rank correlations.
+    """A panel for each criterion's scores, with a line for each layer, and a matrix of rank correlations.
 
-    Histograms over the logarithm of a score's size, in percent of the layer's weights, trials together; scores below
-    zero hang from the axis. A panel's title says what share of all weights scores exactly zero. The matrix has
-    Spearman's rank correlation over all weights, mean over trials. Of more than three layers all are drawn together.
+    Histograms over the logarithm of a score's size, in percent of the layer's weights, over all trials. Negative scores
+    are drawn below the axis. A panel's title states the share of weights with a score of zero. The matrix shows
+    Spearman's rank correlation over all weights, mean over trials. More than three layers are drawn as one.
 
     Args:
         dataset: A run with scores, as `lth_keras.storage.open_run` gives it.
 
     Raises:
-        ValueError: It has none.
+        ValueError: It has no scores.
     """
     criteria = scored_criteria(dataset)
     if not criteria:
@@ -71,7 +71,7 @@ def score_distributions_figure(dataset: xarray.Dataset) -> Figure:
 
 
 def _layers(dataset: xarray.Dataset) -> dict[str, list[int]]:
-    """What a line is drawn of, by its name: places along `weight`."""
+    """Name of each line to its indices along `weight`."""
     names = [as_text(str(weight)) for weight in dataset.weight.values]
     if len(names) > len(_LOOKS):
         return {_TOGETHER: list(range(len(names)))}
@@ -103,7 +103,7 @@ def _draw_scores(axes: Axes, dataset: xarray.Dataset, criterion: str, layers: di
 
 
 def _edges(quantiles: xarray.DataArray) -> np.ndarray:
-    """Steps of the logarithm from nearly the smallest score to the largest, in size; none where all are zero."""
+    """Logarithmic bin edges from about the smallest size of a score to the largest; empty if all are zero."""
     sizes = abs(quantiles)
     small = sizes.sel(quantile=[_SHOWN, 1 - _SHOWN], method="nearest").values
     large = sizes.values

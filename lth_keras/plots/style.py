@@ -1,4 +1,4 @@
-"""How figures look: sizes and letters by the place they are for, and colour, line and marker of each branch."""
+"""Styles of figures: sizes and fonts for screen and paper; colour, line and marker of each branch."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _COMMON = {
     "legend.frameon": False,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    "svg.hashsalt": "lth_keras",  # the same figure gives the same SVG
-    "pdf.fonttype": 42,  # letters stay letters, which publishers ask for
+    "svg.hashsalt": "lth_keras",  # makes SVG files reproducible
+    "pdf.fonttype": 42,  # embeds fonts as text, which publishers require
 }
 
 
 class Style(NamedTuple):
-    """How figures are drawn for a place: parameters of `matplotlib.rc_context`, and formats to write by default.
+    """A style of figures: parameters of `matplotlib.rc_context`, and default formats.
 
     `figure.figsize` is the size in inches of a figure of one panel.
     """
@@ -64,9 +64,9 @@ SCREEN = Style(
 PAPER = Style(
     {
         **_COMMON,
-        "figure.figsize": (3.35, 2.5),  # one of two columns of A4
+        "figure.figsize": (3.35, 2.5),  # a column of a two-column A4 page
         "font.family": "serif",
-        "font.serif": ["STIXGeneral", "DejaVu Serif"],  # come with matplotlib; the first looks like Times
+        "font.serif": ["STIXGeneral", "DejaVu Serif"],  # included in matplotlib; the first resembles Times
         "mathtext.fontset": "stix",
         "font.size": 7.5,
         "axes.labelsize": 8,
@@ -88,7 +88,7 @@ PAPER = Style(
     ("pdf",),
 )
 STYLES = {"screen": SCREEN, "paper": PAPER}
-_WIDE = 1.95  # panels beside each other: with PAPER the width of the text
+_WIDE = 1.95  # factor for panels beside each other: with PAPER the width of the text
 
 
 def new_figure(*, wide: bool = False, height: float = 1.0) -> Figure:
@@ -96,19 +96,19 @@ def new_figure(*, wide: bool = False, height: float = 1.0) -> Figure:
 
     Args:
         wide: For panels beside each other.
-        height: In those of a figure of one panel.
+        height: In heights of a one-panel figure.
     """
     width, one = rcParams["figure.figsize"]
     return Figure(figsize=(width * (_WIDE if wide else 1), one * height), layout="constrained")
 
 
 def line_width(share: float) -> float:
-    """A width in points: a share of that of curves."""
+    """A share of the width of curves, in points."""
     return share * float(rcParams["lines.linewidth"])
 
 
 def marker_size(share: float) -> float:
-    """A size in points: a share of that of curves' markers."""
+    """A share of the size of curves' markers, in points."""
     return share * float(rcParams["lines.markersize"])
 
 
@@ -132,7 +132,7 @@ class BranchStyle(NamedTuple):
         return {**style, **changes}
 
 
-# Lightness (CIE L*) falls in clear steps: 25, 53, 70 for the paper's branches.
+# Lightness (CIE L*) differs clearly: 25, 53, 70 for the paper's branches.
 _KNOWN = {
     "dense": BranchStyle("#666666", DASH_DOT, "D", "dense"),
     "winning_ticket": BranchStyle("#08357a", "solid", "o", "winning ticket"),
@@ -151,16 +151,16 @@ _OTHERS = [(colour, *line) for line in _LINES for colour in _COLOURS]
 
 
 def branch_style(branch: str) -> BranchStyle:
-    """The look of `branch`: a function of its name alone, so it is the same in every figure."""
+    """The style of `branch`. It depends only on the name, so it is the same in every figure."""
     if branch in _KNOWN:
         return _KNOWN[branch]
     return BranchStyle(*_OTHERS[_place(branch)], _label(branch))
 
 
 def branch_styles(branches: Iterable[str]) -> dict[str, BranchStyle]:
-    """The look of each of `branches`, no two alike: names that meet on a colour move to free ones.
+    """A different style for each of `branches`; names with the same colour move to free colours.
 
-    Up to eight branches besides the known ones get a colour each, up to forty a look each.
+    Up to eight branches besides the known ones get different colours, up to forty different styles.
     """
     branches = list(dict.fromkeys(branches))
     styles = {branch: _KNOWN[branch] for branch in branches if branch in _KNOWN}
@@ -175,7 +175,7 @@ def branch_styles(branches: Iterable[str]) -> dict[str, BranchStyle]:
 
 
 def luminance(colour: str) -> float:
-    """CIE lightness L* in [0, 100] of "#rrggbb": how light a colour is when printed in grey."""
+    """CIE lightness L* in [0, 100] of "#rrggbb": its lightness when printed in grey."""
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     y = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -187,12 +187,12 @@ def _place(branch: str) -> int:
 
 
 def _uses(place: int, taken: list[int]) -> tuple[bool, int]:
-    """Whether a look is taken, then how often its colour is."""
+    """Whether a style is used, and how often its colour is used."""
     return place in taken, sum(other % len(_COLOURS) == place % len(_COLOURS) for other in taken)
 
 
 def as_text(name: str) -> str:
-    """A name as text for Matplotlib: dollar signs begin no formula, and control characters are written out."""
+    """A name as text for Matplotlib, with dollar signs and control characters escaped."""
     return printable(name).replace("$", r"\$")
 
 

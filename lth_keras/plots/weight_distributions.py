@@ -1,4 +1,4 @@
-"""How the weights that masks keep are distributed, before training and after, branch by branch."""
+"""Distributions of the kept weights before and after training, by branch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NAMES = ("initial", "final")
 PANELS = 4
 BINS = 80
 _INITIAL, _FINAL = "#b9b9b9", "#08357a"
-_SHOWN = 0.98  # of every histogram, by the width of its panel
-_ROOM = 1.15  # a row's height over that of a peak
+_SHOWN = 0.98  # share of every histogram that its panel shows
+_ROOM = 1.15  # height of a row relative to a peak
 
 
 def distributed_levels(dataset: xarray.Dataset) -> list[int]:
-    """Levels of which a run knows how the weights that masks keep are distributed.
+    """Levels with distributions of the kept weights.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
@@ -34,16 +34,15 @@ def distributed_levels(dataset: xarray.Dataset) -> list[int]:
 
 
 def weight_distributions_figure(dataset: xarray.Dataset) -> Figure:
-    """Histograms of surviving weights, all layers and trials together, at up to four densities; a row a branch.
+    """Histograms of kept weights over all layers and trials, at up to four densities; one row per branch.
 
-    Before training filled, after it as a line, each scaled to its own peak. Rows of networks without any weight left
-    are empty.
+    Filled before training, a line after it; each is scaled to its peak. Rows of networks without any weight are empty.
 
     Args:
         dataset: A run with distributions, as `lth_keras.storage.open_run` gives it.
 
     Raises:
-        ValueError: It has none.
+        ValueError: It has no distributions.
     """
     levels = spread_levels(dataset, distributed_levels(dataset), PANELS)
     if not levels:
@@ -88,5 +87,5 @@ def _draw_row(axes: Axes, cell: xarray.Dataset, edges: np.ndarray, foot: float) 
 
 
 def _distribution(cell: xarray.Dataset, name: str) -> tuple[xarray.DataArray, xarray.DataArray, xarray.DataArray]:
-    """Quantiles, shares of signs, and how many weights these are of, by trial and weight."""
+    """Quantiles, shares of signs, and numbers of weights, by trial and weight."""
     return cell[f"{name}_weight_quantile"], cell[f"{name}_weight_share"], cell.weight_density * cell["size"]

@@ -1,4 +1,4 @@
-"""A run in words and tables."""
+"""Tables of a run for the terminal, and CSV files."""
 
 from lth_keras.report.comparison import compare_table, scale_of
 from lth_keras.report.comparison_csv import write_comparison

@@ -1,4 +1,4 @@
-"""The table of a comparison: branches ranked at each density, and what the numbers can and cannot show."""
+"""The table of a comparison: branches ranked at each density, with the limits of the tests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VERDICTS = {
 
 
 class _Unit(NamedTuple):
-    """How values are written: shares as percents and points, others as they are."""
+    """How to write values: shares as percents and points, others unchanged."""
 
     scale: float
     values: str
@@ -45,9 +45,9 @@ class _Unit(NamedTuple):
 
 
 def compare_table(comparison: Comparison) -> Table:
-    """The branches at each density, best first, each with its difference to the baseline; 80 characters wide.
+    """The branches at each density, best first, with their differences to the baseline; 80 characters wide.
 
-    The caption says how the numbers were made, and what so many trials cannot show.
+    The caption states the methods, and whether the number of trials is too small for significance.
 
     Args:
         comparison: As `lth_keras.analysis.compare` gives it.
@@ -82,7 +82,7 @@ def compare_table(comparison: Comparison) -> Table:
 
 
 def scale_of(units: str) -> float:
-    """By what values of a unit are multiplied to be shown: shares as percents."""
+    """The factor to multiply values of a unit by before showing them: 100 for shares, else 1."""
     return 100.0 if units == "1" else 1.0
 
 
@@ -134,7 +134,7 @@ def _caption(comparison: Comparison, unit: _Unit) -> list[str]:
 
 
 def _cannot(comparison: Comparison) -> list[str]:
-    """What no result of so many trials could have shown, said where it is so."""
+    """A note if no result can be significant with this number of trials."""
     test, most = comparison.test, _pairs(comparison)[-1]
     if most >= comparison.least_trials:
         return []
@@ -147,7 +147,7 @@ def _cannot(comparison: Comparison) -> list[str]:
 
 
 def _how(comparison: Comparison) -> str:
-    """How p was worked out."""
+    """How p was computed."""
     most = _pairs(comparison)[-1]
     if comparison.test == "permutation":
         return ", exact" if most <= EXACT_PAIRS else f", {RESAMPLES:,} random sign flips"
@@ -164,7 +164,7 @@ def _seeds(comparison: Comparison) -> str:
 
 
 def _pairs(comparison: Comparison) -> list[int]:
-    """How many pairs the rows have that were tested, sorted."""
+    """Numbers of pairs of the tested rows, sorted."""
     return sorted(len(row.pairs.seeds) for row in comparison.rows if row.pairs)
 
 

@@ -14,12 +14,12 @@ from lth_keras.storage.atomic import write_bytes
 
 
 def write_comparison(path: str | os.PathLike[str], comparison: Comparison) -> None:
-    """Write the rows as CSV with a header, the whole file or nothing; docs/statistics.md says what each column is.
+    """Write the rows atomically as CSV with a header; docs/statistics.md explains the columns.
 
-    Units are those of run.h5: accuracies and their differences are shares. What a row does not have is empty.
+    Units are those of run.h5: accuracies and their differences are shares. Missing values are empty.
 
     Raises:
-        OSError: It could not be written.
+        OSError: The file could not be written.
     """
     records = [_record(row, comparison) for row in comparison.rows]
     text = io.StringIO(newline="")

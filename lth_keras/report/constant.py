@@ -1,4 +1,4 @@
-"""Networks that say the same of every example, as those do that pruning has cut through."""
+"""Networks with the same prediction for every example, as pruning that disconnects a network causes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ CONFUSION = "test_confusion"
 
 
 def constant_table(dataset: xarray.Dataset) -> Table | None:
-    """How many trials of a branch's level end with one answer to every test example, and which layers are gone there.
+    """Number of trials of each branch and level that end with one prediction for all test examples, and empty layers.
 
     Args:
         dataset: A run with confusion matrices, as `lth_keras.storage.open_run` gives it.
 
     Returns:
-        A row for each branch and level that has some; None where there is none, or the run has no matrices.
+        A row for each branch and level with such trials; None if there are none, or the run has no matrices.
     """
     if CONFUSION not in dataset:
         return None

@@ -15,17 +15,17 @@ from lth_keras.analysis import at_the_end, shown_factor, spread
 from lth_keras.system.printing import Table
 
 NEAR = 0.1
-"""How far a level's density may be from the one that is asked for, as a share of it."""
+"""Largest relative difference between a level's density and the requested one."""
 
 
 @dataclass(frozen=True)
 class DensitiesTable:
-    """Cells by branch and density; where they are too wide for the console, as several tables, one below the other.
+    """Cells by branch and density; printed as several tables if they are too wide for the console.
 
     Attributes:
-        title: Of all of it.
-        branches: What the rows are called.
-        columns: For each density what it is called, and a cell per branch.
+        title: Of the whole table.
+        branches: Names of the rows.
+        columns: For each density its name and a cell per branch.
     """
 
     title: str
@@ -33,7 +33,7 @@ class DensitiesTable:
     columns: Sequence[tuple[str, Sequence[str]]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
-        """The tables: numbers cut short would be no numbers."""
+        """The tables. Numbers are never truncated."""
         unlimited = options.update(width=10_000)
         start = 0
         while start < len(self.columns):
@@ -57,15 +57,15 @@ class DensitiesTable:
 
 
 def densities_table(dataset: xarray.Dataset, densities: Sequence[float], variable: str | None = None) -> DensitiesTable:
-    """A variable, shares in percent, at chosen densities: for each branch its level nearest to each, mean over trials.
+    """A variable (shares in percent) at chosen densities: each branch's nearest level, mean over trials.
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
-        densities: in (0, 1]. A branch without a level within 10% of one has no number there.
+        densities: in (0, 1]. The cell of a branch without a level within 10% is empty.
         variable: (trial, branch, level); by default the metric after the last step.
 
     Raises:
-        ValueError: No densities, or some that are not in (0, 1].
+        ValueError: There are no densities, or some are not in (0, 1].
     """
     if not densities or not all(0 < density <= 1 for density in densities):
         raise ValueError(f"Expected: densities in (0, 1]. Received: {list(densities)}")

@@ -1,4 +1,4 @@
-"""A model and its pruning in tables, before anything is trained."""
+"""Tables of a model and its pruning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lth_keras.system.printing import Table
 
 
 class LayerRow(Protocol):
-    """What a table shows of a layer; `lth_keras.models.LayerSize` is one."""
+    """Protocol of a layer in a table, such as `lth_keras.models.LayerSize`."""
 
     @property
     def name(self) -> str:
@@ -19,7 +19,7 @@ class LayerRow(Protocol):
 
     @property
     def kind(self) -> str:
-        """What pruning rates go by; empty for a layer without weights."""
+        """Kind of layer, on which pruning rates depend; empty for a layer without weights."""
 
     @property
     def output(self) -> tuple[int, ...]:
@@ -27,15 +27,15 @@ class LayerRow(Protocol):
 
     @property
     def prunable(self) -> int:
-        """Weights that can be pruned."""
+        """Number of prunable weights."""
 
     @property
     def biases(self) -> int:
-        """Weights that never are."""
+        """Number of other weights."""
 
 
 def counts_by_kind(layers: Iterable[LayerRow]) -> dict[str, tuple[int, int]]:
-    """Prunable weights, and those with biases, of each kind of layer that has weights."""
+    """Kind of layer to its number of prunable weights, and of all weights."""
     counts: dict[str, tuple[int, int]] = {}
     for layer in layers:
         if layer.kind:
@@ -53,7 +53,7 @@ def parameters_table(title: str, parameters: Mapping[str, str]) -> Table:
 
 
 def layers_table(title: str, layers: Iterable[LayerRow]) -> Table:
-    """Name, output dimension and weights, biases included, of each layer."""
+    """Name, output dimension and number of weights, biases included, of each layer."""
     table = _table(title, "layer", "output dimension", "weights")
     for layer in layers:
         table.add_row(layer.name, " x ".join(map(str, layer.output)), f"{layer.prunable + layer.biases:,}")
@@ -61,7 +61,7 @@ def layers_table(title: str, layers: Iterable[LayerRow]) -> Table:
 
 
 def weights_table(title: str, layers: Iterable[LayerRow]) -> Table:
-    """Weights by kind of layer, those that can be pruned and all of them."""
+    """Numbers of prunable and of all weights by kind of layer."""
     table = _table(title, "kind", "prunable", "with biases")
     counts = counts_by_kind(layers)
     for kind, (prunable, in_all) in counts.items():
@@ -73,11 +73,11 @@ def weights_table(title: str, layers: Iterable[LayerRow]) -> Table:
 
 
 def remaining_table(title: str, levels: Sequence[Mapping[str, int]]) -> Table:
-    """Weights that remain at each level, by kind.
+    """Remaining weights at each level, by kind.
 
     Args:
-        title: over the table.
-        levels: for each level from 0 on, kind to prunable weights left.
+        title: of the table.
+        levels: for each level from 0 on, kind to number of remaining prunable weights.
     """
     table = _table(title, "level", *levels[0], "all", "density, %")
     dense = sum(levels[0].values())

@@ -1,4 +1,4 @@
-"""Which runs a directory holds, and how far each has come."""
+"""Runs in a directory, and their finished levels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def find_runs(directory: str | os.PathLike[str]) -> list[Path]:
     A run is a directory with a config.json (written by a search) or a run.h5 (copied from one).
 
     Raises:
-        FileNotFoundError, NotADirectoryError: `directory` is none.
+        FileNotFoundError, NotADirectoryError: `directory` is not a directory.
     """
     directory = Path(os.path.expanduser(directory))
     inside = sorted(path for path in directory.iterdir() if path.is_dir())
@@ -29,17 +29,17 @@ def find_runs(directory: str | os.PathLike[str]) -> list[Path]:
 
 
 def list_table(directory: str | os.PathLike[str]) -> Table:
-    """Per run and branch: experiment, trials begun, and the levels that are finished.
+    """Experiment, number of started trials, and finished levels for each run and branch.
 
     Raises:
-        FileNotFoundError: No such directory, or no run in it.
-        NotADirectoryError: A file.
+        FileNotFoundError: There is no such directory, or no run in it.
+        NotADirectoryError: It is a file.
     """
     runs = find_runs(directory)
     if not runs:
         raise FileNotFoundError(
             f"Expected: a directory that holds runs (with {CONFIG_FILE} or {RUN_FILE}). "
-            f"Received: {os.fspath(directory)!r}, which holds none"
+            f"Received: {os.fspath(directory)!r} without runs"
         )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("run", overflow="fold")
@@ -75,7 +75,7 @@ def _branches(levels: set[Level]) -> list[str]:
 
 
 def _progress(levels: set[Level], branch: str) -> tuple[str, str]:
-    """Trials of a branch, and its levels without a gap: of the least and the furthest trial."""
+    """Number of trials of a branch, and its least and greatest number of levels without a gap."""
     first = 0 if any(name == branch and level == 0 for _, name, level in levels) else 1
     reached = []
     for seed in {seed for seed, name, _ in levels if name == branch}:

@@ -1,4 +1,4 @@
-"""The table a run ends with: per branch and level, means and ranges over trials."""
+"""The table printed after a run: means and ranges over trials by branch and level."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lth_keras.analysis.schema import DENSE
 from lth_keras.system.printing import Table, plain
 
 _LONG = 15
-"""Letters of a metric's label that fit beside other words."""
+"""Longest label of a metric that fits into a line of a column's head."""
 
 
 class _Column(NamedTuple):
@@ -26,11 +26,10 @@ class _Column(NamedTuple):
 
 
 def summary_table(dataset: xarray.Dataset) -> Table:
-    """Density, early-stop step and test accuracy (or what the run measures) per branch and level; 80 characters wide.
+    """Density, early-stop step and test accuracy (or the run's metric) by branch and level; 80 characters wide.
 
-    Each cell is the mean over trials, with least-greatest beside it where trials differ. The dense
-    level, which all branches but variants share, stands once. A level that only 2 of 3 trials
-    have finished is marked (2/3).
+    Each cell is the mean over trials, followed by min-max if trials differ. The dense level, which all branches but
+    variants share, appears once. A level that only 2 of 3 trials have finished is marked (2/3).
 
     Args:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
@@ -62,13 +61,13 @@ def summary_table(dataset: xarray.Dataset) -> Table:
 
 
 def _caption(dataset: xarray.Dataset) -> str | None:
-    """What early stop means where nothing decided it, and what abbreviations stand for."""
+    """The meaning of early stop without a validation split, and of abbreviations."""
     comment = dataset.early_stop_step.attrs.get("comment")
     return "\n".join(filter(None, [comment and f"early stop: {comment}", explained(dataset)])) or None
 
 
 def _columns(dataset: xarray.Dataset) -> list[_Column]:
-    """What is shown beside level and density: shares in percent, others as they are."""
+    """Columns beside level and density: shares in percent, others unchanged."""
     label, early, final = metric_of(dataset).label, at_early_stop(dataset), at_the_end(dataset)
     factor = shown_factor(dataset[early])
     unit = ", %" if factor == 100 else ""
