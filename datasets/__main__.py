@@ -23,13 +23,13 @@ DATASETS: dict[str, ModuleType] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return the exit status, 0 or, if data cannot be had or written, 1."""
+    """Run the command; return the exit status: 0, or 1 if data are unavailable or cannot be written."""
     parser = argparse.ArgumentParser(prog="python -m datasets", description=__doc__)
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("list", help="list the data sets (also without a command)")
     fetch = commands.add_parser("fetch", help="download a data set into its cache")
     pack = commands.add_parser(
-        "pack", help="write a data set as plain npz parts, which its loader reads without the libraries of the original"
+        "pack", help="write a data set as plain npz parts, which load without the libraries of the original"
     )
     for command in (fetch, pack):
         command.add_argument("name", choices=sorted(DATASETS))
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=_megabytes,
         default=PART_MEGABYTES,
         metavar="MB",
-        help=f"every part is smaller than this many 10^6 bytes. Default: {PART_MEGABYTES:g}",
+        help=f"largest size of a part in 10^6 bytes. Default: {PART_MEGABYTES:g}",
     )
     options = parser.parse_args(arguments)
     try:
@@ -89,7 +89,7 @@ def _listing() -> str:
 
 
 def _printable(text: str) -> str:
-    """The text with control characters written out: names of folders may hold what a terminal would obey."""
+    """The text with control characters escaped, which names of folders may contain."""
     return "".join(one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode() for one in text)
 
 

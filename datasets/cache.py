@@ -1,4 +1,4 @@
-"""Own data and what is made from them: where they live, and arrays kept from one run to the next."""
+"""Folders for data and for caches, and reading and writing cached arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from datasets.npz import MOST_BYTES, read_npz
 
 
 def cache_folder() -> Path:
-    """Return the folder for what is made from data and can be made again: $XDG_CACHE_HOME/lth_keras.
+    """Return the folder for arrays computed from data: $XDG_CACHE_HOME/lth_keras.
 
     Without that variable ~/.cache/lth_keras.
     """
@@ -24,18 +24,18 @@ def cache_folder() -> Path:
 
 
 def data_folder() -> Path:
-    """Return the folder for data that no library has a cache for: $LTH_DATA_DIR, else `cache_folder()`."""
+    """Return the folder for data that no library caches: $LTH_DATA_DIR, else `cache_folder()`."""
     given = os.environ.get("LTH_DATA_DIR")
     return Path(given).expanduser() if given else cache_folder()
 
 
 def content_hash(texts: Iterable[str]) -> str:
-    """Return 32 hexadecimal digits that name the texts and their order (SHA-256, cut off)."""
+    """Return 32 hexadecimal digits of a SHA-256 of the texts and their order."""
     return texts_sha256(texts)[:32]
 
 
 def texts_sha256(texts: Iterable[str]) -> str:
-    """Return the SHA-256 of the texts in their order, each with its length before it, as hexadecimal digits."""
+    """Return the SHA-256 of the texts in order, each preceded by its length, as hexadecimal digits."""
     digest = hashlib.sha256()
     for text in texts:
         content = text.encode("utf-8", "surrogatepass")
@@ -45,13 +45,13 @@ def texts_sha256(texts: Iterable[str]) -> str:
 
 
 def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray] | None:
-    """Return the arrays `names` of the npz file at `path`; None where there is no such file.
+    """Return the arrays `names` of the npz file at `path`; None if there is no such file.
 
-    The zip format's checksums are verified.
+    Verifies the checksums of the zip format.
 
     Raises:
-        ValueError: if the file is damaged: truncated, changed, not an npz, or without one of the arrays; or if file or
-            arrays have more than `MOST_BYTES`.
+        ValueError: if the file is truncated, changed, not an npz, or lacks an array; or if file or arrays have more
+            than `MOST_BYTES`.
         OSError: if it cannot be opened.
     """
     if not path.is_file():
@@ -59,18 +59,18 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray] | Non
     content = read_bytes(path, MOST_BYTES)
     try:
         return read_npz(content, list(names))
-    except Exception as error:  # zipfile, zlib and numpy each have their own
+    except Exception as error:  # zipfile, zlib and numpy raise different errors
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a plain npz file, beside its place and renamed: all of it or nothing.
+    """Write a plain npz file atomically.
 
     Raises:
-        OSError: if it cannot be written. Nothing half-made stays behind.
+        OSError: if it cannot be written. No partial file is left.
     """
     content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # the stubs mix up the names
+    np.savez_compressed(content, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # wrong stubs
     write_bytes(path, content.getvalue())
 
 
@@ -89,10 +89,10 @@ def read_bytes(path: Path, most_bytes: int) -> bytes:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside its place and rename it, with the folders above it where they are missing.
+    """Write a file atomically; create missing folders.
 
     Raises:
-        OSError: if it cannot be written. Nothing half-made stays behind.
+        OSError: if it cannot be written. No partial file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary_file(path) as (temporary, descriptor):
@@ -104,7 +104,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def set_aside(path: Path, why: Exception) -> None:
-    """Rename a damaged file of the cache to `<name>.damaged`, and warn of it by name."""
+    """Rename a damaged file of the cache to `<name>.damaged`, with a warning."""
     aside = path.with_name(f"{path.name}.damaged")
     try:
         os.replace(path, aside)

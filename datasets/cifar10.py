@@ -11,7 +11,7 @@ from datasets.tfds import ImageSet, fetch_images, load_images, read_original, st
 VALIDATION = 5_000
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
-"""Of red, green and blue in [0, 1]: ImageNet's, with which OpenLTH standardises CIFAR-10."""
+"""Of red, green and blue in [0, 1]: ImageNet's values, which OpenLTH uses for CIFAR-10."""
 
 IMAGES = ImageSet(
     name="cifar10",
@@ -28,25 +28,24 @@ IMAGES = ImageSet(
 def load(*, seed: int = 0, validation: int = VALIDATION) -> Splits:
     """Return CIFAR-10 as 50,000 - `validation` / `validation` / 10,000 examples.
 
-    The 10,000 test examples are CIFAR-10's own. The validation split is taken out of its 50,000 training examples by a
-    permutation drawn from the seed, 45,000 / 5,000 by default as in "The Lottery Ticket Hypothesis", Frankle & Carbin,
-    2019, appendix H.
+    The 10,000 test examples are CIFAR-10's. The seed draws the validation split from the 50,000 training examples,
+    45,000 / 5,000 by default as in "The Lottery Ticket Hypothesis", Frankle & Carbin, 2019, appendix H.
 
-    Pixels are scaled as in OpenLTH, the code of the paper's first author: divided by 255, a mean per colour subtracted,
-    divided by a standard deviation per colour, both ImageNet's, in float32 and in that order. Nothing is augmented.
+    Pixels are scaled as in OpenLTH, the code of the paper's first author: divided by 255, minus a mean per colour,
+    divided by a standard deviation per colour, both ImageNet's, in float32 and in this order. There is no augmentation.
 
-    Where the data are read from is decided as in `datasets.mnist.load`.
+    The data are read from the same places as in `datasets.mnist.load`.
 
     Args:
         seed: draws the validation split; 0 or more.
-        validation: how many examples it gets, in [1, 49999].
+        validation: number of validation examples, in [1, 49999].
 
     Returns:
         x of shape (n, 32, 32, 3), float32, rows, columns and red, green, blue, standardised: in [-2.12, 2.64]; y of
         shape (n,), int32, the class, 0..9. The splits take 737 MB.
 
     Raises:
-        DataUnavailable: if there is neither a cache nor a network, or what is there is damaged.
+        DataUnavailable: if there is neither a cache nor a network, or the data are damaged.
         ValueError: if the seed is negative or the validation size out of range.
     """
     return load_images(
@@ -71,21 +70,21 @@ def fetch() -> None:
     """Download CIFAR-10 (170 MB) into the cache of tensorflow_datasets, unless it is there.
 
     Raises:
-        DataUnavailable: if it cannot be downloaded or written. Nothing half-made stays behind.
+        DataUnavailable: if it cannot be downloaded or written. No partial data are left.
     """
     fetch_images(IMAGES)
 
 
 def content() -> str:
-    """Return what packed parts of CIFAR-10 say that they are."""
+    """Return the description in packed parts of CIFAR-10."""
     return IMAGES.content
 
 
 def originals() -> dict[str, np.ndarray]:
-    """Return what is packed: pixels and labels of all examples, uint8, as tensorflow_datasets has them.
+    """Return the arrays to pack: pixels and labels of all examples, uint8, as in tensorflow_datasets.
 
     Raises:
-        DataUnavailable: as `load`; packed parts do not count.
+        DataUnavailable: as in `load`; does not read packed parts.
     """
     return read_original(IMAGES)
 

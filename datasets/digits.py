@@ -1,4 +1,4 @@
-"""The 8x8 handwritten digits that scikit-learn brings along: the data that need no download."""
+"""The 8x8 handwritten digits of scikit-learn, which need no download."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ BUNDLED = "part of scikit-learn"
 
 
 def load(*, seed: int = 0, validation: int = VALIDATION) -> Splits:
-    """Return the digits as 1,497 - `validation` / `validation` / 300 examples, by class alike.
+    """Return the digits as 1,497 - `validation` / `validation` / 300 examples, stratified by class.
 
-    The test split is the same for every seed; the validation split is drawn by the seed. The digits are read from
-    packed parts (LTH_DATA_DIR/packed/digits) where there are some, else from scikit-learn: the same arrays.
+    The test split is the same for every seed; the seed draws the validation split. The digits are read from packed
+    parts (LTH_DATA_DIR/packed/digits) if there are some, else from scikit-learn. The arrays are the same.
 
     Args:
         seed: draws the validation split; 0 or more.
-        validation: how many examples it gets, in [10, 1487] (every class in each split).
+        validation: number of validation examples, in [10, 1487], so that every class is in each split.
 
     Returns:
         x of shape (n, 64), float32, the 8x8 pixels row by row as ink in [0, 1] (the bundled 0..16
         divided by 16); y of shape (n,), int32, the digit 0..9.
 
     Raises:
-        DataUnavailable: if there are packed parts and they are damaged.
+        DataUnavailable: if packed parts are damaged.
         ValueError: if the seed is negative or the validation size out of range.
 
     Source: "Optical Recognition of Handwritten Digits", Alpaydin & Kaynak, UCI Machine Learning
@@ -67,7 +67,7 @@ def load(*, seed: int = 0, validation: int = VALIDATION) -> Splits:
 
 
 def status() -> Status:
-    """Say that the digits are there: they are part of scikit-learn."""
+    """Return that the digits are available as part of scikit-learn."""
     counts = f"{COUNT - TEST - VALIDATION:,} / {VALIDATION:,} / {TEST:,}"
     where = origin("digits") if is_packed("digits") else BUNDLED
     return Status("digits", present=True, where=where, counts=counts)
@@ -78,12 +78,12 @@ def fetch() -> None:
 
 
 def content() -> str:
-    """Return what packed parts of the digits say that they are."""
+    """Return the description in packed parts of the digits."""
     return f"digits, {COUNT:,} images and labels as scikit-learn's load_digits has them"
 
 
 def originals() -> dict[str, np.ndarray]:
-    """Return what is packed: x of shape (1797, 64), ink 0..16, and the labels y, both uint8."""
+    """Return the arrays to pack: x of shape (1797, 64), ink 0..16, and the labels y, both uint8."""
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)

@@ -1,4 +1,4 @@
-"""What downloads have in common: HTTPS, a size limit, an error at once without a network, nothing half-made."""
+"""Downloads: HTTPS only, with a size limit, an immediate error without a network, and no partial files."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from datasets.leftovers import temporary_folder
 
 
 def require_reachable(name: str, address: str, looked: str, remedy: str, *, seconds: float = 10.0) -> None:
-    """Ask for the headers of `address` once, so that a loader need not retry for minutes.
+    """Request the headers of `address` once, so that a loader does not retry for minutes.
 
     Args:
         name: the data set.
         address: a file that the loader would download.
-        looked: where the data were looked for, for the message.
+        looked: the places that were searched, for the message.
         remedy: what to do, for the message.
-        seconds: how long to wait for an answer.
+        seconds: time limit for an answer.
 
     Raises:
-        DataUnavailable: if there is no answer, or one that is an error (but for a refusal of the question).
+        DataUnavailable: if there is no answer, or an error other than a refusal of the request for headers.
     """
     request = urllib.request.Request(address, method="HEAD")
     try:
         with _open(request, seconds):
             return
     except urllib.error.HTTPError as error:
-        if error.code not in (403, 405):  # a server may refuse to say and still give the file
+        if error.code not in (403, 405):  # a server may refuse headers and still send the file
             tried = f"{looked}, and {address} answers: {error}"
             raise DataUnavailable(name, tried, remedy) from error
     except (OSError, urllib.error.URLError) as error:
@@ -45,13 +45,13 @@ def download(address: str, most_bytes: int, *, seconds: float = 60.0) -> bytes:
     """Return the file at an HTTPS address.
 
     Args:
-        address: of the file. Redirections to anything but HTTPS are not followed.
-        most_bytes: a longer answer is not read to its end.
-        seconds: how long to wait for an answer, and for each part of it.
+        address: of the file. Only redirections to HTTPS are followed.
+        most_bytes: limit of the file's size.
+        seconds: time limit for an answer, and for each part of it.
 
     Raises:
-        OSError: if it cannot be had.
-        ValueError: if it is longer.
+        OSError: if it cannot be downloaded.
+        ValueError: if it is larger.
     """
     with _open(urllib.request.Request(address), seconds) as answer:
         content: bytes = answer.read(most_bytes + 1)
@@ -62,10 +62,9 @@ def download(address: str, most_bytes: int, *, seconds: float = 60.0) -> bytes:
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """Make a folder for downloads inside `parent`; take it away at the end, with those of processes that were killed.
+    """Context: a folder for downloads inside `parent`, removed at the end with those of killed processes.
 
-    If the block fails, folders that are left empty, `parent` included, go too if they were not
-    there before.
+    If the block fails, new empty folders are removed, `parent` included.
     """
     existed = parent.exists()
     before = set(parent.iterdir()) if existed else set()
@@ -83,7 +82,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def quiet(logger_name: str) -> Iterator[None]:
-    """Hold back warnings of one logger, which speak to a library's authors and not to users."""
+    """Context: suppress warnings of a logger, which are not meant for users."""
     logger = logging.getLogger(logger_name)
 
     def is_error(record: logging.LogRecord) -> bool:
@@ -97,7 +96,7 @@ def quiet(logger_name: str) -> Iterator[None]:
 
 
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):
-    """Follows redirections to HTTPS alone; by itself urllib goes on with HTTP and FTP."""
+    """Follows redirections only to HTTPS; urllib would also follow HTTP and FTP."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str

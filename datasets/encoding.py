@@ -1,4 +1,4 @@
-"""Texts encoded once: tokenising takes a minute, so its result is kept from one run to the next."""
+"""Encodes texts once and caches the result, since tokenising takes a minute."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ ENCODER_VERSION = "1"
 def encode_once(
     name: str, texts: Mapping[str, Sequence[str]], words: Sequence[str] | None, limit: int
 ) -> dict[str, Documents]:
-    """Tokenise and encode the texts of each split, or read what an earlier call made of them.
+    """Tokenise and encode the texts of each split, or read the cached result.
 
-    The result is kept in `cache_folder()`/<name>/, in a file named by a hash of the texts, the words, the version of
-    NLTK and `ENCODER_VERSION`. A damaged file is renamed, with a warning, and made again; where the folder cannot
-    be written, a warning says so.
+    The cache is a file in `cache_folder()`/<name>/, named by a hash of the texts, the words, the version of NLTK and
+    `ENCODER_VERSION`. A damaged file is renamed with a warning and made again. If the folder cannot be written, a
+    warning says so.
 
     Args:
         name: the data set.
         texts: the texts of each split.
         words: the vocabulary; None builds one from the split "train", of its most frequent words.
-        limit: words in the vocabulary, at most.
+        limit: largest size of the vocabulary.
 
     Returns:
-        The documents of each split, whole, with numbers in [1, limit].
+        The whole documents of each split, with numbers in [1, limit].
 
     Raises:
-        DataUnavailable: if NLTK's punkt_tab is needed, not there, and cannot be downloaded.
+        DataUnavailable: if NLTK's punkt_tab is needed, absent, and cannot be downloaded.
     """
     path = cache_folder() / name / f"encoded-{_key(texts, words, limit)}.npz"
     fields = [f"{split}_{field}" for split in texts for field in Documents._fields]
@@ -78,7 +78,7 @@ def _encode(
 
 
 def _shown(items: Iterable[tuple[str, str]], label: str, total: int) -> Iterable[tuple[str, str]]:
-    """Pass the items on and show progress on standard error; where that is no terminal, one line."""
+    """Yield the items and show progress on standard error; only one line if it is not a terminal."""
     from rich.console import Console
     from rich.progress import track
 

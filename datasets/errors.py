@@ -1,4 +1,4 @@
-"""The one error that every data set raises when its data cannot be had."""
+"""The error that every data set raises when its data are unavailable."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ WITHOUT_DATA = "What runs without it, on data that scikit-learn brings along: py
 
 
 class DataUnavailable(RuntimeError):
-    """The data are neither in the cache nor to be downloaded, or the cache is damaged.
+    """The data are not in the cache and cannot be downloaded, or the cache is damaged.
 
-    The message says what was tried, which variable to set, and what runs without the data; the
-    error below it, where there is one, is its `__cause__`.
+    The message states what was tried, which variable to set, and what runs without the data. An underlying error is its
+    `__cause__`.
 
     Attributes:
         name, tried, remedy: the parts of the message.

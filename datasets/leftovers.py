@@ -1,6 +1,6 @@
-"""Temporary files and folders that a killed process leaves: known by their names, removed by the next one.
+"""Temporary files and folders. The next process removes those of killed processes, by their names.
 
-Each is locked as long as its process lives, so what is free is nobody's.
+Each is locked while its process lives, so an unlocked one is unused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # where there are no such locks nothing is removed
+except ImportError:  # without such locks nothing is removed
     fcntl = None  # type: ignore[assignment]
 
 FOLDER = ".lth_keras-"
@@ -23,7 +23,7 @@ FOLDER = ".lth_keras-"
 
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
-    """Make a folder inside `parent`, which exists; remove it at the end, and those that killed processes left there."""
+    """Context: a new folder inside `parent`, removed at the end with those of killed processes."""
     sweep(parent, re.escape(FOLDER) + r"[0-9a-f]{16}")
     folder = parent / f"{FOLDER}{secrets.token_hex(8)}"
     folder.mkdir()
@@ -36,9 +36,9 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_file(path: Path) -> Iterator[tuple[Path, int]]:
-    """Make a file beside `path`, with its descriptor to write to; remove it at the end, if it was not renamed.
+    """Context: a new file beside `path` and its descriptor; removed at the end, unless it was renamed.
 
-    Those that killed processes left beside `path`, and for it, are removed too.
+    Temporary files for `path` of killed processes are removed too.
     """
     sweep(path.parent, rf"\.{re.escape(path.name)}\.\d+-[0-9a-f]{{8}}\.tmp")
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
@@ -50,14 +50,14 @@ def temporary_file(path: Path) -> Iterator[tuple[Path, int]]:
 
 
 def sweep(parent: Path, pattern: str) -> None:
-    """Remove what is in `parent` under a name of the pattern and is held by no process. Links are left alone."""
+    """Remove files and folders in `parent` that match the pattern and that no process holds. Links stay."""
     if fcntl is None:
         return
     for path in list(parent.iterdir()):
         if re.fullmatch(pattern, path.name) and not path.is_symlink():
             try:
                 _remove_if_free(path)
-            except OSError:  # held, gone meanwhile, or not ours to remove
+            except OSError:  # held, already removed, or no permission
                 continue
 
 
@@ -75,7 +75,7 @@ def _remove_if_free(path: Path) -> None:
 
 @contextmanager
 def _held(descriptor: int) -> Iterator[int]:
-    """Lock what is open as long as this process lives, or until the end of the block."""
+    """Context: lock the open file until the end of the block or of the process."""
     try:
         if fcntl is not None:
             try:

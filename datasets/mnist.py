@@ -27,26 +27,25 @@ IMAGES = ImageSet(
 def load(*, seed: int = 0, validation: int = VALIDATION, scaled: bool = True) -> Splits:
     """Return MNIST as 60,000 - `validation` / `validation` / 10,000 examples.
 
-    The 10,000 test examples are MNIST's own. The validation split is taken out of its 60,000
-    training examples by a permutation drawn from the seed, 55,000 / 5,000 by default as in
-    "The Lottery Ticket Hypothesis", Frankle & Carbin, 2019, appendix G.
+    The 10,000 test examples are MNIST's. The seed draws the validation split from the 60,000 training examples,
+    55,000 / 5,000 by default as in "The Lottery Ticket Hypothesis", Frankle & Carbin, 2019, appendix G.
 
-    The data are read from packed parts (LTH_DATA_DIR/packed/mnist) where there are some, else from the cache of
-    tensorflow_datasets (TFDS_DATA_DIR, by default ~/tensorflow_datasets), and downloaded into it if they are not
-    there: the same arrays, bit for bit. `provenance` says which under "read_from". Reading creates no TensorFlow
-    context, so threads and devices can still be configured afterwards.
+    The data are read from packed parts (LTH_DATA_DIR/packed/mnist) if there are some, else from the cache of
+    tensorflow_datasets (TFDS_DATA_DIR, by default ~/tensorflow_datasets), else downloaded into it. The arrays are
+    bit-identical. "read_from" in `provenance` names the source. Reading creates no TensorFlow context, so threads and
+    devices can still be configured afterwards.
 
     Args:
         seed: draws the validation split; 0 or more.
-        validation: how many examples it gets, in [1, 59999].
-        scaled: whether pixels are divided by 255, as the paper has them.
+        validation: number of validation examples, in [1, 59999].
+        scaled: whether pixels are divided by 255, as in the paper.
 
     Returns:
-        x of shape (n, 784), float32, the 28x28 pixels row by row as ink in [0, 1] (the stored
-        0..255 divided by 255), or in 0..255 where not `scaled`; y of shape (n,), int32, the digit 0..9.
+        x of shape (n, 784), float32, the 28x28 pixels row by row as ink in [0, 1], or in 0..255 if not `scaled`; y of
+        shape (n,), int32, the digit 0..9.
 
     Raises:
-        DataUnavailable: if there is neither a cache nor a network, or what is there is damaged.
+        DataUnavailable: if there is neither a cache nor a network, or the data are damaged.
         ValueError: if the seed is negative or the validation size out of range.
     """
     return load_images(
@@ -60,7 +59,7 @@ def load(*, seed: int = 0, validation: int = VALIDATION, scaled: bool = True) ->
 
 
 def status() -> Status:
-    """Say whether MNIST is packed or in the cache, without reading it."""
+    """Return whether MNIST is packed or in the cache, without reading it."""
     return status_of(IMAGES)
 
 
@@ -68,21 +67,21 @@ def fetch() -> None:
     """Download MNIST (11 MB) into the cache of tensorflow_datasets, unless it is there.
 
     Raises:
-        DataUnavailable: if it cannot be downloaded or written. Nothing half-made stays behind.
+        DataUnavailable: if it cannot be downloaded or written. No partial data are left.
     """
     fetch_images(IMAGES)
 
 
 def content() -> str:
-    """Return what packed parts of MNIST say that they are."""
+    """Return the description in packed parts of MNIST."""
     return IMAGES.content
 
 
 def originals() -> dict[str, np.ndarray]:
-    """Return what is packed: pixels and labels of all examples, uint8, as tensorflow_datasets has them.
+    """Return the arrays to pack: pixels and labels of all examples, uint8, as in tensorflow_datasets.
 
     Raises:
-        DataUnavailable: as `load`; packed parts do not count.
+        DataUnavailable: as in `load`; does not read packed parts.
     """
     return read_original(IMAGES)
 

@@ -18,7 +18,7 @@ from datasets.status import Status
 from datasets.text import check_tokens, cut, punkt_is_present, require_punkt
 
 ROWS = 61_188
-"""Rows of the embedding: the number of published words. Row 0 is padding's, so the last word has none."""
+"""Rows of the embedding: the number of published words. Row 0 is for padding, so the last word has no row."""
 
 WORDS = ROWS - 1
 VALIDATION = 1_131
@@ -38,41 +38,38 @@ def load(
     """Return 20 Newsgroups as 11,314 - `validation` / `validation` / 7,532 documents.
 
     A document is a posting without its header (`newsgroups_texts.document`), tokenised by NLTK, in lower case, without
-    the words that are not in the vocabulary, cut off after its first `tokens` words, and padded at the end. The
-    published vocabulary has no numbers, no punctuation and no words with letters beyond ASCII.
+    unknown words, truncated to its first `tokens` words, and padded at the end. The published vocabulary has no
+    numbers, no punctuation and no words with letters beyond ASCII.
 
-    Words have the numbers 1 to 61,187 and 0 is padding alone, so an embedding has 61,188 rows, as many as the published
-    vocabulary has words; that vocabulary's last word ("etrbom") is left out. A document without a known word is
-    a row of padding only.
+    Words have the numbers 1 to 61,187, and 0 is padding. So an embedding has 61,188 rows, the size of the published
+    vocabulary, whose last word ("etrbom") is left out. A document without a known word is a row of padding.
 
-    Documents that are already encoded are read from packed parts (LTH_DATA_DIR/packed/newsgroups) where there are some:
-    those of the published vocabulary, with footers and quotations. Otherwise, and for any other encoding, postings
-    are read from scikit-learn's cache (SCIKIT_LEARN_DATA, by default ~/scikit_learn_data), the tokeniser's
-    data from NLTK's (NLTK_DATA), the vocabulary from newsgroups/vocabulary.txt in LTH_DATA_DIR; each is downloaded if
-    it is not there. Encoding takes about a minute, once: its result is kept in $XDG_CACHE_HOME/lth_keras (by default
-    ~/.cache/lth_keras). The arrays are the same, bit for bit.
+    Encoded documents are read from packed parts (LTH_DATA_DIR/packed/newsgroups) if there are some; these have the
+    published vocabulary, footers and quotations. Otherwise postings are read from scikit-learn's cache
+    (SCIKIT_LEARN_DATA, by default ~/scikit_learn_data), the tokeniser's data from NLTK's (NLTK_DATA), the vocabulary
+    from newsgroups/vocabulary.txt in LTH_DATA_DIR; absent data are downloaded. Encoding takes about a minute; the
+    result is cached in $XDG_CACHE_HOME/lth_keras (by default ~/.cache/lth_keras). The arrays are bit-identical.
 
-    The test documents are the data's own, later than the others. The validation documents are taken out of the 11,314
-    training documents by the seed, from each group in its share.
+    The test documents are those of the data set, later than the others. The seed draws the validation documents from
+    the 11,314 training documents, stratified by group.
 
     Args:
         seed: draws the validation split; 0 or more.
-        validation: how many documents it gets, in [20, 11294]; 0 for none, to train on all 11,314 documents
-            (`without_validation` of the result is then true).
+        validation: number of validation documents, in [20, 11294]; 0 for no validation split, to train on all 11,314
+            documents (`without_validation` of the result is then true).
         tokens: length of a row.
-        remove_footers: leave out what looks like a signature.
-        remove_quotes: leave out quotations of other postings.
+        remove_footers: remove what looks like a signature.
+        remove_quotes: remove quotations of other postings.
         vocabulary: "published"; "training" for the 61,187 most frequent words of the 11,314 training documents; None
-            for the published one where it can be had, else the other with a warning.
+            for the published one if it is available, else the other with a warning.
 
     Returns:
-        x of shape (n, tokens), int32, in [0, 61187]; y of shape (n,), int32, the group, in [0, 19]. `provenance` says
-        under "vocabulary_source" which vocabulary it is, under "vocabulary" the same as a sentence, and under
-        "read_from" where the data come from.
+        x of shape (n, tokens), int32, in [0, 61187]; y of shape (n,), int32, the group, in [0, 19]. In `provenance`,
+        "vocabulary_source" and "vocabulary" (a sentence) name the vocabulary, and "read_from" the source of the data.
 
     Raises:
-        DataUnavailable: if data cannot be found nor downloaded, or are damaged.
-        ValueError: if the seed is negative, a size out of range, or there is no such vocabulary.
+        DataUnavailable: if data are absent and cannot be downloaded, or are damaged.
+        ValueError: if the seed is negative, a size is out of range, or there is no such vocabulary.
 
     Source: "NewsWeeder: Learning to filter netnews", Lang, ICML 1995; the "bydate" version and the vocabulary are Jason
     Rennie's, qwone.com/~jason/20Newsgroups.
@@ -105,25 +102,25 @@ def load(
 
 
 class Lengths(NamedTuple):
-    """Known words of each document before the cut: shape (11314,) and (7532,), int64."""
+    """Number of known words of each document before truncation: shape (11314,) and (7532,), int64."""
 
     train: np.ndarray
     test: np.ndarray
 
 
 def lengths(*, remove_footers: bool = False, remove_quotes: bool = False, vocabulary: Source | None = None) -> Lengths:
-    """Return how many known words each document has before the cut, for all training and all test documents.
+    """Return the number of known words of each training and test document before truncation.
 
-    `datasets.text.share_untruncated` gives the share that a cut leaves whole.
+    `datasets.text.share_untruncated` gives the share of documents that are not truncated.
 
-    Args and raises: as `load`.
+    Args and raises: as in `load`.
     """
     _, (documents, _, _), _ = _encoded(remove_footers, remove_quotes, vocabulary)
     return Lengths(documents["train"].lengths, documents["test"].lengths)
 
 
 def status() -> Status:
-    """Say whether the data are packed or here, without reading them, and which vocabulary there is."""
+    """Return whether the data are packed or in a cache, without reading them, and which vocabulary is available."""
     counts = newsgroups_texts.COUNTS
     packed = is_packed(newsgroups_packed.NAME)
     found = newsgroups_vocabulary.vocabulary_file()
@@ -138,7 +135,7 @@ def status() -> Status:
 
 
 def fetch() -> None:
-    """Download postings, vocabulary and the tokeniser's data, as far as they are not there.
+    """Download postings, vocabulary and the tokeniser's data, unless they are there.
 
     Raises:
         DataUnavailable: if one of them cannot be downloaded or written.
@@ -149,17 +146,17 @@ def fetch() -> None:
 
 
 def content() -> str:
-    """Return what packed parts of 20 Newsgroups say that they are."""
+    """Return the description in packed parts of 20 Newsgroups."""
     return newsgroups_packed.content()
 
 
 def originals() -> dict[str, np.ndarray]:
-    """Return what is packed: all documents, whole, encoded with the published vocabulary, and that vocabulary.
+    """Return the arrays to pack: all documents, encoded with the published vocabulary, and that vocabulary.
 
-    Footers and quotations are not removed.
+    Documents are whole, with footers and quotations.
 
     Raises:
-        DataUnavailable: as `load`, also where the published vocabulary cannot be had; packed parts do not count.
+        DataUnavailable: as in `load`, also if the published vocabulary is unavailable; does not read packed parts.
     """
     vocabulary = find_vocabulary("published", WORDS, use_packed=False)
     encoded = _encode(False, False, vocabulary)
@@ -169,7 +166,7 @@ def originals() -> dict[str, np.ndarray]:
 
 
 def _encoded(remove_footers: bool, remove_quotes: bool, source: Source | None) -> tuple[Vocabulary, Encoded, str]:
-    """Return the vocabulary, the documents, and where they come from."""
+    """Return the vocabulary, the documents, and their source."""
     vocabulary = find_vocabulary(source, WORDS)
     packed = is_packed(newsgroups_packed.NAME)
     if packed and vocabulary.source == "published" and not remove_footers and not remove_quotes:
@@ -186,7 +183,7 @@ def _encoded(remove_footers: bool, remove_quotes: bool, source: Source | None) -
 
 
 def _encode(remove_footers: bool, remove_quotes: bool, vocabulary: Vocabulary) -> Encoded:
-    """Read the postings, downloaded where they are not there, and encode them."""
+    """Read the postings, downloaded if absent, and encode them."""
     fetch_postings()
     postings = read_postings()
     texts = {
@@ -198,7 +195,7 @@ def _encode(remove_footers: bool, remove_quotes: bool, vocabulary: Vocabulary) -
 
 
 def _draw(labels: np.ndarray, validation: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of the documents to train on and of those held out, each group in its share."""
+    """Return the indices of training and of validation documents, stratified by group."""
     from sklearn.model_selection import train_test_split
 
     everything = np.arange(len(labels))

@@ -1,7 +1,7 @@
-"""scikit-learn's cache of 20 Newsgroups, a compressed pickle, read without running anything that it names.
+"""Reads scikit-learn's cache of 20 Newsgroups, a compressed pickle, without running code that it names.
 
-A pickle may call any function of any module. Here the names in it stand for classes of this module that keep what they
-are given and do nothing, so that texts and labels come out and nothing else happens.
+A pickle may call any function of any module. Here all names in it are replaced by classes of this module that only
+store their arguments.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ MOST_BYTES = 2**26
 MOST_UNPACKED = 2**27
 """Of the pickle in it, which has 0.31 * 2**27."""
 
-_MOST_INSTRUCTIONS = 2**13  # beside those for texts; scikit-learn's cache has some hundred
+_MOST_INSTRUCTIONS = 2**13  # without those for texts; scikit-learn's cache has a few hundred
 _TEXTS = {"MEMOIZE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "FRAME", "BINPUT", "LONG_BINPUT"}
 
 
 class Part(NamedTuple):
-    """What the cache holds of a split.
+    """A split in the cache.
 
     Attributes:
         texts: the postings.
-        labels: shape (n,), int64: the place of a posting's group in `groups`.
-        groups: names.
+        labels: shape (n,), int64: the index of a posting's group in `groups`.
+        groups: their names.
     """
 
     texts: list[str]
@@ -39,21 +39,21 @@ class Part(NamedTuple):
 
 
 def read_cache(content: bytes) -> dict[str, Part]:
-    """Return what is in the bytes of scikit-learn's file, by split.
+    """Return the content of scikit-learn's file, by split.
 
     Raises:
-        ValueError: if it is no such file, or damaged, or unpacks to more than `MOST_UNPACKED` bytes.
-        pickle.UnpicklingError: if it names what no cache of 20 Newsgroups needs.
+        ValueError: if it is another file, damaged, or unpacks to more than `MOST_UNPACKED` bytes.
+        pickle.UnpicklingError: if it names anything that a cache of 20 Newsgroups does not need.
     """
     pickled = _unpacked(content)
     instructions = sum(opcode.name not in _TEXTS for opcode, _, _ in pickletools.genops(pickled))
-    if instructions > _MOST_INSTRUCTIONS:  # so that nothing is nested deeper than Python's own functions can follow
+    if instructions > _MOST_INSTRUCTIONS:  # limits the depth of nesting
         raise ValueError(f"Expected at most {_MOST_INSTRUCTIONS:,} instructions. Received: {instructions:,}.")
     try:
         cache = _Reader(io.BytesIO(pickled)).load()
     except pickle.UnpicklingError:
         raise
-    except Exception as error:  # a damaged pickle may fail in any way
+    except Exception as error:  # a damaged pickle may raise any error
         raise ValueError(f"{type(error).__name__}: {error}") from error
     if not isinstance(cache, dict) or not all(isinstance(bunch, _Bunch) for bunch in cache.values()):
         raise ValueError(f"Expected a dictionary of scikit-learn's bunches. Received: {type(cache).__name__}.")
@@ -73,18 +73,18 @@ def _unpacked(content: bytes) -> bytes:
 
 
 class _Bunch(dict[str, Any]):
-    """In place of scikit-learn's."""
+    """Replaces scikit-learn's."""
 
     def __setstate__(self, state: Any) -> None:
         """Has no attributes beside its items."""
 
 
 class _Ignored:
-    """In place of what is only an argument of something else."""
+    """Replaces objects that are only arguments of others."""
 
 
 class _Type:
-    """In place of `numpy.dtype`."""
+    """Replaces `numpy.dtype`."""
 
     def __init__(self, code: Any = None, *_: Any) -> None:
         self.code, self.order = code, ""
@@ -94,7 +94,7 @@ class _Type:
 
 
 class _Array:
-    """In place of an array that is made empty and then given its contents: pickle protocols 2 to 4."""
+    """Replaces an array that is made empty and then filled: pickle protocols 2 to 4."""
 
     def __init__(self, *_: Any) -> None:
         self.shape, self.type, self.content = (), _Type(), b""
@@ -104,7 +104,7 @@ class _Array:
 
 
 class _FromBuffer(_Array):
-    """In place of an array that is made of its contents: pickle protocol 5."""
+    """Replaces an array that is made from its contents: pickle protocol 5."""
 
     def __init__(self, content: Any = b"", kind: Any = None, shape: Any = (), *_: Any) -> None:
         self.shape, self.type, self.content = shape, kind, content
@@ -121,9 +121,9 @@ _NAMES: dict[tuple[str, str], type] = {
 }
 
 
-class _Reader(pickle._Unpickler):  # the one in Python: in C, numbers of the memo take as much memory as they are large
+class _Reader(pickle._Unpickler):  # in Python: the C version allocates memory in proportion to the memo's numbers
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for a name."""
+        """Return the replacement of a name."""
         try:
             return _NAMES[module, name]
         except KeyError:

@@ -1,4 +1,4 @@
-"""20 Newsgroups as packed parts: whole documents, encoded, so that no postings and no tokeniser are needed."""
+"""20 Newsgroups as packed parts: whole encoded documents, which need no postings and no tokeniser."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ PACKED = "documents with footers and quotations, encoded with the published voca
 
 
 class Encoded(NamedTuple):
-    """All documents as numbers of words, with their labels.
+    """All documents as word numbers, with their labels.
 
     Attributes:
         documents: by split, "train" and "test".
-        labels: by split, shape (n,), int32: the place of a document's group in `groups`.
+        labels: by split, shape (n,), int32: the index of a document's group in `groups`.
         groups: names of the groups.
     """
 
@@ -30,17 +30,17 @@ class Encoded(NamedTuple):
 
 
 def content() -> str:
-    """Return what packed parts of 20 Newsgroups say that they are."""
+    """Return the description in packed parts of 20 Newsgroups."""
     train, test = newsgroups_texts.COUNTS.values()
     return f"20 Newsgroups, {train:,} / {test:,} {PACKED} (encoder {ENCODER_VERSION})"
 
 
 def to_arrays(encoded: Encoded, vocabulary: bytes) -> dict[str, np.ndarray]:
-    """Return what is packed; numbers of words and labels as small as they can be.
+    """Return the arrays to pack; word numbers and labels have the smallest possible type.
 
     Args:
-        encoded: all documents, whole, with numbers below 65,536.
-        vocabulary: the published vocabulary's file, which names the words and with its hash a run.
+        encoded: all whole documents, with numbers below 65,536.
+        vocabulary: the published vocabulary's file. It defines the word numbers; the hash of a run includes its hash.
     """
     arrays = {"vocabulary": np.frombuffer(vocabulary, np.uint8), "groups": np.array(encoded.groups)}
     for split, (ids, offsets) in encoded.documents.items():
@@ -51,10 +51,10 @@ def to_arrays(encoded: Encoded, vocabulary: bytes) -> dict[str, np.ndarray]:
 
 
 def read_encoded() -> Encoded:
-    """Return the documents out of the packed parts.
+    """Return the documents from the packed parts.
 
     Raises:
-        DataUnavailable: as `packed.read_packed`.
+        DataUnavailable: as in `packed.read_packed`.
     """
     splits = tuple(newsgroups_texts.COUNTS)
     keys = ["groups", *(f"{split}_{field}" for split in splits for field in ("y", *Documents._fields))]
@@ -67,9 +67,9 @@ def read_encoded() -> Encoded:
 
 
 def read_vocabulary() -> bytes:
-    """Return the published vocabulary's file out of the packed parts.
+    """Return the published vocabulary's file from the packed parts.
 
     Raises:
-        DataUnavailable: as `packed.read_packed`.
+        DataUnavailable: as in `packed.read_packed`.
     """
     return packed.read_packed(NAME, content(), ["vocabulary"])["vocabulary"].tobytes()

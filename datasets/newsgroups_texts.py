@@ -1,4 +1,4 @@
-"""The postings of 20 Newsgroups as text, through scikit-learn, and what of a posting is its document."""
+"""The postings of 20 Newsgroups as text, through scikit-learn, and the document in a posting."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Postings(NamedTuple):
 
     Attributes:
         texts: by split, "train" and "test".
-        labels: by split, shape (n,), int32: the place of a posting's group in `groups`.
+        labels: by split, shape (n,), int32: the index of a posting's group in `groups`.
         groups: names of the 20 groups.
     """
 
@@ -46,15 +46,15 @@ class Postings(NamedTuple):
 
 
 def postings_file() -> Path:
-    """Return where scikit-learn keeps the postings: in $SCIKIT_LEARN_DATA, else in ~/scikit_learn_data."""
+    """Return the path of scikit-learn's cache of postings: in $SCIKIT_LEARN_DATA, else in ~/scikit_learn_data."""
     return _cache() / FILE
 
 
 def read_postings() -> Postings:
-    """Return all postings of the "bydate" split, read from scikit-learn's cache; nothing that it names is run.
+    """Return all postings of the "bydate" split from scikit-learn's cache, without running code that it names.
 
     Raises:
-        DataUnavailable: if they are not there or damaged, or they are not the published ones by their SHA-256.
+        DataUnavailable: if they are absent, damaged, or not the published ones by their SHA-256.
     """
     path = postings_file()
     try:
@@ -90,7 +90,7 @@ def fetch_postings() -> None:
     """Download the postings (14 MB) into scikit-learn's cache, unless they are there.
 
     Raises:
-        DataUnavailable: if they cannot be downloaded or written. Nothing half-made stays behind.
+        DataUnavailable: if they cannot be downloaded or written. No partial data are left.
     """
     if postings_file().is_file():
         return
@@ -110,16 +110,15 @@ def fetch_postings() -> None:
 def document(posting: str, *, remove_footers: bool = False, remove_quotes: bool = False) -> str:
     r"""Return the text of a posting without its header: what comes after the first empty line.
 
-    A line of spaces is not empty (some headers have one). Line ends may be "\n" or "\r\n". A posting that starts with
-    an empty line has no header; one without an empty line has none either, and is kept whole. Paragraphs stay as they
-    are, with the empty lines between them.
+    A line of spaces is not empty (some headers have one). Line ends may be "\n" or "\r\n". A posting without an empty
+    line, or with one at its start, has no header and is kept whole. Empty lines between paragraphs stay.
 
     Args:
         posting: header and text.
-        remove_footers: take away what looks like a signature: all after the last line that is empty or made of hyphens,
-            the rule of scikit-learn's `remove=("footers",)`. It takes the last paragraph where there is no signature.
-        remove_quotes: take away lines that start with > or |, and those that introduce a quotation ("In article ...",
-            "... writes:"), the rule of scikit-learn's `remove=("quotes",)`.
+        remove_footers: remove what looks like a signature: all after the last line that is empty or made of hyphens, as
+            scikit-learn's `remove=("footers",)` does. Without a signature this removes the last paragraph.
+        remove_quotes: remove lines that start with > or |, and those that introduce a quotation ("In article ...",
+            "... writes:"), as scikit-learn's `remove=("quotes",)` does.
     """
     text = posting.replace("\r\n", "\n")
     _, empty_line, after = f"\n{text}".partition("\n\n")

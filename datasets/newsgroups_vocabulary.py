@@ -1,4 +1,4 @@
-"""The vocabulary that was published with 20 Newsgroups, and what replaces it where it cannot be had."""
+"""The vocabulary published with 20 Newsgroups, and its replacement if it is unavailable."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ Source = Literal["published", "training"]
 
 
 class Vocabulary(NamedTuple):
-    """Which words are numbered.
+    """A vocabulary.
 
     Attributes:
-        words: the published words, one for each number from 1; None for those of the training documents.
+        words: the published words, numbered from 1; None for those of the training documents.
         source: "published" or "training".
-        description: the same as a sentence, for people.
+        description: a sentence about it.
     """
 
     words: tuple[str, ...] | None
@@ -45,7 +45,7 @@ class Vocabulary(NamedTuple):
 
 
 def vocabulary_file() -> Path | None:
-    """Return where the published vocabulary is: in $LTH_DATA_DIR, else in the cache folder. None if in neither."""
+    """Return the path of the published vocabulary in $LTH_DATA_DIR, else in the cache folder; None if in neither."""
     places = [folder / FILE for folder in (data_folder(), cache_folder())]
     return next((place for place in places if place.is_file()), None)
 
@@ -54,14 +54,13 @@ def find_vocabulary(source: Source | None, limit: int, *, use_packed: bool = Tru
     """Return the vocabulary to encode with. The published one is also in the packed parts of 20 Newsgroups.
 
     Args:
-        source: "published", or "training" for the most frequent words of the training documents. None is the
-            published one where it is there or can be downloaded, else that of the training documents, with a warning.
-        limit: words, at most: the published vocabulary's last are left out.
-        use_packed: whether packed parts count.
+        source: "published", or "training" for the most frequent words of the training documents. None for the published
+            one if it is there or can be downloaded, else the other with a warning.
+        limit: largest number of words; the last words of the published vocabulary are left out.
+        use_packed: whether to read packed parts.
 
     Raises:
-        DataUnavailable: if the published vocabulary is asked for and cannot be had; in any case if it is there and
-            damaged.
+        DataUnavailable: if the published vocabulary is requested and unavailable, or if it is damaged.
         ValueError: if there is no such source.
     """
     if source not in ("published", "training", None):
@@ -90,7 +89,7 @@ def fetch_vocabulary() -> None:
     """Download the published vocabulary (0.5 MB) into `data_folder()`, unless it is there.
 
     Raises:
-        DataUnavailable: if it cannot be downloaded or written, or is not what was expected.
+        DataUnavailable: if it cannot be downloaded or written, or has another content than expected.
     """
     if vocabulary_file() is not None:
         return
@@ -111,7 +110,7 @@ def _published(limit: int, packed: bool) -> Vocabulary:
     assert path is not None
     try:
         words = _parse(read_vocabulary() if packed else read_bytes(path, MOST_BYTES))
-        if not packed:  # packed parts are made up or not as a whole: their documents name the same words
+        if not packed:  # the documents in the same packed parts have these words
             _check_published(words)
     except (OSError, ValueError) as error:
         tried = f"the vocabulary in {path} cannot be read: {error}"
@@ -136,7 +135,7 @@ def _parse(content: bytes) -> list[str]:
 
 
 def _check_published(words: list[str]) -> None:
-    """Raise ValueError unless these are the published words, whatever the line ends of their file were."""
+    """Raise ValueError unless these are the published words, with any line ends in their file."""
     received = hashlib.sha256("".join(f"{word}\n" for word in words).encode()).hexdigest()
     if received != SHA256:
         raise ValueError(f"Expected the published words, with SHA-256 {SHA256}. Received: others, with {received}.")

@@ -1,4 +1,4 @@
-"""Arrays out of npz files whose headers may promise anything: their sizes are looked at before memory is taken."""
+"""Reads arrays from untrusted npz files: checks sizes in headers before allocating memory."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 
 MOST_BYTES = 2**30
-"""All arrays of a data set together, at most. The largest data set, CIFAR-10, has 0.2 * 2**30."""
+"""Limit for all arrays of a data set together. The largest data set, CIFAR-10, has 0.2 * 2**30."""
 
-_HEADER = 65_536  # numpy's own headers have some hundred bytes
+_HEADER = 65_536  # numpy's headers have some hundred bytes
 
 
 def read_npz(content: bytes, names: Sequence[str], most_bytes: int = MOST_BYTES) -> dict[str, np.ndarray]:
-    """Return the arrays `names` out of the bytes of an npz file.
+    """Return the arrays `names` from the bytes of an npz file.
 
     Raises:
-        ValueError: if one is not there, is of objects, is not of the size that its header says, or they have more than
+        ValueError: if one is absent, has objects, or another size than its header says, or all have more than
             `most_bytes` together.
         zipfile.BadZipFile, zlib.error, EOFError: if the file is damaged.
     """
@@ -31,16 +31,16 @@ def read_npz(content: bytes, names: Sequence[str], most_bytes: int = MOST_BYTES)
 
 
 def check_size(size: int, most_bytes: int = MOST_BYTES) -> None:
-    """Raise ValueError if arrays have more bytes than they may have."""
+    """Raise ValueError if arrays have more than `most_bytes`."""
     if size > most_bytes:
         raise ValueError(f"Expected arrays of at most {most_bytes:,} bytes. Received: {size:,} bytes.")
 
 
 def size_of(shape: Any, dtype: Any) -> int:
-    """Return the bytes of an array that is described, without making it.
+    """Return the size in bytes of an array with this shape and type.
 
     Raises:
-        ValueError: if that is no shape, or no type of numbers or text.
+        ValueError: if the shape is invalid, or the type is not of numbers or text.
     """
     if not all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape):
         raise ValueError(f"Expected a shape. Received: {shape!r}.")
@@ -58,7 +58,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
 
 
 def _read(archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> np.ndarray:
-    """The array of a member, if its header promises as many bytes as the archive has for it."""
+    """The array of a member, if its header states as many bytes as the archive has."""
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
@@ -70,5 +70,5 @@ def _read(archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> np.nd
         raise ValueError(f"Expected {there:,} bytes of {name}, as the file has. Received: a header for {promised:,}.")
     with archive.open(member) as file:
         array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-        file.read(1)  # the end, where the checksum is verified
+        file.read(1)  # reading the end verifies the checksum
     return array

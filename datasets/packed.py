@@ -22,49 +22,48 @@ from datasets.npz import MOST_BYTES, check_size, read_npz, size_of
 FORMAT = 1
 MANIFEST = "manifest.json"
 PART_MEGABYTES = 50.0
-"""The limit of a part by default, in 10^6 bytes: what hosts of repositories and mail take."""
+"""Default limit of a part in 10^6 bytes, which hosts of repositories and mail accept."""
 
 _PART = r"part-\d+\.npz"
 _MOST_MANIFEST = 2**24
-_OVERHEAD = 1024  # bytes in a part beside an array's own: numpy's header and zip's two entries, with room to spare
-_WORTHWHILE = 0.9  # compress what gets smaller than this; the rest is read faster as it is
+_OVERHEAD = 1024  # upper bound of bytes beside an array's data: numpy's header and two zip entries
+_WORTHWHILE = 0.9  # compress only to less than this share; other arrays load faster uncompressed
 _PACKAGES = ("numpy", "scikit-learn", "nltk", "tensorflow", "tensorflow-datasets")
 
 
 def packed_folder(name: str) -> Path:
-    """Return where the parts of a data set are looked for: in $LTH_DATA_DIR/packed/<name>."""
+    """Return the folder of the parts of a data set: $LTH_DATA_DIR/packed/<name>."""
     return data_folder() / "packed" / name
 
 
 def is_packed(name: str) -> bool:
-    """Whether there are parts of a data set, read or not: their manifest, which is written last, is there."""
+    """Whether there are parts of a data set: their manifest, which is written last, exists."""
     return (packed_folder(name) / MANIFEST).is_file()
 
 
 def origin(name: str) -> str:
-    """Say that data come from packed parts, and from where; for `Splits.provenance` and for lists."""
+    """Return a phrase that names the packed parts as source, for `Splits.provenance` and lists."""
     return f"packed parts in {packed_folder(name)} (LTH_DATA_DIR)"
 
 
 def write_packed(name: str, content: str, arrays: Mapping[str, np.ndarray], out: Path, part_bytes: int) -> list[Path]:
     """Write arrays as parts `<out>/<name>/part-000.npz`, ... and a manifest beside them.
 
-    The folder is made beside its place and renamed, so all of it is there or nothing. Parts that were there before are
-    replaced. The same arrays give the same bytes.
+    The folder is written atomically and replaces earlier parts. The same arrays give the same bytes.
 
     Args:
         name: the data set.
-        content: what the arrays are; `read_packed` takes no others.
-        arrays: at least one axis each; none of objects.
-        out: the folder above the parts'.
-        part_bytes: every part is smaller than this. Arrays are cut between rows of their first axis.
+        content: a description of the arrays; `read_packed` checks it.
+        arrays: with at least one axis each, without objects.
+        out: the parent of the parts' folder.
+        part_bytes: every part is smaller than this. Arrays are split between rows of their first axis.
 
     Returns:
         The paths of the parts.
 
     Raises:
-        ValueError: if a part is too small for a row, or in the folder there is what no packing made.
-        OSError: if they cannot be written. Nothing half-made stays behind.
+        ValueError: if a part is too small for a row, or the folder holds other files.
+        OSError: if they cannot be written. No partial data are left.
     """
     parts = _plan(name, arrays, part_bytes)
     folder = out / name
@@ -93,19 +92,19 @@ def write_packed(name: str, content: str, arrays: Mapping[str, np.ndarray], out:
 
 
 def read_packed(name: str, content: str, keys: Iterable[str]) -> dict[str, np.ndarray]:
-    """Return arrays out of the parts of a data set, as they were before packing.
+    """Return arrays from the parts of a data set, as they were before packing.
 
-    Only the parts that hold them are read. Checksums of parts and arrays are verified. Memory for arrays is taken once
-    it is known that they have no more than `npz.MOST_BYTES` together.
+    Only needed parts are read. Checksums of parts and arrays are verified. Memory is allocated after checking that the
+    arrays have no more than `npz.MOST_BYTES` together.
 
     Args:
         name: the data set.
-        content: what the arrays must be.
-        keys: which of them.
+        content: the expected description of the arrays.
+        keys: of the arrays to read.
 
     Raises:
-        DataUnavailable: if a part is missing, truncated, changed or of another packing, or the parts are of other
-            data or another version of the format.
+        DataUnavailable: if a part is missing, truncated, changed or of another packing, or the parts have other data or
+            another version of the format.
     """
     folder = packed_folder(name)
     try:
@@ -114,7 +113,7 @@ def read_packed(name: str, content: str, keys: Iterable[str]) -> dict[str, np.nd
             if manifest[field] != expected:
                 raise ValueError(f"Expected {field} {expected!r} in {MANIFEST}. Received: {manifest[field]!r}.")
         return _assemble(folder, manifest, list(keys))
-    except Exception as error:  # json, zipfile, zlib and numpy each have their own
+    except Exception as error:  # json, zipfile, zlib and numpy raise different errors
         said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise DataUnavailable(
             name,
@@ -124,7 +123,7 @@ def read_packed(name: str, content: str, keys: Iterable[str]) -> dict[str, np.nd
 
 
 def _plan(name: str, arrays: Mapping[str, np.ndarray], part_bytes: int) -> list[dict[str, tuple[int, int]]]:
-    """Which rows [start, stop) of which arrays go into each part, by their size before compression."""
+    """For each part the rows [start, stop) of its arrays, by size before compression."""
     row_bytes = {key: array[:1].nbytes for key, array in arrays.items()}
     least = max(row_bytes.values()) + _OVERHEAD + 1
     if part_bytes < least:
@@ -150,11 +149,11 @@ def _plan(name: str, arrays: Mapping[str, np.ndarray], part_bytes: int) -> list[
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The bytes of an npz file, compressed where that is worth while. They have no date in them."""
+    """The bytes of an npz file without dates, compressed if that makes it much smaller."""
     files = []
     for save in (np.savez_compressed, np.savez):
         file = io.BytesIO()
-        save(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # the stubs mix up the names
+        save(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # wrong stubs
         files.append(file.getvalue())
         if len(files[0]) < _WORTHWHILE * sum(array.nbytes for array in arrays.values()):
             break
@@ -180,7 +179,7 @@ def _assemble(folder: Path, manifest: dict[str, Any], keys: list[str]) -> dict[s
 
 
 def _part(folder: Path, part: dict[str, Any], count: int) -> bytes:
-    """The bytes of a part, if they are those that the manifest is about."""
+    """The bytes of a part, if they agree with the manifest."""
     if not re.fullmatch(_PART, part["file"]):
         raise ValueError(f"Expected parts in {folder.name}, as part-000.npz. Received: {part['file']!r}.")
     path = folder / part["file"]
@@ -204,7 +203,7 @@ def _sha256(content: bytes | memoryview) -> str:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of what may have read the originals, of those that are installed."""
+    """Versions of installed packages that may have read the originals."""
     found = {}
     for package in _PACKAGES:
         try:
@@ -215,7 +214,7 @@ def _versions() -> dict[str, str]:
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Raise ValueError where there is what no packing made: it would be lost."""
+    """Raise ValueError if the folder holds other files, which would be lost."""
     if not folder.exists():
         return
     if not folder.is_dir():

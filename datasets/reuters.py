@@ -32,7 +32,7 @@ def load(
     words: int = WORDS,
     keep_negatives: bool = False,
 ) -> Splits:
-    """Return the documents of a group of categories, split as in ModApte, with a validation split drawn by the seed.
+    """Return the documents of a group of categories, split as in ModApte; the seed draws a validation split.
 
     | group | categories: those with | training documents | test documents |
     |---|---|---|---|
@@ -40,43 +40,42 @@ def load(
     | R(90) | a training and a test document | 7,770 | 3,019 |
     | R(115) | a training document | 7,775 | 3,019 |
 
-    Documents of none of the group's categories are left out: with `keep_negatives` they stay, so every group has
-    all 9,603 / 3,299 documents of ModApte, which Debole & Sebastiani use. The validation documents are taken out of the
-    training documents at random.
+    Documents without a category of the group are left out. `keep_negatives` keeps them, so every group has all
+    9,603 / 3,299 documents of ModApte, as in Debole & Sebastiani. Validation documents are drawn from the training
+    documents.
 
-    A document is its title and its body. Short notes have a title alone; some, tables and corrections among them, have
-    neither, and all of their text is taken (`reuters_sgml.parse_documents`). It is tokenised by NLTK, in lower case,
-    without the tokens that are not in the vocabulary, cut off after its first `tokens` words, and padded at the end.
-    With 200 tokens 83% of the training documents stay whole. A document without a known word is a row of padding only.
+    A document is its title and its body. Short notes have only a title. Some, such as tables and corrections, have
+    neither; then all of their text is used (`reuters_sgml.parse_documents`). It is tokenised by NLTK, in lower case,
+    without unknown words, truncated to its first `tokens` words, and padded at the end. With 200 tokens 83% of the
+    training documents are not truncated. A document without a known word is a row of padding.
 
-    The vocabulary is the most frequent words (tokens of letters alone) of all 9,603 training documents of ModApte:
-    the same for every seed and group; no test document is looked at. They have 26,531 different words, of which 9,407
-    stand there once. Words are numbered by frequency, from 1 for the most frequent; 0 is padding alone, so an embedding
-    has `words` + 1 rows. Unknown words are dropped, without a number of their own.
+    The vocabulary is the most frequent words (tokens of letters only) of all 9,603 training documents of ModApte, the
+    same for every seed and group. They have 26,531 different words, of which 9,407 occur once. Words are numbered by
+    frequency, from 1 for the most frequent; 0 is padding, so an embedding has `words` + 1 rows. Unknown words are
+    dropped.
 
-    Documents that are already encoded are read from packed parts (LTH_DATA_DIR/packed/reuters) where there are some.
-    Otherwise the SGML files or their archive are read from LTH_DATA_DIR (`reuters_files.find_files`), and the
-    tokeniser's data from NLTK's cache (NLTK_DATA); they are downloaded if they are not there. Encoding takes half a
-    minute, once: its result is kept in $XDG_CACHE_HOME/lth_keras (by default ~/.cache/lth_keras). The arrays are the
-    same, bit for bit.
+    Encoded documents are read from packed parts (LTH_DATA_DIR/packed/reuters) if there are some. Otherwise the SGML
+    files or their archive are read from LTH_DATA_DIR (`reuters_files.find_files`), and the tokeniser's data from NLTK's
+    cache (NLTK_DATA); absent data are downloaded. Encoding takes half a minute; the result is cached in
+    $XDG_CACHE_HOME/lth_keras (by default ~/.cache/lth_keras). The arrays are bit-identical.
 
     Args:
         seed: draws the validation split; 0 or more.
-        group: of categories, "R(10)", "R(90)" or "R(115)"; "R10" and so on are the same.
-        validation: share of the training documents, in [0, 1), rounded to a number of documents; 0 for none, to
-            train on all of them (`without_validation` of the result is then true).
+        group: of categories, "R(10)", "R(90)" or "R(115)"; "R10" and the like are accepted.
+        validation: share of the training documents, in [0, 1), rounded to a number of documents; 0 for no validation
+            split, to train on all of them (`without_validation` of the result is then true).
         tokens: length of a row.
-        words: size of the vocabulary, at most.
-        keep_negatives: keep the documents of no category of the group; their y is 0 throughout.
+        words: largest size of the vocabulary.
+        keep_negatives: keep documents without a category of the group; all of their y is 0.
 
     Returns:
         x of shape (n, tokens), int32, in [0, words]; y of shape (n, classes), float32, 1 for the document's categories
-        and 0 for the others. `classes` are in alphabetical order. `provenance` says under "read_from" where the data
-        come from, and under "vocabulary" which words are known.
+        and 0 for the others. `classes` are in alphabetical order. In `provenance`, "read_from" names the source of the
+        data, and "vocabulary" describes the vocabulary.
 
     Raises:
-        DataUnavailable: if data cannot be found nor downloaded, or are damaged.
-        ValueError: if there is no such group, the seed is negative, or a size out of range.
+        DataUnavailable: if data are absent and cannot be downloaded, or are damaged.
+        ValueError: if there is no such group, the seed is negative, or a size is out of range.
 
     Source: "Reuters-21578, Distribution 1.0", Lewis, 1997, for research purposes only; the groups are those of "An
     analysis of the relative hardness of Reuters-21578 subsets", Debole & Sebastiani, JASIST 2005.
@@ -123,7 +122,7 @@ def load(
 
 
 def status() -> Status:
-    """Say whether the data are packed or here, without reading them."""
+    """Return whether the data are packed or in a cache, without reading them."""
     found = find_files()
     packed = is_packed(reuters_packed.NAME)
     held_out = round(VALIDATION * DOCUMENTS["train"])
@@ -137,7 +136,7 @@ def status() -> Status:
 
 
 def fetch() -> None:
-    """Download the documents and the tokeniser's data, as far as they are not there.
+    """Download the documents and the tokeniser's data, unless they are there.
 
     Raises:
         DataUnavailable: if one of them cannot be downloaded or written.
@@ -147,21 +146,21 @@ def fetch() -> None:
 
 
 def content() -> str:
-    """Return what packed parts of Reuters-21578 say that they are."""
+    """Return the description in packed parts of Reuters-21578."""
     return reuters_packed.content()
 
 
 def originals() -> dict[str, np.ndarray]:
-    """Return what is packed: all documents of ModApte, whole, encoded with all words of the training documents.
+    """Return the arrays to pack: all whole documents of ModApte, encoded with all words of the training documents.
 
     Raises:
-        DataUnavailable: as `load`; packed parts do not count.
+        DataUnavailable: as in `load`; does not read packed parts.
     """
     return reuters_packed.to_arrays(_encode())
 
 
 def _encode() -> Encoded:
-    """Read the documents, downloaded where they are not there, and encode them."""
+    """Read the documents, downloaded if absent, and encode them."""
     fetch_documents()
     documents = read_documents()
     categories = sorted({topic for split in documents.values() for document in split for topic in document.topics})
@@ -174,7 +173,7 @@ def _encode() -> Encoded:
 
 
 def _draw(split: Split, validation: float, generator: np.random.Generator) -> tuple[Split, Split]:
-    """Return the documents to train on and those held out."""
+    """Return the training and the validation documents."""
     available = len(split.y)
     count = round(validation * available)
     if validation and not 0 < count < available:

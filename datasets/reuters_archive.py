@@ -1,4 +1,4 @@
-"""The SGML files out of the archive of Reuters-21578, whatever else an archive of that name may hold."""
+"""Reads the SGML files from the archive of Reuters-21578, which is not trusted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_MEMBERS = 200
 
 
 def unpack(content: bytes, files: Collection[str]) -> dict[str, bytes]:
-    """Return the contents of these files, in whatever folder of the archive they are. Nothing is written to disk.
+    """Return the contents of these files in any folder of the archive, without writing to disk.
 
     Args:
         content: a tar archive, compressed by gzip.
@@ -27,11 +27,11 @@ def unpack(content: bytes, files: Collection[str]) -> dict[str, bytes]:
 
     Raises:
         ValueError: if it unpacks to more than `MOST_UNPACKED` bytes or holds more than `MOST_MEMBERS` members, or if
-            one of the files is a link, a device, sparse, or there twice.
+            one of the files is a link, a device, sparse, or duplicated.
         OSError, EOFError, zlib.error, tarfile.TarError: if it is damaged.
     """
     with gzip.open(io.BytesIO(content)) as compressed:
-        whole = compressed.read(MOST_UNPACKED + 1)  # with all of it its checksum is verified
+        whole = compressed.read(MOST_UNPACKED + 1)  # reading to the end verifies the checksum
     if len(whole) > MOST_UNPACKED:
         raise ValueError(f"Expected an archive of at most {MOST_UNPACKED:,} bytes unpacked. Received: more.")
     found: dict[str, bytes] = {}

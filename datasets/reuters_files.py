@@ -1,4 +1,4 @@
-"""The files of Reuters-21578 (Lewis, 1997): where they are, their download, and whether they are whole."""
+"""The files of Reuters-21578 (Lewis, 1997): location, download and checks."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ REMEDY = (
 
 
 def find_files() -> Path | None:
-    """Return where the data are: a folder with SGML files, or the archive of the distribution. None if nowhere.
+    """Return the path of the data: a folder with SGML files, or the archive of the distribution; None if absent.
 
-    Looked through are $LTH_DATA_DIR, then the cache folder; a folder with some of the files counts.
+    Searches $LTH_DATA_DIR, then the cache folder. A folder with some of the files counts.
     """
     for own in (data_folder(), cache_folder()):
         if any((own / FOLDER / file).is_file() for file in FILES):
@@ -75,15 +75,15 @@ def read_documents() -> dict[str, list[Document]]:
     """Return the documents of the ModApte split, "train" and "test", in the order of the files.
 
     Raises:
-        DataUnavailable: if there are none, a file is missing, cut off or damaged, or it is not that of the distribution
-            by its SHA-256. Line ends may be those of any system.
+        DataUnavailable: if there are none, or a file is missing, truncated, damaged or not that of the distribution by
+            its SHA-256. Line ends of any system are accepted.
     """
     path = find_files()
     if path is None:
         raise DataUnavailable(NAME, f"no data in {data_folder() / FOLDER}", REMEDY)
     try:
         return _documents(_from_folder(path) if path.is_dir() else _from_archive(path))
-    except Exception as error:  # tarfile and zlib each have their own
+    except Exception as error:  # tarfile and zlib raise different errors
         said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         tried = f"the data in {path} cannot be read: {said}"
         raise DataUnavailable(NAME, tried, f"Delete them and load again, or others: {REMEDY}") from error
@@ -93,7 +93,7 @@ def fetch_documents() -> None:
     """Download the archive of the distribution (8 MB) into `data_folder()`, unless the data are there.
 
     Raises:
-        DataUnavailable: if it cannot be downloaded or written, or is not what was expected.
+        DataUnavailable: if it cannot be downloaded or written, or has another content than expected.
     """
     if find_files() is not None:
         return
@@ -154,7 +154,7 @@ def _documents(contents: dict[str, bytes]) -> dict[str, list[Document]]:
 
 
 def _check_published(contents: Mapping[str, bytes]) -> None:
-    """Raise ValueError where a file is not that of the distribution. Last: other errors name the line."""
+    """Raise ValueError if a file is not that of the distribution. Called last, since other errors name the line."""
     for file, content in contents.items():
         received = hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
         if received != SHA256[file]:

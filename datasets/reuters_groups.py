@@ -1,4 +1,4 @@
-"""The groups of categories that are usual with Reuters-21578, and labels by category."""
+"""The usual groups of categories of Reuters-21578, and labels by category."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datasets.splits import Splits
 
 
 class Size(NamedTuple):
-    """Of a group of categories in the ModApte split."""
+    """Size of a group of categories in the ModApte split."""
 
     classes: int
     train: int
@@ -19,14 +19,14 @@ class Size(NamedTuple):
 
 
 SIZES = {"R(10)": Size(10, 6_490, 2_545), "R(90)": Size(90, 7_770, 3_019), "R(115)": Size(115, 7_775, 3_019)}
-"""What each group has, as published (Debole & Sebastiani, 2005)."""
+"""Published sizes of the groups (Debole & Sebastiani, 2005)."""
 GROUPS = tuple(SIZES)
 ALL_DOCUMENTS = {"train": 9_603, "test": 3_299}
-"""Documents with those of no category."""
+"""Number of documents, including those without a category."""
 
 
 def check_group(group: str) -> str:
-    """Return the name of a group as it is in `GROUPS`; "R90" is "R(90)".
+    """Return the name of a group in `GROUPS`; "R90" is "R(90)".
 
     Raises:
         ValueError: if there is no such group.
@@ -53,7 +53,7 @@ def check_classes(splits: Splits, group: str, classes: int) -> Splits:
 
 
 def topics_by_category(topics: Sequence[Sequence[str]], categories: Sequence[str]) -> np.ndarray:
-    """Return which document is of which category.
+    """Return the labels of documents by category.
 
     Args:
         topics: the categories of each document.
@@ -70,7 +70,7 @@ def topics_by_category(topics: Sequence[Sequence[str]], categories: Sequence[str
 
 
 def group_places(group: str, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Return the places of a group's categories among all, in their order.
+    """Return the indices of a group's categories among all, in their order.
 
     R(10) are the ten with the most training documents (of equals those that come first), R(90) those with a training
     and a test document, R(115) those with a training document.

@@ -1,4 +1,4 @@
-"""Train, validation and test arrays under their names, with what the numbers mean."""
+"""Train, validation and test arrays with their meaning."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set, split for training, for choosing the step to stop at, and for the final test.
+    """A data set with splits for training, early stopping and testing.
 
     Attributes:
         name: the data set.
-        train, validation, test: `x` finite, of one shape per example and one dtype in all
-            three; `y` integer class indices in [0, len(classes)), shape (n,). Or, where an example is of any number
-            of classes: `y` float32, 1 for its classes and 0 for the others, shape (n, len(classes)), in all three.
+        train, validation, test: `x` finite, with the same shape per example and dtype in all three; `y` integer class
+            indices in [0, len(classes)), shape (n,). For multi-label data `y` is float32, 1 for the classes of an
+            example and 0 for the others, shape (n, len(classes)), in all three.
         classes: the name of each class, by index.
         x_meaning: shape, range and unit of `x`.
         y_meaning: shape, range and unit of `y`.
-        without_validation: the protocol has no validation split: `validation` has no examples, in
-            the shape of the others. Otherwise it must have some.
-        provenance: how the arrays were made, where that can differ: what belongs beside results.
+        without_validation: whether `validation` has no examples. Otherwise it must have some.
+        provenance: how the arrays were made, if that can differ; recorded with results.
 
     Raises:
-        ValueError: if a split is empty (`validation`: is not as `without_validation` says), `x` and
-            `y` differ in length, the splits differ in the shape or dtype of an example or in the kind of labels, a
-            label is out of range or not of its kind's dtype, or a feature is NaN or infinite.
+        ValueError: if a split is empty (or `validation` disagrees with `without_validation`), `x` and `y` differ in
+            length, splits differ in the shape or dtype of an example or in the kind of labels, a label is out of range
+            or has a wrong dtype, or a feature is NaN or infinite.
     """
 
     name: str
@@ -49,7 +48,7 @@ class Splits:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check what the class promises."""
+        """Check the arrays."""
         for split_name in ("train", "validation", "test"):
             split = getattr(self, split_name)
             where = f"{self.name}, split {split_name!r}"
@@ -70,16 +69,16 @@ class Splits:
 
     @property
     def multi_label(self) -> bool:
-        """Whether an example is of any number of classes, and `y` of shape (n, len(classes))."""
+        """Whether examples may have several classes, with `y` of shape (n, len(classes))."""
         return self.train.y.ndim == 2
 
 
 def named_generator(seed: int, name: str) -> np.random.Generator:
-    """Return the random stream `name` of `seed`, independent of every other name's.
+    """Return the random stream `name` of `seed`, independent of those of other names.
 
     Args:
         seed: a non-negative integer.
-        name: what the stream decides, for example "mnist/validation".
+        name: the purpose of the stream, for example "mnist/validation".
 
     Raises:
         ValueError: if the seed is negative.
@@ -90,7 +89,7 @@ def named_generator(seed: int, name: str) -> np.random.Generator:
 
 
 def check_validation(name: str, validation: int, available: int) -> None:
-    """Raise ValueError unless `validation` of `available` examples leaves some to train on."""
+    """Raise ValueError unless `validation` of `available` examples leaves some for training."""
     if not 0 < validation < available:
         raise ValueError(
             f"{name}: Expected a validation size in [1, {available - 1}], as it is taken out of "

@@ -1,4 +1,4 @@
-"""What `python -m datasets` says about a data set."""
+"""The status of a data set for `python -m datasets`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 
 class Status(NamedTuple):
-    """Whether a data set is on this machine, and where it is looked for.
+    """Whether a data set is on this machine, and its location.
 
     Attributes:
         name: the data set.
-        present: whether `load()` works with no network.
-        where: the folder it is read from, or looked for in, with the variable that decides it: packed parts where
-            there are some, else the ordinary loader's.
-        counts: examples in train / validation / test by default.
+        present: whether `load()` works without a network.
+        where: the folder to read from, with the variable that sets it: packed parts if there are some, else the
+            library's cache.
+        counts: default numbers of train / validation / test examples.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Texts as rows of numbers: tokens, a vocabulary, a number for each word, rows of one length."""
+"""Texts as rows of numbers: tokens, a vocabulary, word numbers, rows of one length."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from datasets.download import require_reachable
 from datasets.errors import DataUnavailable
 
 PADDING = 0
-"""Fills a row after the end of its document. No word has this number."""
+"""Number that fills a row after the end of its document. No word has it."""
 
 PUNKT_ADDRESS = "https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/index.xml"
 PUNKT_REMEDY = (
@@ -26,10 +26,10 @@ PUNKT_REMEDY = (
 
 
 class Documents(NamedTuple):
-    """Whole documents as numbers of words, one after the other.
+    """Concatenated whole documents as word numbers.
 
     Attributes:
-        ids: shape (tokens of all documents,), int32: the place of a token's word in the vocabulary, from 1.
+        ids: shape (tokens of all documents,), int32: the index of a token's word in the vocabulary, from 1.
         offsets: shape (n + 1,), int64: document i is `ids[offsets[i] : offsets[i + 1]]`.
     """
 
@@ -38,18 +38,18 @@ class Documents(NamedTuple):
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each document, shape (n,), int64."""
+        """Number of tokens of each document, shape (n,), int64."""
         return np.diff(self.offsets)
 
 
 def require_punkt(name: str) -> None:
-    """See to it that NLTK's sentence tokeniser "punkt_tab" (English) is there; download it where it is not.
+    """Download NLTK's sentence tokeniser "punkt_tab" (English), unless it is there.
 
     Args:
         name: the data set that needs it, for the message.
 
     Raises:
-        DataUnavailable: if it is not there and cannot be downloaded.
+        DataUnavailable: if it is absent and cannot be downloaded.
     """
     import nltk
 
@@ -71,7 +71,7 @@ def require_punkt(name: str) -> None:
 
 
 def punkt_is_present() -> bool:
-    """Look for punkt_tab where NLTK looks. To ask NLTK itself takes seconds, as it imports scikit-learn."""
+    """Search NLTK's folders for punkt_tab. NLTK's own search takes seconds, as it imports scikit-learn."""
     own = [Path(folder) for folder in os.environ.get("NLTK_DATA", "").split(os.pathsep) if folder]
     prefixes = [Path(prefix, part) for prefix in (sys.prefix, "/usr", "/usr/local") for part in ("", "share", "lib")]
     folders = [*own, Path("~"), *prefixes]
@@ -82,8 +82,8 @@ def punkt_is_present() -> bool:
 def tokenise(text: str) -> list[str]:
     """Return the tokens of an English text in lower case: `nltk.word_tokenize`, then `str.lower`.
 
-    Sentences are found before the case is gone, since they are found by it. Punctuation marks are tokens.
-    A text without a token gives an empty list.
+    Sentences are detected before lower-casing, since detection needs the case. Punctuation marks are tokens. A text
+    without a token gives an empty list.
     """
     from nltk.tokenize import word_tokenize
 
@@ -91,7 +91,7 @@ def tokenise(text: str) -> list[str]:
 
 
 def encode(tokenised: Iterable[Sequence[str]], words: Sequence[str]) -> Documents:
-    """Number every token by its word's place in `words`, from 1; tokens of no such word are dropped.
+    """Number every token by its index in `words`, from 1; other tokens are dropped.
 
     Args:
         tokenised: the tokens of each document.
@@ -107,7 +107,7 @@ def cut(documents: Documents, tokens: int) -> np.ndarray:
     """Return the first `tokens` tokens of each document, padded at the end with `PADDING`.
 
     Returns:
-        Shape (n, tokens), int32. A document without a token is a row of padding only.
+        Shape (n, tokens), int32. A document without a token is a row of padding.
 
     Raises:
         ValueError: if `tokens` is not an integer of 1 or more.
@@ -121,7 +121,7 @@ def cut(documents: Documents, tokens: int) -> np.ndarray:
 
 
 def most_frequent_only(documents: Documents, words: int) -> Documents:
-    """Drop the words with numbers beyond `words`: where words are numbered by frequency, all but the most frequent."""
+    """Drop words with numbers above `words`. If words are numbered by frequency, the most frequent ones stay."""
     kept = documents.ids <= words
     return Documents(documents.ids[kept], np.concatenate([[0], np.cumsum(kept)])[documents.offsets])
 
@@ -138,11 +138,11 @@ def check_count(what: str, count: int) -> None:
 
 
 def share_untruncated(lengths: np.ndarray, tokens: int) -> float:
-    """Return the share of documents, in [0, 1], that lose no token to a cut after `tokens`.
+    """Return the share of documents, in [0, 1], with at most `tokens` tokens.
 
     Args:
-        lengths: tokens of each document, shape (n,).
-        tokens: tokens that are kept.
+        lengths: number of tokens of each document, shape (n,).
+        tokens: number of kept tokens.
     """
     return float(np.mean(np.asarray(lengths) <= tokens))
 
@@ -158,9 +158,9 @@ def check_documents(documents: Documents, count: int, words: int) -> None:
 
 
 def most_frequent(tokenised: Iterable[Sequence[str]], limit: int) -> list[str]:
-    """Return the most frequent words, at most `limit`, most frequent first, equals in alphabetical order.
+    """Return the most frequent words, at most `limit`, most frequent first, ties in alphabetical order.
 
-    A word is a token of letters alone: numbers, punctuation and what contains them are left out.
+    A word is a token of letters only.
     """
     counts = Counter(token for tokens in tokenised for token in tokens if token.isalpha())
     return sorted(counts, key=lambda word: (-counts[word], word))[:limit]

@@ -1,4 +1,4 @@
-"""Labelled images that tensorflow_datasets prepares, or their packed parts, split as in the lottery ticket paper."""
+"""Labelled images from tensorflow_datasets or from packed parts, split as in the lottery ticket paper."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ KEYS = ("train_x", "train_y", "test_x", "test_y")
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A data set of labelled images of uint8.
+    """A data set of labelled uint8 images.
 
     Attributes:
         name: its name in tensorflow_datasets and here.
-        title: its name for people.
+        title: its name in texts.
         version: of tensorflow_datasets' preparation.
-        counts: examples of the splits "train" and "test".
-        validation: how many of "train" are the validation split by default.
+        counts: numbers of examples in the splits "train" and "test".
+        validation: default number of validation examples, taken from "train".
         shape: of an image.
         classes: names of the classes, by label.
         address: a file that tensorflow_datasets downloads for it.
@@ -46,7 +46,7 @@ class ImageSet:
 
     @property
     def content(self) -> str:
-        """What packed parts of it must say that they are."""
+        """The description in its packed parts."""
         train, test = self.counts["train"], self.counts["test"]
         return (
             f"{self.title}, {train:,} / {test:,} images and labels as tensorflow_datasets' {self.name} {self.version} "
@@ -55,7 +55,7 @@ class ImageSet:
 
     @property
     def remedy(self) -> str:
-        """What to do where there are no data."""
+        """What to do if the data are absent."""
         return (
             f"Set TFDS_DATA_DIR to a folder that holds {self.name}/{self.version}, or LTH_DATA_DIR to one that holds "
             f"packed/{self.name} (made by: python -m datasets pack {self.name}), or with a network run: "
@@ -72,18 +72,18 @@ def load_images(
     x_meaning: str,
     y_meaning: str,
 ) -> Splits:
-    """Return the data set with a validation split drawn by the seed out of its training examples.
+    """Return the data set; the seed draws a validation split from its training examples.
 
     Args:
         images: the data set.
-        convert: pixels of uint8, shape (n, *images.shape), to the x of a split; each example by itself.
+        convert: uint8 pixels, shape (n, *images.shape), to the x of a split, independently for each example.
         seed: draws the validation split; 0 or more.
-        validation: how many examples it gets.
-        x_meaning: as `Splits`.
-        y_meaning: as `Splits`.
+        validation: number of validation examples.
+        x_meaning: as in `Splits`.
+        y_meaning: as in `Splits`.
 
     Raises:
-        DataUnavailable: as `read_images`.
+        DataUnavailable: as in `read_images`.
         ValueError: if the seed is negative or the validation size out of range.
     """
     available = images.counts["train"]
@@ -107,10 +107,10 @@ def load_images(
 
 
 def read_images(images: ImageSet) -> tuple[dict[str, np.ndarray], str]:
-    """Return the arrays `KEYS`, from packed parts where there are some, and where they come from.
+    """Return the arrays `KEYS`, from packed parts if there are some, and their source.
 
     Raises:
-        DataUnavailable: if there are neither parts nor a cache nor a network, or what is there is damaged.
+        DataUnavailable: if there are neither parts nor a cache nor a network, or the data are damaged.
     """
     if not is_packed(images.name):
         return read_original(images), f"{_folder(images)} (TFDS_DATA_DIR)"
@@ -119,7 +119,7 @@ def read_images(images: ImageSet) -> tuple[dict[str, np.ndarray], str]:
 
 
 def read_original(images: ImageSet) -> dict[str, np.ndarray]:
-    """Return x and y of "train" and "test", uint8, from tensorflow_datasets, downloaded where they are not there.
+    """Return x and y of "train" and "test", uint8, from tensorflow_datasets, downloaded if absent.
 
     Raises:
         DataUnavailable: if there is neither a cache nor a network, or the cache is damaged.
@@ -127,7 +127,7 @@ def read_original(images: ImageSet) -> dict[str, np.ndarray]:
     fetch_images(images)
     folder = _folder(images)
     try:
-        import tensorflow  # noqa: F401  # without it tensorflow_datasets is imported, and has nothing in it
+        import tensorflow  # noqa: F401  # without it tensorflow_datasets imports as an empty module
         import tensorflow_datasets
 
         with quiet("tensorflow"):
@@ -151,7 +151,7 @@ def fetch_images(images: ImageSet) -> None:
     """Download the data set into the cache of tensorflow_datasets, unless it is there.
 
     Raises:
-        DataUnavailable: if it cannot be downloaded or written. Nothing half-made stays behind.
+        DataUnavailable: if it cannot be downloaded or written. No partial data are left.
     """
     if _is_present(images):
         return
@@ -169,7 +169,7 @@ def fetch_images(images: ImageSet) -> None:
 
 
 def status_of(images: ImageSet) -> Status:
-    """Say whether the data set is packed or in the cache, without reading it."""
+    """Return whether the data set is packed or in the cache, without reading it."""
     train, test = images.counts["train"], images.counts["test"]
     packed = is_packed(images.name)
     return Status(
@@ -209,9 +209,8 @@ def _read_split(images: ImageSet, builder: Any, name: str) -> tuple[np.ndarray, 
 def _examples(images: ImageSet, builder: Any, name: str) -> Iterator[tuple[np.ndarray, int]]:
     """Yield pixels 0..255 and the label, in the order of the files.
 
-    `builder.as_dataset` would be the short way. It starts TensorFlow's runtime, which claims the
-    GPUs and fixes the number of threads before the caller could choose; the records are
-    therefore read (and their checksums verified) one after the other: a label and a PNG each.
+    Does not use `builder.as_dataset`, which would start TensorFlow's runtime, claim the GPUs and fix the number of
+    threads. Instead it reads the records, a label and a PNG each, and verifies their checksums.
     """
     import tensorflow as tf
     from PIL import Image
