@@ -9,17 +9,17 @@ from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the cases and prints what they found; returns the exit status."""
-    from benchmarks import gpu, harness  # not above: every turn's process imports this file
+    """Runs the cases and prints their results; returns the exit status."""
+    from benchmarks import gpu, harness  # not at the top: the process of every turn imports this file
     from benchmarks.cases import CASES
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=harness.__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"one or more of {', '.join(CASES)}; or gpu")
-    parser.add_argument("--list", action="store_true", help="say what each case measures, and which GPU steps are done")
-    parser.add_argument("--rounds", type=int, help="turns of each contender; by default the case's own number")
-    parser.add_argument("--small", action="store_true", help="small sizes, to see that a case runs")
+    parser.add_argument("--list", action="store_true", help="print what each case measures, and the state of GPU steps")
+    parser.add_argument("--rounds", type=int, help="turns of each contender (default: set by the case)")
+    parser.add_argument("--small", action="store_true", help="small sizes, to test that a case runs")
     parser.add_argument("--out", type=Path, default=harness.OUT, help="directory of the results (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, help="gpu: stop before so many minutes are over")
+    parser.add_argument("--minutes", type=float, help="gpu: stop before this number of minutes is over")
     parser.add_argument("--step", nargs="+", choices=gpu.STEPS, default=list(gpu.STEPS), help="gpu: only these steps")
     options = parser.parse_args(arguments)
     if options.list or not options.cases:

@@ -1,12 +1,12 @@
-"""Whether this tree computes what another commit computes: the same commands on both, one right after the other.
+"""Checks that this tree and another commit compute the same: runs the same commands on both, one after the other.
 
     python -m benchmarks.golden REF            # the short list
     python -m benchmarks.golden REF --whole    # every case
     python -m benchmarks.golden REF --only digits reuters
 
-REF is checked out into .golden/ with an environment of its own, made once. Every variable that both have in run.h5 and
-in level files must be equal bit for bit, but for seconds, memory, times and versions. Files that were made on another
-machine or day are never compared: processors differ in rounding.
+REF is checked out into .golden/ with its own environment, made once. Every variable that both have in run.h5 and level
+files must be bit-identical, except seconds, memory, times and versions. Files from another machine or day are never
+compared, since processors differ in rounding.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".golden"
 MODELS = Path(__file__).with_name("golden_models.py")
 NOT_COMPARED = ("seconds", "peak_memory_bytes", "made", "checksum")
-"""Variables and groups that differ from run to run, or say with what a level was made."""
+"""Variables and groups that differ from run to run, or record what a level was made with."""
 
 
 class Case(NamedTuple):
-    """Commands whose output both trees write.
+    """Commands that both trees run.
 
     Attributes:
-        commands: of Python, `{out}` is where they write; one after the other.
-        short: whether the short list has it.
-        continued: whether this tree also goes on with a directory that REF began: the last command alone, in a copy of
-            what REF's commands before it wrote.
+        commands: arguments of Python, run in order; `{out}` is the output folder.
+        short: whether it is in the short list.
+        continued: whether this tree also continues REF's run: it runs the last command in a copy of what REF's earlier
+            commands wrote.
     """
 
     commands: tuple[str, ...]
@@ -94,12 +94,12 @@ CASES = {
 
 
 def main() -> int:
-    """Runs the cases; 1 where something differs."""
+    """Runs the cases; returns 1 if something differs, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ref", help="a commit, such as a tag")
     parser.add_argument("--whole", action="store_true", help="every case, not the short list")
     parser.add_argument("--only", nargs="+", choices=CASES, metavar="CASE", help=f"these cases: {', '.join(CASES)}")
-    parser.add_argument("--same-environment", action="store_true", help="REF has this one's packages: make it no own")
+    parser.add_argument("--same-environment", action="store_true", help="use this environment for REF too")
     options = parser.parse_args()
     tree = check_out(options.ref)
     python = Path(sys.executable) if options.same_environment else environment(tree)
@@ -118,7 +118,7 @@ def main() -> int:
 
 
 def check_out(ref: str) -> Path:
-    """A work tree of the commit, made once."""
+    """The commit's work tree, made once."""
     commit = subprocess.check_output(["git", "rev-parse", f"{ref}^{{commit}}"], cwd=ROOT, text=True).strip()
     tree = HOME / commit[:12]
     if not tree.exists():
@@ -127,13 +127,13 @@ def check_out(ref: str) -> Path:
 
 
 def environment(tree: Path) -> Path:
-    """The Python of the tree's own environment, which its Makefile makes."""
+    """The Python of the tree's environment, which its Makefile creates."""
     subprocess.run(["make", "--quiet", ".venv/.installed"], cwd=tree, check=True)
     return tree / ".venv" / "bin" / "python"
 
 
 def compare_case(name: str, case: Case, tree: Path, python: Path) -> list[str]:
-    """Runs a case on both trees; what differs."""
+    """Runs a case on both trees; returns the differences."""
     ref, head = HOME / "out" / name / "ref", HOME / "out" / name / "head"
     shutil.rmtree(HOME / "out" / name, ignore_errors=True)
     begun = HOME / "out" / name / "begun"
@@ -152,7 +152,7 @@ def compare_case(name: str, case: Case, tree: Path, python: Path) -> list[str]:
 
 
 def run_command(command: str, tree: Path, python: Path, out: Path) -> str | None:
-    """Runs it in the tree; None, or what went wrong."""
+    """Runs a command in the tree; returns None, or the error."""
     out.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
         [str(python), *command.format(out=out).split()],
@@ -169,7 +169,7 @@ def run_command(command: str, tree: Path, python: Path, out: Path) -> str | None
 
 
 def differences(ref: Path, head: Path) -> Iterator[str]:
-    """What both have and is not the same, and files that one of them lacks."""
+    """Differing variables, and files that one tree lacks."""
     files = {
         path.relative_to(folder).as_posix(): None
         for folder in (ref, head)
@@ -205,7 +205,7 @@ def values_of(path: Path) -> dict[str, np.ndarray]:
 
 
 def unequal(ref: dict[str, np.ndarray], head: dict[str, np.ndarray]) -> Iterator[str]:
-    """The names under which two files hold other bits; where both hold floats, how far apart."""
+    """Names of variables that are not bit-identical, with the largest difference of floats."""
     for name in ref.keys() & head.keys():
         one, other = np.asarray(ref[name]), np.asarray(head[name])
         if one.dtype == object or one.dtype.kind in "OSU":

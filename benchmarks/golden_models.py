@@ -1,8 +1,8 @@
-"""Pruned models, as `benchmarks.golden` has both trees make them: masks, outputs, files that each reads of the other.
+"""Pruned models for `benchmarks.golden`: masks, outputs, and saved files that each tree reads from the other.
 
     python benchmarks/golden_models.py OUT [BACKEND]
 
-Runs in the tree that PYTHONPATH names. Models in OUT's sibling `ref` are read, and what they compute is written, too.
+Runs in the tree in PYTHONPATH. Also reads models in OUT's sibling `ref` and writes their outputs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PRUNINGS = [
 
 
 def model() -> keras.Model:
-    """Of every masked layer type, small."""
+    """A small model with every masked layer type."""
     keras.utils.set_random_seed(0)
     layers = keras.layers
     x = keras.Input((12,), dtype="int32")
@@ -41,7 +41,7 @@ def model() -> keras.Model:
 
 
 def main() -> None:
-    """Writes what `benchmarks.golden` compares."""
+    """Writes the files that `benchmarks.golden` compares."""
     out = Path(sys.argv[1])
     generator = np.random.default_rng(0)
     x, y = generator.integers(0, 50, (30, 12)).astype(np.int32), np.arange(30) % 3
@@ -54,7 +54,7 @@ def main() -> None:
         pruned.save(out / f"{name}_masked.keras")
         lth.strip_masks(pruned).save(out / f"{name}_stripped.keras")
     folder = out.parent / "ref"
-    for path in sorted(folder.glob("*.keras")):  # REF's own, too: it runs first
+    for path in sorted(folder.glob("*.keras")):  # REF reads its own files: it runs first
         found[f"read/{path.stem}"] = np.asarray(keras.models.load_model(path)(x))
     np.savez(out / "models.npz", **{name.replace("/", "."): value for name, value in found.items()})
 

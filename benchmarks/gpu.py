@@ -1,7 +1,7 @@
-"""What waits for a GPU, in order of its value: `make gpu`, `python -m benchmarks gpu`.
+"""Benchmarks and searches that need a GPU, in order of priority: `make gpu`, `python -m benchmarks gpu`.
 
-Needs JAX and the packed data (LTH_DATA_DIR), neither TensorFlow nor a network. What is finished has a file and is left
-alone; a search that was stopped goes on from its level files.
+Needs JAX and the packed data (LTH_DATA_DIR), but not TensorFlow or a network. Finished steps have a file and are
+skipped. A stopped search resumes from its level files.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from benchmarks import machine
 from benchmarks.harness import OUT, environment
 
 GRACE = 60
-"""Seconds that a command has to write what it has, after it was told to stop."""
+"""Seconds that a command may use to save its results after it was told to stop."""
 LEAST = 30
-"""Seconds that must be left to begin a step."""
+"""Least remaining seconds to begin a step."""
 STOPPED = 130
 """Exit status of an experiment that was told to stop."""
 ALL_BRANCHES = "--branches winning_ticket random_reinit random_mask"
@@ -35,24 +35,24 @@ STEPS = {
     "--vocabulary published",
     "early_tickets": "experiments.mnist_early_tickets --trials 10",
     "postmortem": "experiments.thesis_postmortem --trials 10",
-    # Smaller networks train one by one.
+    # Smaller networks are trained one by one.
     "composite": "experiments.composite_pruning --trials 10 --engine auto",
     "memory_levels": "benchmarks memory_levels",
     "conv_4": f"experiments.cifar10_conv4 --trials 1 --levels 12 {TWO_BRANCHES}",
     "conv_2": f"experiments.cifar10_conv2 --trials 1 --levels 12 {TWO_BRANCHES}",
 }
-"""Modules and arguments, the most valuable first; those of searches have `--backend jax` added."""
+"""Modules and arguments by priority; searches also get `--backend jax`."""
 
 
 def command(step: str, out: Path) -> list[str]:
-    """The arguments after `python -m` of a step."""
+    """The arguments of a step after `python -m`."""
     module, *arguments = STEPS[step].split()
     backend = ["--backend", "jax"] if module.startswith("experiments.") else []
     return [module, *arguments, *backend, "--out", str(out / step)]
 
 
 def listing(out: Path = OUT / "gpu") -> str:
-    """The steps, whether each is finished, and its command."""
+    """The steps with their state and command."""
     return "\n".join(
         f"{step:14} {'finished' if record(out, step).exists() else 'to do':9} python -m {' '.join(command(step, out))}"
         for step in STEPS
@@ -60,12 +60,12 @@ def listing(out: Path = OUT / "gpu") -> str:
 
 
 def record(out: Path, step: str) -> Path:
-    """The file that a finished step has; delete it to repeat the step."""
+    """The file that marks a finished step; delete it to repeat the step."""
     return out / f"{step}.done.json"
 
 
 def run(steps: Sequence[str] = tuple(STEPS), minutes: float | None = None, out: Path = OUT / "gpu") -> int:
-    """Runs what is not finished, and stops before so many minutes are over; returns 1 where a step failed, else 0."""
+    """Runs unfinished steps and stops before `minutes` are over; returns 1 if a step failed, else 0."""
     deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     grace = min(GRACE, 12 * (minutes or 0))
     out.mkdir(parents=True, exist_ok=True)
@@ -92,10 +92,10 @@ def run(steps: Sequence[str] = tuple(STEPS), minutes: float | None = None, out: 
 
 
 def run_until(arguments: Sequence[str], deadline: float) -> int | None:
-    """Runs a command on JAX; at the deadline, by `time.monotonic`, it is told to stop, and killed where it does not.
+    """Runs a command on JAX. At the deadline (`time.monotonic`) it is told to stop, and killed if it does not.
 
     Returns:
-        Its exit status; None where it had to be stopped.
+        Its exit status; None if it was stopped.
     """
     with environment({"KERAS_BACKEND": "jax"}):
         process = subprocess.Popen(arguments)

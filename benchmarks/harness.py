@@ -21,15 +21,15 @@ from benchmarks import machine
 
 OUT = Path("results/benchmarks")
 RATIOS_OF = "steps/s"
-"""Ratios are taken of the quantities whose names begin like this."""
+"""Ratios are computed for quantities whose names begin with this."""
 
 
 class Contender(NamedTuple):
     """A way to do the work of a case.
 
     Attributes:
-        backend: `KERAS_BACKEND` of its processes; a contender whose backend is not installed takes no part.
-        measure: what runs in a fresh process; an importable function that returns numbers by name, with their unit.
+        backend: `KERAS_BACKEND` of its processes; a contender without an installed backend is left out.
+        measure: runs in a new process; an importable function that returns numbers by name, with their unit.
         arguments: its arguments.
         options: its named arguments.
     """
@@ -45,10 +45,10 @@ class Case(NamedTuple):
 
     Attributes:
         title: what it measures.
-        setting: what is trained, on what, and how it is measured: a paragraph for readers.
-        contenders: (whether small) -> the contenders by name. Small ones only show that they run.
-        data: (whether small) -> the name of the data that it finds on this machine.
-        ratios: pairs of contenders, the first of which is divided by the second.
+        setting: a paragraph on network, data and method.
+        contenders: (whether small) -> the contenders by name. Small ones only test that they run.
+        data: (whether small) -> the name of the data on this machine.
+        ratios: pairs of contenders; the first is divided by the second.
         rounds: turns of each contender.
     """
 
@@ -61,19 +61,19 @@ class Case(NamedTuple):
 
 
 def measure(case: Case, rounds: int | None = None, small: bool = False) -> dict[str, Any]:
-    """Takes the turns; each round begins with another contender.
+    """Runs the turns; each round begins with another contender.
 
     Args:
-        case: what to measure.
-        rounds: turns of each contender; None for the case's own number.
-        small: whether to take the small contenders.
+        case: to measure.
+        rounds: turns of each contender; None for the case's number.
+        small: whether to use small contenders.
 
     Returns:
         JSON values: `quantities`, by contender and name, and `ratios` within a round, each as `summary` gives it;
-        `left_out`, why contenders take no part.
+        `left_out`, why contenders are left out.
 
     Raises:
-        RuntimeError: where a contender that ran in the first round fails in a later one.
+        RuntimeError: if a contender that ran in the first round fails in a later one.
     """
     contenders = dict(case.contenders(small))
     turns: dict[str, list[Mapping[str, float]]] = {}
@@ -106,12 +106,12 @@ def measure(case: Case, rounds: int | None = None, small: bool = False) -> dict[
 
 
 def take_turn(contender: Contender) -> Mapping[str, float]:
-    """What a contender measures in a fresh process.
+    """Runs a contender in a new process; returns its numbers.
 
     Raises:
-        ModuleNotFoundError: where its backend is not installed.
-        ArithmeticError: where a number is not finite: what it did was not training.
-        Exception: what it raises in the process.
+        ModuleNotFoundError: if its backend is not installed.
+        ArithmeticError: if a number is not finite.
+        Exception: of the contender.
     """
     if importlib.util.find_spec(contender.backend) is None:
         raise ModuleNotFoundError(f"{contender.backend} is not installed")
@@ -126,7 +126,7 @@ def take_turn(contender: Contender) -> Mapping[str, float]:
 def ratios(
     pairs: Sequence[tuple[str, str]], values: Mapping[str, Mapping[str, Sequence[float]]]
 ) -> Iterator[dict[str, Any]]:
-    """The ratios of pairs of contenders, round by round, for the quantities that both have."""
+    """The ratios of pairs of contenders, by round, for quantities of both."""
     for of, to in pairs:
         for key in values.get(of, {}):
             if key.startswith(RATIOS_OF) and key in values.get(to, {}):
@@ -134,7 +134,7 @@ def ratios(
 
 
 def summary(values: Sequence[float] | np.ndarray) -> dict[str, Any]:
-    """Median and spread of one value a round, and the values themselves."""
+    """Median, spread and values, with one value per round."""
     array = np.asarray(values, np.float64)
     return {
         "median": float(np.median(array)),
@@ -145,7 +145,7 @@ def summary(values: Sequence[float] | np.ndarray) -> dict[str, Any]:
 
 
 def run(name: str, case: Case, rounds: int | None = None, small: bool = False, out: Path = OUT) -> str:
-    """Measures a case and writes `<out>/<name>.json` and `<name>.md`. Arguments as `measure`; returns the Markdown."""
+    """Measures a case and writes `<out>/<name>.json` and `<name>.md`; returns the Markdown. Args: see `measure`."""
     result = {
         "benchmark": name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -75,18 +75,18 @@ def _version(distribution: str) -> str | None:
 
 @cache
 def accelerators() -> list[str]:
-    """The names of the GPUs, by their driver: no backend is started, which would take a GPU's memory."""
+    """The names of the GPUs from their driver. Starts no backend, which would allocate GPU memory."""
     names = _printed("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
     return names.splitlines() if names else []
 
 
 def _git(*arguments: str) -> str | None:
-    """What git prints, or None where there is no git or no repository."""
+    """Output of git; None without git or a repository."""
     return _printed("git", *arguments)
 
 
 def _printed(*command: str) -> str | None:
-    """What a command prints; None where there is no such command, or it fails."""
+    """Output of a command; None if it does not exist or fails."""
     try:
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

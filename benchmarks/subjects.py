@@ -1,4 +1,4 @@
-"""What benchmarks train: a network of a paper, its optimiser, and its data or random data of their shape."""
+"""Networks of papers for benchmarks, with their optimisers and data, or random data of the same shape."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOSS = "sparse_categorical_crossentropy"
 Data = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """x and y of `train`, `validation` and `test`."""
 SMALL = {"train": 130, "validation": 20, "test": 30}
-"""Examples of small data."""
+"""Numbers of examples in small data."""
 
 
 class Subject(NamedTuple):
@@ -28,8 +28,8 @@ class Subject(NamedTuple):
     Attributes:
         build: makes the plain Keras model.
         optimizer: makes the optimiser of the paper.
-        data: gives the data; random where small or not on this machine.
-        data_name: says which of them.
+        data: returns the data; random if small or not on this machine.
+        data_name: names the data.
     """
 
     build: Callable[[], keras.Model]
@@ -44,12 +44,12 @@ def subject(name: str, small: bool = False) -> Subject:
 
 
 def data_name(name: str) -> Callable[[bool], str]:
-    """(whether small) -> the name of the data, as `Case.data` asks for it."""
+    """(whether small) -> the name of the data, for `Case.data`."""
     return lambda small: subject(name, small).data_name
 
 
 def lenet(small: bool) -> Subject:
-    """LeNet-300-100 as in experiments.mnist_lenet_fcn; the network is the same where it is small."""
+    """LeNet-300-100 as in experiments.mnist_lenet_fcn; `small` changes only the data."""
     readable = is_packed("mnist") or importlib.util.find_spec("tensorflow") is not None
     real = not small and readable and mnist.status().present
     sizes = SMALL if small else {"train": 55_000, "validation": 5_000, "test": 10_000}
@@ -102,7 +102,7 @@ def noise(sizes: Mapping[str, int], shape: tuple[int, ...]) -> Data:
 
 
 def random_words(sizes: Mapping[str, int], rows: int) -> Data:
-    """Documents of 200 words of about the frequencies of 20 Newsgroups, and twenty classes."""
+    """Documents of 200 words with about the word frequencies of 20 Newsgroups, and twenty classes."""
     generator = np.random.default_rng(0)
     return {
         name: (
@@ -114,5 +114,5 @@ def random_words(sizes: Mapping[str, int], rows: int) -> Data:
 
 
 def one_evaluated(data: Data) -> Data:
-    """The same with a single example to validate and one to test on, so that evaluations take no time."""
+    """The same data with one validation and one test example, so that evaluations take no time."""
     return {name: (x, y) if name == "train" else (x[:1], y[:1]) for name, (x, y) in data.items()}

@@ -1,6 +1,6 @@
-"""LeNet-300-100 in PyTorch: what a user outside of Keras would write. Needs the extra `bench`.
+"""LeNet-300-100 in PyTorch, as a user without Keras would write it. Needs the extra `bench`.
 
-Data, order and masks are tensors that stay where they are; pruned weights stay zero, as their gradients are masked.
+Data, order and masks are tensors on the device. Pruned weights stay zero, since their gradients are masked.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from lth_keras.system.machine import usable_cpus
 from lth_keras.training.engines.train import batch_order
 
 LEARNING_RATE, BETAS, EPSILON = 1.2e-3, (0.9, 0.999), 1e-7
-"""Adam as Keras has it."""
+"""Adam as in Keras."""
 WARMING = 20
-"""Steps that compile and do not count."""
+"""Warm-up steps, which compile and are not measured."""
 
 Tensors = list[Any]
 Step = Callable[[Any], Any]
-"""Trains on the batch whose indices it is given, and returns its loss."""
+"""Trains on the batch with these indices and returns its loss."""
 
 
 def torch_speed(small: bool, steps: int, variant: str) -> dict[str, float]:
-    """Steps per second of a way in `VARIANTS`, without evaluations."""
+    """Steps per second of one of `VARIANTS`, without evaluations."""
     x, y = subject("lenet", small).data()["train"]
     return {"steps/s": steps / train(x, y, steps, variant, WARMING)[1]}
 
@@ -39,20 +39,20 @@ def train(
     warming: int = 0,
     start: Sequence[np.ndarray] | None = None,
 ) -> tuple[float, float]:
-    """Trains on the batches that this library's loop sees.
+    """Trains on the same batches as this library's loop.
 
     Args:
         x: examples, shape (n, 784).
         y: labels, shape (n,).
-        steps: updates that count.
+        steps: measured updates.
         variant: one of `VARIANTS`.
-        warming: updates before them.
-        start: kernels and biases as Keras has them; drawn where it is None. No weight is pruned.
+        warming: warm-up updates.
+        start: kernels and biases as in Keras; None to draw them. No weight is pruned.
 
     Returns:
-        Mean loss and seconds of the steps that count.
+        Mean loss and seconds of the measured steps.
     """
-    import torch  # not where this file is imported: beside TensorFlow it crashes
+    import torch  # not at the top: it crashes in a process with TensorFlow
 
     torch.set_num_threads(usable_cpus())
     examples, labels = torch.from_numpy(np.array(x)), torch.from_numpy(np.array(y)).long()
@@ -99,7 +99,7 @@ def _eager(parameters: Tensors, masks: Tensors, x: Any, y: Any) -> Step:
 
 
 def _compiled(parameters: Tensors, masks: Tensors, x: Any, y: Any) -> Step:
-    """Gradients and Adam written out, the whole step compiled by Inductor, which tries ways for every product."""
+    """Gradients and Adam written out; Inductor compiles the whole step and autotunes products."""
     import torch
     from torch.nn.functional import linear, log_softmax, one_hot, relu
 
@@ -138,4 +138,4 @@ def _compiled(parameters: Tensors, masks: Tensors, x: Any, y: Any) -> Step:
 
 
 VARIANTS: dict[str, Callable[..., Step]] = {"eager": _eager, "compiled": _compiled}
-"""The ways to make a step: (parameters, masks, x, y) -> the step."""
+"""Functions that make a step: (parameters, masks, x, y) -> the step."""

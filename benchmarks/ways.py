@@ -1,4 +1,4 @@
-"""Two ways to train a network, timed: a search of this library with any engine, and Keras' `fit`."""
+"""Times two ways to train a network: a search of this library with any engine, and Keras' `fit`."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def make_search(
     densities: Sequence[float],
     threads: int | None,
 ) -> TicketSearch:
-    """The search that `search_speed` times; arguments as there."""
+    """The search that `search_speed` times. Args: see there."""
     network = subject(name, small)
     data = network.data()
-    pruning = Pruning(rates=0.2)  # ranked by layer, which takes least memory
-    if densities:  # the last says how the last level would go on
+    pruning = Pruning(rates=0.2)  # ranked by layer, which needs least memory
+    if densities:  # the last is for the mask after the last level
         pruning = Pruning(densities=[*densities, densities[-1] / 2], scope="global")
     return TicketSearch(
         build=network.build,
@@ -56,7 +56,7 @@ def make_search(
 
 
 class Clock:
-    """A reporter of a search that notes when steps were done.
+    """A reporter of a search that records times of steps.
 
     Attributes:
         calls: by training, (steps done, seconds) at its start and after each call of the compiled program.
@@ -68,19 +68,19 @@ class Clock:
         self.density: dict[int, float] = {}
 
     def started(self, task: Any, steps: int) -> None:
-        """Notes when a training begins."""
+        """Records the start of a training."""
         self.calls[task].append((0, time.perf_counter()))
 
     def advanced(self, task: Any, done: int, steps: int) -> None:
-        """Notes how far it is."""
+        """Records its progress."""
         self.calls[task].append((done, time.perf_counter()))
 
     def finished(self, task: Any, scalars: Mapping[str, float]) -> None:
-        """Notes the density."""
+        """Records the density."""
         self.density[task.level] = scalars["density"]
 
     def rates(self) -> dict[int, float]:
-        """Steps per second of a training by level, the mean over trials, without the first half, which compiles."""
+        """Steps per second by level, mean over trials, without the first half of a training, which compiles."""
         found: dict[int, list[float]] = defaultdict(list)
         for task, calls in self.calls.items():
             counted = [call for call in calls if 2 * call[0] >= calls[-1][0]]
@@ -102,19 +102,19 @@ def search_speed(
     densities: Sequence[float] = (),
     memory: bool = False,
 ) -> dict[str, float]:
-    """Steps per second of a search, of all the tickets that are trained at a time.
+    """Steps per second of a search, summed over tickets trained at the same time.
 
     Args:
         name: of the network, see `subjects`.
-        small: whether to take small data.
+        small: whether to use small data.
         steps: of each training.
-        engine: as `TicketSearch` takes it.
+        engine: of `TicketSearch`.
         tickets: trials of the search.
-        workers: processes that train at a time.
-        threads: of each training; None for the backend's own number.
-        evaluations: whether to evaluate every 100 steps and test every 1,000; without, only train.
-        densities: of levels 1, 2, ... after the dense one; the speed of each level is a number of its own.
-        memory: whether to say the peak memory of this process, too.
+        workers: number of worker processes.
+        threads: of each training; None for the backend's default.
+        evaluations: whether to evaluate every 100 steps and test every 1,000; otherwise only train.
+        densities: of levels 1, 2, ...; the speed of each level is returned separately.
+        memory: whether to return the peak memory of this process too.
     """
     clock = Clock()
     make = partial(make_search, name, small, steps, engine, evaluations, tuple(densities), threads)
@@ -132,13 +132,13 @@ def search_speed(
 def fit_speed(
     name: str, small: bool, steps: int, *, memory: bool = False, **compile_arguments: Any
 ) -> dict[str, float]:
-    """Steps per second of `fit` on the plain model, in a call of its own after one that compiles.
+    """Steps per second of `fit` on the plain model, in a second call after one that compiles.
 
     Args:
         name: of the network.
-        small: whether to take small data.
-        steps: at most; rounded down to epochs of equal length.
-        memory: as `search_speed`.
+        small: whether to use small data.
+        steps: upper limit; rounded down to epochs of equal length.
+        memory: as in `search_speed`.
         compile_arguments: of `Model.compile`, beside optimiser and loss.
     """
     network = subject(name, small)

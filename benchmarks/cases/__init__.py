@@ -1,4 +1,4 @@
-"""The cases by name: what is measured, one a file."""
+"""The cases by name, one per file."""
 
 from benchmarks.cases import agreement, compact, embedding, memory_levels, networks, speed, tickets
 

@@ -1,4 +1,4 @@
-"""Whether training embeddings by rows is what the dense optimiser does: losses of an epoch."""
+"""Compares training of embeddings by rows with the dense optimiser: losses of an epoch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENGINES = {"every row, every step": "compiled", "by rows": "rows", "by rows, laz
 
 
 def builder(small: bool) -> Callable[[], keras.Model]:
-    """The plain model without dropout, whose draws differ between the ways; small ones still train by rows."""
+    """The plain model without dropout, whose draws would differ; small models are still trained by rows."""
     return lambda: newsgroups_end2end(dimension=70 if small else 300, dropout=0.0)
 
 
@@ -55,13 +55,13 @@ def by_keras(small: bool, steps: int) -> dict[str, float]:
 
 
 def losses(found: object) -> dict[str, float]:
-    """What is told of the losses of all steps."""
+    """Summary of the losses of all steps."""
     array = np.asarray(found, np.float64)
     return {"loss at the first step": array[0], "mean loss": array.mean(), "loss at the last step": array[-1]}
 
 
 def contenders(small: bool) -> dict[str, Contender]:
-    """Keras' Adam on every row at every step, this library's ways by rows, and plain Keras."""
+    """Keras' Adam on every row at every step, this library's engines by rows, and plain Keras."""
     steps = 3 if small else STEPS
     found = {name: Contender("tensorflow", by_search, (small, steps, engine)) for name, engine in ENGINES.items()}
     return found | {"Keras train_on_batch": Contender("tensorflow", by_keras, (small, steps))}

@@ -1,4 +1,4 @@
-"""Tickets without the units that pruning has cut off: the compact engine beside the whole network."""
+"""Tickets without units that pruning has disconnected: the compact engine and the whole network."""
 
 from __future__ import annotations
 

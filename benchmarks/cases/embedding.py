@@ -1,4 +1,4 @@
-"""A training step with 294 million embedding weights: by rows, beside Keras' fit."""
+"""A training step with 294 million embedding weights: by rows, and with Keras' fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a level costs in memory: searches, and a new model and fit for every training."""
+"""Memory growth per level: searches, and a new model and fit for every training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEPS = 20
 
 
 class Sampler:
-    """A reporter of a search that notes the memory of this process after each level."""
+    """A reporter of a search that records the memory of this process after each level."""
 
     def __init__(self) -> None:
         self.level: dict[int, int] = {}
@@ -33,12 +33,12 @@ class Sampler:
         """Nothing to note."""
 
     def finished(self, task: Any, scalars: Mapping[str, float]) -> None:
-        """Notes the memory; a later branch of the level replaces it."""
+        """Records the memory; a later branch of the level replaces it."""
         self.level[task.level] = resident_bytes()
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process, garbage collected."""
+    """Resident memory of this process after garbage collection."""
     gc.collect()
     return int(psutil.Process().memory_info().rss)
 
@@ -55,7 +55,7 @@ def growth(samples: Sequence[int]) -> dict[str, float]:
 
 
 def by_search(small: bool, levels: int) -> dict[str, float]:
-    """A search of so many levels in this process."""
+    """A search of `levels` levels in this process."""
     network, sampler = subject("lenet", small), Sampler()
     with tempfile.TemporaryDirectory() as out:
         TicketSearch(
@@ -74,7 +74,7 @@ def by_search(small: bool, levels: int) -> dict[str, float]:
 
 
 def by_fit(small: bool, levels: int) -> dict[str, float]:
-    """As many trainings as the search makes, each with a new model and `fit`."""
+    """The same number of trainings, each with a new model and `fit`."""
     network, samples = subject("lenet", small), []
     x, y = (part[: STEPS * BATCH_SIZE] for part in network.data()["train"])
     for level in range(levels + 1):

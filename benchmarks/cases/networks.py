@@ -1,4 +1,4 @@
-"""The papers' networks on JAX, on whatever device it finds: alone, in batches of five, and with Keras' fit."""
+"""The papers' networks on JAX, on any device: alone, in batches of five, and with Keras' fit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BY_ROWS = "end2end"
 
 
 def contenders(small: bool) -> dict[str, Contender]:
-    """Steps per second of each network; of a batch, those of all its tickets."""
+    """Steps per second of each network; for a batch, the sum over its tickets."""
     found = {}
     for label, name in NETWORKS.items():
         steps = 8 if small else STEPS.get(name, 60)

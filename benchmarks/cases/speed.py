@@ -1,4 +1,4 @@
-"""Training LeNet-300-100: the compiled and the native engine beside Keras' fit and PyTorch."""
+"""Training LeNet-300-100: the compiled and the native engine, Keras' fit, and PyTorch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EVALUATED = ", with evaluations"
 
 
 def contenders(small: bool) -> dict[str, Contender]:
-    """This library's engines with evaluations and without, on both backends, and what a user would pick instead."""
+    """This library's engines with and without evaluations, on both backends, and their alternatives."""
     steps = 8 if small else STEPS
     found = {}
     for name in OURS:

@@ -12,7 +12,7 @@ WIDTHS = (1, 2, 5, 10) if not machine.accelerators() else (1, 5, 10, 50)
 
 
 def contenders(small: bool) -> dict[str, Contender]:
-    """One ticket, two worker processes of a thread each, and batches; steps/s are those of all tickets in all."""
+    """One ticket, two worker processes with one thread each, and batches; steps/s are summed over tickets."""
     steps = 8 if small else 20_000 if machine.accelerators() else 2_000
     found = {ALONE: Contender("jax", search_speed, ("lenet", small, steps))}
     if not machine.accelerators():
