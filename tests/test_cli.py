@@ -40,7 +40,7 @@ def test_plot_writes_beside_the_run_or_where_told(
     assert main(["plot", str(run.path), "--out", str(tmp_path / "paper"), "--style", "paper"]) == 0
     assert {path.suffix for path in (tmp_path / "paper").iterdir()} == {".pdf"}
     assert main(["plot", str(run.path), "--baseline", "random_mask"]) == 2
-    assert "a baseline for the figures by schedule" in capsys.readouterr().err
+    assert "a baseline only for experiments with figures by schedule" in capsys.readouterr().err
 
 
 def test_report_prints_the_table(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:

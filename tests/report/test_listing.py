@@ -56,7 +56,7 @@ def test_a_run_that_cannot_be_read_does_not_hide_the_others(runs: Path) -> None:
 
 
 def test_no_runs_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="holds none"):
+    with pytest.raises(FileNotFoundError, match="without runs"):
         list_table(tmp_path)
     with pytest.raises(FileNotFoundError):
         list_table(tmp_path / "nowhere")

@@ -39,9 +39,7 @@ def test_what_fits_passes_and_what_does_not_is_an_error_with_both_numbers(free: 
     free(3_000_000_000)
     check_memory(3_000_000_000, what="training")
     check_memory(1_500_000_000, what="training", workers=2)
-    with pytest.raises(
-        NotEnoughMemoryError, match=r"3\.50 GB more for training\. Received: 3\.00 GB free\. Take fewer"
-    ):
+    with pytest.raises(NotEnoughMemoryError, match=r"3\.50 GB more for training\. Received: 3\.00 GB free\. Use fewer"):
         check_memory(3_500_000_000, what="training")
     with pytest.raises(NotEnoughMemoryError, match=r"3\.20 GB more for training in 2 processes\. Received: 3\.00 GB"):
         check_memory(1_600_000_000, what="training", workers=2)

@@ -102,7 +102,7 @@ def test_overlaps_with_another_baseline_are_those_of_pairs() -> None:
 def test_what_is_no_baseline_is_refused() -> None:
     with pytest.raises(ValueError, match=r"a baseline among winning_ticket, .*snip_uss, .*dense. Received: 'nothing'"):
         figures(study("winning_ticket", *ROWS), "nothing")
-    with pytest.raises(ValueError, match="a baseline for the figures by schedule"):
+    with pytest.raises(ValueError, match="a baseline only for experiments with figures by schedule"):
         figures_of(dataset(1, 2), "winning_ticket")
     names = set(figures(study("winning_ticket", *ROWS), "snip_uss"))
     assert "overlaps" not in names and {"relative_accuracy", "accuracy_below_dense"} <= names  # it has none of pairs
