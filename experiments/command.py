@@ -59,7 +59,8 @@ def _main(
 ) -> None:
     arguments, renamed = with_engine(sys.argv[1:])
     if renamed:
-        say(console, f"Warning: {renamed} is now {' '.join(arguments[-2:])}")
+        newer = f"is now {' '.join(arguments[-2:])}" if "--engine" in arguments[-2:] else "has no effect any more"
+        say(console, f"Warning: {renamed} {newer}")
     config = tyro.cli(config_class, prog=f"python -m experiments.{experiment}", args=arguments)
     # --describe runs Keras on numpy, so it needs no backend.
     os.environ["KERAS_BACKEND"] = "numpy" if config.describe else config.backend

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-FLAGS = {"--compact": "compact", "--no-compact": "auto", "--fused": "native", "--no-fused": "auto"}
+FLAGS = {"--compact": "compact", "--fused": "native"}
 
 
 def with_engine(arguments: Sequence[str]) -> tuple[list[str], str]:
@@ -18,25 +18,28 @@ def with_engine(arguments: Sequence[str]) -> tuple[list[str], str]:
     """
     kept: list[str] = []
     older: list[str] = []
-    engines: list[str] = []
+    chosen: dict[str, bool] = {}
+    batch = ""
     left = [part for argument in arguments for part in _apart(argument)]
     while left:
         argument = left.pop(0)
-        if argument in FLAGS:
+        positive = argument.replace("--no-", "--", 1)
+        if positive in FLAGS:
             older.append(argument)
-            engines.append(FLAGS[argument])
+            chosen[FLAGS[positive]] = positive == argument  # the last one counts
         elif argument == "--vectorize" and left and not left[0].startswith("--"):
             tickets = left.pop(0)
             older.append(f"{argument} {tickets}")
-            engines.append({"auto": "auto", "off": "compiled", "1": "compiled"}.get(tickets, f"batched:{tickets}"))
+            batch = "" if tickets in ("auto", "off", "1") else f"batched:{tickets}"
         else:
             kept.append(argument)
     if not older:
         return list(arguments), ""
-    chosen = [engine for engine in engines if engine != "auto"] or ["auto"]
-    if set(chosen) == {"compact", "native"}:
-        chosen = ["compact:native"]
-    return [*kept, "--engine", chosen[-1]], " ".join(older)
+    engines = [name for name in FLAGS.values() if chosen.get(name)]
+    engine = batch or ":".join(engines)
+    if not engine and not chosen:  # one ticket at a time, which `auto` is but on a GPU, and an experiment's own default
+        return kept, " ".join(older)
+    return [*kept, "--engine", engine or "auto"], " ".join(older)
 
 
 def _apart(argument: str) -> list[str]:

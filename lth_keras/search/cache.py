@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,6 +58,7 @@ class Cache:
         digests: digests of data. Where the key is the data's `id`, the data are kept too, so that the id stays valid.
         compared: seeds of trials whose finished levels were compared with this search, by run directory.
         started: run directories and branches whose given weights are recorded.
+        provenance: of levels without their data, by variant and spelling of the engine.
     """
 
     networks: dict[NetworkParameters, Network] = field(default_factory=dict)
@@ -65,3 +66,4 @@ class Cache:
     digests: dict[Hashable, tuple[Any, str]] = field(default_factory=dict)
     compared: dict[Path, set[int]] = field(default_factory=dict)
     started: set[tuple[Path, str]] = field(default_factory=set)
+    provenance: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)

@@ -18,11 +18,12 @@ from lth_keras.search.identity import describe_changes, former
 from lth_keras.search.level import train_levels
 from lth_keras.search.provenance import check, recorded_engine
 from lth_keras.search.tasks import Task, pending_tasks, tickets_at_a_time
-from lth_keras.search.variants import OF_THE_START, coordinates
+from lth_keras.search.variants import changes_given, coordinates
 from lth_keras.storage import Facts, LevelResult, RunDirectory
 from lth_keras.system import interrupts, values
 from lth_keras.training.engines import AUTO, width_of
 from lth_keras.training.engines.auto import engine_for, spelling_for
+from lth_keras.training.engines.older import older_identity
 from lth_keras.training.given import described, recorded
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def check_made(
 
 def _record_start(search: TicketSearch, directory: RunDirectory, branch: str) -> None:
     """Records the weights of a branch that `build` gives, and warns about them once per process."""
-    owns = [name for name, changes in search.variants.items() if changes.keys() & OF_THE_START]
+    owns = [name for name, changes in search.variants.items() if changes_given(changes)]
     name = branch if branch in owns else ""
     if (directory.path, name) in search.cache.started:
         return
@@ -238,10 +239,12 @@ def _identity_in(search: TicketSearch, out: str | os.PathLike[str]) -> Mapping[s
     """The identity that names the run's directory: an older form if only a directory of that name exists."""
     if search.config is not None or RunDirectory.recorded(out, search.name, search.identity):
         return search.identity
-    before = former(search, search.identity)
-    made = None if before is None else RunDirectory.recorded(out, search.name, before)
-    same = made is not None and made.described in (None, search.identity)
-    return before if same and before is not None else search.identity
+    dense = {**search.identity, **older_identity(search.engine)}
+    for before in (former(search, search.identity), None if dense == search.identity else dense):
+        made = None if before is None else RunDirectory.recorded(out, search.name, before)
+        if before is not None and made is not None and made.described in (None, search.identity):
+            return before
+    return search.identity
 
 
 def _choose_engine(
@@ -257,6 +260,6 @@ def _choose_engine(
         search.set_threads()
         return backend().device()[0]
 
-    search.spelling, search.engine_reason = spelling_for(search.engine, made, tickets, device, lambda: search.network)
+    search.choose_engine(*spelling_for(search.engine, made, tickets, device, lambda: search.network))
     if width_of(search.spelling) > 1:
         engine_for(search.spelling, search.network)

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from lth_keras.training.engines import AUTO
 from lth_keras.training.engines.older import older_spelling
 
 WHEN = {"iterative": "after_training", "before_training": "before_training"}
@@ -28,8 +27,10 @@ def by_newer_names(parameters: Mapping[str, Any], stacklevel: int = 4) -> dict[s
         schedule = found.pop("schedule")
         renamed("schedule", "when", WHEN.get(schedule, schedule))
     if (initialise := found.pop("initialise", None)) is not None:
+        if found.get("start") is not None:
+            raise ValueError(f"Expected start or initialise. Received: {found['start']!r} and {initialise!r}.")
         renamed("initialise", "start", initialise)
     if "facts" in found:
         raise TypeError("Expected facts as an argument of TicketSearch.run. Received: TicketSearch(facts=...).")
-    engine = older_spelling("TicketSearch", found, found.get("engine", AUTO), stacklevel)
-    return {**found, "engine": engine} if engine != AUTO or "engine" in found else found
+    engine = older_spelling("TicketSearch", found, found.get("engine", ""), stacklevel)
+    return {**found, "engine": engine} if engine else found

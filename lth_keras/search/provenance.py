@@ -16,6 +16,7 @@ from lth_keras.search.identity import describe, describe_model
 from lth_keras.storage import RunDirectory
 from lth_keras.storage.record import differences, versions
 from lth_keras.training.engines import AUTO, recorded_spelling, width_of
+from lth_keras.training.engines.older import without_older
 
 _NO_ARRAYS = (np.zeros((1, 1), np.float32),) * 2
 _NO_DATA = dict.fromkeys(("train", "validation", "test"), _NO_ARRAYS)
@@ -65,15 +66,19 @@ def recorded_engine(directory: RunDirectory | None, asked: str) -> str | None:
     """
     if directory is None:
         return None
-    made = next((directory.made(*key) for key in sorted(directory.finished()) if not is_variant(key[1])), None)
-    recorded = recorded_spelling(made, directory.tickets)
-    other = recorded != asked if recorded is not None else made is not None and width_of(asked) > 1
-    if asked != AUTO and other:
+    levels = (directory.made(*key) for key in sorted(directory.finished()) if not is_variant(key[1]))
+    recorded = recorded_spelling(next((made for made in levels if made is not None), None), directory.tickets)
+    if asked != AUTO and recorded is not None and not _same_engine(recorded, asked):
         raise ValueError(
-            f"Expected engine={recorded or 'compiled'!r}, as {directory.path} was made with; engines' results are not "
+            f"Expected engine={recorded!r}, as {directory.path} was made with; engines' results are not "
             f"bit-identical. Received: engine={asked!r}. Leave it out, or choose another --out."
         )
     return recorded
+
+
+def _same_engine(recorded: str, asked: str) -> bool:
+    """Whether the requested engine may be the recorded one; `auto` is recorded where the model decided."""
+    return width_of(asked) == 1 if recorded == AUTO else recorded == asked
 
 
 def check(directory: RunDirectory, levels: Iterable[Level], of: Callable[[str], Maker | None], seeds: set[int]) -> None:
@@ -98,6 +103,7 @@ def check(directory: RunDirectory, levels: Iterable[Level], of: Callable[[str], 
             notes.add("some levels do not record their provenance, as in lth_keras 0.1, and are not checked")
             continue
         now = {**(maker.made_by(key[0]) if key[0] in seeds else maker.trained_by), "run": directory.identity}
+        made = {**made, "training": without_older(made.get("training"), now["engine"])}
         if changes := list(_changes(made, now)):
             more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
             raise ValueError(
@@ -129,7 +135,7 @@ def _common(one: Any, other: Any) -> Any:
 
 def _described(search: Any) -> dict[str, Any]:
     model = search.network.model
-    replaced: dict[str, Any] = {"data": _NO_DATA, "build": lambda: model}
+    replaced: dict[str, Any] = {"data": _NO_DATA, "build": lambda: model, "engine": search.trainer.spelling}
     unknown: dict[str, Any] = {}
     try:
         described = describe(search, **replaced)

@@ -10,10 +10,11 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle
 
@@ -50,20 +51,6 @@ class WorkerStartError(RuntimeError):
     """A worker process ended before its first task, since an import failed."""
 
 
-class Sent:
-    """Pickles the function that makes a search by value, including lambdas, closures and data."""
-
-    def __init__(self, make_search: Callable[[], TicketSearch]) -> None:
-        self._make = make_search
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return cloudpickle.loads, (cloudpickle.dumps(self._make),)
-
-    def __call__(self) -> TicketSearch:
-        """The search."""
-        return self._make()
-
-
 def check_workers(workers: Any, fresh_graphs: Any) -> None:
     """Checks `workers` and `fresh_graphs`; ends a worker process that imports an unguarded script.
 
@@ -79,7 +66,7 @@ def check_workers(workers: Any, fresh_graphs: Any) -> None:
 
 def run_in_workers(
     search: TicketSearch,
-    make_search: Callable[[], TicketSearch],
+    remake: Callable[[], TicketSearch] | None,
     asked: Asked,
     workers: int,
     fresh_graphs: bool,
@@ -92,7 +79,7 @@ def run_in_workers(
 
     Args:
         search: the search.
-        make_search: makes it in each worker process.
+        remake: makes it in each worker process; None sends the search itself.
         asked: the arguments of the run.
         workers: number of worker processes.
         fresh_graphs: whether to use a new worker process for every level.
@@ -103,14 +90,17 @@ def run_in_workers(
         TypeError: if the search cannot be sent to worker processes.
         ValueError, InUseError, OSError, LevelError, WorkerDiedError, WorkerStartError: see `TicketSearch.run`.
     """
-    _check_sendable(make_search)
     asked.check(search.levels, search.seed, reporter)
+    payload, by_value = _pickled(remake or partial(type(search), **search.arguments))
     prepared = prepare(search, asked, together=False)
     directory = prepared.directory
     with directory.locked(prepared.tasks()):
         pending = prepared.tasks(directory.finished())
         failures = Failures(search.independent, reporter)
-        pool = _Pool(make_search, directory, asked.keep_weights, workers, fresh_graphs, search.independent)
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # otherwise the first process takes a whole GPU
+        provenance = _provenance(search, {task.branch for task in pending}) if by_value else {}
+        sent = Sent(payload, search.spelling, search.reason, provenance)
+        pool = _Pool(sent, directory, asked.keep_weights, workers, fresh_graphs, search.independent)
         try:
             pool.run(pending, reporter, failures)
         finally:
@@ -120,14 +110,63 @@ def run_in_workers(
     return directory
 
 
-def _check_sendable(make_search: Callable[[], TicketSearch]) -> None:
+class Sent(NamedTuple):
+    """A search as a worker process receives it.
+
+    Attributes:
+        payload: pickles the function that makes it.
+        spelling: of the engine that the parent has chosen; `auto` if the model decides.
+        reason: why that one.
+        provenance: of its levels, as `Cache.provenance`; empty where a worker can describe the search itself.
+    """
+
+    payload: bytes
+    spelling: str
+    reason: str
+    provenance: Mapping[tuple[str, str], Mapping[str, Any]]
+
+    def make(self) -> TicketSearch:
+        """The search.
+
+        Raises:
+            TypeError: if it cannot be unpickled here.
+        """
+        try:
+            search: TicketSearch = pickle.loads(self.payload)()
+        except (TypeError, AttributeError, ImportError, pickle.PicklingError) as error:
+            raise TypeError(
+                "Expected a search that worker processes can load: functions and classes of a module, or remake=, an "
+                f"importable function that makes it there. Received: {type(error).__name__}: {error}."
+            ) from error
+        search.choose_engine(self.spelling, self.reason)
+        search.cache.provenance.update(self.provenance)
+        return search
+
+
+def _pickled(make_search: Callable[[], TicketSearch]) -> tuple[bytes, bool]:
+    """A function that makes a search, pickled; and whether functions had to be pickled by value, as lambdas are.
+
+    Importable functions are pickled by reference, so that their source can be read in a worker process.
+    """
     try:
-        ForkingPickler.dumps(make_search)
-    except Exception as error:  # pickling a user's objects can raise any exception
-        raise TypeError(
-            "Expected a search that can be pickled for worker processes, or remake=, an importable function that makes "
-            f"it there. Received: {type(error).__name__}: {error}."
-        ) from error
+        return bytes(ForkingPickler.dumps(make_search)), False
+    except Exception:  # pickling a user's objects can raise any exception
+        try:
+            return cloudpickle.dumps(make_search), True
+        except Exception as error:
+            raise TypeError(
+                "Expected a search that can be pickled for worker processes, or remake=, an importable function that "
+                f"makes it there. Received: {type(error).__name__}: {error}."
+            ) from error
+
+
+def _provenance(search: TicketSearch, branches: Collection[str]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """The provenance of the branches' levels, as workers record it: they cannot read functions sent by value."""
+    found = {}
+    for branch in sorted(branches):
+        own = search.search_of(branch)
+        found[own.variant, own.spelling] = own.trained_by
+    return found
 
 
 class _Pool:
@@ -135,15 +174,14 @@ class _Pool:
 
     def __init__(
         self,
-        make_search: Callable[[], TicketSearch],
+        sent: Sent,
         directory: RunDirectory,
         keep_weights: str,
         workers: int,
         fresh_graphs: bool,
         independent: Collection[str] = (),
     ) -> None:
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # otherwise the first worker takes a whole GPU
-        self._arguments = (make_search, directory.path, keep_weights)
+        self._arguments = (sent, directory.path, keep_weights)
         self._directory = directory
         self._size = workers
         self._independent = independent
@@ -270,9 +308,7 @@ class _PipeReporter:
         self._send(("finished", scalars))
 
 
-def _work(
-    connection: Connection, make_search: Callable[[], TicketSearch], path: Any, keep_weights: str, processes: int = 1
-) -> None:
+def _work(connection: Connection, sent: Sent, path: Any, keep_weights: str, processes: int = 1) -> None:
     """The main function of a worker process: trains tasks until the parent closes the connection or dies.
 
     `processes` is the number of workers, including this one, that still have to allocate their memory.
@@ -287,7 +323,7 @@ def _work(
             task = connection.recv()
             try:
                 if search is None:
-                    search = make_search()
+                    search = sent.make()
                     search.processes = processes
                 search.train_level(
                     RunDirectory.load(path), task, keep_weights=keep_weights, reporter=_PipeReporter(connection)

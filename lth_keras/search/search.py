@@ -143,8 +143,12 @@ class TicketSearch(SearchParameters):
         self.test_every = check_cadence(self.training.evaluate_every, self.training.test_every)
         self.processes = 1
         """Processes, including this one, that still have to allocate such a network."""
-        self.spelling, self.engine_reason = self.engine, "asked for"
-        """The spelling of the engine in use, and the reason for it; `prepare` sets both."""
+        self.variant_of: TicketSearch | None = None
+        """The search whose variant this one is."""
+        self.variant = ""
+        """The name of the variant."""
+        self.choose_engine(self.engine, "asked for")
+        self._networks: dict[str, Network] = {}
         self._variants: dict[str, TicketSearch] = {}
         self._initial: dict[int, Weights] = {}
         self.cache = Cache()
@@ -232,12 +236,12 @@ class TicketSearch(SearchParameters):
             if workers == 1 and not fresh_graphs:
                 directory = execution.run_here(self, asked, facts, reporter)
             else:
-                make = remake or runner.Sent(partial(TicketSearch, **self._arguments))
-                directory = runner.run_in_workers(self, make, asked, workers, fresh_graphs, facts, reporter)
+                directory = runner.run_in_workers(self, remake, asked, workers, fresh_graphs, facts, reporter)
         return Run(self, directory)
 
     @property
-    def _arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that make this search."""
         return {name: getattr(self, name) for name in (*declared(SearchParameters), "pruning", "training")}
 
     @cached_property
@@ -261,11 +265,23 @@ class TicketSearch(SearchParameters):
     @property
     def given(self) -> Given:
         """The weights that `build` gives, found without building the network."""
-        return self.network.given if "network" in vars(self) else given_by(self.build, given_of(self.start))
+        return self.network.given if self._networks else given_by(self.build, given_of(self.start))
 
-    @cached_property
+    @property
     def network(self) -> Network:
-        """The network of all levels, branches and trials in this process, built at first use."""
+        """The network of all levels, branches and trials in this process, built at first use; assign to share one."""
+        engine = self.engine if self.width > 1 else self.spelling
+        for made in self._networks.values():
+            if engine in (made.engine.spelling, AUTO):
+                return made
+        self._networks[engine] = self._make_network(engine)
+        return self._networks[engine]
+
+    @network.setter
+    def network(self, network: Network) -> None:
+        self._networks = {network.engine.spelling: network}
+
+    def _make_network(self, engine: str) -> Network:
         training = self.training
         parameters = NetworkParameters(
             self.build,
@@ -275,7 +291,7 @@ class TicketSearch(SearchParameters):
             training.evaluate_every,
             training.test_every,
             training.jit_compile,
-            self.engine,
+            engine,
             given_of(self.start),
             self.pruning.prune_frozen,
             training.metric,
@@ -290,6 +306,21 @@ class TicketSearch(SearchParameters):
             self.plan.keep(self.levels, Mask.ones(network.mask.shapes), network.kinds)
         return network
 
+    def choose_engine(self, spelling: str, reason: str) -> None:
+        """Sets the engine of the search and of its variants without an engine of their own.
+
+        Args:
+            spelling: of the engine; `auto` lets the model decide.
+            reason: why that one.
+        """
+        self._spelling, self.reason = spelling, reason
+
+    @property
+    def spelling(self) -> str:
+        """The spelling of the engine in use; `auto` as long as the model decides."""
+        base = self.variant_of
+        return base.spelling if base is not None and base.engine == self.engine else self._spelling
+
     @property
     def trainer(self) -> Engine:
         """The engine in use."""
@@ -298,7 +329,7 @@ class TicketSearch(SearchParameters):
     @property
     def why_engine(self) -> str:
         """The reason for the engine in use."""
-        return self.network.engine_reason if self.spelling == AUTO else self.engine_reason
+        return self.network.engine_reason if self.spelling == AUTO else self.reason
 
     @property
     def width(self) -> int:
@@ -322,8 +353,7 @@ class TicketSearch(SearchParameters):
         if branch not in self._variants:
             made = self.changed(**{"variants": {}, "config": self.config or {}, **self.variants[branch]})
             made.cache, made.processes = self.cache, self.processes
-            if made.engine == self.engine:
-                made.spelling, made.engine_reason = self.spelling, self.engine_reason
+            made.variant_of, made.variant = self, branch
             self._variants[branch] = made
         return self._variants[branch]
 
@@ -370,10 +400,14 @@ class TicketSearch(SearchParameters):
             made=self.made_by(task.seed),
         )
 
-    @cached_property
+    @property
     def trained_by(self) -> Mapping[str, Any]:
         """The provenance of its levels without the data; see `lth_keras.search.provenance`."""
-        return trained_by(self)
+        known = self.cache.provenance
+        place = self.variant, self.spelling
+        if place not in known:
+            known[place] = trained_by(self)
+        return known[place]
 
     def made_by(self, seed: int) -> Mapping[str, Any]:
         """The provenance of a trial's levels, as their files record it."""

@@ -16,7 +16,12 @@ def given_of(start: Any) -> str | None:
     Raises:
         ValueError: for an unknown `start`.
     """
-    return check_start(start) if initialiser_of(start) is None else None
+    return None if makes_weights(start) else check_start(start)
+
+
+def makes_weights(start: Any) -> bool:
+    """Whether `start` makes the weights that trials begin with of those that are drawn."""
+    return callable(start) or (isinstance(start, str) and start not in STARTS and "(" in start)
 
 
 def initialiser_of(start: Any) -> Callable[[State], Weights] | None:
@@ -25,6 +30,6 @@ def initialiser_of(start: Any) -> Callable[[State], Weights] | None:
     Raises:
         ValueError: for an unknown name.
     """
-    if isinstance(start, str) and start not in STARTS and "(" in start:
-        return Initialiser(start)
-    return start if callable(start) else None
+    if not makes_weights(start):
+        return None
+    return Initialiser(start) if isinstance(start, str) else start

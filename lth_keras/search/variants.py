@@ -10,7 +10,7 @@ from lth_keras.criteria import name_of
 from lth_keras.search.branches import BRANCHES, is_variant
 from lth_keras.search.older_parameters import by_newer_names
 from lth_keras.search.parameters import MASKS, RUN, affected
-from lth_keras.search.start import initialiser_of
+from lth_keras.search.start import makes_weights
 from lth_keras.storage import check_path_part
 from lth_keras.system import values
 
@@ -26,8 +26,6 @@ ALONG_BRANCHES = {
 """Parameters that run.h5 stores for every branch if variants change them -> the names of these coordinates. `criterion`
 has another name there, since it is a dimension."""
 _FOLDERS = re.compile(r"(?<=\()[^(,]*/")
-OF_THE_START = frozenset({"build", "start", "prune_frozen"})
-"""Parameters that affect which weights `build` gives."""
 
 
 def check_variants(variants: Any) -> dict[str, dict[str, Any]]:
@@ -54,6 +52,12 @@ def check_variants(variants: Any) -> dict[str, dict[str, Any]]:
             )
         found[name] = changes
     return found
+
+
+def changes_given(changes: Mapping[str, Any]) -> bool:
+    """Whether a variant with these parameters has other weights that `build` gives than its search."""
+    start = "start" in changes and not makes_weights(changes["start"])
+    return start or bool(changes.keys() & {"build", "prune_frozen"})
 
 
 def coordinates(
@@ -96,7 +100,7 @@ def recorded_names(parameters: Mapping[str, Any]) -> dict[str, Any]:
     if "when" in parameters:
         found["schedule"] = {"after_training": "iterative"}.get(parameters["when"], parameters["when"])
     if (start := parameters.get("start")) is not None:
-        found["start" if initialiser_of(start) is None else "initialise"] = start
+        found["initialise" if makes_weights(start) else "start"] = start
     return found
 
 

@@ -38,7 +38,7 @@ def training(**changes: Any) -> Config:
 
 def describe(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
     monkeypatch.setattr("sys.argv", ["newsgroups_end2end", "--describe", *arguments])
-    monkeypatch.setattr("lth_keras.search.runner.run", None)
+    monkeypatch.setattr("lth_keras.search.search.TicketSearch.run", None)
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     command.main(Config, make_search, "newsgroups_end2end")
     return capfd.readouterr()

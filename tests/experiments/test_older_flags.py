@@ -15,9 +15,8 @@ from experiments.older_flags import with_engine
         ("--fused", "native"),
         ("--no-fused", "auto"),
         ("--vectorize 6", "batched:6"),
-        ("--vectorize 1", "compiled"),
-        ("--vectorize off", "compiled"),
-        ("--vectorize auto", "auto"),
+        ("--compact --no-compact", "auto"),
+        ("--fused --vectorize off", "native"),
         ("--fused --compact", "compact:native"),
         ("--compact --fused", "compact:native"),
         ("--no-compact --fused", "native"),
@@ -30,6 +29,11 @@ def test_an_older_flag_is_an_engine(arguments: str, engine: str) -> None:
     received, older = with_engine(["--trials", "2", *arguments.split(), "--levels", "3"])
     assert received == ["--trials", "2", "--levels", "3", "--engine", engine]
     assert older == arguments
+
+
+@pytest.mark.parametrize("tickets", ["1", "off", "auto"])
+def test_one_ticket_at_a_time_chooses_no_engine(tickets: str) -> None:
+    assert with_engine(["--vectorize", tickets, "--trials", "2"]) == (["--trials", "2"], f"--vectorize {tickets}")
 
 
 def test_a_value_may_follow_an_equals_sign() -> None:

@@ -129,6 +129,11 @@ def test_a_directory_in_use_is_refused_before_workers_start(network: Network, tm
     assert not list(tmp_path.rglob("level_*"))
 
 
+def sent(make_search: Any) -> Any:
+    """The search as a worker receives it, without pickling: its network is that of the tests."""
+    return SimpleNamespace(make=make_search)
+
+
 class Line:
     """A worker's end of its connection: gives it one task, then hangs up; keeps what it sends."""
 
@@ -158,7 +163,7 @@ def test_a_worker_sends_progress_and_errors(network: Network, tmp_path: Path, mo
     make_search = functools.partial(make, network)
     directory = tiny.prepare(make_search(), 1, BRANCHES, tmp_path).directory
     line = Line(Task(0, "dense", 0))
-    runner._work(line, make_search, directory.path, "none")
+    runner._work(line, sent(make_search), directory.path, "none")
     assert [kind for kind, *_ in line.sent if kind != "advanced"] == ["begun", "started", "finished"]
     assert ("started", 20) in line.sent and ("advanced", 20, 20) in line.sent
     assert open_run(RunDirectory.load(directory.path).write_run().parent).sizes["level"] == 1
@@ -170,7 +175,7 @@ def test_a_worker_sends_progress_and_errors(network: Network, tmp_path: Path, mo
     ):
         monkeypatch.setattr(type(network.engine), "train", _raises(error))
         line = Line(Task(0, "winning_ticket", 1))
-        runner._work(line, make_search, directory.path, "none")
+        runner._work(line, sent(make_search), directory.path, "none")
         ((what, received),) = [sent for sent in line.sent if isinstance(sent[-1], Exception)]
         assert type(received) is kind and what == ("failed" if kind is LevelError else "error")
         if what == "error":

@@ -14,6 +14,7 @@ from lth_keras.search.run import Run
 from lth_keras.search.search import TicketSearch
 from lth_keras.search.tasks import LevelError, Task, pending_tasks
 from lth_keras.storage import InUseError, RunDirectory, open_run
+from lth_keras.training.engines.compiled import Compiled
 from lth_keras.training.network import Network
 from tests import tiny
 from tests.backend import BACKEND
@@ -131,14 +132,13 @@ def test_a_directory_that_cannot_be_written_is_named(network: Network, tmp_path:
 )
 def test_weights_that_are_not_finite_are_named_though_the_loss_hides_them(monkeypatch, tmp_path, optimizer, advice):
     def train(self, *arguments, **options):
-        curves = original(self, *arguments, **options)
-        weights = dict(self.weights)
-        weights["hidden/kernel"][0, 0] = np.nan
-        self.weights = weights
-        return curves
+        for trained in original(self, *arguments, **options):
+            weights = dict(trained.weights)
+            weights["hidden/kernel"][0, 0] = np.nan
+            yield trained._replace(weights=weights)
 
-    original = Network.train
-    monkeypatch.setattr(Network, "train", train)
+    original = Compiled.train
+    monkeypatch.setattr(Compiled, "train", train)
     with pytest.raises(LevelError, match=f"trial 0, dense, level 0.*hidden/kernel.*{advice}"):
         tiny.make(optimizer=optimizer).run(out=tmp_path)
 

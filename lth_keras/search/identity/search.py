@@ -51,7 +51,10 @@ def describe(search: Any, **replaced: Any) -> dict[str, Any]:
     result: dict[str, Any] = plain(
         {
             **hashed(parameters),
-            **{name: _changed(name, value, 0) for name, value in recorded_names(start).items()},
+            **{
+                name: value if isinstance(value, str) else describe_value(value, name)
+                for name, value in recorded_names(start).items()
+            },
             **identity_of(parameters["engine"]),
             "criterion": _criterion(parameters["criterion"]),
             "loss": _loss(parameters["loss"]),

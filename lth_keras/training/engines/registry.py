@@ -51,15 +51,16 @@ def identity_of(spelling: str) -> dict[str, Any]:
 
 
 def recorded_spelling(made: Mapping[str, Any] | None, tickets: int) -> str | None:
-    """The recorded engine of a run's levels; None if it is not recorded.
+    """The engine that trained a run's levels: `auto` if the model chose an engine of one ticket; None without levels.
 
     Args:
-        made: the provenance of one of its levels.
-        tickets: number of tickets trained at once, which run directories of version 0.1 record.
+        made: the provenance of one of the levels; None without levels.
+        tickets: number of tickets trained at once, as run directories of lth_keras 0.1 record it.
     """
-    if made and "engine" in made:
-        return str(made["engine"])
-    return f"batched:{tickets}" if made is not None and tickets > 1 else None
+    if made is None:
+        return None
+    older = f"batched:{tickets}" if tickets > 1 else AUTO
+    return str(made.get("engine", older))
 
 
 def width_of(spelling: str) -> int:
