@@ -73,7 +73,8 @@ def train_levels(
         failures: collects failed tasks: their mask disconnects the network and that is refused, their loss or weights
             become NaN or infinite, or their criterion cannot rank the weights. All tasks that do not depend on failed
             ones are trained and written.
-        started: start time, by `time.perf_counter`. The time since is divided among the levels' `seconds`.
+        started: start time, by `time.perf_counter`. A level's `seconds` are its share of the training and the
+            time that its next mask takes.
         reporter: see `lth_keras.system.progress.Reporter`.
 
     Returns:
@@ -103,12 +104,15 @@ def train_levels(
     ]
     written: list[LevelResult] = []
     results = engine.train(network, tickets, schedule, Callbacks(advanced))
+    shared = 0.0  # seconds until the batch was trained
     for (task, start), trained in zip(starts.items(), results, strict=True):
+        own = time.perf_counter()
+        shared = shared or own - started
         if failures.rule_out(task):
             continue
         with _collected(failures, task):
-            seconds = (time.perf_counter() - started) / len(starts)
-            written.append(_finish(network, directory, task, tasks[task], start, trained, seconds))
+            began = own - shared / len(starts)
+            written.append(_finish(network, directory, task, tasks[task], start, trained, began))
             if reporter is not None:
                 reporter.finished(task, written[-1].scalars)
     return written
@@ -121,9 +125,9 @@ def _finish(
     settings: LevelSettings,
     start: tuple[Mask, Weights],
     trained: Trained,
-    seconds: float,
+    began: float,
 ) -> LevelResult:
-    """Makes the mask of the branch's next level and writes the level file."""
+    """Makes the mask of the branch's next level and writes the level file; `began` is when the level's time began."""
     mask, weights = start
     with _named(directory, task, NonFiniteLossError):
         if trained.failure is not None:
@@ -132,6 +136,7 @@ def _finish(
     with _named(directory, task, ValueError):
         next_mask = settings.masks.following(directory, task, mask, settings.initial, trained.scored)
         seen = settings.observe(mask, weights, trained.weights)
+    seconds = time.perf_counter() - began
     return _write(network, directory, task, settings, mask, next_mask, trained, seen, seconds)
 
 
