@@ -308,7 +308,7 @@ def test_other_spellings_are_refused(spelling: Any) -> None:
     [
         (None, 1, None),
         (None, 6, None),
-        ({}, 1, None),
+        ({}, 1, "auto"),
         ({}, 6, "batched:6"),
         ({"engine": "compact:native"}, 1, "compact:native"),
         ({"engine": "compiled"}, 6, "compiled"),
