@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from lth_keras.criteria import CRITERIA, State, criterion
 from lth_keras.criteria.model_derivatives import ModelDerivatives
 from lth_keras.data.sampling import draw_samples
 from lth_keras.mask import Mask
-from lth_keras.masking import large_tables
+from lth_keras.masking.tables import LARGE
 from lth_keras.pruning.densities import erk_counts
 from lth_keras.pruning.rates import keep_highest
 from lth_keras.search.tasks import LevelError, Task
@@ -66,7 +65,7 @@ def words() -> keras.Model:
     return keras.Sequential(
         [
             keras.Input((6,), dtype="int32"),
-            keras.layers.Embedding(1000, 4, name="table"),
+            keras.layers.Embedding(LARGE // 64 + 1, 64, name="table"),
             keras.layers.Conv1D(4, 2, activation="relu", name="conv"),
             keras.layers.GlobalMaxPooling1D(),
             keras.layers.Dense(3, "softmax", name="output"),
@@ -75,10 +74,7 @@ def words() -> keras.Model:
 
 
 @pytest.mark.parametrize("name", ["grasp", "synflow"])
-def test_tables_that_are_trained_by_rows_are_scored_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr("lth_keras.training.network.large_tables", partial(large_tables, at_least=4000))
+def test_tables_that_are_trained_by_rows_are_scored_too(tmp_path: Path, name: str) -> None:
     generator = np.random.default_rng(0)
     data = {
         split: (generator.integers(0, 1000, (size, 6)), np.arange(size) % 3)
@@ -87,7 +83,7 @@ def test_tables_that_are_trained_by_rows_are_scored_too(
     search = make(build=words, data=data, criterion=name, rates=0.5, scope="global", levels=1, test_every=5)
     assert len(search.network.tables) == 1
     mask = masks_of(search.run(out=tmp_path), 0, "winning_ticket", 1)[1]
-    assert mask.kept == round(0.5 * (4000 + 32 + 12)) and min(mask.counts().values()) > 0
+    assert mask.kept == round(0.5 * mask.size) and min(mask.counts().values()) > 0
 
 
 def own(state: State) -> dict[str, np.ndarray]:
