@@ -155,11 +155,11 @@ class Options:
     @property
     def rates(self) -> dict[str, float]:
         """Share pruned per level, by kind of layer. Experiments define it."""
-        raise NotImplementedError
+        raise NotImplementedError(f"Expected the experiment's {type(self).__name__} to define rates. Received: none.")
 
     def sizes(self) -> list[LayerSize]:
         """The layers of the model. Experiments define it."""
-        raise NotImplementedError
+        raise NotImplementedError(f"Expected the experiment's {type(self).__name__} to define sizes. Received: none.")
 
     def training(self) -> dict[str, str]:
         """The training's parameters for --describe. Experiments may override it.
