@@ -20,7 +20,7 @@ COUNTS = {"train": 11_314, "test": 7_532}
 # What fetch_20newsgroups downloads, and what it keeps of it.
 ADDRESS = "https://ndownloader.figshare.com/files/5975967"
 FILE = "20news-bydate_py3.pkz"
-# Of groups, postings and labels (`_check_published`), all 18,846, in the order in which fetch_20newsgroups gives them.
+# Of groups, postings and labels (`check_published`), all 18,846, in the order in which fetch_20newsgroups gives them.
 # Not of FILE: scikit-learn makes that file itself, and its bytes differ by version and folder.
 SHA256 = "91234f5a1f4046baad68eae9d262f8ea8d442166101014840ab1b7c299c96ad3"
 REMEDY = (
@@ -64,7 +64,7 @@ def read_postings() -> Postings:
             received = len(parts[split].texts), len(parts[split].labels)
             if received != (count, count):
                 raise ValueError(f"Expected {count} postings and labels in split {split!r}. Received: {received}.")
-        _check_published(parts)
+        check_published(parts)
         return Postings(
             {split: part.texts for split, part in parts.items()},
             {split: part.labels.astype(np.int32) for split, part in parts.items()},
@@ -76,7 +76,7 @@ def read_postings() -> Postings:
         raise DataUnavailable(NAME, tried, remedy) from error
 
 
-def _check_published(parts: Mapping[str, Part]) -> None:
+def check_published(parts: Mapping[str, Part]) -> None:
     """Raise ValueError unless groups, postings and labels are the published ones, in the order of scikit-learn."""
     contents = list(parts["train"].groups)
     for part in parts.values():

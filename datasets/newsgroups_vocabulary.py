@@ -98,7 +98,7 @@ def fetch_vocabulary() -> None:
     require_reachable(NAME, ADDRESS, looked, REMEDY)
     try:
         content = download(ADDRESS, MOST_BYTES)
-        _check_published(_parse(content))
+        check_published(_parse(content))
         write_bytes(path, content)
     except (OSError, ValueError) as error:
         tried = f"{looked}, and downloading it from {ADDRESS} failed: {type(error).__name__}: {error}"
@@ -111,7 +111,7 @@ def _published(limit: int, packed: bool) -> Vocabulary:
     try:
         words = _parse(read_vocabulary() if packed else read_bytes(path, MOST_BYTES))
         if not packed:  # the documents in the same packed parts have these words
-            _check_published(words)
+            check_published(words)
     except (OSError, ValueError) as error:
         tried = f"the vocabulary in {path} cannot be read: {error}"
         raise DataUnavailable(NAME, tried, f"Delete that file and load again, or another: {REMEDY}") from error
@@ -134,7 +134,7 @@ def _parse(content: bytes) -> list[str]:
     return words
 
 
-def _check_published(words: list[str]) -> None:
+def check_published(words: list[str]) -> None:
     """Raise ValueError unless these are the published words, with any line ends in their file."""
     received = hashlib.sha256("".join(f"{word}\n" for word in words).encode()).hexdigest()
     if received != SHA256:

@@ -90,7 +90,7 @@ def load(
         )
     generator = named_generator(seed, "reuters/validation")
     packed = is_packed(reuters_packed.NAME)
-    encoded = reuters_packed.read_encoded() if packed else _encode()
+    encoded = reuters_packed.read_encoded() if packed else encoded_documents()
     places = group_places(group, encoded.topics["train"], encoded.topics["test"])
 
     def part(split: str) -> Split:
@@ -156,10 +156,10 @@ def originals() -> dict[str, np.ndarray]:
     Raises:
         DataUnavailable: as in `load`; does not read packed parts.
     """
-    return reuters_packed.to_arrays(_encode())
+    return reuters_packed.to_arrays(encoded_documents())
 
 
-def _encode() -> Encoded:
+def encoded_documents() -> Encoded:
     """Read the documents, downloaded if absent, and encode them."""
     fetch_documents()
     documents = read_documents()

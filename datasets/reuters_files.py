@@ -149,11 +149,11 @@ def _documents(contents: dict[str, bytes]) -> dict[str, list[Document]]:
     }
     if received != expected:
         raise ValueError(f"Expected the documents and categories of ModApte, {expected}. Received: {received}.")
-    _check_published(contents)
+    check_published(contents)
     return splits
 
 
-def _check_published(contents: Mapping[str, bytes]) -> None:
+def check_published(contents: Mapping[str, bytes]) -> None:
     """Raise ValueError if a file is not that of the distribution. Called last, since other errors name the line."""
     for file, content in contents.items():
         received = hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()

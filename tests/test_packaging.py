@@ -204,3 +204,9 @@ def test_an_experiment_is_parameters_and_little_else() -> None:
     texts = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "experiments").glob("*.py")}
     lengths = {name: len(text.splitlines()) for name, text in texts.items() if '__name__ == "__main__"' in text}
     assert lengths and {name: length for name, length in lengths.items() if length > 120} == {}
+
+
+def test_no_test_patches_a_private_name() -> None:
+    patch = re.compile(r"""(?:setattr|patch\.object)\([^()]*["'](?:[\w.]+\.)?_[a-z]\w*["']""")
+    found = {path.name: patch.findall(path.read_text(encoding="utf-8")) for path in sources("tests")}
+    assert {name: calls for name, calls in found.items() if calls} == {}

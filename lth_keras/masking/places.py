@@ -64,7 +64,7 @@ def _walk(parent: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, keras
 
 def _canonical_name(layer: keras.layers.Layer, parent: Any) -> str:
     plain = PLAIN_LAYERS.get(type(layer), type(layer))
-    stem = _snake_case(plain.__name__)
+    stem = snake_case(plain.__name__)
     # Bidirectional names its layers after the one that it was given: forward_lstm_3.
     direction = "(forward_|backward_)" if isinstance(parent, keras.layers.Bidirectional) else "()"
     # Keras names the inputs of a clone after tensors: keras_tensor_3.
@@ -73,8 +73,8 @@ def _canonical_name(layer: keras.layers.Layer, parent: Any) -> str:
     return made_up[1] + stem if made_up else layer.name
 
 
-def _snake_case(name: str) -> str:
-    # As Keras names layers: Conv2D -> conv2d, LayerNormalization -> layer_normalization.
+def snake_case(name: str) -> str:
+    """A class's name as Keras names its layers: Conv2D -> conv2d, LayerNormalization -> layer_normalization."""
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()

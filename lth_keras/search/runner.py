@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lth_keras.search.search import TicketSearch
 
 _CONTEXT = multiprocessing.get_context("spawn")
-_ENDING_SECONDS = 5.0
+ENDING_SECONDS = 5.0
 """Seconds that worker processes have to end after a request, before they are killed."""
 _LISTENING_SECONDS = 0.2
 """Seconds between checks for signals while waiting for workers."""
@@ -169,6 +169,14 @@ def _provenance(search: TicketSearch, branches: Collection[str]) -> dict[tuple[s
     return found
 
 
+def next_tasks(
+    pending: Sequence[Task], finished: Collection[tuple[int, str, int]], most: int, independent: Collection[str] = ()
+) -> list[Task]:
+    """The tasks to start now, at most so many: those that are ready, controls last, since no task depends on them."""
+    ready = [task for task in pending if is_ready(task, finished, independent)]
+    return sorted(ready, key=lambda task: is_control(task.branch))[:most]
+
+
 class _Pool:
     """Worker processes that each train one task at a time."""
 
@@ -194,9 +202,7 @@ class _Pool:
         """Trains the tasks in order, each when it is ready, except those that depend on failed ones."""
         finished = self._directory.finished()
         while (pending := failures.without(pending)) or self._busy:
-            ready = [task for task in pending if is_ready(task, finished, self._independent)]
-            ready.sort(key=lambda task: is_control(task.branch))  # controls last, since no task depends on them
-            for task in ready[: self._size - len(self._busy)]:
+            for task in next_tasks(pending, finished, self._size - len(self._busy), self._independent):
                 pending.remove(task)
                 self._start(task)
             interrupts.check()
@@ -230,7 +236,7 @@ class _Pool:
             return message
         interrupts.check()  # a signal to the process group may have ended it
         process, task = self._busy[connection]
-        process.join(_ENDING_SECONDS)
+        process.join(ENDING_SECONDS)
         if process.exitcode == _UNGUARDED:
             raise WorkerStartError(
                 "Expected the script to start a search with worker processes below `if __name__ == '__main__':`, since "
@@ -253,7 +259,7 @@ class _Pool:
         A process that does not end on request is killed; one that cannot be killed is left running.
         """
         connections = [*self._busy, *(connection for _, connection in self._idle)]
-        _end([process for process, _ in (*self._busy.values(), *self._idle)])
+        end_processes([process for process, _ in (*self._busy.values(), *self._idle)])
         for connection in connections:
             connection.close()
         self._busy, self._idle = {}, []
@@ -264,7 +270,7 @@ class _Pool:
         else:
             connection, theirs = _CONTEXT.Pipe()
             to_come = self._size - len(self._busy)  # busy workers have allocated their memory
-            process = _CONTEXT.Process(target=_work, args=(theirs, *self._arguments, to_come), daemon=True)
+            process = _CONTEXT.Process(target=work, args=(theirs, *self._arguments, to_come), daemon=True)
             with interrupts.blocked(signal.SIGINT):  # the parent handles Ctrl-C and ends its workers
                 process.start()
             theirs.close()
@@ -277,17 +283,17 @@ class _Pool:
             self._idle.append((process, connection))
             return
         connection.close()
-        process.join(_ENDING_SECONDS)
+        process.join(ENDING_SECONDS)
         if process.exitcode is None:
-            _end([process])
+            end_processes([process])
 
 
-def _end(processes: Sequence[Any]) -> None:
-    """Requests processes to end, and kills those that still run after some seconds in total."""
+def end_processes(processes: Sequence[Any], seconds: float = ENDING_SECONDS) -> None:
+    """Requests processes to end, and kills those that still run after so many seconds in total."""
     for ask in ("terminate", "kill"):
         for process in processes:
             getattr(process, ask)()
-        until = time.monotonic() + _ENDING_SECONDS
+        until = time.monotonic() + seconds
         for process in processes:
             process.join(max(0, until - time.monotonic()))
 
@@ -308,7 +314,7 @@ class _PipeReporter:
         self._send(("finished", scalars))
 
 
-def _work(connection: Connection, sent: Sent, path: Any, keep_weights: str, processes: int = 1) -> None:
+def work(connection: Connection, sent: Sent, path: Any, keep_weights: str, processes: int = 1) -> None:
     """The main function of a worker process: trains tasks until the parent closes the connection or dies.
 
     `processes` is the number of workers, including this one, that still have to allocate their memory.

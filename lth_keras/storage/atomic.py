@@ -12,7 +12,8 @@ from pathlib import Path
 
 _OURS = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp|\.writable-\d+\.tmp")
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_CHUNK = 1 << 26  # bytes per write call; some systems refuse more than 2 GiB at once
+CHUNK_BYTES = 1 << 26
+"""Bytes per write call; some systems refuse more than 2 GiB at once."""
 
 
 def write_bytes(path: Path, *content: bytes | bytearray | memoryview) -> None:
@@ -63,7 +64,7 @@ def _replace(path: Path, *content: bytes | bytearray | memoryview) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             for part in content:
-                for chunk in _chunks(memoryview(part)):
+                for chunk in chunks(memoryview(part)):
                     file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
@@ -73,6 +74,13 @@ def _replace(path: Path, *content: bytes | bytearray | memoryview) -> None:
             os.unlink(temporary)
         raise
     sync_directory(path.parent)
+
+
+def chunks(content: memoryview) -> Iterator[memoryview]:
+    """Yields the parts of `content` that are each written by one call."""
+    flat = content.cast("B")
+    for start in range(0, len(flat), CHUNK_BYTES):
+        yield flat[start : start + CHUNK_BYTES]
 
 
 def sync_directory(directory: Path) -> None:
@@ -97,9 +105,3 @@ def remove_leftovers(directory: Path) -> None:
         if _OURS.fullmatch(leftover.name):
             with contextlib.suppress(OSError):
                 leftover.unlink()
-
-
-def _chunks(content: memoryview) -> Iterator[memoryview]:
-    flat = content.cast("B")
-    for start in range(0, len(flat), _CHUNK):
-        yield flat[start : start + _CHUNK]

@@ -86,13 +86,14 @@ def _verify(file: BinaryIO, size: int) -> bool:
     stated = int.from_bytes(last[len(_MAGIC) : len(_MAGIC) + _LENGTH], "little")
     if stated != size - _SIZE:
         raise ValueError(f"{size - _SIZE} bytes before its checksum, which is of {stated}")
-    received, expected = _digest(file, stated), last[len(_MAGIC) + _LENGTH :]
+    received, expected = sha256_of(file, stated), last[len(_MAGIC) + _LENGTH :]
     if received != expected:
         raise ValueError(f"its SHA-256 is {received.hex()[:16]}..., and was {expected.hex()[:16]}... when written")
     return True
 
 
-def _digest(file: BinaryIO, size: int) -> bytes:
+def sha256_of(file: BinaryIO, size: int) -> bytes:
+    """The SHA-256 of the first `size` bytes of a file."""
     sha = hashlib.sha256()
     file.seek(0)
     while size > 0 and (chunk := file.read(min(size, _CHUNK))):

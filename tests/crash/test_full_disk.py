@@ -38,14 +38,14 @@ class Disk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
         self.calls = calls
-        chunks = atomic._chunks
+        chunks = atomic.chunks
 
         def full_chunks(content: memoryview) -> Iterator[memoryview]:
             for chunk in chunks(content):
                 self.take()
                 yield chunk
 
-        monkeypatch.setattr(atomic, "_chunks", full_chunks)
+        monkeypatch.setattr(atomic, "chunks", full_chunks)
         creates = {"open": lambda path, flags, *mode: flags & os.O_CREAT}
         for name in ("open", "mkdir", "fsync", "replace"):
             monkeypatch.setattr(os, name, self._limited(getattr(os, name), creates.get(name, lambda *_: True)))

@@ -59,15 +59,15 @@ def search(
     for name in CALLS:
         setattr(os, name, stages.watched(name, getattr(os, name)))
     fcntl.flock = stages.watched("lock", fcntl.flock)  # type: ignore[assignment]
-    atomic._CHUNK = 4096  # so that a level file takes some writes
-    chunks = atomic._chunks
+    atomic.CHUNK_BYTES = 4096  # so that a level file takes some writes
+    chunks = atomic.chunks
 
     def watched_chunks(content: memoryview) -> Iterator[memoryview]:
         for chunk in chunks(content):
             stages.reached("write")
             yield chunk
 
-    atomic._chunks = watched_chunks
+    atomic.chunks = watched_chunks
     maker = {"tiny": tiny.make, "lenet": lenet}[make]
     tiny.run(functools.partial(maker, **changes or {}), out=out, reporter=stages, **asked)
     return stages.passed

@@ -108,7 +108,7 @@ def small_newsgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         monkeypatch.setattr(module, address, "https://127.0.0.1:9/newsgroups")
     monkeypatch.setattr(newsgroups_texts, "COUNTS", newsgroups_small.SMALL)
     for module in (newsgroups_texts, newsgroups_vocabulary):  # they know the published data alone
-        monkeypatch.setattr(module, "_check_published", lambda _: None)
+        monkeypatch.setattr(module, "check_published", lambda _: None)
     newsgroups_small.write_postings(tmp_path / "sklearn", newsgroups_small.small_texts())
     newsgroups_small.write_vocabulary(tmp_path / "own", newsgroups_small.vocabulary_words())
     newsgroups_small.write_punkt(tmp_path / "nltk")

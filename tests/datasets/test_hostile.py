@@ -24,6 +24,7 @@ from datasets.download import download
 from datasets.newsgroups_cache import MOST_UNPACKED, read_cache
 from datasets.newsgroups_texts import read_postings
 from datasets.newsgroups_vocabulary import find_vocabulary
+from datasets.npz import read_npz
 from datasets.packed import packed_folder, read_packed, write_packed
 from datasets.reuters_archive import MOST_MEMBERS, unpack
 from tests.datasets import newsgroups_small, reuters_small
@@ -32,8 +33,8 @@ from tests.datasets.test_newsgroups import needs_newsgroups
 from tests.datasets.test_packed import ARRAYS, CONTENT
 
 NAMES = reuters_small.FILES
-CHECK_REUTERS = reuters_files._check_published  # fixtures replace them
-CHECK_POSTINGS = newsgroups_texts._check_published
+CHECK_REUTERS = reuters_files.check_published  # fixtures replace them
+CHECK_POSTINGS = newsgroups_texts.check_published
 
 
 # Downloads
@@ -109,7 +110,7 @@ def test_changed_text_of_reuters_is_refused_whatever_the_line_ends(
 ) -> None:
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in reuters_small.files().items()}
     monkeypatch.setattr(reuters_files, "SHA256", digests)
-    monkeypatch.setattr(reuters_files, "_check_published", CHECK_REUTERS)
+    monkeypatch.setattr(reuters_files, "check_published", CHECK_REUTERS)
     file = small_reuters / "own" / "reuters21578" / NAMES[1]
     content = file.read_bytes()
     file.write_bytes(content.replace(b"\n", b"\r\n"))
@@ -256,7 +257,7 @@ def test_caches_that_are_none_are_errors_and_take_no_memory(content: bytes, said
 
 
 def test_other_postings_than_the_published_are_refused(small_newsgroups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(newsgroups_texts, "_check_published", CHECK_POSTINGS)
+    monkeypatch.setattr(newsgroups_texts, "check_published", CHECK_POSTINGS)
     with pytest.raises(
         DataUnavailable, match=f"Expected the published postings, with SHA-256 {newsgroups_texts.SHA256}"
     ):
@@ -293,11 +294,9 @@ def test_an_array_is_not_made_before_its_size_is_known(tmp_path: Path, content: 
         read_arrays(tmp_path / "x.npz", ["x"])
 
 
-def test_arrays_of_too_many_bytes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datasets.npz.read_npz.__defaults__", (10**6,))
-    (tmp_path / "x.npz").write_bytes(npz((2 * 10**6,), bytes(2 * 10**6)))
+def test_arrays_of_too_many_bytes_are_refused() -> None:
     with pytest.raises(ValueError, match="Expected arrays of at most"):
-        read_arrays(tmp_path / "x.npz", ["x"])
+        read_npz(npz((2 * 10**6,), bytes(2 * 10**6)), ["x"], most_bytes=10**6)
 
 
 def change_manifest(change: Callable[[dict[str, Any]], Any]) -> None:

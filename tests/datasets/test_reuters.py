@@ -361,7 +361,7 @@ def test_real_data_whole() -> None:
     for split in (loaded.train, loaded.validation, loaded.test):
         assert split.x.min() == 0 and 19_000 < split.x.max() <= reuters.WORDS and (split.x[:, 0] > 0).all()
         assert ((split.x == 0) == (np.maximum.accumulate(split.x == 0, axis=1))).all()
-    encoded = reuters._encode()
+    encoded = reuters.encoded_documents()
     assert encoded.documents["train"].ids.max() == 26_531
     shares = [share_untruncated(documents.lengths, 200) for documents in encoded.documents.values()]
     assert shares == pytest.approx([0.83, 0.86], abs=0.01)

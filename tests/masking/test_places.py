@@ -5,7 +5,7 @@ from keras import layers
 
 from lth_keras.layers import MaskedDense
 from lth_keras.masking import get_mask, mask_model, seed_states, strip_masks, variables
-from lth_keras.masking.places import _snake_case
+from lth_keras.masking.places import snake_case
 from tests.masking.models import (
     Scale,
     nested_twice,
@@ -79,7 +79,7 @@ def test_names_are_made_up_as_keras_does():
     for name in dir(layers):
         kind = getattr(layers, name)
         if isinstance(kind, type):
-            assert _snake_case(name) == keras.src.utils.naming.to_snake_case(name)
+            assert snake_case(name) == keras.src.utils.naming.to_snake_case(name)
 
 
 def test_seed_states_are_those_of_random_layers():

@@ -19,7 +19,6 @@ import keras
 import pytest
 
 from lth_keras.search import runner
-from lth_keras.search.failures import Failures
 from lth_keras.search.identity import describe
 from lth_keras.search.search import TicketSearch
 from lth_keras.search.tasks import LevelError, Task, is_ready, pending_tasks
@@ -163,7 +162,7 @@ def test_a_worker_sends_progress_and_errors(network: Network, tmp_path: Path, mo
     make_search = functools.partial(make, network)
     directory = tiny.prepare(make_search(), 1, BRANCHES, tmp_path).directory
     line = Line(Task(0, "dense", 0))
-    runner._work(line, sent(make_search), directory.path, "none")
+    runner.work(line, sent(make_search), directory.path, "none")
     assert [kind for kind, *_ in line.sent if kind != "advanced"] == ["begun", "started", "finished"]
     assert ("started", 20) in line.sent and ("advanced", 20, 20) in line.sent
     assert open_run(RunDirectory.load(directory.path).write_run().parent).sizes["level"] == 1
@@ -175,7 +174,7 @@ def test_a_worker_sends_progress_and_errors(network: Network, tmp_path: Path, mo
     ):
         monkeypatch.setattr(type(network.engine), "train", _raises(error))
         line = Line(Task(0, "winning_ticket", 1))
-        runner._work(line, sent(make_search), directory.path, "none")
+        runner.work(line, sent(make_search), directory.path, "none")
         ((what, received),) = [sent for sent in line.sent if isinstance(sent[-1], Exception)]
         assert type(received) is kind and what == ("failed" if kind is LevelError else "error")
         if what == "error":
@@ -197,37 +196,17 @@ def _raises(error: Exception) -> Any:
     return train
 
 
-class Recorded(runner._Pool):
-    """Notes what is started; no process is, and each task is finished at once."""
-
-    def __init__(self, directory: Any, workers: int) -> None:
-        super().__init__(make, directory, "none", workers, False)
-        self.started: list[Task] = []
-
-    def _start(self, task: Task) -> None:
-        self.started.append(task)
-        ours, theirs = multiprocessing.Pipe()
-        theirs.send(("finished", {}))
-        self._busy[ours] = (None, task)
-
-    def _rest(self, process: Any, connection: Any) -> None:
-        connection.close()
-
-
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_winning_tickets_are_started_before_the_controls_that_wait_for_them(workers: int) -> None:
-    directory: Any = SimpleNamespace(path=None, finished=set)
-    pool = Recorded(directory, workers)
-    branches = ("random_mask", "winning_ticket", "random_reinit")
-    tasks = pending_tasks((), [0, 1], branches, 4)
-    pool.run(list(tasks), None, Failures())
-    assert sorted(pool.started) == sorted(tasks)
+    pending = pending_tasks((), [0, 1], ("random_mask", "winning_ticket", "random_reinit"), 4)
     done: set[Any] = set()
-    for i in range(0, len(tasks), workers):  # all that run at a time finish at a time
-        together, left = pool.started[i : i + workers], [task for task in tasks if task not in done]
-        leading = [task for task in left if is_ready(task, done) and task.branch in ("dense", "winning_ticket")]
-        assert set(together) <= set(leading) or set(leading) <= set(together)
+    while pending:  # all that run at a time finish at a time
+        together = runner.next_tasks(pending, done, workers)
+        leading = [task for task in pending if is_ready(task, done) and task.branch in ("dense", "winning_ticket")]
+        assert together and (set(together) <= set(leading) or set(leading) <= set(together))
+        assert len(together) == min(workers, sum(is_ready(task, done) for task in pending))
         done |= set(together)
+        pending = [task for task in pending if task not in done]
 
 
 def test_workers_go_on_behind_a_trial_that_diverges(tmp_path: Path) -> None:
@@ -288,8 +267,7 @@ class Stubborn:
         self.asked.append("join")
 
 
-def test_workers_that_do_not_end_are_killed_and_never_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "_ENDING_SECONDS", 0.01)
+def test_workers_that_do_not_end_are_killed_and_never_waited_for() -> None:
     processes = [Stubborn(False), Stubborn(True)]
-    runner._end(processes)
+    runner.end_processes(processes, seconds=0.01)
     assert all(process.asked == ["terminate", "join", "kill", "join"] for process in processes)

@@ -83,9 +83,9 @@ def test_no_byte_changes_unseen(tmp_path: Path, place: float) -> None:
 
 def test_a_file_is_hashed_once_as_long_as_it_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, hashed = tmp_path / "level.h5", []
-    digest = checksum._digest
-    monkeypatch.setattr(checksum, "_digest", lambda file, size: hashed.append(size) or digest(file, size))
-    monkeypatch.setattr(checksum, "_RACY", -1e18)  # as if it were an old file
+    digest, now = checksum.sha256_of, checksum.time.time_ns
+    monkeypatch.setattr(checksum, "sha256_of", lambda file, size: hashed.append(size) or digest(file, size))
+    monkeypatch.setattr(checksum.time, "time_ns", lambda: now() + 10**11)  # the file is old
     write_level(path, level_result())
     for _ in range(3):
         read_level(path)

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,19 +93,22 @@ def test_a_process_holds_it_once_and_lets_it_go(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="other locks than those of Windows")
 def test_a_lock_that_is_removed_before_it_is_held_is_taken_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its holder ends, and removes it, after it was opened: what is locked then is no longer the directory's."""
-    take = lock._lock
+    import fcntl
+
+    take = fcntl.flock
     others = [True, True, False]
 
-    def slow(descriptor: int) -> None:
-        if others.pop(0):
+    def slow(descriptor: int, operation: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode) and others.pop(0):
             (tmp_path / LOCK_FILE).unlink()
-        take(descriptor)
+        take(descriptor, operation)
 
-    monkeypatch.setattr(lock, "_lock", slow)
+    monkeypatch.setattr(fcntl, "flock", slow)
     with lock.held(tmp_path):
         assert not others
         monkeypatch.undo()
