@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from lth_keras.system.machine import usable_cpus
+from lth_keras.system import usable_cpus
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MEASURED = ("lth_keras", "datasets", "benchmarks")

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.subjects import BATCH_SIZE, subject
-from lth_keras.system.machine import usable_cpus
-from lth_keras.training.engines.train import batch_order
+from lth_keras.system import usable_cpus
+from lth_keras.training.engines import batch_order
 
 LEARNING_RATE, BETAS, EPSILON = 1.2e-3, (0.9, 0.999), 1e-7
 """Adam as in Keras."""

@@ -12,9 +12,8 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.subjects import BATCH_SIZE, LOSS, one_evaluated, subject
-from lth_keras.search.parameters import Pruning, Training
-from lth_keras.search.search import TicketSearch
-from lth_keras.system.machine import peak_memory_bytes
+from lth_keras.search import Pruning, TicketSearch, Training
+from lth_keras.system import peak_memory_bytes
 from lth_keras.training.engines import width_of
 
 EVALUATE_EVERY = 100

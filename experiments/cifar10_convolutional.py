@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import keras
 
     from lth_keras.models import LayerSize
-    from lth_keras.search.search import TicketSearch
+    from lth_keras.search import TicketSearch
 
 
 @dataclass(frozen=True)

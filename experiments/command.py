@@ -19,7 +19,7 @@ from experiments.older_flags import with_engine
 from lth_keras.system import interrupts
 
 if TYPE_CHECKING:
-    from lth_keras.search.search import TicketSearch
+    from lth_keras.search import TicketSearch
     from lth_keras.storage import RunDirectory
 
 
@@ -88,11 +88,9 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
         return
     from lth_keras.plots import save_figures
     from lth_keras.report import summary_table
-    from lth_keras.search.execution import Asked, prepare
-    from lth_keras.search.tasks import LevelError
+    from lth_keras.search import Asked, LevelError, prepare
     from lth_keras.storage import RunDirectory, open_run
-    from lth_keras.system.machine import usable_cpus
-    from lth_keras.system.progress import ConsoleReporter, duration
+    from lth_keras.system import ConsoleReporter, duration, usable_cpus
 
     interrupts.check()
     warnings.showwarning = functools.partial(_show_warning, console)
@@ -160,7 +158,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
 
 def say(console: Console, text: str) -> None:
     """Prints a text without rich's markup and line breaks."""
-    from lth_keras.system.printing import printable
+    from lth_keras.system import printable
 
     console.print(printable(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
 

@@ -10,13 +10,12 @@ from experiments.composite_presets import STUDIED
 from experiments.composites import Rows
 from experiments.described import layers_of
 from experiments.flags import EngineName, Length
-from lth_keras.data.sampling import SAMPLES_PER_CLASS
 
 if TYPE_CHECKING:
     import keras
 
     from lth_keras.models import LayerSize
-    from lth_keras.search.search import TicketSearch
+    from lth_keras.search import TicketSearch
 
 EXAMPLES = 55_000
 """Number of training examples."""
@@ -61,7 +60,7 @@ class Config(Rows):
     test_every: int = 10 * (EXAMPLES // 64)
     learning_rate: float = 0.1
     """SGD's learning rate."""
-    samples_per_class: int = SAMPLES_PER_CLASS
+    samples_per_class: int = 10
     """Training examples of each class for criteria that use gradients."""
 
     def model(self) -> keras.Model:
@@ -96,7 +95,7 @@ def make_search(config: Config, threads: int) -> TicketSearch:
     import keras
 
     from datasets import mnist
-    from lth_keras.search.observation import Observation
+    from lth_keras.search import Observation
 
     return config.ticket_search(
         threads,

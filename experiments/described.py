@@ -70,7 +70,7 @@ def tables(
     Raises:
         ValueError: for a negative number of levels.
     """
-    from lth_keras.pruning.rates import layer_counts
+    from lth_keras.pruning import layer_counts
     from lth_keras.report import layers_table, parameters_table, remaining_table, weights_table
 
     if levels < 0:

@@ -10,7 +10,7 @@ from experiments.flags import Length
 from experiments.lenet import LeNet
 
 if TYPE_CHECKING:
-    from lth_keras.search.search import TicketSearch
+    from lth_keras.search import TicketSearch
 
 
 @dataclass(frozen=True)

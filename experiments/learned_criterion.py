@@ -11,8 +11,7 @@ from experiments.command import main
 from experiments.composite_rows import REGRESSORS
 
 if TYPE_CHECKING:
-    from lth_keras.search.run import Run
-    from lth_keras.search.search import TicketSearch
+    from lth_keras.search import Run, TicketSearch
 
 TEACHER = "synflow_ims"
 

@@ -8,10 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from lth_keras.criteria import State
-from lth_keras.criteria.learned import Learned, features
+from lth_keras.criteria import Learned, State, features
 from lth_keras.mask import Mask
-from lth_keras.masking.rewinding import seeded
+from lth_keras.masking import seeded
 
 REGRESSORS = ("linear", "sgd", "tree", "forest", "mlp")
 """scikit-learn's LinearRegression, SGDRegressor, DecisionTreeRegressor and RandomForestRegressor, and a Keras network

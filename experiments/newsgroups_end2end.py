@@ -13,7 +13,7 @@ from experiments.texts import Texts
 
 if TYPE_CHECKING:
     from lth_keras.models import LayerSize
-    from lth_keras.search.search import TicketSearch
+    from lth_keras.search import TicketSearch
     from lth_keras.storage import Facts
 
 THESIS_SIZES = {"tokens": 200, "dimension": 300}

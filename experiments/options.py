@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lth_keras.models import LayerSize
-    from lth_keras.search.run import Run
-    from lth_keras.search.search import TicketSearch
+    from lth_keras.search import Run, TicketSearch
     from lth_keras.storage import Facts
 
 NOT_HASHED = (
@@ -144,10 +143,9 @@ class Options:
             threads: per training.
             parameters: of the experiment, by name; see `lth_keras.search.parameters.grouped`.
         """
-        from lth_keras.search.parameters import KINDS, declared, grouped
-        from lth_keras.search.search import TicketSearch
+        from lth_keras.search import DECLARED_IN, TicketSearch, declared, grouped
 
-        known = {name for kind in KINDS for name in declared(kind)} - {"name"}
+        known = {name for kind in DECLARED_IN for name in declared(kind)} - {"name"}
         own = {item.name: getattr(self, item.name) for item in dataclasses.fields(Options) if item.name in known}
         fixed = {"confusion": True, "config": self.identity(), "threads": threads}
         return TicketSearch(**grouped({**own, **fixed, **parameters}))

@@ -14,7 +14,7 @@ from experiments.texts import Texts
 if TYPE_CHECKING:
     from datasets import Splits
     from lth_keras.models import LayerSize
-    from lth_keras.search.search import TicketSearch
+    from lth_keras.search import TicketSearch
 
 
 @dataclass(frozen=True)

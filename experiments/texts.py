@@ -15,7 +15,7 @@ from experiments.options import Options
 if TYPE_CHECKING:
     import keras
 
-    from lth_keras.search.search import TicketSearch
+    from lth_keras.search import TicketSearch
 
 Cadence = Annotated[int | None, tyro.conf.arg(metavar="INT")]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import xarray
     from rich.console import RenderableType
 
-    from lth_keras.search.search import TicketSearch
+    from lth_keras.search import TicketSearch
 
 CAUSES = ("initial_masks", "raw_pixels", "one_optimiser", "full_output")
 """Differences between the thesis' code and the paper."""

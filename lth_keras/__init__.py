@@ -15,42 +15,45 @@ if TYPE_CHECKING:
     from lth_keras.layers import MaskedConv1D, MaskedConv2D, MaskedDense, MaskedEmbedding
     from lth_keras.mask import Mask
     from lth_keras.masking import get_mask, mask_model, set_mask, strip_masks
-    from lth_keras.pruning.oneshot import prune
-    from lth_keras.search.parameters import Pruning, Training
-    from lth_keras.search.run import Run
-    from lth_keras.search.runner import WorkerDiedError, WorkerError, WorkerStartError
-    from lth_keras.search.search import TicketSearch
-    from lth_keras.search.tasks import LevelError
-    from lth_keras.storage import open_run
-    from lth_keras.storage.lock import InUseError
-    from lth_keras.system.memory import NotEnoughMemoryError
-    from lth_keras.training import NonFiniteLossError
-    from lth_keras.training.network import Network
+    from lth_keras.pruning import prune
+    from lth_keras.search import (
+        LevelError,
+        Pruning,
+        Run,
+        TicketSearch,
+        Training,
+        WorkerDiedError,
+        WorkerError,
+        WorkerStartError,
+    )
+    from lth_keras.storage import InUseError, open_run
+    from lth_keras.system import NotEnoughMemoryError
+    from lth_keras.training import Network, NonFiniteLossError
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "InUseError": "storage.lock",
-    "LevelError": "search.tasks",
+    "InUseError": "storage",
+    "LevelError": "search",
     "Mask": "mask",
     "MaskedConv1D": "layers",
     "MaskedConv2D": "layers",
     "MaskedDense": "layers",
     "MaskedEmbedding": "layers",
-    "Network": "training.network",
+    "Network": "training",
     "NonFiniteLossError": "training",
-    "NotEnoughMemoryError": "system.memory",
-    "Pruning": "search.parameters",
-    "Run": "search.run",
-    "TicketSearch": "search.search",
-    "Training": "search.parameters",
-    "WorkerDiedError": "search.runner",
-    "WorkerError": "search.runner",
-    "WorkerStartError": "search.runner",
+    "NotEnoughMemoryError": "system",
+    "Pruning": "search",
+    "Run": "search",
+    "TicketSearch": "search",
+    "Training": "search",
+    "WorkerDiedError": "search",
+    "WorkerError": "search",
+    "WorkerStartError": "search",
     "get_mask": "masking",
     "mask_model": "masking",
     "open_run": "storage",
-    "prune": "pruning.oneshot",
+    "prune": "pruning",
     "set_mask": "masking",
     "strip_masks": "masking",
 }

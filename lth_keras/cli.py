@@ -13,10 +13,9 @@ from typing import Any
 from rich.console import Console
 
 import lth_keras
-from lth_keras.analysis import common_variable, compare, units_of
-from lth_keras.analysis.schedules import explained
+from lth_keras.analysis import common_variable, compare, explained, units_of
 from lth_keras.storage import open_run, write_csv
-from lth_keras.system.printing import plain, printable
+from lth_keras.system import plain, printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -92,6 +92,19 @@ def test_rooms_import_only_the_rooms_below_them() -> None:
     assert found == {}, "docs/architecture.md says who may import whom"
 
 
+def test_a_room_is_entered_by_its_door() -> None:
+    """Others import a room's names from its folder, not from the files in it."""
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in ("lth_keras", "datasets", "experiments", "benchmarks")
+        for path in sources(folder)
+        for name in imports(path)
+        if name.startswith("lth_keras.") and not (folder == "lth_keras" and name.split(".")[1] == room(path))
+        if ROOT.joinpath(*name.split(".")[:-1]).with_suffix(".py").is_file() and name.count(".") > 2
+    }
+    assert found == set()
+
+
 def test_rooms_without_models_do_not_import_keras() -> None:
     found = {
         str(path.relative_to(ROOT))

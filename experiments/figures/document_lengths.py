@@ -10,9 +10,8 @@ import xarray
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from lth_keras.plots import Draw
-from lth_keras.plots.style import line_width, new_figure
-from lth_keras.storage.facts import document_lengths
+from lth_keras.plots import Draw, line_width, new_figure
+from lth_keras.storage import document_lengths
 
 BINS_BELOW_CUT_OFF = 10
 SHOWN = 5  # the axis ends at this multiple of the cut-off

@@ -11,14 +11,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.figures import published_points
-from lth_keras.analysis import at_early_stop, shown_factor
-from lth_keras.analysis.overlap import OVERLAP, chance_overlap
-from lth_keras.analysis.statistics import spread
-from lth_keras.plots import Draw, mark_unfinished
-from lth_keras.plots.density_axis import percent
-from lth_keras.plots.early import COORDINATE, early_branches, epochs_of
-from lth_keras.plots.labels import shown_label
-from lth_keras.plots.style import DASHED, BranchStyle, branch_style, line_width, new_figure
+from lth_keras.analysis import OVERLAP, at_early_stop, chance_overlap, shown_factor, spread
+from lth_keras.plots import (
+    COORDINATE,
+    DASHED,
+    BranchStyle,
+    Draw,
+    branch_style,
+    early_branches,
+    epochs_of,
+    line_width,
+    mark_unfinished,
+    new_figure,
+    percent,
+    shown_label,
+)
 
 DENSITIES = (0.1, 0.036)
 """About a tenth of the weights, and the last of the experiment's 15 levels."""

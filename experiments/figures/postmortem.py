@@ -9,11 +9,22 @@ import xarray
 from matplotlib.figure import Figure
 
 from experiments.figures.published_points import references_of
-from lth_keras.plots import Draw, mark_unfinished
-from lth_keras.plots.density_axis import draw_over_density, set_density_axis
-from lth_keras.plots.labels import axis_label
-from lth_keras.plots.references import Reference, add_reference_legend, densities_of, draw_references
-from lth_keras.plots.style import DASH_DOT, DASHED, DOTTED, BranchStyle, new_figure
+from lth_keras.plots import (
+    DASH_DOT,
+    DASHED,
+    DOTTED,
+    BranchStyle,
+    Draw,
+    Reference,
+    add_reference_legend,
+    axis_label,
+    densities_of,
+    draw_over_density,
+    draw_references,
+    mark_unfinished,
+    new_figure,
+    set_density_axis,
+)
 
 VARIABLE = "test_accuracy_final"
 ALL = "thesis"

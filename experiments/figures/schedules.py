@@ -14,15 +14,33 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from lth_keras.analysis import at_early_stop, shown_factor
-from lth_keras.analysis.overlap import OTHER, OVERLAP, PAIRS, chance_overlap
-from lth_keras.analysis.schedules import SCHEDULES, schedules_of
-from lth_keras.analysis.schema import BRANCH_ORDER, DENSE
-from lth_keras.plots import Draw, mark_unfinished
-from lth_keras.plots.density_axis import draw_over_density, set_density_axis
-from lth_keras.plots.labels import axis_label
-from lth_keras.plots.legend import add_legend
-from lth_keras.plots.style import DASH_DOT, BranchStyle, as_text, branch_style, branch_styles, line_width, new_figure
+from lth_keras.analysis import (
+    BRANCH_ORDER,
+    DENSE,
+    OTHER,
+    OVERLAP,
+    PAIRS,
+    SCHEDULES,
+    at_early_stop,
+    chance_overlap,
+    schedules_of,
+    shown_factor,
+)
+from lth_keras.plots import (
+    DASH_DOT,
+    BranchStyle,
+    Draw,
+    add_legend,
+    as_text,
+    axis_label,
+    branch_style,
+    branch_styles,
+    draw_over_density,
+    line_width,
+    mark_unfinished,
+    new_figure,
+    set_density_axis,
+)
 
 BASELINE = "winning_ticket"
 _LINEAR = 1.0  # points: below, the axis of differences is linear; above, logarithmic

@@ -1,7 +1,14 @@
 """Analysis of a run: statistics, comparisons, distributions, names of variables. Reads and writes no files."""
 
-from lth_keras.analysis.comparison import Comparison, common_variable, compare, units_of
-from lth_keras.analysis.distributions import Distribution, Distributions, distribution, rank_correlations
+from lth_keras.analysis.comparison import Comparison, Row, common_variable, compare, units_of
+from lth_keras.analysis.distributions import (
+    QUANTILES,
+    SIGNS,
+    Distribution,
+    Distributions,
+    distribution,
+    rank_correlations,
+)
 from lth_keras.analysis.measured import (
     at_early_stop,
     at_the_end,
@@ -11,29 +18,45 @@ from lth_keras.analysis.measured import (
     shown_factor,
     validated,
 )
-from lth_keras.analysis.schema import CURVES, SCALARS, SCHEMA_VERSION, MetricName
-from lth_keras.analysis.statistics import Spread, spread
-
-__all__ = [
-    "Comparison",
-    "CURVES",
-    "SCALARS",
-    "SCHEMA_VERSION",
-    "MetricName",
-    "Distribution",
-    "Distributions",
-    "Spread",
-    "at_early_stop",
-    "at_the_end",
-    "common_variable",
-    "compare",
-    "distribution",
-    "metric_name",
-    "metric_of",
-    "on_split",
-    "rank_correlations",
-    "shown_factor",
-    "spread",
-    "units_of",
-    "validated",
-]
+from lth_keras.analysis.metrics import MISSING, averages, counts_by_class, without_example
+from lth_keras.analysis.overlap import OTHER, OVERLAP, PAIRS, chance_overlap, chance_overlaps, mask_overlaps
+from lth_keras.analysis.paired import EXACT_PAIRS, RESAMPLES, TESTS, WILCOXON_EXACT, least_p, least_trials
+from lth_keras.analysis.power import POWER
+from lth_keras.analysis.schedules import SCHEDULES, explained, schedules_of
+from lth_keras.analysis.schema import (
+    ACCURACY,
+    BRANCH_ORDER,
+    COMMENTS,
+    CONFUSION,
+    COORDINATE_MEANING,
+    COUNT_AXES,
+    COUNT_MEANING,
+    COUNTS,
+    CURVES,
+    DENSE,
+    DIRECTIONS,
+    DISTRIBUTION_MEANING,
+    DOCUMENTS_MEANING,
+    KIND_MEANING,
+    METRIC_MEANING,
+    MICRO_F1,
+    NO_VALIDATION,
+    OUTCOMES,
+    OVERLAP_MEANING,
+    PAIRS_MEANING,
+    READABLE,
+    SCALARS,
+    SCHEMA_VERSION,
+    SIZE_MEANING,
+    WEIGHT_DENSITY_MEANING,
+    Meaning,
+    MetricName,
+    NewerSchema,
+    curve_meaning,
+    curves_of,
+    metric_of_attributes,
+    scalar_meaning,
+    scalars_of,
+    version_of,
+)
+from lth_keras.analysis.statistics import Interval, Spread, spread

@@ -11,35 +11,35 @@ import keras
 from lth_keras.backends.backend import Backend
 from lth_keras.backends.derivatives import Differentiator
 from lth_keras.backends.linearised import not_followed
-from lth_keras.backends.losses import OWN, LossFacts, has_several, is_multi_label, loss_facts
+from lth_keras.backends.losses import (
+    BINARY,
+    CATEGORICAL,
+    DIRECTION,
+    HINGE,
+    OVERLAP,
+    OWN,
+    REGRESSION,
+    SPARSE,
+    LossFacts,
+    has_several,
+    is_multi_label,
+    loss_facts,
+    with_axis_of,
+)
 from lth_keras.backends.optimizers import LOWER, as_fit_takes_it
-from lth_keras.backends.program import NOTHING_PRUNED, Program, ProgramParts, Pruned, Splits
-from lth_keras.backends.skipped import skipped
-
-__all__ = [
-    "BACKENDS",
-    "LOWER",
-    "NOTHING_PRUNED",
-    "OWN",
-    "Backend",
-    "Differentiator",
-    "Program",
-    "Pruned",
-    "Splits",
-    "LossFacts",
-    "ProgramParts",
-    "as_fit_takes_it",
-    "assign",
-    "backend",
-    "has_several",
-    "is_multi_label",
-    "make_differentiator",
-    "not_followed",
-    "set_threads",
-    "skipped",
-    "threads",
-    "loss_facts",
-]
+from lth_keras.backends.program import (
+    NOTHING_PRUNED,
+    Arrays,
+    Evaluations,
+    Program,
+    ProgramOfOne,
+    ProgramParts,
+    Pruned,
+    Splits,
+    Values,
+    due_steps,
+)
+from lth_keras.backends.skipped import is_plain, skipped
 
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "Jax"}
 """Keras' name of a backend, which is also the module's name in this folder -> the class in it; see `Backend`."""

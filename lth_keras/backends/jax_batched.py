@@ -21,7 +21,7 @@ from lth_keras.backends.program import (
     due_steps,
     padded_order,
 )
-from lth_keras.system.interrupts import uninterrupted
+from lth_keras.system import uninterrupted
 
 
 class BatchedJaxProgram:

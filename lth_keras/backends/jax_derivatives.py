@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from lth_keras.backends.jax_pure import exactly
-from lth_keras.system.interrupts import uninterrupted
+from lth_keras.system import uninterrupted
 
 
 def gradients(function: Callable[..., Any]) -> Callable[..., list[np.ndarray]]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from lth_keras.backends.jax_pure import assign, check_compiles, exactly
 from lth_keras.backends.rowwise import RowwiseProgram
-from lth_keras.system.interrupts import uninterrupted
+from lth_keras.system import uninterrupted
 
 State = dict[str, Any]
 

@@ -11,9 +11,10 @@ from lth_keras.criteria.grasp import grasp
 from lth_keras.criteria.grasp_magnitude import grasp_magnitude
 from lth_keras.criteria.initial_magnitude import initial_magnitude
 from lth_keras.criteria.initialisers import Initialiser
-from lth_keras.criteria.learned import Learned
+from lth_keras.criteria.learned import Learned, features
 from lth_keras.criteria.magnitude import magnitude
 from lth_keras.criteria.magnitude_change import magnitude_change
+from lth_keras.criteria.model_derivatives import ModelDerivatives, NothingPassesError
 from lth_keras.criteria.movement import movement
 from lth_keras.criteria.names import CRITERIA, DATA_AWARE, criteria_and_scale, criterion, parse_call, takes_data
 from lth_keras.criteria.random import random
@@ -28,12 +29,15 @@ __all__ = [
     "Criterion",
     "Initialiser",
     "Learned",
-    "Stacked",
+    "ModelDerivatives",
     "NetworkDerivatives",
+    "NothingPassesError",
+    "Stacked",
     "State",
     "bimodal",
     "criteria_and_scale",
     "criterion",
+    "features",
     "grasp",
     "grasp_magnitude",
     "initial_magnitude",

@@ -8,7 +8,7 @@ import numpy as np
 
 from lth_keras.arrays import LazyArrays
 from lth_keras.criteria.state import Array, Criterion, State
-from lth_keras.system.values import one_of
+from lth_keras.system import one_of
 
 SCALES = ("layer", "global")
 """Scores are scaled by the largest of their layer, or of the network."""

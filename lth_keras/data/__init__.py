@@ -1,1 +1,7 @@
 """What a model learns from: splits, labels that a loss takes, samples."""
+
+from __future__ import annotations
+
+from lth_keras.data.arguments import check_loss, check_makers, check_model
+from lth_keras.data.sampling import SAMPLES_PER_CLASS, draw_samples
+from lth_keras.data.splits import SPLITS, Arrays, check_cadence, check_examples, check_patience, check_splits, part_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from lth_keras.system.values import shown
+from lth_keras.system import shown
 
 
 def check_makers(build: Any, optimizer: Any, loss: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lth_keras.data.labels import checked_labels, fits
 from lth_keras.masking import input_rows
-from lth_keras.system.values import integer, shown
+from lth_keras.system import integer, shown
 
 Arrays = tuple[np.ndarray, np.ndarray]
 SPLITS = ("train", "validation", "test")

@@ -10,6 +10,7 @@ from lth_keras.layers.embedding import MaskedEmbedding
 from lth_keras.layers.masked import MaskedLayer, MaskedWeight, has_lora, mask_name
 from lth_keras.layers.reading import pruned_weights_are_zero
 from lth_keras.layers.registry import KINDS, PRUNABLE, Prunable
+from lth_keras.layers.rows import Rows, rows_in_use
 from lth_keras.layers.types import MASKED_LAYERS, PLAIN_LAYERS, add_prunable
 
 __all__ = [
@@ -24,10 +25,12 @@ __all__ = [
     "MaskedLayer",
     "MaskedWeight",
     "Prunable",
+    "Rows",
     "add_prunable",
     "has_lora",
     "mask_name",
     "pruned_weights_are_zero",
+    "rows_in_use",
 ]
 
 

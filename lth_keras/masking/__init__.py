@@ -8,32 +8,15 @@ from lth_keras.masking.connectivity import check_connected, is_connected
 from lth_keras.masking.conversion import mask_model, masked_copy, strip_masks
 from lth_keras.masking.places import seed_states, variables, walk
 from lth_keras.masking.prunable import PrunableWeight, get_mask, lora_updates, prunable_weights, set_mask
+from lth_keras.masking.rewinding import (
+    STARTS,
+    check_rewind,
+    check_start,
+    draw_weights,
+    own_array,
+    redrawing,
+    seeded,
+    settled_seeds,
+)
 from lth_keras.masking.tables import Table, input_rows, large_tables, using_rows
 from lth_keras.masking.unmasked import Unmasked, unmasked_layers, warn_of_unmasked
-
-__all__ = [
-    "ChainLayer",
-    "PrunableWeight",
-    "Table",
-    "Unmasked",
-    "check_connected",
-    "dense_chain",
-    "is_connected",
-    "get_mask",
-    "input_rows",
-    "large_tables",
-    "living_units",
-    "lora_updates",
-    "mask_model",
-    "masked_copy",
-    "prunable_weights",
-    "pruned_weights_are_zero",
-    "seed_states",
-    "set_mask",
-    "strip_masks",
-    "unmasked_layers",
-    "using_rows",
-    "variables",
-    "walk",
-    "warn_of_unmasked",
-]

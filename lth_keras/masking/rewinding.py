@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from lth_keras.arrays import LazyArrays
-from lth_keras.system.values import one_of
+from lth_keras.system import one_of
 
 REWINDS = ("init",)
 """Weights that a ticket restarts from: `init`, those before any training (Frankle & Carbin, 2019, section 1)."""

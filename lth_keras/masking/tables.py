@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from lth_keras.layers import MaskedEmbedding
-from lth_keras.layers.rows import Rows, rows_in_use
+from lth_keras.layers import MaskedEmbedding, Rows, rows_in_use
 from lth_keras.masking.places import walk
 
 LARGE = 1 << 22

@@ -3,37 +3,29 @@
 from lth_keras.plots.accuracy import accuracy_figure
 from lth_keras.plots.convergence import convergence_figure
 from lth_keras.plots.curves import chosen_levels, curves_figure
+from lth_keras.plots.density_axis import draw_over_density, percent, set_density_axis
+from lth_keras.plots.early import COORDINATE, early_branches, epochs_of
 from lth_keras.plots.early_stop import early_stop_figure
 from lth_keras.plots.figures import figures_of, mark_unfinished
 from lth_keras.plots.history import history_figure
 from lth_keras.plots.kinds import density_by_kind_figure
+from lth_keras.plots.labels import axis_label, shown_label
+from lth_keras.plots.legend import add_legend
 from lth_keras.plots.overlap_matrix import overlap_matrix_figure
-from lth_keras.plots.references import Reference
+from lth_keras.plots.references import Reference, add_reference_legend, densities_of, draw_references
 from lth_keras.plots.registered import Draw
 from lth_keras.plots.save import save_figure, save_figures
 from lth_keras.plots.score_distributions import score_distributions_figure
-from lth_keras.plots.style import STYLES, BranchStyle, branch_style, branch_styles
+from lth_keras.plots.style import (
+    DASH_DOT,
+    DASHED,
+    DOTTED,
+    STYLES,
+    BranchStyle,
+    as_text,
+    branch_style,
+    branch_styles,
+    line_width,
+    new_figure,
+)
 from lth_keras.plots.weight_distributions import weight_distributions_figure
-
-__all__ = [
-    "STYLES",
-    "BranchStyle",
-    "Draw",
-    "Reference",
-    "accuracy_figure",
-    "branch_style",
-    "branch_styles",
-    "chosen_levels",
-    "convergence_figure",
-    "curves_figure",
-    "density_by_kind_figure",
-    "early_stop_figure",
-    "figures_of",
-    "history_figure",
-    "mark_unfinished",
-    "overlap_matrix_figure",
-    "save_figure",
-    "save_figures",
-    "score_distributions_figure",
-    "weight_distributions_figure",
-]

@@ -9,8 +9,7 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lth_keras.analysis import at_early_stop, metric_of, shown_factor
-from lth_keras.analysis.statistics import spread
+from lth_keras.analysis import at_early_stop, metric_of, shown_factor, spread
 from lth_keras.plots.dense import draw_dense_line
 from lth_keras.plots.density_axis import draw_over_density, set_density_axis
 from lth_keras.plots.early import early_branches, legend_title, run_styles

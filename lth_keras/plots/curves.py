@@ -9,8 +9,7 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lth_keras.analysis import on_split, shown_factor, validated
-from lth_keras.analysis.statistics import spread
+from lth_keras.analysis import on_split, shown_factor, spread, validated
 from lth_keras.plots.density_axis import has_band, percent
 from lth_keras.plots.early import early_branches, legend_title, run_styles
 from lth_keras.plots.early_stop import THOUSANDS

@@ -6,7 +6,7 @@ import numpy as np
 import xarray
 from matplotlib.axes import Axes
 
-from lth_keras.analysis.statistics import spread
+from lth_keras.analysis import spread
 from lth_keras.plots.style import branch_style, line_width
 
 

@@ -10,7 +10,7 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
-from lth_keras.analysis.statistics import spread
+from lth_keras.analysis import spread
 from lth_keras.plots.style import BranchStyle
 
 LABEL = "percent of weights remaining"

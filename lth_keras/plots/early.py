@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray
 
-from lth_keras.analysis.schedules import explained
+from lth_keras.analysis import explained
 from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, branch_styles
 
 COORDINATE = "score_at"

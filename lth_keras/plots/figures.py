@@ -10,8 +10,7 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-from lth_keras.analysis import validated
-from lth_keras.analysis.schedules import schedules_of
+from lth_keras.analysis import schedules_of, validated
 from lth_keras.plots.accuracy import accuracy_figure
 from lth_keras.plots.convergence import convergence_figure
 from lth_keras.plots.curves import curves_figure
@@ -23,7 +22,7 @@ from lth_keras.plots.overlap_matrix import compared_levels, overlap_matrix_figur
 from lth_keras.plots.registered import Draw, registered_figures
 from lth_keras.plots.score_distributions import score_distributions_figure, scored_criteria
 from lth_keras.plots.weight_distributions import distributed_levels, weight_distributions_figure
-from lth_keras.storage.contents import progress
+from lth_keras.storage import progress
 
 
 def figures_of(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str, Draw]:

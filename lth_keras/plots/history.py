@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lth_keras.analysis import metric_of, on_split, shown_factor
-from lth_keras.analysis.statistics import spread
+from lth_keras.analysis import metric_of, on_split, shown_factor, spread
 from lth_keras.plots.density_axis import percent
 from lth_keras.plots.early_stop import THOUSANDS
 from lth_keras.plots.labels import shown_measure

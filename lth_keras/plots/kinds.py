@@ -7,7 +7,7 @@ import xarray
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from lth_keras.analysis.statistics import spread
+from lth_keras.analysis import spread
 from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, as_text, line_width, marker_size, new_figure
 
 # Wide and solid first: curves of kinds with one rate coincide, and each must be visible.

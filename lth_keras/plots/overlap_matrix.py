@@ -11,9 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from lth_keras.analysis.overlap import OTHER, PAIRS, chance_overlap, chance_overlaps
-from lth_keras.analysis.schedules import explained
-from lth_keras.analysis.statistics import spread
+from lth_keras.analysis import OTHER, PAIRS, chance_overlap, chance_overlaps, explained, spread
 from lth_keras.plots.rows import (
     SMALLEST,
     density_of,

@@ -9,9 +9,7 @@ import xarray
 from matplotlib import rcParams
 from matplotlib.font_manager import FontProperties
 
-from lth_keras.analysis.schedules import schedules_of
-from lth_keras.analysis.schema import BRANCH_ORDER
-from lth_keras.analysis.statistics import spread
+from lth_keras.analysis import BRANCH_ORDER, schedules_of, spread
 from lth_keras.plots.density_axis import percent
 from lth_keras.plots.style import branch_style
 

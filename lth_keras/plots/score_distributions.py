@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from lth_keras.analysis.statistics import spread
+from lth_keras.analysis import spread
 from lth_keras.plots.binned import shares_in_bins
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.rows import label_of, points_of

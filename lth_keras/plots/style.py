@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from lth_keras.system.printing import printable
+from lth_keras.system import printable
 
 DASHED = (0, (5, 1.6))
 DOTTED = (0, (1.2, 1.4))

@@ -7,7 +7,7 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lth_keras.analysis.schedules import explained
+from lth_keras.analysis import explained
 from lth_keras.plots.binned import half_width, shares_in_bins
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.rows import density_title, label_of, points_of, rows_of, spread_levels

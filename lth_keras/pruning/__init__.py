@@ -1,1 +1,8 @@
 """From scores to masks: rates, densities, ranking, shots, and `prune`."""
+
+from __future__ import annotations
+
+from lth_keras.pruning.oneshot import prune
+from lth_keras.pruning.plan import Plan
+from lth_keras.pruning.rates import keep_highest, layer_counts
+from lth_keras.pruning.shots import prune_in_shots

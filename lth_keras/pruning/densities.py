@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from lth_keras.mask import Mask
-from lth_keras.system.values import one_of
+from lth_keras.system import one_of
 
 SCOPES = ("layer", "global", "uniform", "erk")
 """What weights are ranked within: their layer at one rate, the network, or layers of prescribed densities."""

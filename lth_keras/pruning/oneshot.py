@@ -12,16 +12,13 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays
-from lth_keras.criteria import Criterion, State, name_of
+from lth_keras.criteria import Criterion, ModelDerivatives, State, name_of
 from lth_keras.criteria import criterion as find_criterion
-from lth_keras.criteria.model_derivatives import ModelDerivatives
-from lth_keras.data.arguments import check_loss, check_model
-from lth_keras.data.sampling import draw_samples
-from lth_keras.data.splits import check_examples
+from lth_keras.data import check_examples, check_loss, check_model, draw_samples
 from lth_keras.masking import check_connected, get_mask, lora_updates, mask_model, prunable_weights, set_mask, variables
 from lth_keras.pruning.densities import check_scope, shot_densities
 from lth_keras.pruning.shots import prune_in_shots
-from lth_keras.system.values import integer, real
+from lth_keras.system import integer, real
 
 
 def prune(

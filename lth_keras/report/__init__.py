@@ -7,19 +7,3 @@ from lth_keras.report.densities import densities_table
 from lth_keras.report.description import counts_by_kind, layers_table, parameters_table, remaining_table, weights_table
 from lth_keras.report.listing import find_runs, list_table
 from lth_keras.report.table import summary_table
-
-__all__ = [
-    "compare_table",
-    "constant_table",
-    "counts_by_kind",
-    "densities_table",
-    "find_runs",
-    "layers_table",
-    "list_table",
-    "parameters_table",
-    "remaining_table",
-    "scale_of",
-    "summary_table",
-    "weights_table",
-    "write_comparison",
-]

@@ -9,13 +9,19 @@ from typing import NamedTuple
 from rich import box
 from rich.text import Text
 
-from lth_keras.analysis import Comparison
-from lth_keras.analysis.comparison import Row
-from lth_keras.analysis.paired import EXACT_PAIRS, RESAMPLES, WILCOXON_EXACT, least_p, least_trials
-from lth_keras.analysis.power import POWER
-from lth_keras.analysis.statistics import Interval
+from lth_keras.analysis import (
+    EXACT_PAIRS,
+    POWER,
+    RESAMPLES,
+    WILCOXON_EXACT,
+    Comparison,
+    Interval,
+    Row,
+    least_p,
+    least_trials,
+)
 from lth_keras.report.table import percent
-from lth_keras.system.printing import Table, plain, printable
+from lth_keras.system import Table, plain, printable
 
 _TEST_NAMES = {
     "permutation": "paired permutation test",

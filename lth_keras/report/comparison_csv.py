@@ -7,10 +7,8 @@ import io
 import os
 from pathlib import Path
 
-from lth_keras.analysis import Comparison
-from lth_keras.analysis.comparison import Row
-from lth_keras.analysis.paired import TESTS
-from lth_keras.storage.atomic import write_bytes
+from lth_keras.analysis import TESTS, Comparison, Row
+from lth_keras.storage import write_bytes
 
 
 def write_comparison(path: str | os.PathLike[str], comparison: Comparison) -> None:

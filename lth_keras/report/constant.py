@@ -6,7 +6,7 @@ import numpy as np
 import xarray
 from rich import box
 
-from lth_keras.system.printing import Table
+from lth_keras.system import Table
 
 CONFUSION = "test_confusion"
 

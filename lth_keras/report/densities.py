@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions
 from rich.measure import Measurement
 
 from lth_keras.analysis import at_the_end, shown_factor, spread
-from lth_keras.system.printing import Table
+from lth_keras.system import Table
 
 NEAR = 0.1
 """Largest relative difference between a level's density and the requested one."""

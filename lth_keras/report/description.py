@@ -7,7 +7,7 @@ from typing import Protocol
 
 from rich import box
 
-from lth_keras.system.printing import Table
+from lth_keras.system import Table
 
 
 class LayerRow(Protocol):

@@ -7,12 +7,9 @@ from pathlib import Path
 
 from rich import box
 
-from lth_keras.analysis.schema import BRANCH_ORDER, DENSE
-from lth_keras.storage import RunDirectory, open_run
-from lth_keras.storage.contents import Level, finished_levels
-from lth_keras.storage.directory import CONFIG_FILE
-from lth_keras.storage.run import RUN_FILE
-from lth_keras.system.printing import Table
+from lth_keras.analysis import BRANCH_ORDER, DENSE
+from lth_keras.storage import CONFIG_FILE, RUN_FILE, Level, RunDirectory, finished_levels, open_run
+from lth_keras.system import Table
 
 
 def find_runs(directory: str | os.PathLike[str]) -> list[Path]:

@@ -10,10 +10,8 @@ import numpy as np
 import xarray
 from rich import box
 
-from lth_keras.analysis import Spread, at_early_stop, at_the_end, metric_of, shown_factor, spread
-from lth_keras.analysis.schedules import explained
-from lth_keras.analysis.schema import DENSE
-from lth_keras.system.printing import Table, plain
+from lth_keras.analysis import DENSE, Spread, at_early_stop, at_the_end, explained, metric_of, shown_factor, spread
+from lth_keras.system import Table, plain
 
 _LONG = 15
 """Longest label of a metric that fits into a line of a column's head."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lth_keras import seeds
 from lth_keras.arrays import Weights, uniform
 from lth_keras.mask import Mask
-from lth_keras.pruning.rates import keep_highest
+from lth_keras.pruning import keep_highest
 
 WINNING_TICKET = "winning_ticket"
 DENSE = "dense"

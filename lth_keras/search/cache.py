@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import keras
 
-from lth_keras.data.splits import Arrays
-from lth_keras.system import interrupts
-from lth_keras.system.memory import checked_build, clear_memory_errors
-from lth_keras.training.network import Network
+from lth_keras.data import Arrays
+from lth_keras.system import checked_build, clear_memory_errors, interrupts
+from lth_keras.training import Network
 
 
 class NetworkParameters(NamedTuple):

@@ -21,10 +21,8 @@ from lth_keras.search.tasks import Task, pending_tasks, tickets_at_a_time
 from lth_keras.search.variants import changes_given, coordinates
 from lth_keras.storage import Facts, LevelResult, RunDirectory
 from lth_keras.system import interrupts, values
-from lth_keras.training.engines import AUTO, width_of
-from lth_keras.training.engines.auto import engine_for, spelling_for
-from lth_keras.training.engines.older import older_identity
-from lth_keras.training.given import described, recorded
+from lth_keras.training import described, recorded
+from lth_keras.training.engines import AUTO, engine_for, older_identity, spelling_for, width_of
 
 if TYPE_CHECKING:
     from lth_keras.search.search import TicketSearch

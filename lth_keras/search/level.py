@@ -18,11 +18,9 @@ from lth_keras.search.level_masks import LevelMasks
 from lth_keras.search.tasks import LevelError, Task
 from lth_keras.search.tickets import starting_weights
 from lth_keras.storage import LevelResult, RunDirectory
-from lth_keras.system import interrupts
-from lth_keras.system.machine import peak_memory_bytes, return_free_memory
-from lth_keras.training import Curves, NonFiniteLossError
+from lth_keras.system import interrupts, peak_memory_bytes, return_free_memory
+from lth_keras.training import Curves, Network, NonFiniteLossError
 from lth_keras.training.engines import Callbacks, Engine, Schedule, Ticket, Trained
-from lth_keras.training.network import Network
 
 
 class LevelSettings(NamedTuple):

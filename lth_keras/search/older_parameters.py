@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from lth_keras.training.engines.older import older_spelling
+from lth_keras.training.engines import older_spelling
 
 WHEN = {"iterative": "after_training", "before_training": "before_training"}
 

@@ -15,10 +15,9 @@ import keras
 
 from lth_keras.arrays import Weights
 from lth_keras.criteria import Criterion, State
-from lth_keras.data.sampling import SAMPLES_PER_CLASS
-from lth_keras.data.splits import check_cadence
-from lth_keras.masking.rewinding import check_rewind
-from lth_keras.pruning.plan import Plan
+from lth_keras.data import SAMPLES_PER_CLASS, check_cadence
+from lth_keras.masking import check_rewind
+from lth_keras.pruning import Plan
 from lth_keras.search.observation import Observation
 from lth_keras.system import values
 from lth_keras.training.engines import AUTO, check_spelling
@@ -247,7 +246,8 @@ class SearchParameters:
 
 GROUPS: dict[str, type[Any]] = {"pruning": Pruning, "training": Training}
 """The groups of parameters, by the name of the search's parameter."""
-KINDS: tuple[type[Any], ...] = (SearchParameters, Pruning, Training)
+DECLARED_IN: tuple[type[Any], ...] = (SearchParameters, Pruning, Training)
+"""The classes that declare parameters: the search's own, and its groups."""
 SHORTHANDS = ("rates", "densities", "criterion", "steps", "epochs", "batch_size")
 """Parameters of groups that a search also takes directly."""
 
@@ -277,13 +277,13 @@ def homes() -> dict[str, str]:
 
 def affected() -> dict[str, str]:
     """The effect of each parameter of a search and its groups: `MASKS`, `TRAINING` or `RUN`."""
-    return {name: item.metadata["affects"] for kind in KINDS for name, item in declared(kind).items()}
+    return {name: item.metadata["affects"] for kind in DECLARED_IN for name, item in declared(kind).items()}
 
 
 def hashed(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that a run's identity contains unchanged, by their names there."""
     found = {}
-    for kind in KINDS:
+    for kind in DECLARED_IN:
         for name, item in declared(kind).items():
             metadata, value = item.metadata, parameters[name]
             always = metadata["identity"] == ALWAYS and value is not None

@@ -13,10 +13,8 @@ import numpy as np
 from lth_keras.backends import backend
 from lth_keras.search.branches import is_variant
 from lth_keras.search.identity import describe, describe_model
-from lth_keras.storage import RunDirectory
-from lth_keras.storage.record import differences, versions
-from lth_keras.training.engines import AUTO, recorded_spelling, width_of
-from lth_keras.training.engines.older import without_older
+from lth_keras.storage import RunDirectory, differences, versions
+from lth_keras.training.engines import AUTO, recorded_spelling, width_of, without_older
 
 _NO_ARRAYS = (np.zeros((1, 1), np.float32),) * 2
 _NO_DATA = dict.fromkeys(("train", "validation", "test"), _NO_ARRAYS)

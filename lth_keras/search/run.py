@@ -15,8 +15,8 @@ from lth_keras.search.start import given_of
 from lth_keras.search.tasks import task_of
 from lth_keras.search.tickets import finished_level, starting_weights
 from lth_keras.storage import RunDirectory, curves_frame, levels_frame, open_run
-from lth_keras.system.values import integer
-from lth_keras.training.network import Network
+from lth_keras.system import integer
+from lth_keras.training import Network
 
 
 class Search(Protocol):

@@ -13,8 +13,7 @@ from lth_keras.analysis import Distributions
 from lth_keras.arrays import Weights
 from lth_keras.backends import OWN, loss_facts, set_threads
 from lth_keras.criteria import State, criterion, name_of
-from lth_keras.data.arguments import check_makers
-from lth_keras.data.splits import SPLITS, check_cadence, part_of
+from lth_keras.data import SPLITS, check_cadence, check_makers, part_of
 from lth_keras.mask import Mask
 from lth_keras.search import execution, runner
 from lth_keras.search.branches import DENSE, WINNING_TICKET
@@ -44,9 +43,8 @@ from lth_keras.search.trial_data import TrialData
 from lth_keras.search.variants import check_variants, independent, share_dense
 from lth_keras.storage import Facts, LevelResult, RunDirectory
 from lth_keras.system import interrupts, values
+from lth_keras.training import Given, Network, given_by
 from lth_keras.training.engines import AUTO, Engine, Schedule, engine_named, width_of
-from lth_keras.training.given import Given, given_by
-from lth_keras.training.network import Network
 
 
 class TicketSearch(SearchParameters):

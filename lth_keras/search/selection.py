@@ -10,14 +10,12 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays, Weights
-from lth_keras.criteria import Criterion, State, takes_data
-from lth_keras.criteria.model_derivatives import NothingPassesError
-from lth_keras.data.splits import Arrays
+from lth_keras.criteria import Criterion, NothingPassesError, State, takes_data
+from lth_keras.data import Arrays
 from lth_keras.mask import Mask
 from lth_keras.masking import is_connected, lora_updates
-from lth_keras.pruning.plan import Plan
-from lth_keras.pruning.shots import prune_in_shots
-from lth_keras.training.network import Network
+from lth_keras.pruning import Plan, prune_in_shots
+from lth_keras.training import Network
 
 
 @dataclass(frozen=True)

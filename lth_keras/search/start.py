@@ -7,7 +7,7 @@ from typing import Any
 
 from lth_keras.arrays import Weights
 from lth_keras.criteria import Initialiser, State
-from lth_keras.masking.rewinding import STARTS, check_start
+from lth_keras.masking import STARTS, check_start
 
 
 def given_of(start: Any) -> str | None:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lth_keras import seeds
-from lth_keras.data.sampling import draw_samples
-from lth_keras.data.splits import Arrays
+from lth_keras.data import Arrays, draw_samples
 from lth_keras.search.cache import Cache
 from lth_keras.search.identity import digest
 from lth_keras.system import interrupts
-from lth_keras.training.network import Network
+from lth_keras.training import Network
 
 
 @dataclass(frozen=True)

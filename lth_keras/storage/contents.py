@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray
 
-from lth_keras.analysis.schema import BRANCH_ORDER, DENSE
+from lth_keras.analysis import BRANCH_ORDER, DENSE
 
 Level = tuple[int, str, int]
 """Seed, branch (`dense` for a level 0 that branches share) and level."""

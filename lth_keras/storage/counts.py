@@ -7,8 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from lth_keras.analysis.metrics import MISSING, averages, counts_by_class, without_example
-from lth_keras.analysis.schema import CONFUSION, COUNT_AXES, COUNT_MEANING, COUNTS, METRIC_MEANING, OUTCOMES
+from lth_keras.analysis import (
+    CONFUSION,
+    COUNT_AXES,
+    COUNT_MEANING,
+    COUNTS,
+    METRIC_MEANING,
+    MISSING,
+    OUTCOMES,
+    averages,
+    counts_by_class,
+    without_example,
+)
 
 Variable = tuple[tuple[str, ...], np.ndarray, dict[str, str]]
 """Dimensions, values and attributes."""

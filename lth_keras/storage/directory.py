@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lth_keras.analysis.schema import BRANCH_ORDER, DENSE
+from lth_keras.analysis import BRANCH_ORDER, DENSE
 from lth_keras.storage import atomic, lock, record, unsealed
 from lth_keras.storage.facts import Facts
 from lth_keras.storage.levels import (

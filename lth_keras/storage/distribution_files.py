@@ -9,8 +9,7 @@ import h5py
 import numpy as np
 import xarray
 
-from lth_keras.analysis.distributions import QUANTILES, SIGNS, Distribution, Distributions
-from lth_keras.analysis.schema import COORDINATE_MEANING, DISTRIBUTION_MEANING
+from lth_keras.analysis import COORDINATE_MEANING, DISTRIBUTION_MEANING, QUANTILES, SIGNS, Distribution, Distributions
 from lth_keras.storage.arrays import ordered, write_array
 
 _GROUP = "distributions"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray
 
-from lth_keras.analysis.schema import COORDINATE_MEANING, DOCUMENTS_MEANING
+from lth_keras.analysis import COORDINATE_MEANING, DOCUMENTS_MEANING
 
 
 class DocumentLengths(NamedTuple):

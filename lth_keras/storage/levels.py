@@ -14,14 +14,12 @@ from typing import Any, BinaryIO, NamedTuple
 import h5py
 import numpy as np
 
-from lth_keras.analysis.distributions import Distributions
-from lth_keras.analysis.schema import (
+from lth_keras.analysis import (
     ACCURACY,
     COUNTS,
-    CURVES,
     DIRECTIONS,
     READABLE,
-    SCALARS,
+    Distributions,
     MetricName,
     NewerSchema,
     curves_of,
@@ -46,18 +44,6 @@ from lth_keras.storage.counts import check_counts
 from lth_keras.storage.distribution_files import read_distributions, write_distributions
 from lth_keras.storage.older import metric_attributes, names_of_level
 from lth_keras.storage.plausible import check_nested, check_scalars, check_shares
-
-__all__ = [
-    "CURVES",
-    "SCALARS",
-    "DamagedFile",
-    "LevelResult",
-    "LevelSummary",
-    "read_level",
-    "summarise_level",
-    "write_level",
-]
-
 
 _MEASURED = ("step", "curves", "scalars", *COUNTS, "metric")
 

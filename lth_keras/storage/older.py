@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray
 
-from lth_keras.analysis.schema import ACCURACY, MICRO_F1, MetricName, metric_of_attributes
+from lth_keras.analysis import ACCURACY, MICRO_F1, MetricName, metric_of_attributes
 
 _OLD_MICRO_F1 = "micro-F1"
 """The metric's name in files of the first schema, whose variables were all named accuracy."""

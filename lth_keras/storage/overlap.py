@@ -9,8 +9,17 @@ from pathlib import Path
 import numpy as np
 import xarray
 
-from lth_keras.analysis.overlap import OTHER, OVERLAP, PAIRS, mask_overlaps
-from lth_keras.analysis.schema import BRANCH_ORDER, COORDINATE_MEANING, DENSE, OVERLAP_MEANING, PAIRS_MEANING
+from lth_keras.analysis import (
+    BRANCH_ORDER,
+    COORDINATE_MEANING,
+    DENSE,
+    OTHER,
+    OVERLAP,
+    OVERLAP_MEANING,
+    PAIRS,
+    PAIRS_MEANING,
+    mask_overlaps,
+)
 from lth_keras.storage.levels import packed_mask
 
 

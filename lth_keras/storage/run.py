@@ -13,8 +13,7 @@ import h5py
 import numpy as np
 import xarray
 
-from lth_keras.analysis.measured import metric_of
-from lth_keras.analysis.schema import (
+from lth_keras.analysis import (
     BRANCH_ORDER,
     COMMENTS,
     COORDINATE_MEANING,
@@ -28,6 +27,7 @@ from lth_keras.analysis.schema import (
     MetricName,
     curve_meaning,
     curves_of,
+    metric_of,
     scalar_meaning,
     scalars_of,
     version_of,

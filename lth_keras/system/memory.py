@@ -7,11 +7,12 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 from lth_keras.system.machine import free_memory_bytes
+
+if TYPE_CHECKING:
+    import keras
 
 PROCESS_BYTES = {"tensorflow": 1_050_000_000, "jax": 630_000_000}
 """Memory of a training process without weights, by backend: Python, Keras, the backend, and the compiled program
@@ -44,6 +45,8 @@ def checked_build(
     Returns:
         A function like `build` that may also raise NotEnoughMemoryError.
     """
+    import keras
+
     checked = False
 
     def build_and_check() -> keras.Model:
@@ -87,12 +90,16 @@ def slots_of(optimizer: keras.Optimizer) -> int:
         like = type(optimizer).from_config(optimizer.get_config())
     except (TypeError, ValueError, NotImplementedError):
         return 2
+    import keras
+
     weight = keras.Variable([[0.0] * 3] * 2)
     like.build([weight])
     return sum(tuple(variable.shape) == (2, 3) for variable in like.variables)
 
 
 def _bytes(variable: Any) -> int:
+    import keras
+
     bits = re.search(r"\d+$", keras.backend.standardize_dtype(variable.dtype))
     return math.prod(variable.shape) * (int(bits[0]) if bits else 8) // 8
 
@@ -115,6 +122,8 @@ def training_bytes(weights: Collection[int], *, masks: int, slots: float, best: 
 
 def process_bytes() -> int:
     """The memory of a training process without weights, on this process' backend; see `PROCESS_BYTES`."""
+    import keras
+
     backend = keras.backend.backend()
     beside = _TENSORFLOW_BESIDE_JAX if backend == "jax" and _is_installed("tensorflow") else 0
     return PROCESS_BYTES.get(backend, 0) + beside  # other backends are refused elsewhere

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from lth_keras.masking import variables, walk
-from lth_keras.masking.rewinding import own_array, redrawing, seeded
+from lth_keras.masking import own_array, redrawing, seeded, variables, walk
 
 _SEED = 1_618_033_989
 """The seed for the second model; it must differ from any seed of a user."""

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lth_keras.backends.losses import has_several, with_axis_of
+from lth_keras.backends import has_several, with_axis_of
 from lth_keras.training.metrics import Decision
 
 _SHORT = {"mean_absolute_error": "mae", "r2_score": "r2"}

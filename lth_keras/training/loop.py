@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lth_keras.backends import LOWER, Program
-from lth_keras.backends.program import Evaluations
+from lth_keras.backends import LOWER, Evaluations, Program
 from lth_keras.system import interrupts
 from lth_keras.training.metrics import Counter
 from lth_keras.training.order import BatchOrder

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from lth_keras.backends.losses import (
+from lth_keras.backends import (
     BINARY,
     CATEGORICAL,
     DIRECTION,

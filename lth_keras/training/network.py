@@ -15,15 +15,17 @@ import numpy as np
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays
 from lth_keras.backends import NOTHING_PRUNED, ProgramParts, Pruned, Splits, as_fit_takes_it, assign, backend
-from lth_keras.criteria.model_derivatives import ModelDerivatives
-from lth_keras.data.arguments import check_makers
-from lth_keras.data.splits import SPLITS, Arrays, check_cadence, check_splits
+from lth_keras.criteria import ModelDerivatives
+from lth_keras.data import SPLITS, Arrays, check_cadence, check_makers, check_splits
 from lth_keras.mask import Mask
 from lth_keras.masking import (
+    check_start,
+    draw_weights,
     get_mask,
     large_tables,
     mask_model,
     masked_copy,
+    own_array,
     prunable_weights,
     pruned_weights_are_zero,
     seed_states,
@@ -31,8 +33,7 @@ from lth_keras.masking import (
     variables,
     walk,
 )
-from lth_keras.masking.rewinding import check_start, draw_weights, own_array
-from lth_keras.system.values import boolean, integer
+from lth_keras.system import boolean, integer
 from lth_keras.training import Counter, Curves, make_counter, make_metric
 from lth_keras.training.engines import AUTO, Callbacks, Schedule, Ticket, check_spelling
 from lth_keras.training.engines.auto import engine_for

@@ -16,7 +16,7 @@ import pytest
 from lth_keras.analysis import CURVES, SCALARS
 from lth_keras.analysis.schema import COUNTS, MICRO_F1, curves_of
 from lth_keras.mask import Mask
-from lth_keras.storage import DamagedFile, LevelResult, atomic, levels
+from lth_keras.storage import DamagedFile, LevelResult, atomic
 from lth_keras.storage.levels import read_level, summarise_level, write_level
 from tests.synthetic import KINDS, level_result, reseal
 
@@ -339,7 +339,3 @@ def test_a_result_names_what_does_not_fit() -> None:
         make(step=good.step[::-1])
     with pytest.raises(ValueError, match="output/kernel"):
         make(next_mask=Mask({k: v for k, v in good.mask.items() if k != "output/kernel"}))
-
-
-def test_every_scalar_and_curve_is_declared_once() -> None:
-    assert levels.SCALARS is SCALARS and levels.CURVES is CURVES

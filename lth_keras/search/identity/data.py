@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lth_keras.data.splits import SPLITS, part_of
+from lth_keras.data import SPLITS, part_of
 
 
 def digest(data: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from lth_keras.masking.rewinding import settled_seeds
+from lth_keras.masking import settled_seeds
 from lth_keras.search.identity.data import digest
 from lth_keras.search.identity.model import describe_model, describe_parts
 from lth_keras.search.identity.source import is_library

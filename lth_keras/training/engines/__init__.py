@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from lth_keras.training.engines.auto import engine_for, spelling_for
 from lth_keras.training.engines.engine import Callbacks, Engine, Schedule, Ticket, Trained
+from lth_keras.training.engines.older import older_identity, older_spelling, without_older
 from lth_keras.training.engines.registry import (
     AUTO,
     ENGINES,
@@ -12,18 +14,4 @@ from lth_keras.training.engines.registry import (
     recorded_spelling,
     width_of,
 )
-
-__all__ = [
-    "AUTO",
-    "ENGINES",
-    "Callbacks",
-    "Engine",
-    "Schedule",
-    "Ticket",
-    "Trained",
-    "check_spelling",
-    "engine_named",
-    "identity_of",
-    "recorded_spelling",
-    "width_of",
-]
+from lth_keras.training.engines.train import batch_order

@@ -12,10 +12,10 @@ import numpy as np
 
 from lth_keras.arrays import LazyArrays, Weights
 from lth_keras.backends import Program
-from lth_keras.data.splits import SPLITS
+from lth_keras.data import SPLITS
 from lth_keras.mask import Mask
 from lth_keras.masking import ChainLayer, dense_chain, living_units
-from lth_keras.system.memory import checked_build, clear_memory_errors
+from lth_keras.system import checked_build, clear_memory_errors
 from lth_keras.training.engines.engine import NO_CALLBACKS, Callbacks, Engine, Schedule, Ticket, Trained
 from lth_keras.training.engines.registry import engine_named
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays, Weights
-from lth_keras.backends import Program
-from lth_keras.backends.program import Values
-from lth_keras.data.splits import check_patience
+from lth_keras.backends import Program, Values
+from lth_keras.data import check_patience
 from lth_keras.training.engines.engine import Callbacks, Schedule, Ticket, Trained
 from lth_keras.training.loop import NonFiniteLossError, train
 from lth_keras.training.order import BatchOrder

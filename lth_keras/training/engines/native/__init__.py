@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lth_keras.backends import Program, assign, backend, threads
-from lth_keras.system.machine import usable_cpus
+from lth_keras.system import usable_cpus
 from lth_keras.training.engines.compiled import Compiled
 from lth_keras.training.engines.engine import Schedule
 from lth_keras.training.engines.native.chain import check_optimizer, native_chain

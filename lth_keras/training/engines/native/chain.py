@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from lth_keras.backends.skipped import is_plain
+from lth_keras.backends import is_plain
 from lth_keras.masking import ChainLayer, dense_chain
 from lth_keras.training.engines.native.layout import ChainPart
 

@@ -10,8 +10,8 @@ import keras
 import numba
 import numpy as np
 
-from lth_keras.backends.program import Arrays, Evaluations, ProgramOfOne, ProgramParts, due_steps
-from lth_keras.system.interrupts import uninterrupted
+from lth_keras.backends import Arrays, Evaluations, ProgramOfOne, ProgramParts, due_steps
+from lth_keras.system import uninterrupted
 from lth_keras.training.engines.native import forward, steps
 from lth_keras.training.engines.native.barriers import ABORTED, BARRIER, GENERATION
 from lth_keras.training.engines.native.chain import check_optimizer
