@@ -8,7 +8,7 @@ LOWEST := .venv-lowest
 # All tests run on TensorFlow; these alone: they are the same on every backend, or start a process on each.
 ONCE := analysis benchmarks crash data datasets docs experiments models plots report storage \
 	backends/test_backends.py backends/test_skipped.py criteria/test_criteria.py \
-	masking/test_files.py masking/test_unmasked.py pruning/test_densities.py pruning/test_rates.py \
+	masking/test_files.py masking/test_unmasked.py pruning/test_densities.py pruning/test_ranking.py \
 	$(foreach name,branches observation runner schedules tasks,search/test_$(name).py) \
 	system/test_machine.py system/test_printing.py training/test_threads.py \
 	$(foreach name,arrays cli mask packaging seeds without_tensorflow,test_$(name).py)
@@ -31,7 +31,7 @@ endef
 
 # Masks, pruning, layers, one search and its files; on JAX gradients and the search.
 QUICK := criteria/test_criteria.py layers/test_masked_layers.py masking/test_conversion.py masking/test_prunable.py \
-	pruning/test_densities.py pruning/test_rates.py search/test_branches.py search/test_search.py search/test_tasks.py \
+	pruning/test_densities.py pruning/test_ranking.py search/test_branches.py search/test_search.py search/test_tasks.py \
 	storage/test_levels.py test_arrays.py test_mask.py test_packaging.py test_seeds.py training/test_training_loop.py
 QUICK_ON_JAX := search/test_search.py \
 	layers/test_masked_layers.py::test_gradient_is_zero_where_pruned_and_that_of_keras_elsewhere

@@ -80,7 +80,8 @@ def tables(
     dense = {name: count for names in kinds.values() for name, count in names.items()}
     remaining = []
     for level in range(levels + 1):
-        left = layer_counts(dense, rate_of, level)
+        shares = {name: (1 - rate) ** level for name, rate in rate_of.items()}
+        left = layer_counts(dense, shares, dict.fromkeys(dense, 1))
         remaining.append({kind: sum(left[name] for name in kinds.get(kind, ())) for kind in rates})
     pruning = {f"pruning rate, {kind}": f"{100 * rate:g}% per level" for kind, rate in rates.items()}
     yield layers_table("Layers", layers)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from lth_keras.pruning.densities import layer_counts
 from lth_keras.pruning.oneshot import prune
 from lth_keras.pruning.plan import Plan
-from lth_keras.pruning.rates import keep_highest, layer_counts
+from lth_keras.pruning.ranking import keep_highest
 from lth_keras.pruning.shots import prune_in_shots

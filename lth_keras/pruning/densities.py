@@ -16,35 +16,6 @@ Density = float | Mapping[str, float]
 """Of the whole network, or, in layer scope, of each weight array by its key."""
 
 
-def check_scope(scope: str) -> str:
-    """Returns `scope` where it is one of `SCOPES`.
-
-    Raises:
-        ValueError: otherwise.
-    """
-    return one_of("scope", scope, SCOPES)
-
-
-def counts_in_scope(scope: str, mask: Mask, kept: int, min_per_layer: int = 1) -> int | dict[str, int]:
-    """How many weights to keep, `kept` in all, as argument of `keep_highest`.
-
-    Args:
-        scope: `global`, `uniform` or `erk`.
-        mask: the mask so far.
-        kept: weights to keep in all, no more than the mask has.
-        min_per_layer: least number to leave in a layer, or all of it where it has fewer.
-
-    Returns:
-        `kept` itself in global scope; otherwise weight key to a number, which add up to it.
-
-    Raises:
-        ValueError: as `uniform_counts` and `erk_counts`.
-    """
-    if scope == "global":
-        return kept
-    return {"uniform": uniform_counts, "erk": erk_counts}[scope](mask, kept, min_per_layer)
-
-
 def counts_at(
     density: Density, mask: Mask, scope: str, min_per_layer: int = 1, *, last: bool = True, exact: bool = False
 ) -> int | dict[str, int]:
@@ -68,12 +39,28 @@ def counts_at(
             assert not isinstance(density, Mapping)
             return layer_shares(density, mask, min_per_layer, last=last)
         shares = density if isinstance(density, Mapping) else dict.fromkeys(left, density)
-        least = {key: min(count, min_per_layer) for key, count in left.items()}
-        keep = {key: max(least[key], round(size * shares[key])) for key, size in mask.sizes.items()}
+        keep = layer_counts(mask.sizes, shares, {key: min(count, min_per_layer) for key, count in left.items()})
         return keep if last else {key: min(left[key], count) for key, count in keep.items()}
     assert not isinstance(density, Mapping)
     kept = round(mask.size * density)
-    return counts_in_scope(scope, mask, kept if last else min(kept, mask.kept), min_per_layer)
+    kept = kept if last else min(kept, mask.kept)
+    if scope == "global":
+        return kept
+    return {"uniform": uniform_counts, "erk": erk_counts}[scope](mask, kept, min_per_layer)
+
+
+def layer_counts(sizes: Mapping[str, int], shares: Mapping[str, float], least: Mapping[str, int]) -> dict[str, int]:
+    """How many weights of each layer survive at a density of its own: `round(N * density)`, and no fewer than `least`.
+
+    From the dense count N, so that rounding does not add up over levels. With rates the density of level n is
+    `(1 - rate) ** n`. Source: iterative pruning, Frankle & Carbin (2019), arXiv:1803.03635, section 1.
+
+    Args:
+        sizes: weight key to dense count N.
+        shares: weight key to density.
+        least: weight key to the least number to keep.
+    """
+    return {key: max(least[key], round(size * shares[key])) for key, size in sizes.items()}
 
 
 def layer_shares(density: float, mask: Mask, min_per_layer: int = 1, *, last: bool = True) -> dict[str, int]:
@@ -109,10 +96,7 @@ def layer_shares(density: float, mask: Mask, min_per_layer: int = 1, *, last: bo
         )
     if any(share < min(left[key], min_per_layer) for key, share in shares.items()):
         return _shared_out(mask.sizes, mask, kept, min_per_layer)
-    by_rest = sorted((key for key in counts if counts[key] < left[key]), key=lambda key: counts[key] - shares[key])
-    for key in by_rest[: kept - sum(counts.values())]:
-        counts[key] += 1
-    return counts
+    return _rounded(shares, left, kept)
 
 
 def erk_counts(mask: Mask, kept: int, min_per_layer: int = 1) -> dict[str, int]:
@@ -221,11 +205,14 @@ def _shared_out(shares: Mapping[str, float], mask: Mask, kept: int, min_per_laye
     low, high = 0.0, max(left[key] / share for key, share in shares.items())
     while low < (middle := (low + high) / 2) < high:  # until they are neighbours among floats
         low, high = (middle, high) if sum(targets(middle).values()) <= kept else (low, middle)
-    found = targets(low)
-    counts = {key: math.floor(target) for key, target in found.items()}
-    by_rest = sorted((key for key in counts if counts[key] < left[key]), key=lambda key: counts[key] - found[key])
-    missing = kept - sum(counts.values())
-    for key in by_rest[:missing]:
+    return _rounded(targets(low), left, kept)
+
+
+def _rounded(targets: Mapping[str, float | Fraction], left: Mapping[str, int], kept: int) -> dict[str, int]:
+    """Integers that add up to `kept`: rounded down, and one more where the fraction is largest."""
+    counts = {key: math.floor(target) for key, target in targets.items()}
+    by_rest = sorted((key for key in counts if counts[key] < left[key]), key=lambda key: counts[key] - targets[key])
+    for key in by_rest[: kept - sum(counts.values())]:
         counts[key] += 1
     return counts
 

@@ -16,9 +16,9 @@ from lth_keras.criteria import Criterion, ModelDerivatives, State, name_of
 from lth_keras.criteria import criterion as find_criterion
 from lth_keras.data import check_examples, check_loss, check_model, draw_samples
 from lth_keras.masking import check_connected, get_mask, lora_updates, mask_model, prunable_weights, set_mask, variables
-from lth_keras.pruning.densities import check_scope, shot_densities
+from lth_keras.pruning.densities import SCOPES, shot_densities
 from lth_keras.pruning.shots import prune_in_shots
-from lth_keras.system import integer, real
+from lth_keras.system import integer, one_of, real
 
 
 def prune(
@@ -93,7 +93,7 @@ def prune(
     if loss is not None:
         check_loss(loss)
     densities = shot_densities(real("density", density), integer("shots", shots), shot_schedule)
-    check_scope(scope)
+    one_of("scope", scope, SCOPES)
     score, name = find_criterion(criterion), name_of(criterion)
     pruned = mask_model(model)
     frozen = [weight.key for weight in prunable_weights(pruned) if not weight.layer.trainable]

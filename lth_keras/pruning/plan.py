@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lth_keras.layers import KINDS
 from lth_keras.mask import Mask
-from lth_keras.pruning.densities import Density, check_scope, check_shots, counts_at, shot_densities
-from lth_keras.pruning.rates import resolve_rates
+from lth_keras.pruning.densities import SCOPES, Density, check_shots, counts_at, shot_densities
+from lth_keras.system import one_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Plan:
     min_per_layer: int
 
     def __post_init__(self) -> None:
-        check_scope(self.scope)
+        one_of("scope", self.scope, SCOPES)
         check_shots(self.shots, self.shot_schedule)
         if (self.rates is None) == (self.densities is None):
             raise ValueError(f"Expected rates or densities. Received: rates={self.rates}, densities={self.densities}.")
@@ -108,7 +109,7 @@ class Plan:
         return [max(density, least) for density in found]
 
     def keep(self, level: int, mask: Mask, kinds: Mapping[str, str]) -> int | dict[str, int]:
-        """How many weights a level keeps, as argument of `rates.keep_highest`; 0 for none. Args as `shots_to`."""
+        """How many weights a level keeps, as argument of `keep_highest`; 0 for none. Args as `shots_to`."""
         keep = counts_at(self.shots_to(level, mask, kinds)[-1], mask, self.scope, self.min_per_layer)
         return keep if isinstance(keep, int) or any(keep.values()) else 0
 
@@ -121,3 +122,34 @@ class Plan:
                 f"Expected densities that fall from level to level, as each mask is made from the one before. "
                 f"Received: {densities}."
             )
+
+
+def resolve_rates(rates: Mapping[str, float], kinds: Mapping[str, str]) -> dict[str, float]:
+    """The share of its surviving weights that each weight array loses per level.
+
+    Args:
+        rates: kind to rate, as Frankle & Carbin (2019, arXiv:1803.03635) give them in figure 2. Kinds that the model
+            does not have are ignored.
+        kinds: weight key to its kind, one of `KINDS`.
+
+    Returns:
+        Weight key to rate, in the order of `kinds`.
+
+    Raises:
+        ValueError: a kind that is not in `KINDS`, or a kind of the model without a rate.
+
+    Example:
+    >>> resolve_rates({"dense": 0.2, "output": 0.1}, {"a/kernel": "dense", "b/kernel": "output"})
+    {'a/kernel': 0.2, 'b/kernel': 0.1}
+    """
+    for kind in [*kinds.values(), *rates]:
+        if kind not in KINDS:
+            names = ", ".join(map(repr, KINDS))
+            raise ValueError(f"Expected kinds of layers among {names}. Received: {kind!r}.")
+    for key, kind in kinds.items():
+        if kind not in rates:
+            raise ValueError(
+                f"Expected a rate for every kind of layer in the model. Received: {dict(rates)}, "
+                f"but {key!r} is of kind {kind!r}; add a rate for it (0 to leave it dense)."
+            )
+    return {key: float(rates[kind]) for key, kind in kinds.items()}

@@ -8,8 +8,7 @@ import numpy as np
 
 from lth_keras.mask import Mask
 from lth_keras.pruning.densities import Density, counts_at
-from lth_keras.pruning.ranking import Array
-from lth_keras.pruning.rates import keep_highest
+from lth_keras.pruning.ranking import Array, keep_highest
 from lth_keras.system import interrupts
 
 

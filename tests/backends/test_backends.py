@@ -18,7 +18,7 @@ from keras import layers
 
 from lth_keras.mask import Mask
 from lth_keras.masking.tables import LARGE
-from lth_keras.pruning.rates import keep_highest
+from lth_keras.pruning.ranking import keep_highest
 from lth_keras.training import BatchOrder
 from lth_keras.training.network import Network
 

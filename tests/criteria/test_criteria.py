@@ -10,7 +10,7 @@ import pytest
 
 from lth_keras.criteria import CRITERIA, Criterion, State, criterion
 from lth_keras.mask import Mask
-from lth_keras.pruning.rates import keep_highest
+from lth_keras.pruning.ranking import keep_highest
 
 SHAPES = {"b/kernel": (6, 5), "a/kernel": (3, 3, 2)}
 

@@ -11,15 +11,13 @@ from hypothesis import strategies as st
 
 from lth_keras.mask import Mask
 from lth_keras.pruning.densities import (
-    SCOPES,
-    check_scope,
     counts_at,
-    counts_in_scope,
     erk_counts,
     layer_shares,
     shot_densities,
     uniform_counts,
 )
+from lth_keras.pruning.plan import Plan
 
 LENET = {"a": (784, 300), "b": (300, 100), "c": (100, 10)}
 CONV = {"first": (3, 3, 3, 64), "second": (3, 3, 64, 64), "dense": (1024, 10)}
@@ -100,11 +98,11 @@ def test_uniform_counts_leave_the_first_layer_and_share_out_the_rest_at_one_dens
 
 
 def test_global_scope_has_no_counts_of_its_own_and_other_names_are_refused() -> None:
-    assert counts_in_scope("global", Mask.ones(LENET), 7) == 7
-    assert counts_in_scope("erk", Mask.ones(LENET), 3_000) == erk_counts(Mask.ones(LENET), 3_000)
-    assert [check_scope(scope) for scope in SCOPES] == list(SCOPES)
+    dense = Mask.ones(LENET)
+    assert counts_at(7 / dense.size, dense, "global") == 7
+    assert counts_at(3_000 / dense.size, dense, "erk") == erk_counts(dense, 3_000)
     with pytest.raises(ValueError, match="Expected scope to be one of 'layer', 'global', 'uniform', 'erk'. Rec"):
-        check_scope("model")
+        Plan(0.2, None, "model", False, 1, "exponential", 1)
     for kept in (2, 266_201):
         with pytest.raises(ValueError, match=f"Expected to keep 3 to 266200 weights.*Received: {kept}"):
             erk_counts(Mask.ones(LENET), kept)

@@ -16,7 +16,7 @@ from lth_keras.data.sampling import draw_samples
 from lth_keras.mask import Mask
 from lth_keras.masking.tables import LARGE
 from lth_keras.pruning.densities import erk_counts
-from lth_keras.pruning.rates import keep_highest
+from lth_keras.pruning.ranking import keep_highest
 from lth_keras.search.tasks import LevelError, Task
 from lth_keras.training.network import Network
 from tests import tiny

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lth_keras.mask import Mask
-from lth_keras.pruning.rates import keep_highest
+from lth_keras.pruning.ranking import keep_highest
 from lth_keras.training.network import Network
 from tests import tiny
 from tests.tiny import network_of

@@ -16,7 +16,9 @@ from hypothesis.extra import numpy as hnp
 from lth_keras.arrays import uniform
 from lth_keras.layers import KINDS
 from lth_keras.mask import Mask
-from lth_keras.pruning.rates import global_count, keep_highest, layer_counts, resolve_rates
+from lth_keras.pruning.densities import layer_counts
+from lth_keras.pruning.plan import Plan, resolve_rates
+from lth_keras.pruning.ranking import keep_highest
 
 Scores = dict[str, np.ndarray]
 
@@ -207,7 +209,7 @@ def test_masks_of_successive_levels_nest_and_follow_the_counts() -> None:
     generator = np.random.default_rng(0)
     for level in range(1, 25):
         scores = {key: generator.normal(size=shape) for key, shape in mask.shapes.items()}
-        keep = layer_counts(mask.sizes, {"a": 0.2, "b": 0.1}, level)
+        keep = plan({"dense": 0.2, "output": 0.1}).keep(level, Mask.ones(mask.shapes), {"a": "dense", "b": "output"})
         smaller = keep_highest(scores, mask, keep, generator=generator)
         assert smaller.is_subset(mask)
         assert smaller.counts() == keep
@@ -297,19 +299,13 @@ def test_rates_are_by_kind_or_one_for_all() -> None:
         "head/kernel": 0.1,
         "fc/kernel": 0.2,
     }
-    assert resolve_rates(0.3, kinds) == dict.fromkeys(kinds, 0.3)
-    assert resolve_rates(0, kinds) == dict.fromkeys(kinds, 0.0)
 
 
 @pytest.mark.parametrize("rate", [1, 1.5, -0.1, np.nan, np.inf, 20])
 def test_rates_outside_0_to_1_are_refused(rate: float) -> None:
     for rates in (rate, {"dense": rate}, {"dense": 0.2, "conv": rate}):
-        with pytest.raises(ValueError, match=rf"Expected a rate in \[0, 1\).*Received: {rate}"):
-            resolve_rates(rates, {"a": "dense"})
-    with pytest.raises(ValueError, match="Expected a rate in"):
-        layer_counts({"a": 10}, {"a": rate}, 1)
-    with pytest.raises(ValueError, match="Expected a rate in"):
-        global_count(10, rate, 1)
+        with pytest.raises(ValueError, match=r"Expected rates in \[0, 1\).*Received: "):
+            plan(rates)
 
 
 def test_rates_must_fit_the_model() -> None:
@@ -318,19 +314,22 @@ def test_rates_must_fit_the_model() -> None:
     with pytest.raises(ValueError, match="Expected kinds.*'embedding'.*Received: 'convolution'"):
         resolve_rates({"dense": 0.2, "convolution": 0.1}, {"a": "dense"})
     with pytest.raises(ValueError, match="Received: 'lstm'"):
-        resolve_rates(0.2, {"a": "lstm"})
+        resolve_rates({"dense": 0.2}, {"a": "lstm"})
+
+
+def plan(rates: Any, scope: str = "layer", minimum: int = 1) -> Plan:
+    return Plan(rates, None, scope, False, 1, "exponential", minimum)
 
 
 def test_counts_are_the_papers() -> None:
     # LeNet-300-100: 266,200 prunable weights, 20 % a level, the output layer 10 %.
-    sizes = {"hidden_1": 784 * 300, "hidden_2": 300 * 100, "output": 100 * 10}
-    rates = {"hidden_1": 0.2, "hidden_2": 0.2, "output": 0.1}
-    assert layer_counts(sizes, rates, 0) == sizes
-    assert layer_counts(sizes, rates, 1) == {"hidden_1": 188160, "hidden_2": 24000, "output": 900}
-    assert layer_counts(sizes, rates, 7) == {"hidden_1": 49325, "hidden_2": 6291, "output": 478}
-    assert layer_counts(sizes, rates, 10) == {"hidden_1": 25254, "hidden_2": 3221, "output": 349}
-    assert global_count(266_200, 0.2, 0) == 266_200
-    assert global_count(266_200, 0.2, 7) == 55_826
+    mask = Mask.ones({"hidden_1": (784, 300), "hidden_2": (300, 100), "output": (100, 10)})
+    kinds = {"hidden_1": "dense", "hidden_2": "dense", "output": "output"}
+    by_layer, global_ = plan({"dense": 0.2, "output": 0.1}), plan(0.2, "global")
+    assert by_layer.keep(1, mask, kinds) == {"hidden_1": 188160, "hidden_2": 24000, "output": 900}
+    assert by_layer.keep(7, mask, kinds) == {"hidden_1": 49325, "hidden_2": 6291, "output": 478}
+    assert by_layer.keep(10, mask, kinds) == {"hidden_1": 25254, "hidden_2": 3221, "output": 349}
+    assert global_.keep(7, mask, kinds) == 55_826
 
 
 @given(
@@ -340,22 +339,10 @@ def test_counts_are_the_papers() -> None:
     st.integers(0, 5),
 )
 def test_counts_never_grow_and_leave_the_minimum(sizes: dict[str, int], rate: float, level: int, minimum: int) -> None:
-    rates = dict.fromkeys(sizes, rate)
-    now = layer_counts(sizes, rates, level, minimum)
-    later = layer_counts(sizes, rates, level + 1, minimum)
+    least = {key: min(size, minimum) for key, size in sizes.items()}
+    now, later = (layer_counts(sizes, dict.fromkeys(sizes, (1 - rate) ** n), least) for n in (level, level + 1))
     for key, size in sizes.items():
         assert min(size, minimum) <= later[key] <= now[key] <= size
-
-
-def test_counts_refuse_other_keys_and_negative_numbers() -> None:
-    with pytest.raises(ValueError, match=r"rate for each of \['a'\].*rates for \['b'\]"):
-        layer_counts({"a": 1}, {"b": 0.1}, 1)
-    with pytest.raises(ValueError, match="level of 0 or more"):
-        layer_counts({"a": 1}, {"a": 0.1}, -1)
-    with pytest.raises(ValueError, match="min_per_layer of 0 or more"):
-        layer_counts({"a": 1}, {"a": 0.1}, 1, -1)
-    with pytest.raises(ValueError, match="size of 0 or more"):
-        global_count(-1, 0.1, 1)
 
 
 def test_of_lazy_scores_one_table_exists_at_a_time() -> None:
