@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lth_keras.models.conv import conv_2, conv_4, conv_6, vgg
     from lth_keras.models.lenet import lenet_300_100
-    from lth_keras.models.newsgroups import LayerSize, newsgroups_end2end, newsgroups_end2end_sizes
+    from lth_keras.models.newsgroups import newsgroups_end2end, newsgroups_end2end_sizes
     from lth_keras.models.reuters import reuters_cnn, reuters_cnn_sizes
+    from lth_keras.models.sizes import LayerSize
 
 _HOMES = {
-    "LayerSize": "newsgroups",
+    "LayerSize": "sizes",
     "conv_2": "conv",
     "conv_4": "conv",
     "conv_6": "conv",

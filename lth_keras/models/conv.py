@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import keras
 
+from lth_keras.models.sizes import check_sizes, check_softmax
+
 BLOCKS = {"conv_2": (64,), "conv_4": (64, 128), "conv_6": (64, 128, 256)}
 """Filters of each block's two convolutions."""
 
@@ -90,18 +92,14 @@ def vgg(
     Raises:
         ValueError: as `conv_6`.
     """
-    sizes = {"blocks": blocks, "hidden": hidden, "input_shape": input_shape, "classes": (classes,)}
-    for size, values in sizes.items():
-        if any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
-            raise ValueError(f"Expected positive integers for `{size}`. Received: {size}={tuple(values)}.")
+    check_sizes(blocks=blocks, hidden=hidden, input_shape=input_shape, classes=classes)
     side = 2 ** len(blocks)
     if len(input_shape) != 3 or min(input_shape[:2]) < side:
         raise ValueError(
             f"Expected an `input_shape` of height, width and channels, with sides of at least {side}: each of the "
             f"{len(blocks)} blocks halves them. Received: input_shape={tuple(input_shape)}."
         )
-    if classes < 2:
-        raise ValueError(f"Expected at least 2 classes. Received: classes={classes}.")
+    check_softmax(classes)
     kernels = {"kernel_initializer": "glorot_normal", "bias_initializer": "zeros"}
     layers: list[keras.Layer] = [keras.Input(tuple(input_shape))]
     for number, filters in enumerate(blocks, start=1):

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import keras
 
+from lth_keras.models.sizes import check_sizes, check_softmax
+
 
 def lenet_300_100(
     input_shape: Sequence[int] = (784,),
@@ -40,28 +42,15 @@ def lenet_300_100(
         >>> model.count_params()
         266610
     """
-    sizes = {"input_shape": input_shape, "hidden": hidden, "classes": (classes,)}
-    for name, values in sizes.items():
-        if any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
-            raise ValueError(f"Expected positive integers for `{name}`. Received: {name}={tuple(values)}.")
+    check_sizes(input_shape=input_shape, hidden=hidden, classes=classes)
     if not input_shape:
         raise ValueError("Expected an `input_shape` of at least one axis. Received: ().")
-    if classes < 2:
-        raise ValueError(f"Expected at least 2 classes. Received: classes={classes}.")
+    check_softmax(classes)
+    drawn = {"kernel_initializer": kernel_initializer, "bias_initializer": "zeros"}
     layers: list[keras.Layer] = [keras.Input(tuple(input_shape))]
     if len(input_shape) > 1:
         layers.append(keras.layers.Flatten(name="flatten"))
     for number, units in enumerate(hidden, start=1):
-        layers.append(_dense(units, "relu", f"hidden_{number}", kernel_initializer))
-    layers.append(_dense(classes, "softmax", "output", kernel_initializer))
+        layers.append(keras.layers.Dense(units, "relu", name=f"hidden_{number}", **drawn))
+    layers.append(keras.layers.Dense(classes, "softmax", name="output", **drawn))
     return keras.Sequential(layers, name="_".join(["lenet", *map(str, hidden)]))
-
-
-def _dense(units: int, activation: str, name: str, kernel_initializer: str) -> keras.layers.Dense:
-    return keras.layers.Dense(
-        units,
-        activation=activation,
-        kernel_initializer=kernel_initializer,
-        bias_initializer="zeros",
-        name=name,
-    )

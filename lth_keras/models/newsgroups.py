@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from lth_keras.models.sizes import LayerSize, check_sizes, check_softmax, features_to_output
 
 if TYPE_CHECKING:
     import keras
@@ -12,24 +14,6 @@ WIDTHS = (1, 4, 7, 10, 13, 16, 19, 22)
 
 POOLS = {"a": 2, "b": 7}
 """Pooling window, and stride, of the branches a1 to a8 and b1 to b8."""
-
-
-class LayerSize(NamedTuple):
-    """The output shape and the number of weights of a layer.
-
-    Attributes:
-        name: the layer's name in the model.
-        kind: `embedding`, `conv` or `output`; pruning rates depend on it. Empty for a layer without weights.
-        output: shape of one example's output.
-        prunable: number of weights in its kernel or table; 0 for a layer without weights.
-        biases: number of weights that are never pruned.
-    """
-
-    name: str
-    kind: str
-    output: tuple[int, ...]
-    prunable: int = 0
-    biases: int = 0
 
 
 def newsgroups_end2end(
@@ -108,13 +92,7 @@ def newsgroups_end2end_sizes(
             LayerSize(f"{branch}_dropout", "", pooled),
             LayerSize(f"{branch}_mean", "", (filters,)),
         ]
-    features = filters * len(_branches())
-    return [
-        *sizes,
-        LayerSize("features", "", (features,)),
-        LayerSize("dropout", "", (features,)),
-        LayerSize("output", "output", (classes,), features * classes, classes),
-    ]
+    return [*sizes, *features_to_output(filters * len(_branches()), classes)]
 
 
 def _branches() -> list[tuple[str, int, int]]:
@@ -123,12 +101,8 @@ def _branches() -> list[tuple[str, int, int]]:
 
 
 def _check(words: int, dimension: int, tokens: int, classes: int, filters: int) -> None:
-    sizes = {"words": words, "dimension": dimension, "tokens": tokens, "classes": classes, "filters": filters}
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"Expected a positive integer for `{name}`. Received: {name}={value!r}.")
-    if classes < 2:
-        raise ValueError(f"Expected at least 2 classes. Received: classes={classes}.")
+    check_sizes(words=words, dimension=dimension, tokens=tokens, classes=classes, filters=filters)
+    check_softmax(classes)
     widest, window = max(WIDTHS), max(POOLS.values())
     if tokens < widest + window - 1:
         raise ValueError(

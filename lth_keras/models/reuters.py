@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lth_keras.models.newsgroups import LayerSize
+from lth_keras.models.sizes import LayerSize, check_sizes, features_to_output
 
 if TYPE_CHECKING:
     import keras
@@ -94,20 +94,11 @@ def reuters_cnn_sizes(
             LayerSize(f"conv_{width}", "conv", places, width * dimension * filters, filters),
             LayerSize(f"max_{width}", "", (filters,)),
         ]
-    features = filters * len(WIDTHS)
-    return [
-        *sizes,
-        LayerSize("features", "", (features,)),
-        LayerSize("dropout", "", (features,)),
-        LayerSize("output", "output", (classes,), features * classes, classes),
-    ]
+    return [*sizes, *features_to_output(filters * len(WIDTHS), classes)]
 
 
 def _check(words: int, dimension: int, tokens: int, classes: int, filters: int) -> None:
-    sizes = {"words": words, "dimension": dimension, "tokens": tokens, "classes": classes, "filters": filters}
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"Expected a positive integer for `{name}`. Received: {name}={value!r}.")
+    check_sizes(words=words, dimension=dimension, tokens=tokens, classes=classes, filters=filters)
     if tokens < max(WIDTHS):
         raise ValueError(
             f"Expected `tokens` of at least {max(WIDTHS)}, the width of the widest kernel. Received: tokens={tokens}."
