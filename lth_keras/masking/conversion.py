@@ -11,9 +11,9 @@ import keras
 import numpy as np
 
 from lth_keras.layers import MASKED_LAYERS, PLAIN_LAYERS, MaskedLayer, has_lora, mask_name
+from lth_keras.masking.layer_state import copy_state
 from lth_keras.masking.places import variables, walk
 from lth_keras.masking.prunable import prunable_weights
-from lth_keras.masking.state import copy_state
 from lth_keras.masking.unmasked import warn_of_unmasked
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras.masking.rewinding import check_rewind, redrawing, seeded
+from lth_keras.masking.drawing import check_rewind, redrawing, seeded
 from lth_keras.training.network import Network
 from tests import tiny
 

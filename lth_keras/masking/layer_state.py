@@ -23,11 +23,8 @@ _Picture = Any
 _TRACKED = "tracked elsewhere"
 
 
-class _Unknown:
-    """Stands for a value whose state cannot be compared."""
-
-
-_UNKNOWN = _Unknown()
+_UNKNOWN = object()
+"""Stands for a value whose state cannot be compared."""
 
 
 def copy_state(source: keras.layers.Layer, target: keras.layers.Layer, place: str) -> None:
@@ -55,7 +52,9 @@ def copy_state(source: keras.layers.Layer, target: keras.layers.Layer, place: st
     doubtful = _copy_attributes(source, target)
     if doubtful and _saves_itself(source):
         _save_and_load(source, target, place)
-        doubtful = [name for name in _copy_attributes(source, target) if not _is_unknown(vars(source).get(name))]
+        doubtful = [
+            name for name in _copy_attributes(source, target) if not _holds_unknown(_picture(vars(source).get(name)))
+        ]
     if doubtful:
         raise ValueError(
             f"Expected a layer whose state can be copied: weights, seed generators, numbers, arrays, text. Received: "
@@ -112,10 +111,6 @@ def _attributes(layer: Any) -> Iterator[tuple[str, Any]]:
     for name, value in list(vars(layer).items()):
         if name not in base and not name.startswith("_self_"):
             yield name, value
-
-
-def _is_unknown(value: Any) -> bool:
-    return _holds_unknown(_picture(value))
 
 
 def _holds_unknown(picture: _Picture) -> bool:
@@ -267,11 +262,7 @@ def _saves_itself(layer: Any) -> bool:
     """Whether a custom layer class defines how its state is saved."""
     if type(layer).__module__.startswith("keras."):
         return False
-    return any(_method(type(layer), name) is not _method(keras.layers.Layer, name) for name in _SAVING)
-
-
-def _method(kind: type, name: str) -> Any:
-    return getattr(kind, name, None)
+    return any(getattr(type(layer), name, None) is not getattr(keras.layers.Layer, name, None) for name in _SAVING)
 
 
 def _save_and_load(source: Any, target: Any, place: str) -> None:
@@ -279,7 +270,7 @@ def _save_and_load(source: Any, target: Any, place: str) -> None:
     try:
         source.save_own_variables(store)
         target.load_own_variables({key: np.array(value) for key, value in store.items()})
-        if _method(type(source), "save_assets"):
+        if hasattr(type(source), "save_assets"):
             with tempfile.TemporaryDirectory() as folder:
                 source.save_assets(folder)
                 target.load_assets(folder)
