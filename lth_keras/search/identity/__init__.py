@@ -1,4 +1,4 @@
-"""A search's identity: JSON of everything that affects its results. Its hash names the run directory."""
+"""A search's identity: JSON of everything that affects its results; `storage.record` hashes it."""
 
 from __future__ import annotations
 
