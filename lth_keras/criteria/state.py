@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from lth_keras.arrays import LazyArrays, Weights
+from lth_keras.arrays import Array, LazyArrays, Weights
 from lth_keras.mask import Mask
-
-Array = npt.NDArray[Any]
 
 
 class NetworkDerivatives(Protocol):

@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 from lth_keras.data.arguments import check_loss, check_makers, check_model
+from lth_keras.data.checks import SPLITS, Arrays, check_cadence, check_examples, check_patience, check_splits, part_of
 from lth_keras.data.sampling import SAMPLES_PER_CLASS, draw_samples
-from lth_keras.data.splits import SPLITS, Arrays, check_cadence, check_examples, check_patience, check_splits, part_of

@@ -11,7 +11,7 @@ from lth_keras.system import one_of
 
 SCOPES = ("layer", "global", "uniform", "erk")
 """What weights are ranked within: their layer at one rate, the network, or layers of prescribed densities."""
-SCHEDULES = ("exponential", "linear")
+SHOT_SCHEDULES = ("exponential", "linear")
 Density = float | Mapping[str, float]
 """Of the whole network, or, in layer scope, of each weight array by its key."""
 
@@ -187,10 +187,10 @@ def shot_densities(density: float, shots: int, schedule: str = "exponential", st
 
 
 def check_shots(shots: int, schedule: str) -> None:
-    """Raises ValueError for fewer than one shot, or a schedule that is not in `SCHEDULES`."""
+    """Raises ValueError for fewer than one shot, or a schedule that is not in `SHOT_SCHEDULES`."""
     if shots < 1:
         raise ValueError(f"Expected at least 1 shot. Received: {shots}.")
-    one_of("schedule", schedule, SCHEDULES)
+    one_of("schedule", schedule, SHOT_SCHEDULES)
 
 
 def _shared_out(shares: Mapping[str, float], mask: Mask, kept: int, min_per_layer: int) -> dict[str, int]:

@@ -22,7 +22,7 @@ class Plan:
         before_training: whether masks are made before anything is trained, each for itself, from the weights that
             training starts from; otherwise each at the end of the level before.
         shots: to prune a level in.
-        shot_schedule: one of `densities.SCHEDULES`.
+        shot_schedule: one of `densities.SHOT_SCHEDULES`.
         min_per_layer: weights that every layer keeps at least.
 
     Raises:

@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from lth_keras.arrays import Array
 from lth_keras.mask import BoolArray, Mask
-
-Array = npt.NDArray[Any]
 
 
 def keep_highest(

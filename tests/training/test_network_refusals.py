@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras.data.splits import check_cadence
+from lth_keras.data.checks import check_cadence
 from lth_keras.training.network import Network
 from tests import tiny
 from tests.tiny import network_of

@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from lth_keras.backends import Arrays
 from lth_keras.data.labels import checked_labels, fits
 from lth_keras.masking import input_rows
 from lth_keras.system import integer, shown
 
-Arrays = tuple[np.ndarray, np.ndarray]
 SPLITS = ("train", "validation", "test")
 
 
