@@ -27,8 +27,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".golden"
 MODELS = Path(__file__).with_name("golden_models.py")
-NOT_COMPARED = ("seconds", "peak_memory_bytes", "made", "checksum")
-"""Variables and groups that differ from run to run, or record what a level was made with."""
+NOT_COMPARED = ("seconds", "peak_memory_bytes", "made", "checksum", "schema_version")
+"""Variables and groups that differ from run to run, or record what a level was made with, and the version of the
+layout, which rises on purpose."""
 
 
 class Case(NamedTuple):

@@ -10,17 +10,6 @@ ACCURACY_VERSION = 1  # of files whose metric is accuracy, which readers of the 
 READABLE = (ACCURACY_VERSION, SCHEMA_VERSION)
 
 
-class NewerSchema(ValueError):
-    """The file has a schema that this version of lth_keras does not know."""
-
-
-class Meaning(NamedTuple):
-    """A variable's description and unit ("1" for shares and counts without one)."""
-
-    long_name: str
-    units: str
-
-
 class MetricName(NamedTuple):
     """A metric beside the loss.
 
@@ -45,39 +34,34 @@ COMMENTS = {
 }
 
 
-def scalar_meaning(metric: MetricName) -> dict[str, Meaning]:
-    """The meaning of each scalar of a level."""
+def _meaning(long_name: str, units: str = "1") -> dict[str, str]:
+    """A variable's attributes: its description and its unit, "1" for shares and counts without one."""
+    return {"long_name": long_name, "units": units}
+
+
+def scalars_of(metric: MetricName) -> dict[str, dict[str, str]]:
+    """The names of the scalars of a level, with their meaning."""
     name, label, _, units = metric
     return {
-        "density": Meaning("share of prunable weights kept", "1"),
-        "early_stop_step": Meaning("step of least validation loss", "step"),
-        f"test_{name}_at_early_stop": Meaning(f"test {label} at the step of least validation loss", units),
-        f"test_{name}_final": Meaning(f"test {label} after the last step", units),
-        "seconds": Meaning("wall-clock time of training and evaluating the level", "s"),
-        "peak_memory_bytes": Meaning("peak resident memory of the process so far", "byte"),
+        "density": _meaning("share of prunable weights kept"),
+        "early_stop_step": _meaning("step of least validation loss", "step"),
+        f"test_{name}_at_early_stop": _meaning(f"test {label} at the step of least validation loss", units),
+        f"test_{name}_final": _meaning(f"test {label} after the last step", units),
+        "seconds": _meaning("wall-clock time of training and evaluating the level", "s"),
+        "peak_memory_bytes": _meaning("peak resident memory of the process so far", "byte"),
     }
 
 
-def curve_meaning(metric: MetricName) -> dict[str, Meaning]:
-    """The meaning of each curve of a level."""
+def curves_of(metric: MetricName) -> dict[str, dict[str, str]]:
+    """The names of the curves of a level, with their meaning."""
     name, label, _, units = metric
     return {
-        "train_loss": Meaning("training loss, mean over the batches since the step before", "1"),
-        "validation_loss": Meaning("loss on the validation split", "1"),
-        f"validation_{name}": Meaning(f"{label} on the validation split", units),
-        "test_loss": Meaning("loss on the test split", "1"),
-        f"test_{name}": Meaning(f"{label} on the test split", units),
+        "train_loss": _meaning("training loss, mean over the batches since the step before"),
+        "validation_loss": _meaning("loss on the validation split"),
+        f"validation_{name}": _meaning(f"{label} on the validation split", units),
+        "test_loss": _meaning("loss on the test split"),
+        f"test_{name}": _meaning(f"{label} on the test split", units),
     }
-
-
-def scalars_of(metric: MetricName) -> tuple[str, ...]:
-    """The names of the scalars of a level."""
-    return tuple(scalar_meaning(metric))
-
-
-def curves_of(metric: MetricName) -> tuple[str, ...]:
-    """The names of the curves of a level."""
-    return tuple(curve_meaning(metric))
 
 
 def version_of(metric: MetricName) -> int:
@@ -86,65 +70,66 @@ def version_of(metric: MetricName) -> int:
 
 
 CONFUSION = "test_confusion"
-COUNT_MEANING = {
-    CONFUSION: Meaning("test examples of a class that were given another; -1 where not evaluated", "1"),
-    "test_counts": Meaning("outcomes of a class on the test split; -1 where not evaluated", "1"),
-}
 COUNT_AXES = {CONFUSION: ("true", "predicted"), "test_counts": ("label", "outcome")}
 OUTCOMES = ("true_positive", "false_positive", "false_negative")
-COUNTS = tuple(COUNT_MEANING)
+COUNTS = tuple(COUNT_AXES)
 
-METRIC_MEANING = {
-    "test_precision_macro": Meaning("precision on the test split, mean over classes", "1"),
-    "test_recall_macro": Meaning("recall on the test split, mean over classes", "1"),
-    "test_f1_macro": Meaning("F1 on the test split, mean over the classes' F1", "1"),
-    "test_precision_micro": Meaning("precision on the test split over all examples", "1"),
-    "test_recall_micro": Meaning("recall on the test split over all examples", "1"),
-    "test_f1_micro": Meaning("F1 on the test split over all examples", "1"),
+MEANING = {
+    name: _meaning(long_name)
+    for name, long_name in {
+        "weight_density": "share of the weight's entries kept",
+        CONFUSION: "test examples of a class that were given another; -1 where not evaluated",
+        "test_counts": "outcomes of a class on the test split; -1 where not evaluated",
+        "test_precision_macro": "precision on the test split, mean over classes",
+        "test_recall_macro": "recall on the test split, mean over classes",
+        "test_f1_macro": "F1 on the test split, mean over the classes' F1",
+        "test_precision_micro": "precision on the test split over all examples",
+        "test_recall_micro": "recall on the test split over all examples",
+        "test_f1_micro": "F1 on the test split over all examples",
+        "documents": "documents of a length",
+        "mask_overlap": "Jaccard index of the mask with that of the winning ticket of the same trial and level",
+        "mask_overlap_pairs": "Jaccard index of the masks of two branches, of the same trial and level",
+        "initial_weight_quantile": "quantiles of what the mask keeps of the weight, before training",
+        "initial_weight_share": "share of a sign among what the mask keeps of the weight, before training",
+        "final_weight_quantile": "quantiles of what the mask keeps of the weight, after the last step",
+        "final_weight_share": "share of a sign among what the mask keeps of the weight, after the last step",
+        "score_quantile": "quantiles of the scores of the weight's entries in the dense network as drawn",
+        "score_share": "share of a sign among those scores; the others are zero",
+        "score_correlation": "Spearman's rank correlation of two criteria's scores, over all weights",
+        "trial": "seed of the trial",
+        "branch": "what is trained at a level",
+        "other_branch": "the same, where branches are compared with each other",
+        "level": "number of prunings before training",
+        "weight": "prunable weight, by its place inside the model",
+        "size": "entries of the weight, kept or not",
+        "kind": "kind of the weight's layer, which pruning rates go by",
+        "true": "class of an example",
+        "predicted": "class that an example was given",
+        "label": "class, of which an example has any number",
+        "outcome": "what an example and a prediction are to a class",
+        "split": "part of the data",
+        "sign": "sign of the values that quantiles are of",
+        "quantile": "share of the values of a sign that lie at or below",
+        "criterion": "what scores the dense network as it is drawn",
+        "other_criterion": "the same, where criteria are compared with each other",
+    }.items()
+} | {
+    "step": _meaning("optimiser updates done when evaluated", "step"),
+    "length": _meaning("length of a document before any cut", "token"),
 }
-COORDINATE_MEANING = {
-    "trial": Meaning("seed of the trial", "1"),
-    "branch": Meaning("what is trained at a level", "1"),
-    "other_branch": Meaning("the same, where branches are compared with each other", "1"),
-    "level": Meaning("number of prunings before training", "1"),
-    "step": Meaning("optimiser updates done when evaluated", "step"),
-    "weight": Meaning("prunable weight, by its place inside the model", "1"),
-    "true": Meaning("class of an example", "1"),
-    "predicted": Meaning("class that an example was given", "1"),
-    "label": Meaning("class, of which an example has any number", "1"),
-    "outcome": Meaning("what an example and a prediction are to a class", "1"),
-    "split": Meaning("part of the data", "1"),
-    "length": Meaning("length of a document before any cut", "token"),
-    "sign": Meaning("sign of the values that quantiles are of", "1"),
-    "quantile": Meaning("share of the values of a sign that lie at or below", "1"),
-    "criterion": Meaning("what scores the dense network as it is drawn", "1"),
-    "other_criterion": Meaning("the same, where criteria are compared with each other", "1"),
-}
-SIZE_MEANING = Meaning("entries of the weight, kept or not", "1")
-KIND_MEANING = Meaning("kind of the weight's layer, which pruning rates go by", "1")
-DOCUMENTS_MEANING = Meaning("documents of a length", "1")
-OVERLAP_MEANING = Meaning("Jaccard index of the mask with that of the winning ticket of the same trial and level", "1")
-PAIRS_MEANING = Meaning("Jaccard index of the masks of two branches, of the same trial and level", "1")
-DISTRIBUTION_MEANING = {
-    "initial_weight_quantile": Meaning("quantiles of what the mask keeps of the weight, before training", "1"),
-    "initial_weight_share": Meaning("share of a sign among what the mask keeps of the weight, before training", "1"),
-    "final_weight_quantile": Meaning("quantiles of what the mask keeps of the weight, after the last step", "1"),
-    "final_weight_share": Meaning("share of a sign among what the mask keeps of the weight, after the last step", "1"),
-    "score_quantile": Meaning("quantiles of the scores of the weight's entries in the dense network as drawn", "1"),
-    "score_share": Meaning("share of a sign among those scores; the others are zero", "1"),
-    "score_correlation": Meaning("Spearman's rank correlation of two criteria's scores, over all weights", "1"),
-}
-WEIGHT_DENSITY_MEANING = Meaning("share of the weight's entries kept", "1")
+"""The attributes of variables and coordinates that are the same for every metric."""
 
 NO_VALIDATION = "no validation split: the last step is taken for it"  # comment of what early stop decides
 
-SCALARS = scalars_of(ACCURACY)
-CURVES = curves_of(ACCURACY)
+SCALARS, CURVES = tuple(scalars_of(ACCURACY)), tuple(curves_of(ACCURACY))
 
 DENSE = "dense"  # the branch that level 0 is stored under: trained once, shared by all branches
 BRANCH_ORDER = ("winning_ticket", "random_reinit", "random_mask")  # others follow, sorted
 
-_DEFAULTS = (("direction", "higher"), ("units", "1"))
+
+def metric_attributes(metric: MetricName) -> dict[str, str]:
+    """The attributes that describe a metric in a file."""
+    return dict(zip(("metric", "metric_label", "metric_direction", "metric_units"), metric, strict=True))
 
 
 def metric_of_attributes(attributes: Mapping[Any, Any]) -> MetricName:
@@ -155,7 +140,7 @@ def metric_of_attributes(attributes: Mapping[Any, Any]) -> MetricName:
     """
     name = str(attributes.get("metric", ACCURACY.name))
     label = str(attributes.get("metric_label", name.replace("_", " ")))
-    direction, units = (str(attributes.get(f"metric_{part}", default)) for part, default in _DEFAULTS)
+    direction = str(attributes.get("metric_direction", ACCURACY.direction))
     if not name.isidentifier() or direction not in DIRECTIONS:
         raise ValueError(f"metric {name!r} with direction {direction!r}")
-    return MetricName(name, label, direction, units)
+    return MetricName(name, label, direction, str(attributes.get("metric_units", ACCURACY.units)))

@@ -8,5 +8,5 @@ from lth_keras.storage.levels import DamagedFile, LevelResult, read_level, write
 from lth_keras.storage.lock import InUseError
 from lth_keras.storage.record import differences, versions
 from lth_keras.storage.record import path_part as check_path_part
-from lth_keras.storage.run import RUN_FILE, assemble, open_run, write_run
+from lth_keras.storage.run_file import RUN_FILE, assemble, open_run, write_run
 from lth_keras.storage.tidy import curves_frame, levels_frame, write_csv

@@ -1,35 +1,24 @@
-"""Arrays and packed masks in groups of an HDF5 file, each with a checksum."""
+"""Arrays and packed masks in groups of an HDF5 file, each with a checksum; arrays of a run from those of its levels."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
-from lth_keras.mask import Mask, PackedBits, Shape, check_packed, count_kept
+from lth_keras.mask import Mask, PackedBits, check_packed
+
+Variable = tuple[tuple[str, ...], np.ndarray, dict[str, str]]
+"""A variable of run.h5: dimensions, values and attributes."""
 
 
 def write_array(group: h5py.Group, name: str, values: np.ndarray, compression: str | None = None) -> h5py.Dataset:
     """Write `values` at `name` below `group`, with a checksum, so that a changed byte raises an error."""
     checked = values.size > 0 and values.ndim > 0  # HDF5 has no checksums for scalars
     return group.create_dataset(name, data=values, fletcher32=checked, compression=compression if checked else None)
-
-
-def write_json(group: h5py.Group, name: str, values: Mapping[str, Any]) -> None:
-    """Write JSON values at `name` below `group`, packed."""
-    text = json.dumps(values, sort_keys=True, ensure_ascii=False).encode()
-    write_array(group, name, np.frombuffer(text, np.uint8), compression="gzip")
-
-
-def read_json(group: h5py.Group, name: str) -> dict[str, Any]:
-    """What `write_json` wrote; empty if there is nothing. Raises ValueError for anything else."""
-    found = json.loads(group[name][()].tobytes()) if name in group else {}
-    if not isinstance(found, dict):
-        raise ValueError(f"a {type(found).__name__} as {name}")
-    return found
 
 
 def ordered(group: h5py.Group) -> list[tuple[str, h5py.Dataset]]:
@@ -54,11 +43,6 @@ def write_mask(group: h5py.Group, mask: Mask, kinds: Mapping[str, str]) -> None:
             dataset.attrs["kind"] = kinds[key]
 
 
-def read_mask(group: h5py.Group) -> Mask:
-    """The mask that `write_mask` wrote."""
-    return Mask.unpack(dict(packed_weights(group)))
-
-
 def packed_weights(group: h5py.Group) -> Iterator[tuple[str, PackedBits]]:
     """A mask's weights in order, as (key, packed bits), checked; one is in memory at a time."""
     for key, dataset in ordered(group):
@@ -67,11 +51,16 @@ def packed_weights(group: h5py.Group) -> Iterator[tuple[str, PackedBits]]:
         yield key, PackedBits(bits, shape)
 
 
-def counted(group: h5py.Group) -> dict[str, tuple[Shape, int]]:
-    """Weight key to shape and number of kept weights of a packed mask."""
-    return {key: (packed.shape, count_kept(packed.bits)) for key, packed in packed_weights(group)}
-
-
-def read_kinds(group: h5py.Group) -> dict[str, str]:
-    """The layer kinds that `write_mask` wrote; empty in older files."""
-    return {key: str(dataset.attrs["kind"]) for key, dataset in ordered(group) if "kind" in dataset.attrs}
+def gathered(
+    values: Iterable[Any],
+    places: Iterable[Iterable[tuple[Any, ...]]],
+    shape: tuple[int, ...],
+    dtype: npt.DTypeLike = np.float64,
+    fill: float = np.nan,
+) -> np.ndarray:
+    """An array of a run: the value of each level, None if it has none, at its indices, and `fill` elsewhere."""
+    array = np.full(shape, fill, dtype)
+    for value, indices in zip(values, places, strict=True):
+        for index in indices if value is not None else ():
+            array[index] = value
+    return array

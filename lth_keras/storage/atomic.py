@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import secrets
@@ -27,8 +28,21 @@ def write_bytes(path: Path, *content: bytes | bytearray | memoryview) -> None:
         OSError: The disk is full or the directory cannot be written. An earlier file at `path` is intact, and no
             temporary file is left.
     """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     with explained(path):
-        _replace(path, *content)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                for chunk in itertools.chain.from_iterable(chunks(memoryview(part)) for part in content):
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:  # also after a KeyboardInterrupt no partial file may stay
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        sync_directory(path.parent)
 
 
 def probe(directory: Path) -> None:
@@ -56,24 +70,6 @@ def explained(path: Path) -> Iterator[None]:
             "again: earlier files are intact, and the command resumes from them",
             str(path),
         ) from error
-
-
-def _replace(path: Path, *content: bytes | bytearray | memoryview) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            for part in content:
-                for chunk in chunks(memoryview(part)):
-                    file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:  # also after a KeyboardInterrupt no partial file may stay
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    sync_directory(path.parent)
 
 
 def chunks(content: memoryview) -> Iterator[memoryview]:

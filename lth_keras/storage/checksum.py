@@ -5,6 +5,7 @@ HDF5 reads only up to the end that its header states, so any tool can open a fil
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -48,9 +49,7 @@ def verify(file: BinaryIO) -> bool:
     try:
         status = os.fstat(file.fileno())
         known = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        if known in _verified:
-            return True
-        if not _verify(file, status.st_size):
+        if known not in _verified and not _verify(file, status.st_size):
             return False
         if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _RACY:
             _verified.add(known)
@@ -61,15 +60,9 @@ def verify(file: BinaryIO) -> bool:
 
 def is_without(file: BinaryIO) -> bool:
     """Whether an intact HDF5 file has no checksum."""
-    try:
-        size = os.fstat(file.fileno()).st_size
-        file.seek(max(size - _SIZE, 0))
-        if file.read(len(_MAGIC)) == _MAGIC:
-            return False
-        _check_end(file, size)
-    except ValueError:
-        return False
-    return True
+    with contextlib.suppress(ValueError):
+        return not _trailer(file, os.fstat(file.fileno()).st_size)
+    return False
 
 
 def verify_bytes(content: bytes) -> bool:
@@ -77,11 +70,18 @@ def verify_bytes(content: bytes) -> bool:
     return _verify(io.BytesIO(content), len(content))
 
 
-def _verify(file: BinaryIO, size: int) -> bool:
+def _trailer(file: BinaryIO, size: int) -> bytes:
+    """The checksum at the end of a file; empty if an intact file has none."""
     file.seek(max(size - _SIZE, 0))
     last = file.read(_SIZE)
-    if len(last) < _SIZE or not last.startswith(_MAGIC):
-        _check_end(file, size)
+    if len(last) == _SIZE and last.startswith(_MAGIC):
+        return last
+    _check_end(file, size)
+    return b""
+
+
+def _verify(file: BinaryIO, size: int) -> bool:
+    if not (last := _trailer(file, size)):
         return False
     stated = int.from_bytes(last[len(_MAGIC) : len(_MAGIC) + _LENGTH], "little")
     if stated != size - _SIZE:

@@ -13,14 +13,8 @@ _LEAST = 1 << 16  # bytes that need not be stored, such as fill values
 _NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 
 
-def check_contained(file: h5py.File) -> None:
-    """Checks a file without reading its values; raises ValueError like `contained`."""
-    for _ in contained(file):
-        pass
-
-
 def contained(file: h5py.File) -> Iterator[h5py.Group | h5py.Dataset]:
-    """Every group and dataset of a file, once.
+    """Every group and dataset of a file, once. Reads no values.
 
     Raises:
         ValueError: for soft and external links, external storage and virtual datasets, which read other files, and for

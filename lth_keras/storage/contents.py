@@ -31,8 +31,7 @@ class Progress(NamedTuple):
 
 def finished_levels(dataset: xarray.Dataset) -> set[Level]:
     """Every training in a run's `dataset`; a level 0 that branches share counts once."""
-    there = np.isfinite(dataset.density.transpose("trial", "branch", "level").values)
-    return _levels(dataset, there)
+    return _levels(dataset, np.isfinite(dataset.density.transpose("trial", "branch", "level").values))
 
 
 def progress(dataset: xarray.Dataset) -> Progress:
@@ -44,11 +43,9 @@ def progress(dataset: xarray.Dataset) -> Progress:
     finished = finished_levels(dataset)
     if "trainings" in dataset.attrs:
         return Progress(len(finished), max(int(dataset.attrs["trainings"]), len(finished)), known=True)
-    implied = np.ones(tuple(dataset.sizes[name] for name in ("trial", "branch", "level")), bool)
-    there = np.isfinite(dataset.density.transpose("trial", "branch", "level").values)
+    implied = np.isfinite(dataset.density.transpose("trial", "branch", "level").values)
     for place, branch in enumerate(dataset.branch.values):
-        if branch in BRANCH_ORDER[1:]:
-            implied[:, place] = there[:, place].any(0)
+        implied[:, place] = implied[:, place].any(0) if branch in BRANCH_ORDER[1:] else True
     return Progress(len(finished), len(_levels(dataset, implied)), known=False)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,30 +10,21 @@ import numpy as np
 from lth_keras.analysis import (
     CONFUSION,
     COUNT_AXES,
-    COUNT_MEANING,
     COUNTS,
-    METRIC_MEANING,
+    MEANING,
     MISSING,
     OUTCOMES,
     averages,
     counts_by_class,
     without_example,
 )
-
-Variable = tuple[tuple[str, ...], np.ndarray, dict[str, str]]
-"""Dimensions, values and attributes."""
+from lth_keras.storage.arrays import Variable, gathered
 
 
 def check_counts(name: str, counts: np.ndarray, evaluations: int) -> None:
-    """Checks one level's counts.
+    """Raises ValueError if `counts` are no integers of 0 or more, or of another shape than `name` in `COUNTS` has.
 
-    Args:
-        name: of `COUNTS`.
-        counts: (evaluations, classes, classes), or (evaluations, classes, 3) by outcome.
-        evaluations: number of evaluations.
-
-    Raises:
-        ValueError: for another shape, a non-integer type, or negative counts in a test that is not all `MISSING`.
+    A test that was not measured is all `MISSING`.
     """
     shape = np.shape(counts)
     last = shape[-2:-1] if name == CONFUSION else (len(OUTCOMES),)
@@ -52,31 +43,23 @@ def check_counts(name: str, counts: np.ndarray, evaluations: int) -> None:
         )
 
 
-def empty_counts(rows: Iterable[Any], shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Arrays of `MISSING` for each of `COUNTS` that some level has.
-
-    Args:
-        rows: levels, with an array or None for each of `COUNTS`.
-        shape: of all tests.
+def gathered_counts(
+    rows: Sequence[Any], places: Sequence[Iterable[tuple[Any, ...]]], shape: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """An array of `shape` and classes for each of `COUNTS` that some level has, `MISSING` in other tests.
 
     Raises:
         ValueError: if levels differ in the number of classes.
     """
-    found: dict[str, set[tuple[int, ...]]] = {name: set() for name in COUNTS}
-    for row in rows:
-        for name in COUNTS:
-            if (counts := getattr(row, name)) is not None:
-                found[name].add(counts.shape[1:])
-    for name, shapes in found.items():
+    found = {}
+    for name in COUNTS:
+        of_levels = [getattr(row, name) for row in rows]
+        shapes = {counts.shape[1:] for counts in of_levels if counts is not None}
         if len(shapes) > 1:
             raise ValueError(f"Expected: {name} of one number of classes. Received: shapes {sorted(shapes)}")
-    return {name: np.full((*shape, *of_one), MISSING, np.int32) for name, shapes in found.items() for of_one in shapes}
-
-
-def count_coordinates(name: str, counts: np.ndarray) -> dict[str, np.ndarray]:
-    """The coordinates that counts of this name add to run.h5."""
-    classes = np.arange(counts.shape[-2], dtype=np.int64)
-    return {axis: np.asarray(OUTCOMES, object) if axis == "outcome" else classes for axis in COUNT_AXES[name]}
+        for of_one in shapes:
+            found[name] = gathered(of_levels, places, (*shape, *of_one), np.int32, MISSING)
+    return found
 
 
 def count_variables(name: str, counted: np.ndarray, axes: tuple[str, ...]) -> dict[str, Variable]:
@@ -84,7 +67,7 @@ def count_variables(name: str, counted: np.ndarray, axes: tuple[str, ...]) -> di
 
     Args:
         name: of `COUNTS`.
-        counted: of all tests, shaped as by `empty_counts`.
+        counted: of all tests, shaped as by `gathered_counts`.
         axes: of all tests.
     """
     single = name == CONFUSION
@@ -93,11 +76,9 @@ def count_variables(name: str, counted: np.ndarray, axes: tuple[str, ...]) -> di
     if unseen := without_example(counts):
         macro += f"; {unseen} of them have no test example and count as 0"
     micro = "equals the accuracy, as every example has one class and is given one" if single else "over all classes"
-    variables: dict[str, Variable] = {
-        name: ((*axes, *COUNT_AXES[name]), counted, dict(COUNT_MEANING[name]._asdict())),
-    }
+    variables: dict[str, Variable] = {name: ((*axes, *COUNT_AXES[name]), counted, MEANING[name])}
     for average, values in averages(counts).items():
-        meaning = METRIC_MEANING[f"test_{average}"]._asdict()
         comment = macro if average.endswith("macro") else micro
-        variables[f"test_{average}"] = (axes, values.astype(np.float32), {**meaning, "comment": comment})
+        meaning = {**MEANING[f"test_{average}"], "comment": comment}
+        variables[f"test_{average}"] = (axes, values.astype(np.float32), meaning)
     return variables

@@ -6,11 +6,13 @@ import contextlib
 import datetime
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +20,7 @@ import numpy as np
 
 from lth_keras.analysis import BRANCH_ORDER, DENSE
 from lth_keras.storage import atomic, lock, record, unsealed
+from lth_keras.storage.contents import Level
 from lth_keras.storage.facts import Facts
 from lth_keras.storage.levels import (
     DamagedFile,
@@ -28,13 +31,13 @@ from lth_keras.storage.levels import (
     summarise_level,
     write_level,
 )
-from lth_keras.storage.overlap import overlap_variables
-from lth_keras.storage.run import NO_FACTS, RUN_FILE, assemble, write_run
+from lth_keras.storage.mask_overlaps import overlap_variables
+from lth_keras.storage.run_file import NO_FACTS, RUN_FILE, assemble, write_run
 
 CONFIG_FILE = "config.json"
 _LEVEL_FILE = re.compile(r"level_(\d+)\.h5")
 _SEED_DIRECTORY = re.compile(r"seed_(-?\d+)")
-_Read = TypeVar("_Read")
+_Read = TypeVar("_Read", LevelResult, LevelSummary)
 
 
 class RunDirectory:
@@ -112,7 +115,7 @@ class RunDirectory:
             }
             with lock.held(path):
                 if not (path / CONFIG_FILE).exists():  # another process may have created it
-                    cls._write_record(path, entry)
+                    _write_record(path, entry)
         return cls._taken(path, experiment, plain, threads)
 
     @classmethod
@@ -123,25 +126,22 @@ class RunDirectory:
             FileNotFoundError: There is no config.json.
             ValueError: config.json is not valid.
         """
-        path = Path(os.path.expanduser(path))
-        with _understood(path):
-            entry = record.parsed((path / CONFIG_FILE).read_bytes())
-            record.check_sum(entry)
-            return cls(path, entry)
+        return cls._taken(Path(os.path.expanduser(path)))
 
     @classmethod
-    def _taken(cls, path: Path, experiment: str, config: dict[str, Any], threads: int | None) -> RunDirectory:
-        """Like `load`, with a check against the search's parameters that names differences."""
+    def _taken(cls, path: Path, *asked: Any) -> RunDirectory:
+        """The run at `path`; names differences to `asked`, the arguments of `_check`, before those to its checksum."""
         with _understood(path):
             entry = record.parsed((path / CONFIG_FILE).read_bytes())
             run = cls(path, entry)
-        run._check(experiment, config, threads)
+        if asked:
+            run._check(*asked)
         with _understood(path):
             record.check_sum(entry)
         return run
 
     @contextlib.contextmanager
-    def locked(self, asked: Iterable[tuple[int, str, int]] | None = None) -> Iterator[None]:
+    def locked(self, asked: Iterable[Level] | None = None) -> Iterator[None]:
         """Context: this process holds the directory's lock, so it may write. Its workers need no lock.
 
         First, leftovers of killed processes are removed and damaged level files are renamed. After an error before
@@ -158,23 +158,17 @@ class RunDirectory:
         with lock.held(self.path):
             _check_open(self.path / "levels", below=2)
             atomic.remove_leftovers(self.path)
-            self._prepare()
-            ours = None if asked is None else set(asked)
-            for key in self.finished():
-                self._summary(key, ours)
+            for _ in self._summaries(asked):
+                pass
             try:
                 yield
             except Exception:
-                self._unmake()
+                with contextlib.suppress(OSError):
+                    if {path.name for path in self.path.iterdir()} <= {CONFIG_FILE, lock.LOCK_FILE}:
+                        for name in (CONFIG_FILE, lock.LOCK_FILE):
+                            (self.path / name).unlink(missing_ok=True)
+                        self.path.rmdir()
                 raise
-
-    def _unmake(self) -> None:
-        """Removes the directory if it contains only what `open` created."""
-        with contextlib.suppress(OSError):
-            if {path.name for path in self.path.iterdir()} <= {CONFIG_FILE, lock.LOCK_FILE}:
-                for name in (CONFIG_FILE, lock.LOCK_FILE):
-                    (self.path / name).unlink(missing_ok=True)
-                self.path.rmdir()
 
     def kept(self) -> str:
         """A sentence for messages about the finished levels."""
@@ -215,37 +209,42 @@ class RunDirectory:
             ValueError: Written by a newer version of lth_keras.
             OSError: The file exists but cannot be read.
         """
-        path = self.level_path(seed, branch, level)
-
-        def read() -> LevelResult:
-            result = read_level(path, weights=weights)
-            self._check_place(path, result.seed, result.branch, result.level)
-            return result
-
-        return self._undamaged(path, read)
+        return self._read((seed, branch, level), partial(read_level, weights=weights))
 
     def summary(self, seed: int, branch: str, level: int) -> LevelSummary | None:
         """Measurements of the finished level; None if it has to be trained. Cheap even for large masks.
 
         Handles damaged files and raises errors like `read`.
         """
-        return self._summary((seed, branch, level), {(seed, branch, level)})
+        return self._read((seed, branch, level), summarise_level)
 
-    def _summary(self, key: tuple[int, str, int], ours: Container[tuple[int, str, int]] | None) -> LevelSummary | None:
-        """Like `summary`; a damaged file whose key is not in `ours` stays, with a warning."""
+    def _summaries(self, asked: Iterable[Level] | None) -> Iterator[tuple[Level, LevelSummary]]:
+        """Each intact level file. Renames damaged ones that are asked for, by default those of the usual branches."""
+        unsealed.prepare(self.level_path(*key) for key in self._levels())
+        ours = None if asked is None else set(asked)
+        for key in sorted(self._levels()):
+            is_ours = key[1] in (DENSE, *BRANCH_ORDER) if ours is None else key in ours
+            if summary := self._read(key, summarise_level, is_ours):
+                yield key, summary
+
+    def _read(self, key: Level, read: Callable[[Path], _Read], is_ours: bool = True) -> _Read | None:
+        """What `read` returns; None if the file is absent, or damaged and therefore renamed, if it is the search's."""
         path = self.level_path(*key)
-
-        def read() -> LevelSummary:
-            summary = summarise_level(path)
-            self._check_place(path, *summary[:3])
-            return summary
-
-        if key in ours if ours is not None else key[1] in (DENSE, *BRANCH_ORDER):
-            return self._undamaged(path, read)
         try:
-            return read()
-        except (DamagedFile, FileNotFoundError) as error:
-            warnings.warn(f"{error} Ignored and not renamed: this search has no such level.", stacklevel=3)
+            found = read(path)
+            if self.level_path(found.seed, found.branch, found.level) != path:
+                raise DamagedFile(
+                    f"Expected: the seed, branch and level in the name of {str(path)!r}. "
+                    f"Received: seed {found.seed}, branch {found.branch!r}, level {found.level}."
+                )
+            return found
+        except (FileNotFoundError, DamagedFile) as error:
+            if not is_ours:
+                warnings.warn(f"{error} Ignored and not renamed: this search has no such level.", stacklevel=3)
+            elif isinstance(error, DamagedFile):
+                aside = _unused(path.with_name(path.name + ".damaged"))
+                os.replace(path, aside)
+                warnings.warn(f"{error} Renamed to {aside.name!r}; the level is trained again.", stacklevel=3)
             return None
 
     def made(self, seed: int, branch: str, level: int) -> dict[str, Any] | None:
@@ -261,25 +260,6 @@ class RunDirectory:
         text = record.canonical({"experiment": self.experiment, "config": self.config})
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _check_place(self, path: Path, seed: int, branch: str, level: int) -> None:
-        if self.level_path(seed, branch, level) != path:
-            raise DamagedFile(
-                f"Expected: the seed, branch and level in the name of {str(path)!r}. "
-                f"Received: seed {seed}, branch {branch!r}, level {level}."
-            )
-
-    def _undamaged(self, path: Path, read: Callable[[], _Read]) -> _Read | None:
-        """What `read` returns; None if the file at `path` is absent, or damaged and therefore renamed."""
-        try:
-            return read()
-        except FileNotFoundError:
-            return None
-        except DamagedFile as error:
-            aside = _unused(path.with_name(path.name + ".damaged"))
-            os.replace(path, aside)
-            warnings.warn(f"{error} Renamed to {aside.name!r}; the level is trained again.", stacklevel=3)
-            return None
-
     def write(self, result: LevelResult) -> None:
         """Write a finished level atomically.
 
@@ -292,7 +272,7 @@ class RunDirectory:
             path.parent.mkdir(parents=True, exist_ok=True)
         write_level(path, result)
 
-    def finished(self) -> set[tuple[int, str, int]]:
+    def finished(self) -> set[Level]:
         """(seed, branch, level) of every level file, by name only: damaged files count."""
         return set(self._levels())
 
@@ -301,7 +281,7 @@ class RunDirectory:
         coordinates: Mapping[str, Mapping[str, float] | Mapping[str, str]] | None = None,
         *,
         facts: Facts = NO_FACTS,
-        asked: Iterable[tuple[int, str, int]] = (),
+        asked: Iterable[Level] = (),
     ) -> Path:
         """Assemble run.h5 from all level files; return its path.
 
@@ -314,10 +294,8 @@ class RunDirectory:
             ValueError: No level is finished.
             OSError: It could not be written; an earlier run.h5 is intact.
         """
-        self._prepare()
         asked = set(asked)
-        ours = asked or None
-        found = {key: summary for key in sorted(self._levels()) if (summary := self._summary(key, ours)) is not None}
+        found = dict(self._summaries(asked or None))
         dataset = assemble(
             found.values(),
             experiment=self.experiment,
@@ -337,10 +315,6 @@ class RunDirectory:
         write_run(self.path / RUN_FILE, dataset)
         return self.path / RUN_FILE
 
-    def _prepare(self) -> None:
-        """Has one process check all levels without a checksum."""
-        unsealed.prepare(self.level_path(*key) for key in self._levels())
-
     def record_variants(self, variants: Mapping[str, Any]) -> None:
         """Record the changes of each variant by name.
 
@@ -359,7 +333,6 @@ class RunDirectory:
                     "give the new variant another name, undo the change, or choose another --out"
                 )
         self._note("variants", {**self.variants, **plain})
-        self.variants = {**self.variants, **plain}
 
     def record_start(
         self, start: Mapping[str, Any] | None, variant: str = "", *, apart_from: Collection[str] = ()
@@ -395,19 +368,18 @@ class RunDirectory:
 
     def record_description(self, described: Mapping[str, Any]) -> None:
         """Record the whole identity of a search that continues a directory named by an older version."""
-        plain = json.loads(record.canonical(described))
-        self._note("described", plain)
-        self.described = plain
+        self._note("described", json.loads(record.canonical(described)))
 
-    def _note(self, name: str, value: Mapping[str, Any]) -> None:
-        """Add an entry to config.json, if it is not there."""
+    def _note(self, name: str, value: dict[str, Any]) -> None:
+        """Set an attribute, and add it to config.json if it is not there."""
         file = self.path / CONFIG_FILE
         if value and json.loads(file.read_text(encoding="utf-8")).get(name) != value:
             with lock.held(self.path):
                 entry = json.loads(file.read_text(encoding="utf-8"))
-                self._write_record(self.path, {**entry, name: dict(value)})
+                _write_record(self.path, {**entry, name: value})
+        setattr(self, name, value)
 
-    def _levels(self) -> Iterator[tuple[int, str, int]]:
+    def _levels(self) -> Iterator[Level]:
         for path in self.path.glob("levels/*/*/*.h5"):
             seed = _SEED_DIRECTORY.fullmatch(path.parent.parent.name)
             level = _LEVEL_FILE.fullmatch(path.name)
@@ -416,11 +388,6 @@ class RunDirectory:
                 with contextlib.suppress(ValueError):  # a folder with a name that no branch can have
                     if self.level_path(*key) == path and path.is_file():  # not seed_00, level_3.h5 or a dangling link
                         yield key
-
-    @staticmethod
-    def _write_record(path: Path, entry: Mapping[str, Any]) -> None:
-        text = json.dumps(record.sealed(entry), indent=2, ensure_ascii=False) + "\n"
-        atomic.write_bytes(path / CONFIG_FILE, text.encode())
 
     def _check(self, experiment: str, config: dict[str, Any], threads: int | None) -> None:
         changes = list(record.differences(self.config, config))
@@ -439,6 +406,11 @@ class RunDirectory:
                 + ("" if self.threads is None else f"pass --threads {self.threads} or ")
                 + "choose another --out"
             )
+
+
+def _write_record(path: Path, entry: Mapping[str, Any]) -> None:
+    text = json.dumps(record.sealed(entry), indent=2, ensure_ascii=False) + "\n"
+    atomic.write_bytes(path / CONFIG_FILE, text.encode())
 
 
 @contextlib.contextmanager
@@ -479,8 +451,5 @@ def _check_open(folder: Path, below: int) -> None:
 
 def _unused(path: Path) -> Path:
     """`path`, or the first of path-2, path-3, ... that does not exist."""
-    candidate, number = path, 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate
+    names = (path.name if number == 1 else f"{path.name}-{number}" for number in itertools.count(1))
+    return next(candidate for name in names if not (candidate := path.with_name(name)).exists())

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import h5py
 import numpy as np
 import xarray
 
-from lth_keras.analysis import COORDINATE_MEANING, DISTRIBUTION_MEANING, QUANTILES, SIGNS, Distribution, Distributions
-from lth_keras.storage.arrays import ordered, write_array
+from lth_keras.analysis import MEANING, QUANTILES, SIGNS, Distribution, Distributions
+from lth_keras.storage.arrays import gathered, ordered, write_array
 
 _GROUP = "distributions"
-_OF_ONE = {"quantile": ("sign", "quantile"), "share": ("sign",)}
 WEIGHTS = ("initial", "final")
 
 
@@ -50,30 +49,36 @@ def read_distributions(file: h5py.File) -> Distributions:
 
 
 def distribution_variables(
-    rows: Iterable[Any], dataset: xarray.Dataset, places: Callable[[Any], Sequence[tuple[int, int, int]]]
+    rows: Sequence[Any], dataset: xarray.Dataset, places: Sequence[Iterable[tuple[Any, ...]]]
 ) -> xarray.Dataset:
-    """Variables of run.h5 for the levels' distributions, see docs/results.md; empty if no level has any.
-
-    Args:
-        rows: Levels, each with `distributions`.
-        dataset: The run, with its coordinates.
-        places: Level to its indices along trial, branch and level.
-    """
-    rows = list(rows)
-    weights = [str(weight) for weight in dataset.weight.values]
-    axes = ("trial", "branch", "level", "weight")
-    found: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
-    for name in WEIGHTS:
-        of_all = _empty(tuple(dataset.sizes[axis] for axis in axes))
-        for row in rows:
-            if by_weight := row.distributions.weights.get(name):
-                for place in places(row):
-                    _put(of_all, place, [by_weight[weight] for weight in weights])
-        if any(name in row.distributions.weights for row in rows):
-            found |= {f"{name}_weight_{what}": ((*axes, *_OF_ONE[what]), of_all[what]) for what in _OF_ONE}
+    """Variables of run.h5 for the distributions of levels, which have `places` along trial, branch and level."""
+    weights, seeds = [str(weight) for weight in dataset.weight.values], dataset.trial.values.tolist()
     criteria = list(dict.fromkeys(name for row in rows for name in row.distributions.scores))
+    sizes = dict(dataset.sizes) | {"criterion": len(criteria), "sign": len(SIGNS), "quantile": len(QUANTILES)}
+    found: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+
+    def add(name: str, axes: tuple[str, ...], of_levels: list[Any], at: Sequence[Iterable[tuple[Any, ...]]]) -> None:
+        for what, of_one, dtype in (("quantile", ("sign", "quantile"), np.float32), ("share", ("sign",), np.float64)):
+            values = [
+                [getattr(by_weight[weight], f"{what}s") for weight in weights] if by_weight else None
+                for by_weight in of_levels
+            ]
+            along = (*axes, "weight", *of_one)
+            found[f"{name}_{what}"] = along, gathered(values, at, tuple(sizes[axis] for axis in along), dtype)
+
+    for name in WEIGHTS:
+        of_levels = [row.distributions.weights.get(name) for row in rows]
+        if any(by_weight is not None for by_weight in of_levels):
+            add(f"{name}_weight", ("trial", "branch", "level"), of_levels, places)
     if criteria:
-        found |= _score_variables(rows, criteria, weights, [int(seed) for seed in dataset.trial.values])
+        scored = [(seeds.index(row.seed), row.distributions) for row in rows if row.distributions.scores]
+        at = [[(trial, criteria.index(name))] for trial, of_level in scored for name in of_level.scores]
+        add("score", ("trial", "criterion"), [one for _, of_level in scored for one in of_level.scores.values()], at)
+        correlations = np.full((len(seeds), len(criteria), len(criteria)), np.nan)
+        for trial, of_level in scored:
+            along = [criteria.index(name) for name in of_level.scores]
+            correlations[trial][np.ix_(along, along)] = of_level.correlations
+        found["score_correlation"] = ("trial", "criterion", "other_criterion"), correlations
     values: dict[str, Any] = {
         "sign": np.asarray(SIGNS, object),
         "quantile": np.asarray(QUANTILES),
@@ -82,41 +87,9 @@ def distribution_variables(
     }
     used = {axis for of_one, _ in found.values() for axis in of_one}
     return xarray.Dataset(
-        {name: (*variable, DISTRIBUTION_MEANING[name]._asdict()) for name, variable in found.items()},
-        {name: (name, values[name], COORDINATE_MEANING[name]._asdict()) for name in values if name in used},
+        {name: (*variable, MEANING[name]) for name, variable in found.items()},
+        {name: (name, values[name], MEANING[name]) for name in values if name in used},
     )
-
-
-def _score_variables(
-    rows: list[Any], criteria: list[str], weights: list[str], seeds: list[int]
-) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-    of_all = _empty((len(seeds), len(criteria), len(weights)))
-    correlations = np.full((len(seeds), len(criteria), len(criteria)), np.nan)
-    for row in rows:
-        scores, trial = row.distributions.scores, seeds.index(row.seed)
-        along = [criteria.index(name) for name in scores]
-        for criterion, by_weight in zip(along, scores.values(), strict=True):
-            _put(of_all, (trial, criterion), [by_weight[weight] for weight in weights])
-        if along:
-            correlations[trial][np.ix_(along, along)] = row.distributions.correlations
-    axes = ("trial", "criterion", "weight")
-    return {
-        **{f"score_{what}": ((*axes, *_OF_ONE[what]), of_all[what]) for what in _OF_ONE},
-        "score_correlation": (("trial", "criterion", "other_criterion"), correlations),
-    }
-
-
-def _empty(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    signs, quantiles = len(SIGNS), len(QUANTILES)
-    return {
-        "quantile": np.full((*shape, signs, quantiles), np.nan, np.float32),
-        "share": np.full((*shape, signs), np.nan),
-    }
-
-
-def _put(of_all: Mapping[str, np.ndarray], place: tuple[int, ...], by_weight: list[Distribution]) -> None:
-    of_all["quantile"][place] = [found.quantiles for found in by_weight]
-    of_all["share"][place] = [found.shares for found in by_weight]
 
 
 def _write(group: h5py.Group, by_weight: Mapping[str, Distribution]) -> None:

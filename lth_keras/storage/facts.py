@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray
 
-from lth_keras.analysis import COORDINATE_MEANING, DOCUMENTS_MEANING
+from lth_keras.analysis import MEANING
 
 
 class DocumentLengths(NamedTuple):
@@ -50,11 +50,13 @@ def document_variables(documents: DocumentLengths) -> xarray.Dataset:
     counts = np.zeros((len(sizes), len(occurring)), np.int64)
     for row, lengths in zip(counts, documents.lengths.values(), strict=True):
         np.add.at(row, np.searchsorted(occurring, lengths), 1)
-    attributes: dict[str, Any] = {**DOCUMENTS_MEANING._asdict(), "cut_off": int(documents.cut_off)}
-    coordinates = {"split": np.asarray(list(sizes), object), "length": occurring}
+    attributes = {**MEANING["documents"], "cut_off": int(documents.cut_off)}
     return xarray.Dataset(
         {"documents": (("split", "length"), counts, attributes)},
-        {name: (name, values, COORDINATE_MEANING[name]._asdict()) for name, values in coordinates.items()},
+        {
+            "split": ("split", np.asarray(list(sizes), object), MEANING["split"]),
+            "length": ("length", occurring, MEANING["length"]),
+        },
     )
 
 

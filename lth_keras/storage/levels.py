@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,79 +19,42 @@ from lth_keras.analysis import (
     ACCURACY,
     COUNTS,
     DIRECTIONS,
-    READABLE,
     Distributions,
     MetricName,
-    NewerSchema,
     curves_of,
+    metric_attributes,
     scalars_of,
     version_of,
 )
-from lth_keras.mask import Mask, PackedBits
+from lth_keras.mask import Mask, PackedBits, count_kept
 from lth_keras.storage import atomic, checksum, unsealed
-from lth_keras.storage.arrays import (
-    counted,
-    ordered,
-    packed_weights,
-    read_json,
-    read_kinds,
-    read_mask,
-    write_array,
-    write_json,
-    write_mask,
-)
-from lth_keras.storage.containment import check_contained
+from lth_keras.storage.arrays import ordered, packed_weights, write_array, write_mask
+from lth_keras.storage.containment import contained
 from lth_keras.storage.counts import check_counts
 from lth_keras.storage.distribution_files import read_distributions, write_distributions
-from lth_keras.storage.older import metric_attributes, names_of_level
+from lth_keras.storage.older import NewerSchema, check_version, names_of_level
 from lth_keras.storage.plausible import check_nested, check_scalars, check_shares
 
-_MEASURED = ("step", "curves", "scalars", *COUNTS, "metric")
-
-
 _MADE = "made"
-NOTHING = Distributions()
 
 
 class DamagedFile(OSError):
     """A result file that is truncated, changed, or not a result file."""
 
 
-class LevelSummary(NamedTuple):
-    """A `LevelResult` without masks and weights, with size and density of every weight."""
-
-    seed: int
-    branch: str
-    level: int
-    step: np.ndarray
-    curves: Mapping[str, np.ndarray]
-    scalars: Mapping[str, float]
-    test_confusion: np.ndarray | None
-    test_counts: np.ndarray | None
-    metric: MetricName
-    steps_per_epoch: int | None
-    kinds: Mapping[str, str]
-    distributions: Distributions
-    sizes: Mapping[str, int]
-    densities: Mapping[str, float]
-
-
-@dataclass(frozen=True, eq=False)
-class LevelResult:
-    """The results of one level of one trial and branch.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MeasuredLevel:
+    """What was measured in one level of one trial and branch.
 
     Attributes:
         seed: Seed of the trial.
         branch: The trained branch, e.g. "winning_ticket"; "dense" at level 0.
         level: Number of prunings before this training, 0 for the dense network.
-        mask: The mask that was trained.
-        next_mask: The mask of the next level, a subset of `mask`.
         step: (E,) increasing integers, optimiser updates done at each of E evaluations.
         curves: Every name of `schema.curves_of(metric)`: (E,) float32, NaN where not evaluated.
             Losses in the unit of the loss, accuracies as fractions.
         scalars: Every name of `schema.scalars_of(metric)`: float; density and accuracies as fractions, steps,
             seconds, bytes.
-        weights: All of the model's weights by key at the end of training, or None if not kept.
         test_confusion: (E, C, C) integers, for C classes: number of test examples by true class (rows) and predicted
             class (columns); -1 where not evaluated. None if not measured.
         test_counts: (E, C, 3) integers for multi-label tasks: true positives, false positives and false negatives of
@@ -99,6 +63,38 @@ class LevelResult:
         steps_per_epoch: Optimiser updates per epoch; None if not recorded.
         kinds: Weight key to the kind of its layer (`dense`, `conv`, `embedding`, `output`); empty if not recorded.
         distributions: Of weights and scores; empty if not requested.
+    """
+
+    seed: int
+    branch: str
+    level: int
+    step: np.ndarray
+    curves: Mapping[str, np.ndarray]
+    scalars: Mapping[str, float]
+    test_confusion: np.ndarray | None = None
+    test_counts: np.ndarray | None = None
+    metric: MetricName = ACCURACY
+    steps_per_epoch: int | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    distributions: Distributions = field(default_factory=Distributions)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LevelSummary(MeasuredLevel):
+    """A level with size and density of every weight in place of masks and weights."""
+
+    sizes: Mapping[str, int]
+    densities: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LevelResult(MeasuredLevel):
+    """The results of one level of one trial and branch.
+
+    Attributes:
+        mask: The mask that was trained.
+        next_mask: The mask of the next level, a subset of `mask`.
+        weights: All of the model's weights by key at the end of training, or None if not kept.
         made: What it was made with, JSON values: identity of the run, data, model, optimiser, versions; empty if not
             recorded. See `lth_keras.search.provenance`.
 
@@ -106,35 +102,24 @@ class LevelResult:
         ValueError: Names, lengths or counts differ from the above.
     """
 
-    seed: int
-    branch: str
-    level: int
     mask: Mask
     next_mask: Mask
-    step: np.ndarray
-    curves: Mapping[str, np.ndarray]
-    scalars: Mapping[str, float]
     weights: Mapping[str, np.ndarray] | None = None
-    test_confusion: np.ndarray | None = None
-    test_counts: np.ndarray | None = None
-    metric: MetricName = ACCURACY
-    steps_per_epoch: int | None = None
-    kinds: Mapping[str, str] = field(default_factory=dict)
-    distributions: Distributions = NOTHING
     made: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_measured(**{name: getattr(self, name) for name in _MEASURED})
+        _check_measured(self)
         self.next_mask.check_same_weights(self.mask)
         check_scalars(self.scalars, self.step, self.mask.kept, self.mask.size)
         if not self.next_mask.is_subset(self.mask):
-            check_nested(zip(self.mask.pack().items(), self.next_mask.pack().items(), strict=True))
+            following = self.next_mask.pack()
+            for key, packed in self.mask.pack().items():
+                check_nested(key, packed, following[key])
 
     def summary(self) -> LevelSummary:
         """The level's measurements."""
-        of_masks: dict[str, Any] = {"sizes": self.mask.sizes, "densities": self.mask.densities()}
-        named = {name: getattr(self, name) for name in LevelSummary._fields if name not in of_masks}
-        return LevelSummary(**named, **of_masks)
+        measured = {each.name: getattr(self, each.name) for each in fields(MeasuredLevel)}
+        return LevelSummary(**measured, sizes=self.mask.sizes, densities=self.mask.densities())
 
 
 def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
@@ -169,7 +154,8 @@ def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
                 write_array(curves, name, np.asarray(counts, np.int32), compression="gzip")
         write_distributions(file, result.distributions)
         if result.made:
-            write_json(file, _MADE, result.made)
+            text = json.dumps(result.made, sort_keys=True, ensure_ascii=False).encode()
+            write_array(file, _MADE, np.frombuffer(text, np.uint8), compression="gzip")
         if result.metric != ACCURACY:
             file.attrs.update(metric_attributes(result.metric))
         if result.weights is not None:
@@ -198,10 +184,10 @@ def read_level(path: str | os.PathLike[str], *, weights: bool = False) -> LevelR
             kept = {key: dataset[()] for key, dataset in ordered(file["weights"])}
         return LevelResult(
             **_read_measured(file),
-            mask=read_mask(file["mask"]),
-            next_mask=read_mask(file["next_mask"]),
+            mask=Mask.unpack(dict(packed_weights(file["mask"]))),
+            next_mask=Mask.unpack(dict(packed_weights(file["next_mask"]))),
             weights=kept,
-            made=read_json(file, _MADE),
+            made=_read_made(file),
         )
 
 
@@ -212,21 +198,20 @@ def summarise_level(path: str | os.PathLike[str]) -> LevelSummary:
         As `read_level`.
     """
     with _opened(path) as file:
-        return _summary(file)
-
-
-def _summary(file: h5py.File) -> LevelSummary:
-    measured = _read_measured(file)
-    _check_measured(**{name: measured[name] for name in _MEASURED})
-    mask, next_mask = counted(file["mask"]), counted(file["next_mask"])
-    shapes = [{key: shape for key, (shape, _) in of_mask.items()} for of_mask in (mask, next_mask)]
-    if not mask or shapes[0] != shapes[1]:
-        raise ValueError(f"masks of {shapes[0]} and {shapes[1]}")
-    check_nested(zip(packed_weights(file["mask"]), packed_weights(file["next_mask"]), strict=True))
-    sizes = {key: math.prod(shape) for key, shape in shapes[0].items()}
-    check_scalars(measured["scalars"], measured["step"], sum(kept for _, kept in mask.values()), sum(sizes.values()))
-    densities = {key: kept / sizes[key] for key, (_, kept) in mask.items()}
-    return LevelSummary(**measured, sizes=sizes, densities=densities)
+        sizes, kept = {}, {}
+        pairs = zip(packed_weights(file["mask"]), packed_weights(file["next_mask"]), strict=True)
+        for (key, packed), (other, following) in pairs:
+            if (key, packed.shape) != (other, following.shape):
+                raise ValueError(f"masks of {key} {packed.shape} and {other} {following.shape}")
+            check_nested(key, packed, following)
+            sizes[key], kept[key] = math.prod(packed.shape), count_kept(packed.bits)
+        if not sizes:
+            raise ValueError("masks of no weight")
+        densities = {key: kept[key] / sizes[key] for key in sizes}
+        summary = LevelSummary(**_read_measured(file), sizes=sizes, densities=densities)
+        _check_measured(summary)
+        check_scalars(summary.scalars, summary.step, sum(kept.values()), sum(sizes.values()))
+        return summary
 
 
 def read_made(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -236,7 +221,7 @@ def read_made(path: str | os.PathLike[str]) -> dict[str, Any]:
         As `read_level`.
     """
     with _opened(path) as file:
-        return read_json(file, _MADE)
+        return _read_made(file)
 
 
 def packed_mask(path: str | os.PathLike[str]) -> Iterator[tuple[str, PackedBits]]:
@@ -256,14 +241,13 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         try:
             if not checksum.verify(raw):
                 unsealed.check(path)
-            with _parsed(raw) as file:
+            with h5py.File(raw, "r") as file:
+                for _ in contained(file):
+                    pass
+                check_version(int(file.attrs["schema_version"]), path)
                 yield file
-        except unsealed.NotExaminedError:
+        except (unsealed.NotExaminedError, NewerSchema):
             raise
-        except NewerSchema as error:
-            raise ValueError(
-                f"{error} in {os.fspath(path)!r}; read it with the version of lth_keras that wrote it, or a newer one."
-            ) from None
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise DamagedFile(
                 f"Expected: a level file of lth_keras. Received: {os.fspath(path)!r}, "
@@ -271,14 +255,11 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
             ) from error
 
 
-@contextmanager
-def _parsed(raw: BinaryIO) -> Iterator[h5py.File]:
-    with h5py.File(raw, "r") as file:
-        check_contained(file)
-        version = int(file.attrs["schema_version"])
-        if version not in READABLE:
-            raise NewerSchema(f"Expected: schema_version of {READABLE}. Received: {version}")
-        yield file
+def _read_made(file: h5py.File) -> dict[str, Any]:
+    made = json.loads(file[_MADE][()].tobytes()) if _MADE in file else {}
+    if not isinstance(made, dict):
+        raise ValueError(f"a {type(made).__name__} as {_MADE}")
+    return made
 
 
 def _read_measured(file: h5py.File) -> dict[str, Any]:
@@ -295,41 +276,35 @@ def _read_measured(file: h5py.File) -> dict[str, Any]:
         **{name: group[name][()] if name in group else None for name in COUNTS},
         "metric": metric,
         "steps_per_epoch": int(file.attrs["steps_per_epoch"]) if "steps_per_epoch" in file.attrs else None,
-        "kinds": read_kinds(file["mask"]),
+        "kinds": {key: str(one.attrs["kind"]) for key, one in ordered(file["mask"]) if "kind" in one.attrs},
         "distributions": read_distributions(file),
     }
 
 
-def _check_measured(
-    step: np.ndarray,
-    curves: Mapping[str, np.ndarray],
-    scalars: Mapping[str, float],
-    test_confusion: np.ndarray | None,
-    test_counts: np.ndarray | None,
-    metric: MetricName,
-) -> None:
+def _check_measured(level: MeasuredLevel) -> None:
+    step, metric = level.step, level.metric
     if np.ndim(step) != 1 or np.any(np.diff(step) <= 0):
         raise ValueError(f"Expected: `step`, one increasing axis. Received: {step!r}")
     if not (isinstance(metric, MetricName) and metric.name.isidentifier() and metric.direction in DIRECTIONS):
         raise ValueError(f"Expected: metric as a MetricName, with an identifier for a name. Received: {metric!r}")
-    _check_names("curves", curves, curves_of(metric))
-    _check_names("scalars", scalars, scalars_of(metric))
-    for name, values in curves.items():
+    _check_names("curves", level.curves, curves_of(metric))
+    _check_names("scalars", level.scalars, scalars_of(metric))
+    for name, values in level.curves.items():
         if np.shape(values) != np.shape(step):
             raise ValueError(
                 f"Expected: curve {name!r} of shape {np.shape(step)}, that of `step`. "
                 f"Received: shape {np.shape(values)}"
             )
-    for name, counts in zip(COUNTS, (test_confusion, test_counts), strict=True):
-        if counts is not None:
+    for name in COUNTS:
+        if (counts := getattr(level, name)) is not None:
             check_counts(name, counts, len(step))
-    check_shares(metric.name, {**curves, **scalars})
+    check_shares(metric.name, {**level.curves, **level.scalars})
 
 
-def _check_names(what: str, received: Mapping[str, Any], expected: tuple[str, ...]) -> None:
-    if set(received) != set(expected):
+def _check_names(what: str, received: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    if received.keys() != expected.keys():
         raise ValueError(
             f"Expected: {what} {sorted(expected)}. Received: {sorted(received)}; "
-            f"missing {sorted(set(expected) - set(received))}, "
-            f"unexpected {sorted(set(received) - set(expected))}"
+            f"missing {sorted(expected.keys() - received.keys())}, "
+            f"unexpected {sorted(received.keys() - expected.keys())}"
         )

@@ -64,7 +64,7 @@ def _directory_held(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _in_use(directory, _holder_of(directory / LOCK_FILE)) from None
+            raise _in_use(directory) from None
         except OSError as error:  # NFS locks only files open for writing: lock `.lock` alone
             if error.errno not in _UNSUPPORTED | _NOT_FOR_DIRECTORIES:
                 raise
@@ -80,18 +80,18 @@ def _acquired(path: Path) -> BinaryIO:
         try:
             _lock(file.fileno())
         except OSError as error:
-            other = _holder(file)
             file.close()
             if error.errno not in _TAKEN:
                 raise
-            raise _in_use(path.parent, other) from None
-        if _is_at(file, path):
-            with contextlib.suppress(OSError):  # a full disk: the lock is held without a name
-                file.truncate(0)
-                since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-                holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
-                file.write(f"{json.dumps(holder)}\n".encode())
-            return file
+            raise _in_use(path.parent) from None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.lstat()):
+                with contextlib.suppress(OSError):  # a full disk: the lock is held without a name
+                    file.truncate(0)
+                    since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+                    holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+                    file.write(f"{json.dumps(holder)}\n".encode())
+                return file
         file.close()  # its holder removed it between opening and locking here
 
 
@@ -103,54 +103,35 @@ def _opened(path: Path, create: bool = True) -> BinaryIO:
     try:
         file: BinaryIO = os.fdopen(os.open(path, flags, 0o666), "a+b", buffering=0)
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO):
-            raise _foreign(path, error.errno) from error
-        with atomic.explained(path):
-            raise
-    status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        if error.errno not in (errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO):
+            with atomic.explained(path):
+                raise
+        number = error.errno
+    else:
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+            return file
         file.close()
-        raise _foreign(path, errno.EEXIST)
-    return file
-
-
-def _foreign(path: Path, number: int) -> OSError:
-    return OSError(
+        number = errno.EEXIST
+    raise OSError(
         number,
         "Expected: the lock of a run directory, a regular file. Received: a link or something else; remove it",
         str(path),
     )
 
 
-def _in_use(directory: Path, other: str) -> InUseError:
+def _in_use(directory: Path) -> InUseError:
+    try:
+        with _opened(directory / LOCK_FILE, create=False) as file:
+            file.seek(0)
+            holder = json.load(file)
+        other = f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+    except (OSError, ValueError, KeyError, TypeError):  # not yet written, not writable, or removed by hand
+        other = "another process"
     return InUseError(
         "Expected: a run directory that no other process is writing in. Received: "
         f"{str(directory)!r}, in use by {other}; wait until it ends, stop it, or choose another --out"
     )
-
-
-def _holder_of(path: Path) -> str:
-    try:
-        with _opened(path, create=False) as file:
-            return _holder(file)
-    except OSError:  # removed by hand, or not yet written
-        return "another process"
-
-
-def _holder(file: BinaryIO) -> str:
-    try:
-        file.seek(0)
-        holder = json.load(file)
-        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-    except (OSError, ValueError, KeyError, TypeError):  # not yet written, or not writable
-        return "another process"
-
-
-def _is_at(file: BinaryIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
-    except FileNotFoundError:
-        return False
 
 
 def _lock(descriptor: int) -> None:

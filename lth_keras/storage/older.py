@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -11,24 +12,27 @@ from typing import Any
 import numpy as np
 import xarray
 
-from lth_keras.analysis import ACCURACY, MICRO_F1, MetricName, metric_of_attributes
+from lth_keras.analysis import ACCURACY, MICRO_F1, READABLE, MetricName, metric_attributes, metric_of_attributes
 
 _OLD_MICRO_F1 = "micro-F1"
 """The metric's name in files of the first schema, whose variables were all named accuracy."""
 _ROW = re.compile(r"(?P<name>.+)_(?P<when>u|i)(?P<many>s|m)s(?P<drawn>_drawn)?")
 _CRITERION = "magnitude|snip|grasp_magnitude|grasp|synflow|random"
 _COMPOSITE = re.compile(rf"(?P<kind>stacked|weights|bimodal)_(?P<first>{_CRITERION})_(?P<second>{_CRITERION})")
-_INITIALISERS = {"weights": "scores_as_weights({first})", "bimodal": "bimodal({first})"}
+_ALONG_BRANCHES = ("branch_criterion", "schedule", "shots", "initialise", "masks_of_drawn")
 
 
-def metric_attributes(metric: MetricName) -> dict[str, str]:
-    """The attributes that describe a metric in a file."""
-    return {
-        "metric": metric.name,
-        "metric_label": metric.label,
-        "metric_direction": metric.direction,
-        "metric_units": metric.units,
-    }
+class NewerSchema(ValueError):
+    """The file has a schema that this version of lth_keras does not know."""
+
+
+def check_version(version: int, path: str | os.PathLike[str]) -> None:
+    """Raises NewerSchema if this version of lth_keras cannot read files of the schema `version`."""
+    if version not in READABLE:
+        raise NewerSchema(
+            f"Expected: schema_version of {READABLE}. Received: {version} in {os.fspath(path)!r}; "
+            "read it with the version of lth_keras that wrote it, or a newer one"
+        )
 
 
 def names_of_level(attributes: Mapping[str, Any]) -> tuple[MetricName, Callable[[str], str]]:
@@ -39,31 +43,24 @@ def names_of_level(attributes: Mapping[str, Any]) -> tuple[MetricName, Callable[
 
 
 def newest(dataset: xarray.Dataset, where: str) -> xarray.Dataset:
-    """Converts a run of any schema to the newest.
+    """Converts a run of any schema, read from the file `where`, to the newest.
 
     The result names the metric correctly, states which branches have their own dense network, and has the parameters
     that differ by branch as coordinates.
-
-    Args:
-        dataset: as read from the file.
-        where: the file, for the warning about aliases.
     """
     dataset = dataset.assign_attrs({"own_dense": "[]", **dataset.attrs})
     return _with_coordinates(_with_true_names(dataset, where))
 
 
 def _with_true_names(dataset: xarray.Dataset, where: str) -> xarray.Dataset:
-    """Renames variables that are called accuracy but hold another metric.
-
-    The old names stay as aliases, with a warning.
-    """
+    """Renames variables that are called accuracy but hold another metric; their old names stay as aliases."""
     if "metric" in dataset.attrs:
         return dataset
     said = str(dataset["test_accuracy"].attrs.get("long_name", "")) if "test_accuracy" in dataset else ""
     metric = MICRO_F1 if _OLD_MICRO_F1 in said else ACCURACY
-    attributes = metric_attributes(metric)
+    dataset = dataset.assign_attrs(metric_attributes(metric))
     if metric == ACCURACY:
-        return dataset.assign_attrs(attributes)
+        return dataset
     old = [str(name) for name in dataset.data_vars if ACCURACY.name in str(name)]
     renamed = {name: name.replace(ACCURACY.name, metric.name) for name in old}
     warnings.warn(
@@ -73,7 +70,7 @@ def _with_true_names(dataset: xarray.Dataset, where: str) -> xarray.Dataset:
         stacklevel=4,
     )
     aliases = {name: dataset[name].assign_attrs(alias_of=new) for name, new in renamed.items()}
-    return dataset.rename(renamed).assign(aliases).assign_attrs(attributes)
+    return dataset.rename(renamed).assign(aliases)
 
 
 def _with_coordinates(dataset: xarray.Dataset) -> xarray.Dataset:
@@ -85,36 +82,24 @@ def _with_coordinates(dataset: xarray.Dataset) -> xarray.Dataset:
     if "schedule" in dataset.coords or not any(map(_ROW.fullmatch, branches)):
         return dataset
     shots = float(json.loads(dataset.attrs.get("config", "{}")).get("shots", np.inf))  # unknown, but more than one
-    rows = [_row(branch, shots) for branch in branches]
-    along = {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
-    texts = {name: values.astype(object) if values.dtype.kind == "U" else values for name, values in along.items()}
-    return dataset.assign_coords({name: ("branch", values) for name, values in texts.items()})
+    columns = zip(*(_row(branch, shots) for branch in branches), strict=True)
+    arrays = [np.asarray(column, object if isinstance(column[0], str) else float) for column in columns]
+    return dataset.assign_coords(
+        {name: ("branch", values) for name, values in zip(_ALONG_BRANCHES, arrays, strict=True)}
+    )
 
 
-def _row(branch: str, shots: float) -> dict[str, str | float]:
+def _row(branch: str, shots: float) -> tuple[str, str, float, str, float]:
     """The coordinates of a branch; those of iterative magnitude pruning for any other name."""
     match = _ROW.fullmatch(branch)
     if match is None:
-        return _coordinates("magnitude", "iterative", 1.0)
+        return "magnitude", "iterative", 1.0, "", 0.0
+    criterion, initialise = re.sub("^learned_(.+)$", r"learned(\1.npz)", match["name"]), ""
+    if composite := _COMPOSITE.fullmatch(match["name"]):
+        kind, first, criterion = composite.groups()
+        if kind == "stacked":
+            criterion = f"stacked({first},{criterion})"
+        else:
+            initialise = f"{'scores_as_weights' if kind == 'weights' else kind}({first})"
     schedule = "before_training" if match["when"] == "u" else "iterative"
-    many, drawn = shots if match["many"] == "m" else 1.0, float(bool(match["drawn"]))
-    composite = _COMPOSITE.fullmatch(match["name"])
-    if composite is None:
-        name = re.sub("^learned_(.+)$", r"learned(\1.npz)", match["name"])
-        return _coordinates(name, schedule, many, drawn=drawn)
-    if composite["kind"] == "stacked":
-        return _coordinates("stacked({first},{second})".format(**composite.groupdict()), schedule, many, drawn=drawn)
-    made = _INITIALISERS[composite["kind"]].format(**composite.groupdict())
-    return _coordinates(composite["second"], schedule, many, made, drawn)
-
-
-def _coordinates(
-    criterion: str, schedule: str, shots: float, initialise: str = "", drawn: float = 0.0
-) -> dict[str, str | float]:
-    return {
-        "branch_criterion": criterion,
-        "schedule": schedule,
-        "shots": shots,
-        "initialise": initialise,
-        "masks_of_drawn": drawn,
-    }
+    return criterion, schedule, shots if match["many"] == "m" else 1.0, initialise, float(bool(match["drawn"]))

@@ -47,10 +47,8 @@ def parsed(content: bytes) -> dict[str, Any]:
     if missing := _REQUIRED.keys() - entry.keys():
         raise ValueError(f"a record without {sorted(missing)}")
     for name, kind in {**_REQUIRED, **_OPTIONAL}.items():
-        value = entry.get(name)
-        if (name not in entry or (name == "threads" and value is None)) or _fits(name, kind, value):
-            continue
-        raise ValueError(f"{name} {value!r}")
+        if name in entry and not _fits(name, kind, entry[name]):
+            raise ValueError(f"{name} {entry[name]!r}")
     return entry
 
 
@@ -65,7 +63,7 @@ def check_sum(entry: Mapping[str, Any]) -> None:
 
 def _fits(name: str, kind: Any, value: Any) -> bool:
     if not isinstance(value, kind) or isinstance(value, bool):
-        return False
+        return name == "threads" and value is None
     if name == "created":
         with contextlib.suppress(ValueError):
             return bool(datetime.datetime.fromisoformat(value))
@@ -141,8 +139,6 @@ def versions() -> dict[str, str]:
     """Version of Python and of each installed package that can change results, without importing them."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return found

@@ -12,7 +12,6 @@ import xarray
 
 from lth_keras.storage.atomic import write_bytes
 
-LEVELS_FILE, CURVES_FILE = "levels.csv", "curves.csv"
 _LEVEL = ("trial", "branch", "level")
 
 
@@ -52,18 +51,19 @@ def write_csv(directory: str | os.PathLike[str], dataset: xarray.Dataset) -> lis
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    frames = {LEVELS_FILE: levels_frame(dataset), CURVES_FILE: curves_frame(dataset)}
+    frames = {"levels.csv": levels_frame(dataset), "curves.csv": curves_frame(dataset)}
     for name, frame in frames.items():
         write_bytes(directory / name, frame.to_csv(index=False, lineterminator="\n").encode())
     return [directory / name for name in frames]
 
 
 def _frame(dataset: xarray.Dataset, axes: Sequence[str]) -> Any:
-    named = dataset[_names(dataset, axes)].transpose(*axes)
+    names = _names(dataset, axes)
+    named = dataset[names].transpose(*axes)
     beside = [str(name) for name, along in named.coords.items() if name not in axes and along.dims == ("branch",)]
     others = [name for name in named.coords if name not in (*axes, *beside)]
     frame = named.drop_vars(others).to_dataframe(dim_order=list(axes)).reset_index()
-    return frame[[*axes, *beside, *_names(dataset, axes)]]
+    return frame[[*axes, *beside, *names]]
 
 
 def _names(dataset: xarray.Dataset, axes: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ The HDF5 library hangs or crashes on some damaged files. This way only the other
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import queue
@@ -18,12 +19,9 @@ from pathlib import Path
 
 from lth_keras.storage import checksum
 
-START_SECONDS = 120.0
-"""Time limit to start the other process, which imports h5py."""
-FILE_SECONDS = 20.0
-"""Time limit to read a small file."""
-BYTES_PER_SECOND = 5e6
-"""Least speed of reading a large file."""
+START_SECONDS = 120.0  # time limit to start the other process, which imports h5py
+FILE_SECONDS = 20.0  # time limit to read a small file
+BYTES_PER_SECOND = 5e6  # least speed of reading a large file
 
 _Key = tuple[str, int, int, int, int]
 _verdicts: dict[_Key, str | None] = {}
@@ -58,15 +56,17 @@ def prepare(paths: Iterable[str | os.PathLike[str]]) -> None:
 
     Verdicts are cached until the file changes. A warning is given once for each directory with such files.
     """
-    pending: dict[str, tuple[_Key, int]] = {}
+    pending: list[_Key] = []
     for path in paths:
         with contextlib.suppress(OSError), open(path, "rb") as file:
             key = _key(path)
-            if key not in _verdicts and checksum.is_without(file):
-                pending[os.path.abspath(path)] = key, os.fstat(file.fileno()).st_size
+            if key not in _verdicts and key not in pending and checksum.is_without(file):
+                pending.append(key)
     if not pending:
         return
-    directory = _directory(Path(next(iter(pending))))
+    first = Path(pending[0][0])
+    in_run = len(first.parents) > 3 and first.parents[2].name == "levels"
+    directory = first.parents[3] if in_run else first.parent
     if directory not in _said:
         _said.add(directory)
         warnings.warn(
@@ -75,12 +75,11 @@ def prepare(paths: Iterable[str | os.PathLike[str]]) -> None:
             stacklevel=3,
         )
     while pending:
-        for path, verdict in _verdicts_of({path: size for path, (_, size) in pending.items()}):
-            key, _ = pending.pop(path)
-            _verdicts[key] = verdict
+        for verdict in _verdicts_of(pending):
+            _verdicts[pending.pop(0)] = verdict
 
 
-def _verdicts_of(sizes: dict[str, int]) -> list[tuple[str, str | None]]:
+def _verdicts_of(files: list[_Key]) -> list[str | None]:
     """Verdicts on the files that one process reads in order, up to the first that ends it."""
     command = [sys.executable, "-P", str(Path(__file__).with_name("probe.py"))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MALLOC_PERTURB_": "165"}
@@ -98,19 +97,19 @@ def _verdicts_of(sizes: dict[str, int]) -> list[tuple[str, str | None]]:
         raise _no_process(command, str(error)) from error
     with started as process:
         try:
-            lines = _lines(process)
-            threading.Thread(target=_send, args=(process, list(sizes)), daemon=True).start()
+            lines: queue.Queue[str] = queue.Queue()
+            for task in (lambda: _send(process, [path for path, *_ in files]), lambda: _listen(process, lines)):
+                threading.Thread(target=task, daemon=True).start()
             if not _next(lines, START_SECONDS):
                 raise _no_process(command, f"none within {START_SECONDS:g} s")
-            verdicts: list[tuple[str, str | None]] = []
-            for path, size in sizes.items():
+            verdicts: list[str | None] = []
+            for _, _, size, *_ in files:
                 limit = FILE_SECONDS + size / BYTES_PER_SECOND
                 line = _next(lines, limit)
-                if line:
-                    verdicts.append((path, json.loads(line)))
-                    continue
-                how = f"hangs for {limit:.0f} s" if line is None else "crashes"
-                return [*verdicts, (path, f"reading it {how} in a process of its own")]
+                if not line:
+                    how = f"hangs for {limit:.0f} s" if line is None else "crashes"
+                    return [*verdicts, f"reading it {how} in a process of its own"]
+                verdicts.append(json.loads(line))
             return verdicts
         finally:
             process.kill()
@@ -131,18 +130,11 @@ def _send(process: subprocess.Popen[str], paths: list[str]) -> None:
         process.stdin.close()
 
 
-def _lines(process: subprocess.Popen[str]) -> queue.Queue[str]:
+def _listen(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
     """Its output, line by line; an empty line at its end."""
-    lines: queue.Queue[str] = queue.Queue()
-
-    def listen() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.put(line)
-        lines.put("")
-
-    threading.Thread(target=listen, daemon=True).start()
-    return lines
+    assert process.stdout is not None
+    for line in itertools.chain(process.stdout, [""]):
+        lines.put(line)
 
 
 def _next(lines: queue.Queue[str], seconds: float) -> str | None:
@@ -156,9 +148,3 @@ def _next(lines: queue.Queue[str], seconds: float) -> str | None:
 def _key(path: str | os.PathLike[str]) -> _Key:
     status = os.stat(path)
     return os.path.abspath(path), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _directory(path: Path) -> Path:
-    """The run's directory for a level file in its place; otherwise the file's directory."""
-    parents = path.parents
-    return parents[3] if len(parents) > 3 and parents[2].name == "levels" else path.parent

@@ -11,8 +11,8 @@ import xarray
 from lth_keras.analysis import Distributions, distribution
 from lth_keras.analysis.distributions import Distribution
 from lth_keras.storage import assemble
+from lth_keras.storage.mask_overlaps import overlap_variables
 from lth_keras.storage.older import newest
-from lth_keras.storage.overlap import overlap_variables
 from tests.synthetic import CREATED, KINDS, SHAPES, levels_of
 
 ROWS = ("winning_ticket", "snip_uss", "grasp_uss", "weights_snip_synflow_ums")

@@ -15,7 +15,7 @@ from lth_keras.analysis import SCHEMA_VERSION
 from lth_keras.analysis.schema import CONFUSION, SCALARS
 from lth_keras.storage import DocumentLengths, write_level, write_run
 from lth_keras.storage.facts import document_variables
-from lth_keras.storage.overlap import overlap_variables
+from lth_keras.storage.mask_overlaps import overlap_variables
 from tests.plots.distributed_run import distributed_run
 from tests.synthetic import KINDS, dataset, level_result
 

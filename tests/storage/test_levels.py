@@ -229,7 +229,7 @@ def test_a_summary_has_the_densities_without_unpacking_a_mask(tmp_path: Path) ->
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert summary[:3] == (3, "random_mask", 2)
+    assert (summary.seed, summary.branch, summary.level) == (3, "random_mask", 2)
     assert summary.densities == mask.densities()
     assert peak < 6 * mask.size / 4 / 8  # bytes: of one table's packed bits; unpacked all would be 64 times as many
 

@@ -13,7 +13,7 @@ import xarray
 from sklearn.metrics import recall_score
 
 from lth_keras.analysis import CURVES, SCALARS, metric_name
-from lth_keras.analysis.schema import METRIC_MEANING
+from lth_keras.analysis.schema import MEANING
 from lth_keras.mask import Mask
 from lth_keras.storage import DamagedFile, assemble, open_run, write_run
 from tests.synthetic import BRANCHES, CREATED, SHAPES, dataset, level_result, levels_of
@@ -162,7 +162,7 @@ def test_confusion_matrices_and_what_follows_from_them_come_back(tmp_path: Path)
             np.testing.assert_array_equal(cell.test_confusion, result.test_confusion)
     evaluated = np.isfinite(run.test_accuracy)
     assert bool(((run.test_confusion >= 0).all(("true", "predicted")) == evaluated).all())
-    for name in METRIC_MEANING:
+    for name in [name for name in MEANING if name.endswith(("_macro", "_micro"))]:
         assert run[name].dtype == np.float32 and bool((np.isfinite(run[name]) == evaluated).all())
     matrix = run.test_confusion.values[0, 0, 1, 5]
     true, predicted = (np.repeat(index.ravel(), matrix.ravel()) for index in np.indices(matrix.shape))

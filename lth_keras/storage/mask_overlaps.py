@@ -9,17 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray
 
-from lth_keras.analysis import (
-    BRANCH_ORDER,
-    COORDINATE_MEANING,
-    DENSE,
-    OTHER,
-    OVERLAP,
-    OVERLAP_MEANING,
-    PAIRS,
-    PAIRS_MEANING,
-    mask_overlaps,
-)
+from lth_keras.analysis import BRANCH_ORDER, DENSE, MEANING, OTHER, OVERLAP, PAIRS, mask_overlaps
 from lth_keras.storage.levels import packed_mask
 
 
@@ -62,8 +52,8 @@ def overlap_variables(
         winning = pairs[..., branches.index(BRANCH_ORDER[0])]
     return xarray.Dataset(
         {
-            OVERLAP: (("trial", "branch", "level"), winning.swapaxes(1, 2), OVERLAP_MEANING._asdict()),
-            PAIRS: (("trial", "level", "branch", OTHER), pairs, PAIRS_MEANING._asdict()),
+            OVERLAP: (("trial", "branch", "level"), winning.swapaxes(1, 2), MEANING[OVERLAP]),
+            PAIRS: (("trial", "level", "branch", OTHER), pairs, MEANING[PAIRS]),
         },
-        {OTHER: (OTHER, np.asarray(branches, object), COORDINATE_MEANING[OTHER]._asdict())},
+        {OTHER: (OTHER, np.asarray(branches, object), MEANING[OTHER])},
     )

@@ -16,29 +16,25 @@ import xarray
 from lth_keras.analysis import (
     BRANCH_ORDER,
     COMMENTS,
-    COORDINATE_MEANING,
+    COUNT_AXES,
     DENSE,
-    KIND_MEANING,
+    MEANING,
     NO_VALIDATION,
-    READABLE,
-    SIZE_MEANING,
-    WEIGHT_DENSITY_MEANING,
-    Meaning,
-    MetricName,
-    curve_meaning,
+    OUTCOMES,
     curves_of,
+    metric_attributes,
     metric_of,
-    scalar_meaning,
     scalars_of,
     version_of,
 )
 from lth_keras.storage import atomic, checksum, unsealed
-from lth_keras.storage.containment import check_contained
-from lth_keras.storage.counts import count_coordinates, count_variables, empty_counts
+from lth_keras.storage.arrays import Variable, gathered
+from lth_keras.storage.containment import contained
+from lth_keras.storage.counts import count_variables, gathered_counts
 from lth_keras.storage.distribution_files import distribution_variables
 from lth_keras.storage.facts import Facts, document_variables
 from lth_keras.storage.levels import DamagedFile, LevelResult, LevelSummary
-from lth_keras.storage.older import metric_attributes, newest
+from lth_keras.storage.older import check_version, newest
 
 RUN_FILE = "run.h5"
 NO_FACTS = Facts()
@@ -71,8 +67,8 @@ def assemble(
         Variables of `scalars_of(metric)` (trial, branch, level) float64, of `curves_of(metric)` (trial, branch, level,
         step) float32, and `weight_density` (trial, branch, level, weight) float64. Where a level has confusion
         matrices, `test_confusion` (trial, branch, level, step, true, predicted) int32, -1 where not evaluated, or for
-        multi-label tasks `test_counts` (trial, branch, level, step, label, outcome); and of each name in
-        `METRIC_MEANING` (trial, branch, level, step) float32.
+        multi-label tasks `test_counts` (trial, branch, level, step, label, outcome); and precision, recall and F1
+        (trial, branch, level, step) float32.
 
     Raises:
         ValueError: There are no results, or results of different models.
@@ -87,43 +83,41 @@ def assemble(
                 f"Expected: levels of one model, with weights {sorted(weights)}. Received: "
                 f"{sorted(row.densities)} at seed {row.seed}, {row.branch!r}, level {row.level}"
             )
+    metrics = {row.metric for row in rows}
+    if len(metrics) > 1:
+        raise ValueError(f"Expected: levels with one metric. Received: {sorted(metric.label for metric in metrics)}")
+    metric = metrics.pop()
     trials = sorted({row.seed for row in rows})
-    branches = _branches(rows)
+    found = {row.branch for row in rows} - {DENSE} or {BRANCH_ORDER[0]}
+    branches = [branch for branch in BRANCH_ORDER if branch in found] + sorted(found - set(BRANCH_ORDER))
     own = {row.branch for row in rows if row.level == 0} - {DENSE}
     levels = range(max(row.level for row in rows) + 1)
     steps = np.unique(np.concatenate([row.step for row in rows])).astype(np.int64)
 
     shape = (len(trials), len(branches), len(levels))
-    metric = _metric(rows)
-    of_scalars, of_curves = scalar_meaning(metric), curve_meaning(metric)
-    scalars = {name: np.full(shape, np.nan) for name in of_scalars}
-    curves = {name: np.full((*shape, len(steps)), np.nan, np.float32) for name in of_curves}
-    densities = np.full((*shape, len(weights)), np.nan)
-    counts = empty_counts(rows, (*shape, len(steps)))
-
-    def indices(row: LevelSummary) -> list[tuple[int, int, int]]:
-        targets = [branch for branch in branches if branch not in own] if row.branch == DENSE else [row.branch]
-        return [(trials.index(row.seed), branches.index(branch), row.level) for branch in targets]
-
-    for row in rows:
-        places = np.searchsorted(steps, row.step)
-        for index in indices(row):
-            for name in of_scalars:
-                scalars[name][index] = row.scalars[name]
-            for name in of_curves:
-                curves[name][(*index, places)] = row.curves[name]
-            densities[index] = [row.densities[weight] for weight in weights]
-            for name, of_all in counts.items():
-                if (own_counts := getattr(row, name)) is not None:
-                    of_all[(*index, places)] = own_counts
-
-    variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {
-        name: (_AXES, scalars[name], _attrs(meaning)) for name, meaning in of_scalars.items()
-    }
+    of_scalars, of_curves = scalars_of(metric), curves_of(metric)
+    in_steps = (*shape, len(steps))
+    at = [
+        [
+            (trials.index(row.seed), branches.index(branch), row.level)
+            for branch in branches
+            if (branch not in own if row.branch == DENSE else branch == row.branch)
+        ]
+        for row in rows
+    ]
+    at_steps = [
+        [(*index, np.searchsorted(steps, row.step)) for index in indices] for row, indices in zip(rows, at, strict=True)
+    ]
+    densities = gathered([[row.densities[key] for key in weights] for row in rows], at, (*shape, len(weights)))
+    counts = gathered_counts(rows, at_steps, in_steps)
+    variables: dict[str, Variable] = {}
+    for name, meaning in of_scalars.items():
+        variables[name] = _AXES, gathered([row.scalars[name] for row in rows], at, shape), meaning
     for name, meaning in of_curves.items():
-        variables[name] = ((*_AXES, "step"), curves[name], _attrs(meaning))
-    variables["weight_density"] = ((*_AXES, "weight"), densities, _attrs(WEIGHT_DENSITY_MEANING))
-    if np.isnan(curves["validation_loss"]).all():
+        values = gathered([row.curves[name] for row in rows], at_steps, in_steps, np.float32)
+        variables[name] = (*_AXES, "step"), values, meaning
+    variables["weight_density"] = (*_AXES, "weight"), densities, MEANING["weight_density"]
+    if np.isnan(variables["validation_loss"][1]).all():
         for name in ("early_stop_step", f"test_{metric.name}_at_early_stop"):
             variables[name][2]["comment"] = NO_VALIDATION
     coordinates = {
@@ -135,14 +129,16 @@ def assemble(
     }
     for name, of_all in counts.items():
         variables |= count_variables(name, of_all, (*_AXES, "step"))
-        coordinates |= count_coordinates(name, of_all)
+        classes = np.arange(of_all.shape[-2], dtype=np.int64)
+        outcomes = np.asarray(OUTCOMES, object)
+        coordinates |= {axis: outcomes if axis == "outcome" else classes for axis in COUNT_AXES[name]}
     if metric.name in COMMENTS:
         for name in [name for name in (*of_scalars, *of_curves) if metric.name in name]:
             attributes = variables[name][2]
             attributes["comment"] = "; ".join([COMMENTS[metric.name], *filter(None, [attributes.get("comment")])])
     dataset = xarray.Dataset(
         variables,
-        {name: (name, v, _attrs(COORDINATE_MEANING[name])) for name, v in coordinates.items()},
+        {name: (name, values, MEANING[name]) for name, values in coordinates.items()},
         {
             "schema_version": version_of(metric),
             **metric_attributes(metric),
@@ -153,7 +149,7 @@ def assemble(
             "own_dense": json.dumps(sorted(own)),
         },
     )
-    dataset = dataset.merge(distribution_variables(rows, dataset, indices), combine_attrs="override")
+    dataset = dataset.merge(distribution_variables(rows, dataset, at), combine_attrs="override")
     return _with_facts(dataset, rows, facts)
 
 
@@ -161,11 +157,11 @@ def _with_facts(dataset: xarray.Dataset, rows: list[LevelSummary], facts: Facts)
     """Adds facts that figures need: those that levels recorded, else `facts`."""
     weights = [str(weight) for weight in dataset.weight.values]
     sizes = np.array([rows[0].sizes[weight] for weight in weights], np.int64)
-    dataset = dataset.assign_coords(size=("weight", sizes, _attrs(SIZE_MEANING)))
+    dataset = dataset.assign_coords(size=("weight", sizes, MEANING["size"]))
     kinds = {**facts.kinds, **{key: kind for row in rows for key, kind in row.kinds.items()}}
     if set(weights) <= set(kinds):
         along = np.asarray([kinds[weight] for weight in weights], object)
-        dataset = dataset.assign_coords(kind=("weight", along, _attrs(KIND_MEANING)))
+        dataset = dataset.assign_coords(kind=("weight", along, MEANING["kind"]))
     recorded = {row.steps_per_epoch for row in rows} - {None} or {facts.steps_per_epoch}
     if recorded != {None} and len(recorded) == 1:  # variants may differ in it
         dataset.attrs["steps_per_epoch"] = recorded.pop()
@@ -209,7 +205,10 @@ def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
         content = path.read_bytes()
         if not checksum.verify_bytes(content):
             unsealed.check(path)
-        dataset = _parsed(content)
+        with h5py.File(io.BytesIO(content), "r") as file:
+            for _ in contained(file):
+                pass
+        dataset = xarray.load_dataset(io.BytesIO(content), engine="h5netcdf")
         version = int(dataset.attrs["schema_version"])
     except (PermissionError, unsealed.NotExaminedError):
         raise
@@ -218,39 +217,11 @@ def open_run(path: str | os.PathLike[str]) -> xarray.Dataset:
             f"Expected: a run file of lth_keras. Received: {str(path)!r}, truncated, damaged or "
             f"foreign ({type(error).__name__}: {error}); the command that made the run writes it anew, from level files"
         ) from error
-    if version not in READABLE:
-        raise ValueError(
-            f"Expected: schema_version of {READABLE}. Received: {version} in {str(path)!r}; "
-            "read it with the version of lth_keras that wrote it, or a newer one"
-        )
+    check_version(version, path)
+    dataset.attrs.pop(checksum.MARK, None)  # an attribute of the file, not of the run
     dataset = newest(dataset, str(path))
     metric = metric_of(dataset)
     missing = [name for name in (*scalars_of(metric), *curves_of(metric)) if name not in dataset]
     if missing:
         raise DamagedFile(f"Expected: a run file of lth_keras. Received: {path}, without {missing}")
     return dataset
-
-
-def _parsed(content: bytes) -> xarray.Dataset:
-    with h5py.File(io.BytesIO(content), "r") as file:
-        check_contained(file)
-    dataset = xarray.load_dataset(io.BytesIO(content), engine="h5netcdf")
-    dataset.attrs.pop(checksum.MARK, None)  # an attribute of the file, not of the run
-    return dataset
-
-
-def _branches(rows: list[LevelSummary]) -> list[str]:
-    found = {row.branch for row in rows} - {DENSE} or {BRANCH_ORDER[0]}
-    return [b for b in BRANCH_ORDER if b in found] + sorted(found - {*BRANCH_ORDER, DENSE})
-
-
-def _metric(rows: list[LevelSummary]) -> MetricName:
-    """The metric beside the loss, the same for all levels."""
-    found = {row.metric for row in rows}
-    if len(found) > 1:
-        raise ValueError(f"Expected: levels with one metric. Received: {sorted(metric.label for metric in found)}")
-    return found.pop()
-
-
-def _attrs(meaning: Meaning) -> dict[str, str]:
-    return meaning._asdict()
