@@ -18,6 +18,7 @@ from lth_keras.plots import (
     BranchStyle,
     Draw,
     branch_style,
+    draw_mean,
     early_branches,
     epochs_of,
     line_width,
@@ -74,7 +75,8 @@ def early_tickets_figure(dataset: xarray.Dataset) -> Figure:
         if level is None:
             _say_none(axes, wanted)
             continue
-        _draw(axes, epochs, factor * early[variable].sel(level=level), look._replace(label="masks of epoch n"))
+        values = spread(factor * early[variable].sel(level=level))
+        draw_mean(axes, epochs, values, look._replace(label="masks of epoch n"))
         _line(axes, dataset, level, "winning_ticket", branch_style("winning_ticket")._replace(label="masks of the end"))
         _line(axes, dataset, 0, branches[0], branch_style("dense"))
         axes.set_title(f"{percent(_density(early, level))}% of weights remaining")
@@ -95,21 +97,13 @@ def _draw_overlaps(axes: Axes, epochs: np.ndarray, early: xarray.Dataset, levels
             continue
         density = _density(early, level)
         name = f"{percent(density)}%"
-        _draw(axes, epochs, early[OVERLAP].sel(level=level), look._replace(label=f"at {name}"))
+        draw_mean(axes, epochs, spread(early[OVERLAP].sel(level=level)), look._replace(label=f"at {name}"))
         width, label = line_width(0.7), f"by chance at {name}"
         axes.axhline(chance_overlap(density), color=look.colour, linestyle=":", linewidth=width, label=label)
     axes.set_ylim(0, min(1.8 * max(axes.get_ylim()[1], 0.1), 1.05))  # room for the legend above the curves
     axes.set_title("overlap of masks")
     axes.set_ylabel("Jaccard index with the mask of the end")
     axes.legend(loc="upper right")
-
-
-def _draw(axes: Axes, epochs: np.ndarray, values: xarray.DataArray, look: BranchStyle) -> None:
-    over_trials = spread(values)
-    there = np.isfinite(over_trials.mean)
-    low, high = over_trials.low[there], over_trials.high[there]
-    axes.fill_between(epochs[there], low, high, color=look.colour, alpha=0.17, linewidth=0)
-    axes.plot(epochs[there], over_trials.mean[there], **look.curve())
 
 
 def _line(axes: Axes, dataset: xarray.Dataset, level: int, branch: str, look: BranchStyle) -> None:

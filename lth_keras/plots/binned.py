@@ -44,14 +44,7 @@ def half_width(
 ) -> float:
     """The distance from zero within which a share `inside` of the values lies, to half a percent of the largest value.
 
-    Args:
-        quantiles: As in `shares_in_bins`.
-        shares: As in `shares_in_bins`.
-        amounts: As in `shares_in_bins`.
-        inside: In (0, 1).
-
-    Returns:
-        A distance above 0; 0 if all values are zero.
+    The values are given as in `shares_in_bins`. The distance is 0 if all of them are zero.
     """
     farthest = float(np.abs(quantiles).max())
     if not farthest > 0:

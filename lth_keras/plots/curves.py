@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 
 from lth_keras.analysis import on_split, shown_factor, spread, validated
 from lth_keras.plots.density_axis import has_band, percent
-from lth_keras.plots.early import early_branches, legend_title, run_styles
-from lth_keras.plots.early_stop import THOUSANDS
-from lth_keras.plots.labels import shown_measure
-from lth_keras.plots.legend import add_legend
+from lth_keras.plots.early import add_run_legend, early_branches, run_styles
+from lth_keras.plots.labels import THOUSANDS, shown_measure
+from lth_keras.plots.lines import draw_mean
 from lth_keras.plots.style import BranchStyle, branch_style, line_width, marker_size, new_figure
 
 CHOSEN = (1.0, 0.51, 0.21, 0.036)  # densities in the paper's figures 3 and 5
@@ -29,16 +28,11 @@ def chosen_levels(dataset: xarray.Dataset) -> list[int]:
     means = np.stack([spread(dataset.density.sel(branch=b)).mean for b in dataset.branch.values])
     density = np.nanmax(np.where(np.isfinite(means), means, -np.inf), axis=0)
     levels = dataset.level.values
-    chosen: list[int] = []
-    for target in CHOSEN:
-        distance = np.abs(np.log(np.where(density > 0, density, np.inf) / target))
-        nearest = int(np.argmin(distance))
-        if distance[nearest] < np.log(1.15) and int(levels[nearest]) not in chosen:
-            chosen.append(int(levels[nearest]))
-    finished = levels[density > 0]
-    if len(chosen) < 2 and finished.size and int(finished[-1]) not in chosen:
-        chosen.append(int(finished[-1]))
-    return chosen
+    distances = np.abs([np.log(np.where(density > 0, density, np.inf) / target) for target in CHOSEN])
+    chosen = [int(levels[np.argmin(distance)]) for distance in distances if distance.min() < np.log(1.15)]
+    if len(set(chosen)) < 2:
+        chosen += levels[density > 0][-1:].tolist()
+    return list(dict.fromkeys(chosen))
 
 
 def curves_figure(dataset: xarray.Dataset, levels: Sequence[int] | None = None) -> Figure:
@@ -79,7 +73,7 @@ def curves_figure(dataset: xarray.Dataset, levels: Sequence[int] | None = None) 
         axes.set_xlabel("step")
         axes.xaxis.set_major_formatter(THOUSANDS)
         axes.locator_params(axis="x", nbins=4)
-    add_legend(figure, run_styles(dataset).values(), branch_style("dense"), legend_title(dataset))
+    add_run_legend(figure, dataset)
     return figure
 
 
@@ -98,22 +92,14 @@ def _curve(
     axes: Axes, cell: xarray.Dataset, variable: str, style: BranchStyle, *, mark: bool, band: bool = True
 ) -> None:
     values = spread(cell[variable])
-    there = np.isfinite(values.mean)
-    if not there.any():
+    if not np.isfinite(values.mean).any():
         return
-    step = cell.step.values[there]
-    low, mean, high = values.low[there], values.mean[there], values.high[there]
-    if band:
-        axes.fill_between(step, low, high, color=style.colour, alpha=0.15, linewidth=0)
-    axes.plot(step, mean, **style.curve(marker="", linewidth=line_width(0.8)))
+    width = line_width(0.8)
+    drawn = draw_mean(axes, cell.step.values, values, style, 0.15 if band else 0, marker="", linewidth=width)
     stop = float(spread(cell.early_stop_step).mean)
     if mark and np.isfinite(stop):
-        axes.plot(
-            [stop],
-            [float(np.interp(stop, step, mean))],
-            **style.curve(linestyle="none", markersize=marker_size(1.5)),
-            zorder=4,
-        )
+        look = style.curve(linestyle="none", markersize=marker_size(1.5))
+        axes.plot([stop], [float(np.interp(stop, *drawn))], **look, zorder=4)
 
 
 def _leave_out_start(axes: Axes, dataset: xarray.Dataset, variable: str, levels: Sequence[int]) -> None:

@@ -13,7 +13,6 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 from lth_keras.analysis import spread
 from lth_keras.plots.style import BranchStyle
 
-LABEL = "percent of weights remaining"
 _LABELS = 9  # number of labels that fit under a figure of the usual width
 _FEW = 6
 
@@ -30,8 +29,9 @@ def percent(density: float) -> str:
 
 def set_density_axis(axes: Axes, dataset: xarray.Dataset, others: Sequence[float] = ()) -> None:
     """Set up the x axis of `axes` for the densities in `dataset`, with a tick per level, and include `others`."""
-    densities = np.unique(_densities(dataset))[::-1]
-    densities = densities[densities > 0]
+    means = spread(dataset.density).mean
+    # Six digits, so that branches of one schedule share ticks.
+    densities = np.unique([float(f"{value:.6g}") for value in means[means > 0]])[::-1]
     if not densities.size:
         return
     axes.set_xscale("log")
@@ -43,7 +43,7 @@ def set_density_axis(axes: Axes, dataset: xarray.Dataset, others: Sequence[float
     axes.xaxis.set_major_formatter(FixedFormatter([percent(d) for d in shown]))
     axes.xaxis.set_minor_locator(FixedLocator([float(d) for d in densities]))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel(LABEL)
+    axes.set_xlabel("percent of weights remaining")
 
 
 def has_band(dataset: xarray.Dataset, branch: str) -> bool:
@@ -80,12 +80,6 @@ def draw_over_density(
             axes.plot(
                 density[[before, after]], values.mean[[before, after]], color=style.colour, alpha=0.3, linewidth=0.8
             )
-
-
-def _densities(dataset: xarray.Dataset) -> np.ndarray:
-    """Mean density per branch and level, rounded to 6 digits so that branches of one schedule share ticks."""
-    means = spread(dataset.density).mean
-    return np.array([float(f"{value:.6g}") for value in means[np.isfinite(means)]])
 
 
 def _spaced(densities: np.ndarray) -> list[float]:

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import xarray
+from matplotlib.figure import Figure
 
 from lth_keras.analysis import explained
-from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, branch_styles
+from lth_keras.plots.legend import add_legend
+from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, branch_style, branch_styles
 
 COORDINATE = "score_at"
 EXPLAINED = "n: the masks are of the weights after epoch n"
@@ -31,9 +33,10 @@ def epochs_of(dataset: xarray.Dataset) -> dict[str, float]:
     return {branch: float(dataset[COORDINATE].sel(branch=branch)) / per_epoch for branch in early_branches(dataset)}
 
 
-def legend_title(dataset: xarray.Dataset) -> str | None:
-    """The title of a run's legend, if its branches need one."""
-    return EXPLAINED if early_branches(dataset) else explained(dataset)
+def add_run_legend(figure: Figure, dataset: xarray.Dataset) -> None:
+    """Adds the legend of a run's branches and its dense network, with a title if names of branches need one."""
+    title = EXPLAINED if early_branches(dataset) else explained(dataset)
+    add_legend(figure, run_styles(dataset).values(), branch_style("dense"), title)
 
 
 def run_styles(dataset: xarray.Dataset) -> dict[str, BranchStyle]:

@@ -6,21 +6,18 @@ from collections.abc import Mapping
 from functools import partial
 
 import xarray
-from matplotlib import rcParams
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 
 from lth_keras.analysis import schedules_of, validated
-from lth_keras.plots.accuracy import accuracy_figure
-from lth_keras.plots.convergence import convergence_figure
 from lth_keras.plots.curves import curves_figure
-from lth_keras.plots.early_stop import early_stop_figure
 from lth_keras.plots.history import history_figure
 from lth_keras.plots.kinds import density_by_kind_figure
 from lth_keras.plots.legend import leave_room_above
+from lth_keras.plots.over_density import accuracy_figure, convergence_figure, early_stop_figure
 from lth_keras.plots.overlap_matrix import compared_levels, overlap_matrix_figure
 from lth_keras.plots.registered import Draw, registered_figures
 from lth_keras.plots.score_distributions import score_distributions_figure, scored_criteria
+from lth_keras.plots.style import points_of
 from lth_keras.plots.weight_distributions import distributed_levels, weight_distributions_figure
 from lth_keras.storage import progress
 
@@ -46,28 +43,26 @@ def figures_of(dataset: xarray.Dataset, baseline: str | None = None) -> dict[str
     Raises:
         ValueError: There is no such baseline, or no figure with a baseline.
     """
-    general: dict[str, Draw | None] = {}
-    if validated(dataset):
-        general["accuracy"] = partial(accuracy_figure, dataset)
-        general["early_stop"] = partial(early_stop_figure, dataset)
-    if compared_levels(dataset):
-        general["overlap_matrix"] = partial(overlap_matrix_figure, dataset)
-    if distributed_levels(dataset):
-        general["weight_distributions"] = partial(weight_distributions_figure, dataset)
-    if scored_criteria(dataset):
-        general["score_distributions"] = partial(score_distributions_figure, dataset)
-    general["convergence"] = partial(convergence_figure, dataset)
-    general["curves"] = partial(curves_figure, dataset)
-    general["history"] = partial(history_figure, dataset)
-    if {"kind", "size"} <= set(dataset.coords):
-        general["density_by_kind"] = partial(density_by_kind_figure, dataset)
+    is_validated = validated(dataset)
+    general = {
+        "accuracy": (is_validated, accuracy_figure),
+        "early_stop": (is_validated, early_stop_figure),
+        "overlap_matrix": (compared_levels(dataset), overlap_matrix_figure),
+        "weight_distributions": (distributed_levels(dataset), weight_distributions_figure),
+        "score_distributions": (scored_criteria(dataset), score_distributions_figure),
+        "convergence": (True, convergence_figure),
+        "curves": (True, curves_figure),
+        "history": (True, history_figure),
+        "density_by_kind": ({"kind", "size"} <= set(dataset.coords), density_by_kind_figure),
+    }
+    drawn = {name: partial(draw, dataset) for name, (possible, draw) in general.items() if possible}
     own = registered_figures(dataset, baseline)
     if baseline is not None and not (own and schedules_of(dataset)):
         raise ValueError(
             "Expected: a baseline only for experiments with figures by schedule, such as composite_pruning. "
             f"Received: {baseline!r}"
         )
-    found = {**mark_unfinished(dataset, general), **own}
+    found = {**mark_unfinished(dataset, drawn), **own}
     return {name: draw for name, draw in found.items() if draw is not None}
 
 
@@ -78,22 +73,16 @@ def mark_unfinished(dataset: xarray.Dataset, figures: Mapping[str, Draw | None])
         dataset: A run, as `lth_keras.storage.open_run` gives it.
         figures: By name; None stays.
     """
-    mark = unfinished(dataset)
-    return {name: draw and partial(_marked, draw, mark) for name, draw in figures.items()}
-
-
-def unfinished(dataset: xarray.Dataset) -> str | None:
-    """The mark of an unfinished run's figures; None if no training is missing."""
     finished, asked, known = progress(dataset)
-    if finished >= asked:
-        return None
-    return f"unfinished: {finished:,} of {'' if known else 'at least '}{asked:,} trainings"
+    mark = f"unfinished: {finished:,} of {'' if known else 'at least '}{asked:,} trainings"
+    return {
+        name: draw and (partial(_marked, draw, mark) if finished < asked else draw) for name, draw in figures.items()
+    }
 
 
-def _marked(draw: Draw, mark: str | None) -> Figure:
+def _marked(draw: Draw, mark: str) -> Figure:
     figure = draw()
-    if mark is not None:
-        size = FontProperties(size=rcParams["axes.titlesize"]).get_size_in_points()
-        leave_room_above(figure, 1.6 * size)
-        figure.text(0.01, 0.99, mark, ha="left", va="top", fontsize=size, fontstyle="italic", color="#a01515")
+    size = points_of("axes.titlesize")
+    leave_room_above(figure, 1.6 * size)
+    figure.text(0.01, 0.99, mark, ha="left", va="top", fontsize=size, fontstyle="italic", color="#a01515")
     return figure

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray
 from matplotlib.axes import Axes
@@ -12,9 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from lth_keras.analysis import metric_of, on_split, shown_factor, spread
 from lth_keras.plots.density_axis import percent
-from lth_keras.plots.early_stop import THOUSANDS
-from lth_keras.plots.labels import shown_measure
+from lth_keras.plots.labels import THOUSANDS, shown_measure
 from lth_keras.plots.legend import add_legend
+from lth_keras.plots.lines import draw_mean
 from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, branch_style, line_width, new_figure
 
 SPLITS = {
@@ -25,12 +23,7 @@ SPLITS = {
 _MARKED = 30  # curves with more evaluations have no markers
 
 
-def history_figure(
-    dataset: xarray.Dataset,
-    *,
-    level: int = 0,
-    branch: str | None = None,
-) -> Figure:
+def history_figure(dataset: xarray.Dataset, *, level: int = 0, branch: str | None = None) -> Figure:
     """Loss and accuracy (percent) by epoch: mean over trials, min-max bands.
 
     The x axis shows steps if the run does not record steps per epoch. Training loss is the mean over the batches since
@@ -77,18 +70,10 @@ def history_figure(
 def _draw(axes: Axes, cell: xarray.Dataset, what: str, factor: float, scale: int) -> set[str]:
     """Draws `<split>_<what>` of each split that has it; returns these splits."""
     shown = set()
-    for split, style in _split_styles(cell, what).items():
-        values = spread(factor * cell[f"{split}_{what}"])
-        there = np.isfinite(values.mean)
-        if not there.any():
-            continue
-        x = cell.step.values[there] / scale
-        axes.fill_between(x, values.low[there], values.high[there], color=style.colour, alpha=0.17, linewidth=0)
-        changes = {} if there.sum() <= _MARKED else {"marker": ""}
-        axes.plot(x, values.mean[there], **style.curve(**changes))
-        shown.add(split)
+    for split, style in SPLITS.items():
+        values = spread(factor * cell[f"{split}_{what}"]) if f"{split}_{what}" in cell else None
+        if values is not None and (evaluations := np.isfinite(values.mean).sum()):
+            marker = style.marker if evaluations <= _MARKED else ""
+            draw_mean(axes, cell.step.values / scale, values, style, marker=marker)
+            shown.add(split)
     return shown
-
-
-def _split_styles(cell: xarray.Dataset, what: str) -> Mapping[str, BranchStyle]:
-    return {split: style for split, style in SPLITS.items() if f"{split}_{what}" in cell}

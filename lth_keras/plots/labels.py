@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import xarray
+from matplotlib.ticker import FuncFormatter
 
 from lth_keras.analysis import shown_factor
+
+THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 
 
 def axis_label(variable: xarray.DataArray, *, percent: bool = False) -> str:
@@ -27,11 +30,6 @@ def shown_label(variable: xarray.DataArray) -> str:
     return axis_label(variable, percent=shown_factor(variable) == 100)
 
 
-def measure(variable: xarray.DataArray) -> str:
-    """The quantity of a curve without its split: "accuracy" of "accuracy on the test split"."""
-    return axis_label(variable).partition(" on the ")[0]
-
-
 def shown_measure(variable: xarray.DataArray) -> str:
-    """Like `measure`, for values multiplied by `shown_factor`."""
-    return f"{measure(variable)} (%)" if shown_factor(variable) == 100 else measure(variable)
+    """The quantity of a curve without its split, "accuracy" of "accuracy on the test split", with its unit."""
+    return axis_label(variable).partition(" on the ")[0] + (" (%)" if shown_factor(variable) == 100 else "")

@@ -6,19 +6,16 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from matplotlib import rcParams
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
 
-from lth_keras.plots.style import BranchStyle, line_width
+from lth_keras.plots.style import BranchStyle, letters_across, line_width, points_of
 
 _HANDLE, _SPACING = 3.4, 1.6  # in font sizes
 _BORDER = 1.0  # beside the entries
 _ROWS, _LINE = 3, 1.5  # rows that figures have room for, and the height of a row
-_PER_LETTER = 0.53  # width of a letter in a title, in font sizes
 ABOVE = "branches"  # names the legend above the panels
 
 
@@ -29,10 +26,10 @@ def add_legend(
     handles = [Line2D([], [], **style.curve()) for style in styles]
     if reference is not None:
         handles.append(Line2D([], [], **reference.curve(marker="", linewidth=line_width(0.6))))
-    size = FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points()
+    size = points_of("legend.fontsize")
     columns = _columns([_width(str(handle.get_label())) for handle in handles], 72 * figure.get_figwidth() / size)
     if title is not None:
-        title = textwrap.fill(title, int(72 * figure.get_figwidth() / size / _PER_LETTER))
+        title = textwrap.fill(title, letters_across(figure))
     beyond = max(0, -(-len(handles) // columns) - _ROWS) + (title or "").count("\n")
     figure.set_figheight(figure.get_figheight() + beyond * _LINE * size / 72)  # keeps the height of the panels
     legend = figure.legend(

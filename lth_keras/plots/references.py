@@ -8,17 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray
-from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 
-from lth_keras.plots.dense import dense_mean
-from lth_keras.plots.style import marker_size
+from lth_keras.plots.lines import dense_mean
+from lth_keras.plots.style import letters_across, marker_size
 
 STEP = "early_stop_step"
-_PER_LETTER = 0.53  # of a font size
 _LOOKS = (("#111111", "white"), ("white", "#111111"))  # face and edge of the stars
 
 
@@ -71,8 +68,7 @@ def draw_references(axes: Axes, dataset: xarray.Dataset, references: Sequence[Re
 
 def add_reference_legend(figure: Figure, references: Sequence[Reference]) -> None:
     """Adds a legend of the stars below the panels, broken into lines, since labels are long."""
-    size = FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points()
-    letters = int(72 * figure.get_figwidth() / size / _PER_LETTER) - 6
+    letters = letters_across(figure) - 6
     handles = [Line2D([], [], **_star(one, look)) for one, look in zip(references, _LOOKS, strict=False)]
     for handle in handles:
         handle.set_label(textwrap.fill(str(handle.get_label()), letters))

@@ -1,31 +1,26 @@
-"""Shared by figures of many branches: order of branches, shown levels, sizes of letters."""
+"""Shared by figures of many branches: order of branches, shown levels, sizes of letters, matrices."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
 
 import numpy as np
 import xarray
-from matplotlib import rcParams
-from matplotlib.font_manager import FontProperties
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, to_hex
 
 from lth_keras.analysis import BRANCH_ORDER, schedules_of, spread
 from lth_keras.plots.density_axis import percent
-from lth_keras.plots.style import branch_style
+from lth_keras.plots.style import branch_style, luminance
 
-Letters = Literal["xtick.labelsize", "ytick.labelsize", "axes.titlesize", "axes.labelsize"]
 SMALLEST = 5.0
 """Smallest legible size of letters in print, in points."""
 _OF_THE_TICKET = "iss"  # the winning ticket's schedule; a run with only this one has no groups
-_PER_LETTER = 0.5  # width of a letter in font sizes
 
 
 def rows_of(dataset: xarray.Dataset) -> list[list[str]]:
-    """Branches with their own masks: the winning ticket and others, then those of each schedule, if schedules differ.
-
-    Args:
-        dataset: A run, as `lth_keras.storage.open_run` gives it.
-    """
+    """Branches with their own masks: the winning ticket and others, then those of each schedule if these differ."""
     found = schedules_of(dataset)
     scheduled = [] if set(found) == {_OF_THE_TICKET} else list(found.values())
     apart = {*BRANCH_ORDER[1:], *(branch for branches in scheduled for branch in branches)}
@@ -61,11 +56,22 @@ def label_of(branch: str) -> str:
     return branch_style(branch).label
 
 
-def points_of(parameter: Letters) -> float:
-    """The font size of a parameter of the style, in points."""
-    return float(FontProperties(size=rcParams[parameter]).get_size_in_points())
+def label_matrix(axes: Axes, labels: list[str], size: float | None = None) -> None:
+    """Names the rows and columns of a drawn matrix, without a grid around them."""
+    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=size)
+    axes.set_yticks(range(len(labels)), labels, fontsize=size)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
 
 
-def inches_of(labels: list[str], size: float) -> float:
-    """Approximate width of the longest of `labels` in letters of `size` points."""
-    return max(map(len, labels), default=0) * _PER_LETTER * size / 72
+def say_numbers(
+    axes: Axes, matrix: np.ndarray, text_of: Callable[[float], str], colours: str, scale: Normalize, size: float
+) -> None:
+    """Writes the text of each finite value into its cell, white on dark colours of the map `colours`."""
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isfinite(value):
+            dark = luminance(to_hex(colormaps[colours](scale(value)))) < 55
+            colour = "white" if dark else "#111111"
+            axes.text(column, row, text_of(value), ha="center", va="center", fontsize=size, color=colour)

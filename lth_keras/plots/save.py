@@ -17,6 +17,7 @@ from lth_keras.plots.style import STYLES, Style
 from lth_keras.storage import atomic
 
 FORMATS = ("png", "svg", "pdf")
+_UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 def save_figures(
@@ -79,7 +80,9 @@ def save_figure(
         FigureCanvasAgg(figure)
         for kind in formats:
             path = directory / f"{name}.{kind}"
-            atomic.write_bytes(path, _render(figure, kind))
+            image = io.BytesIO()
+            figure.savefig(image, format=kind, dpi=160, metadata=_UNDATED.get(kind))
+            atomic.write_bytes(path, image.getvalue())
             written.append(path)
     return written
 
@@ -92,10 +95,3 @@ def _choose(formats: Sequence[str] | None, style: str) -> Style:
     if not chosen.formats or set(chosen.formats) - set(FORMATS):
         raise ValueError(f"Expected: formats among {FORMATS}. Received: {list(chosen.formats)}")
     return chosen
-
-
-def _render(figure: Figure, kind: str) -> bytes:
-    image = io.BytesIO()
-    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    figure.savefig(image, format=kind, dpi=160, metadata=undated.get(kind))
-    return image.getvalue()

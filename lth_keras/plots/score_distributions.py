@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import xarray
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lth_keras.analysis import spread
 from lth_keras.plots.binned import shares_in_bins
 from lth_keras.plots.legend import add_legend
-from lth_keras.plots.rows import label_of, points_of
-from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, as_text, line_width, luminance, new_figure
+from lth_keras.plots.rows import label_matrix, label_of, say_numbers
+from lth_keras.plots.style import DASHED, DOTTED, BranchStyle, as_text, line_width, new_figure, points_of
 
 CORRELATION, OTHER = "score_correlation", "other_criterion"
 BINS_A_DECADE = 8
@@ -25,11 +24,7 @@ _COLOURS = "PuOr_r"
 
 
 def scored_criteria(dataset: xarray.Dataset) -> list[str]:
-    """Criteria with scores of the dense network before training.
-
-    Args:
-        dataset: A run, as `lth_keras.storage.open_run` gives it.
-    """
+    """Criteria with scores of the dense network before training."""
     if CORRELATION not in dataset:
         return []
     known = np.isfinite(dataset.score_share.transpose("criterion", ...).values).any((1, 2, 3))
@@ -120,24 +115,8 @@ def _draw_correlations(axes: Axes, dataset: xarray.Dataset, criteria: list[str])
     found = spread(of_pairs.transpose("trial", "criterion", OTHER)).mean
     np.fill_diagonal(found, np.nan)
     axes.set_facecolor("#d9d9d9")
-    axes.imshow(found, cmap=_COLOURS, vmin=-1, vmax=1)
-    labels = [label_of(name) for name in criteria]
-    axes.set_xticks(range(len(labels)), labels, rotation=90)
-    axes.set_yticks(range(len(labels)), labels)
-    axes.tick_params(length=0)
-    axes.grid(visible=False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    for (row, column), value in np.ndenumerate(found):
-        if np.isfinite(value):
-            dark = luminance(to_hex(colormaps[_COLOURS]((value + 1) / 2))) < 55
-            axes.text(
-                column,
-                row,
-                f"{value:.2f}",
-                ha="center",
-                va="center",
-                fontsize=points_of("xtick.labelsize"),
-                color="white" if dark else "#111111",
-            )
+    scale = Normalize(-1, 1)
+    axes.imshow(found, cmap=_COLOURS, norm=scale)
+    label_matrix(axes, [label_of(name) for name in criteria])
+    say_numbers(axes, found, "{:.2f}".format, _COLOURS, scale, points_of("xtick.labelsize"))
     axes.set_title("rank correlation of scores\n(Spearman, mean over trials)")

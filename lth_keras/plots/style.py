@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 from matplotlib import rcParams
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
 from lth_keras.system import printable
 
+Letters = Literal["xtick.labelsize", "ytick.labelsize", "axes.titlesize", "axes.labelsize", "legend.fontsize"]
 DASHED = (0, (5, 1.6))
 DOTTED = (0, (1.2, 1.4))
 DASH_DOT = (0, (6, 1.5, 1.2, 1.5))
@@ -44,51 +47,53 @@ class Style(NamedTuple):
     formats: tuple[str, ...]
 
 
-SCREEN = Style(
-    {
-        **_COMMON,
-        "figure.figsize": (6.0, 4.0),
-        "font.family": "sans-serif",
-        "font.size": 9.5,
-        "axes.labelsize": 10,
-        "axes.titlesize": 10.5,
-        "axes.linewidth": 0.8,
-        "grid.linewidth": 0.7,
-        "lines.linewidth": 1.7,
-        "lines.markersize": 5,
-        "lines.markeredgewidth": 0.6,
-        "legend.fontsize": 9,
-    },
-    ("png", "svg"),
-)
-PAPER = Style(
-    {
-        **_COMMON,
-        "figure.figsize": (3.35, 2.5),  # a column of a two-column A4 page
-        "font.family": "serif",
-        "font.serif": ["STIXGeneral", "DejaVu Serif"],  # included in matplotlib; the first resembles Times
-        "mathtext.fontset": "stix",
-        "font.size": 7.5,
-        "axes.labelsize": 8,
-        "axes.titlesize": 8,
-        "axes.titlepad": 4,
-        "axes.labelpad": 2.5,
-        "axes.linewidth": 0.6,
-        "grid.linewidth": 0.5,
-        "xtick.major.width": 0.6,
-        "ytick.major.width": 0.6,
-        "xtick.major.size": 2.5,
-        "ytick.major.size": 2.5,
-        "xtick.minor.size": 1.5,
-        "lines.linewidth": 1.1,
-        "lines.markersize": 3.2,
-        "lines.markeredgewidth": 0.4,
-        "legend.fontsize": 7,
-    },
-    ("pdf",),
-)
-STYLES = {"screen": SCREEN, "paper": PAPER}
-_WIDE = 1.95  # factor for panels beside each other: with PAPER the width of the text
+STYLES = {
+    "screen": Style(
+        {
+            **_COMMON,
+            "figure.figsize": (6.0, 4.0),
+            "font.family": "sans-serif",
+            "font.size": 9.5,
+            "axes.labelsize": 10,
+            "axes.titlesize": 10.5,
+            "axes.linewidth": 0.8,
+            "grid.linewidth": 0.7,
+            "lines.linewidth": 1.7,
+            "lines.markersize": 5,
+            "lines.markeredgewidth": 0.6,
+            "legend.fontsize": 9,
+        },
+        ("png", "svg"),
+    ),
+    "paper": Style(
+        {
+            **_COMMON,
+            "figure.figsize": (3.35, 2.5),  # a column of a two-column A4 page
+            "font.family": "serif",
+            "font.serif": ["STIXGeneral", "DejaVu Serif"],  # included in matplotlib; the first resembles Times
+            "mathtext.fontset": "stix",
+            "font.size": 7.5,
+            "axes.labelsize": 8,
+            "axes.titlesize": 8,
+            "axes.titlepad": 4,
+            "axes.labelpad": 2.5,
+            "axes.linewidth": 0.6,
+            "grid.linewidth": 0.5,
+            "xtick.major.width": 0.6,
+            "ytick.major.width": 0.6,
+            "xtick.major.size": 2.5,
+            "ytick.major.size": 2.5,
+            "xtick.minor.size": 1.5,
+            "lines.linewidth": 1.1,
+            "lines.markersize": 3.2,
+            "lines.markeredgewidth": 0.4,
+            "legend.fontsize": 7,
+        },
+        ("pdf",),
+    ),
+}
+_PER_LETTER = 0.53  # width of a letter of a legend, in font sizes
+_WIDE = 1.95  # factor for panels beside each other: on paper the width of the text
 
 
 def new_figure(*, wide: bool = False, height: float = 1.0) -> Figure:
@@ -110,6 +115,16 @@ def line_width(share: float) -> float:
 def marker_size(share: float) -> float:
     """A share of the size of curves' markers, in points."""
     return share * float(rcParams["lines.markersize"])
+
+
+def points_of(parameter: Letters) -> float:
+    """The font size of a parameter of the style, in points."""
+    return float(FontProperties(size=rcParams[parameter]).get_size_in_points())
+
+
+def letters_across(figure: Figure) -> int:
+    """The number of letters of a legend that fit beside each other into a figure."""
+    return int(72 * figure.get_figwidth() / points_of("legend.fontsize") / _PER_LETTER)
 
 
 class BranchStyle(NamedTuple):
@@ -167,8 +182,7 @@ def branch_styles(branches: Iterable[str]) -> dict[str, BranchStyle]:
     taken: list[int] = []
     for branch in sorted(set(branches) - styles.keys()):
         order = [(_place(branch) + i) % len(_OTHERS) for i in range(len(_OTHERS))]
-        uses = {place: _uses(place, taken) for place in order}
-        place = min(order, key=lambda candidate: uses[candidate])
+        place = min(order, key=partial(_uses, taken=taken))
         taken.append(place)
         styles[branch] = BranchStyle(*_OTHERS[place], _label(branch))
     return {branch: styles[branch] for branch in branches}

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from lth_keras.analysis import explained
 from lth_keras.plots.binned import half_width, shares_in_bins
 from lth_keras.plots.legend import add_legend
-from lth_keras.plots.rows import density_title, label_of, points_of, rows_of, spread_levels
-from lth_keras.plots.style import BranchStyle, line_width, new_figure
+from lth_keras.plots.rows import density_title, label_of, rows_of, spread_levels
+from lth_keras.plots.style import BranchStyle, line_width, new_figure, points_of
 
 NAMES = ("initial", "final")
 PANELS = 4
@@ -22,11 +22,7 @@ _ROOM = 1.15  # height of a row relative to a peak
 
 
 def distributed_levels(dataset: xarray.Dataset) -> list[int]:
-    """Levels with distributions of the kept weights.
-
-    Args:
-        dataset: A run, as `lth_keras.storage.open_run` gives it.
-    """
+    """Levels with distributions of the kept weights."""
     if not {f"{name}_weight_share" for name in NAMES} <= set(dataset.data_vars):
         return []
     known = np.isfinite(dataset.final_weight_share.transpose("level", ...).values).any((1, 2, 3, 4))

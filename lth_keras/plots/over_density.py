@@ -1,4 +1,4 @@
-"""Test accuracy at early stop against density, as in figure 4 of Frankle & Carbin (2019)."""
+"""Accuracy and early-stop step against density, as in figure 4 of Frankle & Carbin (2019)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lth_keras.analysis import at_early_stop, metric_of, shown_factor, spread
-from lth_keras.plots.dense import draw_dense_line
+from lth_keras.analysis import at_early_stop, at_the_end, metric_of, shown_factor, spread
 from lth_keras.plots.density_axis import draw_over_density, set_density_axis
-from lth_keras.plots.early import early_branches, legend_title, run_styles
-from lth_keras.plots.labels import shown_label
-from lth_keras.plots.legend import add_legend
-from lth_keras.plots.references import Reference, add_reference_legend, densities_of, draw_references
-from lth_keras.plots.style import branch_style, new_figure
+from lth_keras.plots.early import add_run_legend, early_branches, run_styles
+from lth_keras.plots.labels import THOUSANDS, shown_label
+from lth_keras.plots.lines import draw_dense_line
+from lth_keras.plots.references import STEP, Reference, add_reference_legend, densities_of, draw_references
+from lth_keras.plots.style import new_figure
 
 _CLOSE = 4.0  # the close-up has this times the spread of the best branch
 
@@ -33,11 +32,45 @@ def accuracy_figure(dataset: xarray.Dataset, references: Sequence[Reference] = (
     Raises:
         ValueError: A reference point is invalid.
     """
-    return over_density(dataset, at_early_stop(dataset), references)
+    return _figure(dataset, at_early_stop(dataset), references)
 
 
-def over_density(dataset: xarray.Dataset, variable: str, references: Sequence[Reference]) -> Figure:
-    """Like `accuracy_figure`, for any variable (trial, branch, level); shares are drawn in percent."""
+def convergence_figure(dataset: xarray.Dataset, references: Sequence[Reference] = ()) -> Figure:
+    """Like `accuracy_figure`, after the last step.
+
+    Args:
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
+        references: Published accuracies after the last step, drawn as stars.
+
+    Raises:
+        ValueError: A reference point is invalid.
+    """
+    return _figure(dataset, at_the_end(dataset), references)
+
+
+def early_stop_figure(dataset: xarray.Dataset, references: Sequence[Reference] = ()) -> Figure:
+    """Step of least validation loss: mean over trials, min-max bands.
+
+    Args:
+        dataset: A run, as `lth_keras.storage.open_run` gives it.
+        references: Published early-stop steps, drawn as stars.
+
+    Raises:
+        ValueError: A reference point is invalid.
+    """
+    early = bool(early_branches(dataset))
+    figure = new_figure(wide=early, height=1.3 if early else 1)
+    axes = figure.subplots()
+    _draw(axes, dataset, STEP, references, 1)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(THOUSANDS)
+    axes.set_ylabel("early-stop step (least validation loss)")
+    add_reference_legend(figure, references)
+    add_run_legend(figure, dataset)
+    return figure
+
+
+def _figure(dataset: xarray.Dataset, variable: str, references: Sequence[Reference]) -> Figure:
     factor = shown_factor(dataset[variable])
     close = _close_limits(factor * dataset[variable], lower=metric_of(dataset).direction == "lower")
     early = bool(early_branches(dataset))
@@ -51,7 +84,7 @@ def over_density(dataset: xarray.Dataset, variable: str, references: Sequence[Re
         panels[1].set_title("near the dense network")
         panels[1].set_ylim(*close)
     add_reference_legend(figure, references)
-    add_legend(figure, run_styles(dataset).values(), branch_style("dense"), legend_title(dataset))
+    add_run_legend(figure, dataset)
     return figure
 
 
