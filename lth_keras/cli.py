@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 import lth_keras
-from lth_keras.analysis import common_variable, compare, explained, units_of
+from lth_keras.analysis import common_variable, compare, explained, scale_of, units_of
 from lth_keras.storage import open_run, write_csv
 from lth_keras.system import plain, printable
 
@@ -161,7 +161,7 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from lth_keras.report import compare_table, scale_of, write_comparison
+    from lth_keras.report import compare_table, write_comparison
 
     runs = {str(number): _opened(path) for number, path in enumerate(options.runs, 1)}
     variable = options.variable or common_variable(runs)

@@ -15,6 +15,7 @@ from lth_keras.analysis.measured import (
     metric_name,
     metric_of,
     on_split,
+    scale_of,
     shown_factor,
     validated,
 )

@@ -33,9 +33,14 @@ def on_split(dataset: xarray.Dataset, split: str) -> str:
     return f"{split}_{metric_of(dataset).name}"
 
 
+def scale_of(units: str) -> float:
+    """The factor to multiply values of a unit by before showing them: 100 for shares, shown in percent, else 1."""
+    return 100.0 if units == "1" else 1.0
+
+
 def shown_factor(variable: xarray.DataArray) -> float:
-    """The factor to multiply values by before showing them: 100 for shares, shown in percent, else 1."""
-    return 100.0 if variable.attrs.get("units", "1") == "1" else 1.0
+    """`scale_of` a variable's unit."""
+    return scale_of(variable.attrs.get("units", "1"))
 
 
 def validated(dataset: xarray.Dataset) -> bool:

@@ -1,9 +1,13 @@
-"""The table of a comparison: branches ranked at each density, with the limits of the tests."""
+"""A comparison as a table, branches ranked at each density with the limits of the tests, and every number as CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from rich import box
@@ -13,14 +17,17 @@ from lth_keras.analysis import (
     EXACT_PAIRS,
     POWER,
     RESAMPLES,
+    TESTS,
     WILCOXON_EXACT,
     Comparison,
     Interval,
     Row,
     least_p,
     least_trials,
+    scale_of,
 )
 from lth_keras.report.table import percent
+from lth_keras.storage import write_bytes
 from lth_keras.system import Table, plain, printable
 
 _TEST_NAMES = {
@@ -28,11 +35,7 @@ _TEST_NAMES = {
     "wilcoxon": "Wilcoxon's signed-rank test",
     "welch": "Welch's t test, which ignores the pairs",
 }
-_VERDICTS = {
-    "higher": "higher *",
-    "lower": "lower *",
-    "too few pairs": "below 2 shared seeds",
-}
+_VERDICTS = {"higher": "higher *", "lower": "lower *", "too few pairs": "below 2 shared seeds"}
 
 
 class _Unit(NamedTuple):
@@ -72,12 +75,9 @@ def compare_table(comparison: Comparison) -> Table:
         caption_style="",
     )
     table.add_column("branch\n  verdict", overflow="fold")
-    table.add_column("mean, min-max\n95% CI", justify="right", no_wrap=True)
-    table.add_column("difference\n95% CI", justify="right", no_wrap=True)
-    table.add_column("p\nHolm", justify="right", no_wrap=True)
-    table.add_column("d_z\ng", justify="right", no_wrap=True)
-    if comparison.difference is not None:
-        table.add_column("trials\nneeded", justify="right", no_wrap=True)
+    needed = [] if comparison.difference is None else ["trials\nneeded"]
+    for head in ("mean, min-max\n95% CI", "difference\n95% CI", "p\nHolm", "d_z\ng", *needed):
+        table.add_column(head, justify="right", no_wrap=True)
     most = _pairs(comparison)[-1]
     for row in comparison.rows:
         if row.rank == 1:
@@ -87,9 +87,20 @@ def compare_table(comparison: Comparison) -> Table:
     return table
 
 
-def scale_of(units: str) -> float:
-    """The factor to multiply values of a unit by before showing them: 100 for shares, else 1."""
-    return 100.0 if units == "1" else 1.0
+def write_comparison(path: str | os.PathLike[str], comparison: Comparison) -> None:
+    """Write the rows atomically as CSV with a header; docs/statistics.md explains the columns.
+
+    Units are those of run.h5: accuracies and their differences are shares. Missing values are empty.
+
+    Raises:
+        OSError: The file could not be written.
+    """
+    records = [_record(row, comparison) for row in comparison.rows]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: "" if value != value else value for name, value in record.items()} for record in records)
+    write_bytes(Path(os.path.expanduser(path)), text.getvalue().encode())
 
 
 def _unit(comparison: Comparison) -> _Unit:
@@ -122,9 +133,10 @@ def _cells(row: Row, comparison: Comparison, unit: _Unit, most: int) -> list[str
 
 def _caption(comparison: Comparison, unit: _Unit) -> list[str]:
     test, alpha, number = comparison.test, comparison.alpha, comparison.comparisons
+    counted = "1 comparison" if number == 1 else f"{number} comparisons"
     lines = [
         f"Pairs: {_seeds(comparison)}. Differences: to {comparison.baseline}, in {unit.differences}.",
-        f"p: {_TEST_NAMES[test]}, two-sided{_how(comparison)}. Holm: corrected for the {_count(number)} of this table. "
+        f"p: {_TEST_NAMES[test]}, two-sided{_how(comparison)}. Holm: corrected for the {counted} of this table. "
         f"higher *, lower *: significant, Holm's p is at most {alpha:g}.",
         *_cannot(comparison),
         "95% CI of a mean: bootstrap, expanded percentiles. d_z: Cohen's, of the pairs; g: Hedges'.",
@@ -174,10 +186,6 @@ def _pairs(comparison: Comparison) -> list[int]:
     return sorted(len(row.pairs.seeds) for row in comparison.rows if row.pairs)
 
 
-def _count(comparisons: int) -> str:
-    return "1 comparison" if comparisons == 1 else f"{comparisons} comparisons"
-
-
 def _interval(interval: Interval, written: Callable[[float], str]) -> str:
     return f"{written(interval.low)}, {written(interval.high)}" if math.isfinite(interval.low) else "-"
 
@@ -190,3 +198,35 @@ def _p(p: float) -> str:
 
 def _effect(effect: float) -> str:
     return f"{effect:+.2f}" if math.isfinite(effect) else "-"
+
+
+def _record(row: Row, comparison: Comparison) -> dict[str, object]:
+    pairs = row.pairs
+    return {
+        "variable": comparison.variable,
+        "baseline": comparison.baseline,
+        "density": row.density,
+        "rank": row.rank,
+        "branch": row.cell.branch,
+        "level": row.cell.level,
+        "trials": len(row.cell.values),
+        "mean": row.mean,
+        "min": row.low,
+        "max": row.high,
+        "ci_low": row.interval.low,
+        "ci_high": row.interval.high,
+        "pairs": len(pairs.seeds) if pairs else None,
+        "difference": pairs.difference if pairs else None,
+        "difference_ci_low": pairs.interval.low if pairs else None,
+        "difference_ci_high": pairs.interval.high if pairs else None,
+        **{f"p_{test}": pairs.p[test] if pairs else None for test in TESTS},
+        "cohen_dz": pairs.cohen_dz if pairs else None,
+        "hedges_g": pairs.hedges_g if pairs else None,
+        "test": comparison.test,
+        "comparisons": comparison.comparisons,
+        "p_holm": row.p_holm if pairs else None,
+        "verdict": row.verdict,
+        "difference_to_find": comparison.difference,
+        "trials_needed": pairs.needed if pairs else None,
+        "trials_needed_in_table": pairs.needed_in_table if pairs else None,
+    }

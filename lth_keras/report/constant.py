@@ -6,9 +6,8 @@ import numpy as np
 import xarray
 from rich import box
 
+from lth_keras.analysis import CONFUSION
 from lth_keras.system import Table
-
-CONFUSION = "test_confusion"
 
 
 def constant_table(dataset: xarray.Dataset) -> Table | None:
@@ -29,12 +28,8 @@ def constant_table(dataset: xarray.Dataset) -> Table | None:
         same[place] = bool(tested) and np.count_nonzero(tested[-1].sum(axis=0)) == 1
     if not same.any():
         return None
-    table = Table(
-        title="Networks that say the same of every test example",
-        box=box.SIMPLE_HEAD,
-        title_style="bold",
-        title_justify="left",
-    )
+    title = "Networks that say the same of every test example"
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_style="bold", title_justify="left")
     for column in ("branch", "level", "density, %", "trials", "layers without any weight"):
         table.add_column(column, justify="left" if column[0] in "bl" else "right")
     for b, n in zip(*np.nonzero(same.any(axis=0)), strict=True):

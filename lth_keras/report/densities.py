@@ -14,8 +14,7 @@ from rich.measure import Measurement
 from lth_keras.analysis import at_the_end, shown_factor, spread
 from lth_keras.system import Table
 
-NEAR = 0.1
-"""Largest relative difference between a level's density and the requested one."""
+NEAR = 0.1  # largest relative difference between a level's density and the requested one
 
 
 @dataclass(frozen=True)
@@ -34,15 +33,13 @@ class DensitiesTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         """The tables. Numbers are never truncated."""
-        unlimited = options.update(width=10_000)
-        start = 0
+        unlimited, start = options.update(width=10_000), 0
         while start < len(self.columns):
-            stop = len(self.columns)
-            while stop > start + 1 and (
-                Measurement.get(console, unlimited, self._table(start, stop)).maximum > options.max_width
-            ):
-                stop -= 1
-            yield self._table(start, stop)
+            for stop in range(len(self.columns), start, -1):
+                table = self._table(start, stop)
+                if Measurement.get(console, unlimited, table).maximum <= options.max_width:
+                    break
+            yield table
             start = stop
 
     def _table(self, start: int, stop: int) -> Table:

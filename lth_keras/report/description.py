@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from rich import box
 
 from lth_keras.system import Table
 
-
-class LayerRow(Protocol):
-    """Protocol of a layer in a table, such as `lth_keras.models.LayerSize`."""
-
-    @property
-    def name(self) -> str:
-        """Of the layer."""
-
-    @property
-    def kind(self) -> str:
-        """Kind of layer, on which pruning rates depend; empty for a layer without weights."""
-
-    @property
-    def output(self) -> tuple[int, ...]:
-        """Shape of one example's output."""
-
-    @property
-    def prunable(self) -> int:
-        """Number of prunable weights."""
-
-    @property
-    def biases(self) -> int:
-        """Number of other weights."""
+if TYPE_CHECKING:
+    from lth_keras.models import LayerSize
 
 
-def counts_by_kind(layers: Iterable[LayerRow]) -> dict[str, tuple[int, int]]:
+def counts_by_kind(layers: Iterable[LayerSize]) -> dict[str, tuple[int, int]]:
     """Kind of layer to its number of prunable weights, and of all weights."""
     counts: dict[str, tuple[int, int]] = {}
     for layer in layers:
@@ -52,7 +31,7 @@ def parameters_table(title: str, parameters: Mapping[str, str]) -> Table:
     return table
 
 
-def layers_table(title: str, layers: Iterable[LayerRow]) -> Table:
+def layers_table(title: str, layers: Iterable[LayerSize]) -> Table:
     """Name, output dimension and number of weights, biases included, of each layer."""
     table = _table(title, "layer", "output dimension", "weights")
     for layer in layers:
@@ -60,7 +39,7 @@ def layers_table(title: str, layers: Iterable[LayerRow]) -> Table:
     return table
 
 
-def weights_table(title: str, layers: Iterable[LayerRow]) -> Table:
+def weights_table(title: str, layers: Iterable[LayerSize]) -> Table:
     """Numbers of prunable and of all weights by kind of layer."""
     table = _table(title, "kind", "prunable", "with biases")
     counts = counts_by_kind(layers)

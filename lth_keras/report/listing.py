@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from rich import box
 from lth_keras.analysis import BRANCH_ORDER, DENSE
 from lth_keras.storage import CONFIG_FILE, RUN_FILE, Level, RunDirectory, finished_levels, open_run
 from lth_keras.system import Table
+
+_FIRST = (DENSE, *BRANCH_ORDER)
 
 
 def find_runs(directory: str | os.PathLike[str]) -> list[Path]:
@@ -39,11 +42,10 @@ def list_table(directory: str | os.PathLike[str]) -> Table:
             f"Received: {os.fspath(directory)!r} without runs"
         )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("run", overflow="fold")
-    table.add_column("experiment", overflow="fold")
-    table.add_column("branch", overflow="fold")
-    table.add_column("trials", justify="right")
-    table.add_column("levels finished", justify="right")
+    for column in ("run", "experiment", "branch"):
+        table.add_column(column, overflow="fold")
+    for column in ("trials", "levels finished"):
+        table.add_column(column, justify="right")
     for path in runs:
         table.add_section()
         try:
@@ -51,7 +53,9 @@ def list_table(directory: str | os.PathLike[str]) -> Table:
         except (OSError, ValueError) as error:
             table.add_row(path.resolve().name, f"cannot be read: {error}")
             continue
-        rows = [(b, *_progress(levels, b)) for b in _branches(levels)] or [("none", "0", "")]
+        found = {branch for _, branch, _ in levels}
+        branches = [*filter(found.__contains__, _FIRST), *sorted(found.difference(_FIRST))]
+        rows = [(branch, *_progress(levels, branch)) for branch in branches] or [("none", "0", "")]
         for number, row in enumerate(rows):
             table.add_row(*([path.resolve().name, experiment] if number == 0 else ["", ""]), *row)
     return table
@@ -65,20 +69,12 @@ def _contents(path: Path) -> tuple[str, set[Level]]:
     return str(dataset.attrs["experiment"]), finished_levels(dataset)
 
 
-def _branches(levels: set[Level]) -> list[str]:
-    found = {branch for _, branch, _ in levels}
-    known = [branch for branch in (DENSE, *BRANCH_ORDER) if branch in found]
-    return known + sorted(found - set(known))
-
-
 def _progress(levels: set[Level], branch: str) -> tuple[str, str]:
     """Number of trials of a branch, and its least and greatest number of levels without a gap."""
     first = 0 if any(name == branch and level == 0 for _, name, level in levels) else 1
-    reached = []
-    for seed in {seed for seed, name, _ in levels if name == branch}:
-        level = first
-        while (seed, branch, level) in levels:
-            level += 1
-        reached.append(level - first)
+    reached = [
+        next(level for level in itertools.count(first) if (seed, branch, level) not in levels) - first
+        for seed in {seed for seed, name, _ in levels if name == branch}
+    ]
     least, most = min(reached), max(reached)
     return str(len(reached)), str(most) if least == most else f"{least} to {most}"

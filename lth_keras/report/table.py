@@ -13,8 +13,7 @@ from rich import box
 from lth_keras.analysis import DENSE, Spread, at_early_stop, at_the_end, explained, metric_of, shown_factor, spread
 from lth_keras.system import Table, plain
 
-_LONG = 15
-"""Longest label of a metric that fits into a line of a column's head."""
+_LONG = 15  # longest label of a metric that fits into a line of a column's head
 
 
 class _Column(NamedTuple):
@@ -33,6 +32,7 @@ def summary_table(dataset: xarray.Dataset) -> Table:
         dataset: A run, as `lth_keras.storage.open_run` gives it.
     """
     trials = dataset.sizes["trial"]
+    comment = dataset.early_stop_step.attrs.get("comment")  # without a validation split
     counted = "1 trial" if trials == 1 else f"mean and min-max over {trials} trials"
     table = Table(
         title=f"{dataset.attrs['experiment']}, {counted}",
@@ -41,7 +41,7 @@ def summary_table(dataset: xarray.Dataset) -> Table:
         show_edge=False,
         padding=(0, 1, 0, 0),
         title_style="bold",
-        caption=_caption(dataset),
+        caption="\n".join(filter(None, [comment and f"early stop: {comment}", explained(dataset)])) or None,
     )
     table.add_column("level", overflow="fold")
     table.add_column("density\n%", justify="right", no_wrap=True)
@@ -56,12 +56,6 @@ def summary_table(dataset: xarray.Dataset) -> Table:
         shown = levels if branch in own else [level for level in levels if level > 0]
         _add_section(table, dataset, columns, branch, shown, str(branch))
     return table
-
-
-def _caption(dataset: xarray.Dataset) -> str | None:
-    """The meaning of early stop without a validation split, and of abbreviations."""
-    comment = dataset.early_stop_step.attrs.get("comment")
-    return "\n".join(filter(None, [comment and f"early stop: {comment}", explained(dataset)])) or None
 
 
 def _columns(dataset: xarray.Dataset) -> list[_Column]:
