@@ -44,7 +44,8 @@ def cells_of(runs: Mapping[str, xarray.Dataset], variable: str) -> list[Cell]:
     for name, run in runs.items():
         of_run = list(_cells(run, variable))
         if not of_run:
-            raise ValueError(f"Expected: a run with values of {variable!r}. Received: {_name(name)}, where all are NaN")
+            said = f"run {name}" if name else "a run"
+            raise ValueError(f"Expected: a run with values of {variable!r}. Received: {said}, where all are NaN")
         prefix = f"{name}:" if len(runs) > 1 else ""
         found += [cell._replace(branch=prefix + cell.branch) for cell in of_run]
     return found
@@ -141,7 +142,3 @@ def _nearest(anchors: Sequence[float], asked: float) -> float:
 
 def _same(density: float, other: float) -> bool:
     return abs(math.log(density / other)) <= math.log1p(SAME_DENSITY)
-
-
-def _name(run: str) -> str:
-    return f"run {run}" if run else "a run"

@@ -99,16 +99,34 @@ def compare(
     cells = cells_of(named, variable)
     baseline = baseline_of(cells, baseline)
     groups = at_densities(cells, baseline, densities)
-    _check_seeds(groups, baseline)
+    others = [(cell, beside) for _, beside, near in groups for cell in near if cell is not beside]
+    shared = [len(_seeds(cell, beside)) for cell, beside in others]
+    if max(shared) < 2:
+        of_others, of_baseline = (
+            sorted({seed for cell in column for seed in cell.values}) for column in zip(*others, strict=True)
+        )
+        raise ValueError(
+            f"Expected: at least 2 seeds at which both {baseline} and another branch are finished. "
+            f"Received: {'1' if max(shared) else 'none'}, of the seeds {of_baseline} and {of_others}; ask for "
+            "more --trials, and for two runs the same --seed"
+        )
 
-    tested = sum(len(_seeds(cell, beside)) >= 2 for _, beside, near in groups for cell in near if cell is not beside)
+    tested = sum(number >= 2 for number in shared)
     fewest = least_trials(test, tested, alpha)
-    meaning = next(iter(named.values()))[variable].attrs
-    units = units_of(next(iter(named.values())), variable)
-    rising = _less_is_better(next(iter(named.values())), variable)
+    first = next(iter(named.values()))
+    meaning, units = first[variable].attrs, units_of(first, variable)
+    if variable in (at_early_stop(first), at_the_end(first)):
+        rising = metric_of(first).direction == "lower"
+    else:  # steps, seconds, bytes and losses
+        rising = units != "1" or "loss" in variable
+
+    def order(cell: Cell) -> tuple[float, str]:
+        mean = float(np.mean(list(cell.values.values())))
+        return (mean if rising else -mean), cell.branch
+
     rows = []
     for density, beside, near in groups:
-        for rank, cell in enumerate(sorted(near, key=lambda cell: _order(cell, rising)), 1):
+        for rank, cell in enumerate(sorted(near, key=order), 1):
             pairs = None if cell is beside else _pairs(cell, beside, test, difference, alpha, tested)
             values = np.array(list(cell.values.values()))
             summary = (float(values.mean()), float(values.min()), float(values.max()), bootstrap_interval(values))
@@ -140,14 +158,6 @@ def common_variable(runs: Mapping[str, xarray.Dataset]) -> str:
     if len(found) > 1:
         raise ValueError(f"Expected: runs with one metric, or the variable to compare. Received: {', '.join(found)}")
     return found[0]
-
-
-def _less_is_better(run: xarray.Dataset, variable: str) -> bool:
-    """Whether smaller is better: steps, seconds, bytes, losses, and error metrics."""
-    metric = metric_of(run)
-    if variable in (at_early_stop(run), at_the_end(run)):
-        return metric.direction == "lower"
-    return units_of(run, variable) != "1" or "loss" in variable
 
 
 def units_of(run: xarray.Dataset, variable: str) -> str:
@@ -194,21 +204,3 @@ def _pairs(
 
 def _seeds(cell: Cell, beside: Cell) -> tuple[int, ...]:
     return tuple(sorted(cell.values.keys() & beside.values.keys()))
-
-
-def _order(cell: Cell, rising: bool) -> tuple[float, str]:
-    mean = float(np.mean(list(cell.values.values())))
-    return (mean if rising else -mean), cell.branch
-
-
-def _check_seeds(groups: Sequence[tuple[float, Cell, list[Cell]]], baseline: str) -> None:
-    shared = [len(_seeds(cell, beside)) for _, beside, near in groups for cell in near if cell is not beside]
-    if max(shared) >= 2:
-        return
-    has = sorted({seed for _, beside, _ in groups for seed in beside.values})
-    others = sorted({seed for _, beside, near in groups for cell in near if cell is not beside for seed in cell.values})
-    raise ValueError(
-        f"Expected: at least 2 seeds at which both {baseline} and another branch are finished. "
-        f"Received: {'1' if max(shared) else 'none'}, of the seeds {has} and {others}; ask for more --trials, "
-        "and for two runs the same --seed"
-    )

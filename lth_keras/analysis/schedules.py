@@ -34,11 +34,7 @@ def schedules_of(dataset: xarray.Dataset) -> dict[str, list[str]]:
 
 
 def explained(dataset: xarray.Dataset) -> str | None:
-    """The meaning of abbreviations in a run's names of branches; None if there are none.
-
-    Args:
-        dataset: A run, as `lth_keras.storage.open_run` gives it.
-    """
+    """The meaning of abbreviations in a run's names of branches; None if there are none."""
     named = [
         f"{schedule}: {SCHEDULES[schedule]}"
         for schedule, branches in schedules_of(dataset).items()

@@ -27,7 +27,9 @@ def add_legend(
     if reference is not None:
         handles.append(Line2D([], [], **reference.curve(marker="", linewidth=line_width(0.6))))
     size = points_of("legend.fontsize")
-    columns = _columns([_width(str(handle.get_label())) for handle in handles], 72 * figure.get_figwidth() / size)
+    labels = [str(handle.get_label()) for handle in handles]
+    widths = [TextPath((0, 0), label, size=100).get_extents().width / 100 if label else 0.0 for label in labels]
+    columns = _columns(widths, 72 * figure.get_figwidth() / size)
     if title is not None:
         title = textwrap.fill(title, letters_across(figure))
     beyond = max(0, -(-len(handles) // columns) - _ROWS) + (title or "").count("\n")
@@ -54,11 +56,6 @@ def leave_room_above(figure: Figure, points: float) -> None:
     for legend in figure.legends:
         if legend.get_gid() == ABOVE:
             legend.borderaxespad += points / legend.prop.get_size_in_points()
-
-
-def _width(label: str) -> float:
-    """Width of a label in font sizes."""
-    return float(TextPath((0, 0), label, size=100).get_extents().width) / 100 if label else 0.0
 
 
 def _columns(labels: Sequence[float], width: float) -> int:

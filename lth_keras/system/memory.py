@@ -77,7 +77,7 @@ def clear_memory_errors(what: str) -> Iterator[None]:
     except Exception as error:
         named = f"{type(error).__name__} {error}".replace("_", "").lower()  # TensorFlow: the class; JAX: the message
         if isinstance(error, MemoryError) or "resourceexhausted" in named:
-            raise not_enough_memory(f"enough for {what}") from error
+            raise not_enough_memory(f"enough for {what}", free_memory_bytes()) from error
         raise
 
 
@@ -104,20 +104,16 @@ def _bytes(variable: Any) -> int:
     return math.prod(variable.shape) * (int(bits[0]) if bits else 8) // 8
 
 
-def training_bytes(weights: Collection[int], *, masks: int, slots: float, best: bool = True) -> int:
+def training_bytes(weights: Collection[int], *, masks: int, slots: float) -> int:
     """The memory for training beside the model: optimiser, best weights, and work between levels.
 
     Args:
         weights: bytes of each of the model's weights.
         masks: bytes of all masks, one per prunable weight.
         slots: values per weight that the optimiser keeps: 2 for Adam, 1 for SGD with momentum.
-        best: whether a copy of the weights with least validation loss is kept.
-
-    Returns:
-        Bytes.
     """
     working_set = _TABLES_AT_WORK * max(weights, default=0) + _MASKS_AT_WORK * masks
-    return round(sum(weights) * (slots + best)) + working_set
+    return round(sum(weights) * (slots + 1)) + working_set
 
 
 def process_bytes() -> int:
@@ -136,44 +132,24 @@ def _is_installed(package: str) -> bool:
         return False
 
 
-def needed_bytes(weights: Collection[int], *, masks: int, slots: float, best: bool = True) -> int:
+def needed_bytes(weights: Collection[int], *, masks: int, slots: float) -> int:
     """The memory of a training process in all: `training_bytes`, the model with its masks, and the process."""
-    model = sum(weights) + masks
-    return process_bytes() + model + training_bytes(weights, masks=masks, slots=slots, best=best)
+    return process_bytes() + sum(weights) + masks + training_bytes(weights, masks=masks, slots=slots)
 
 
-def check_memory(needed: int, *, what: str, workers: int = 1) -> None:
-    """Checks that memory is free, on the machine and within the limits of the process' cgroups.
-
-    Args:
-        needed: additional bytes per worker.
-        what: their use, for the message: "training this model".
-        workers: number of processes with this need.
-
-    Raises:
-        NotEnoughMemoryError: states both numbers and remedies.
-    """
+def check_memory(needed: int, *, what: str) -> None:
+    """Raises NotEnoughMemoryError if `needed` bytes more for `what` are not free, on the machine and in its cgroups."""
     free = free_memory_bytes()
-    if needed * workers > free:
-        raise not_enough_memory(f"{_gigabytes(needed * workers)} more for {_times(what, workers)}", free)
+    if needed > free:
+        raise not_enough_memory(f"{_gigabytes(needed)} more for {what}", free)
 
 
-def not_enough_memory(expected: str, free: int | None = None) -> NotEnoughMemoryError:
-    """The error for too little memory.
-
-    Args:
-        expected: the needed memory and its use.
-        free: free bytes; None to measure them now.
-    """
-    free = free_memory_bytes() if free is None else free
+def not_enough_memory(expected: str, free: int) -> NotEnoughMemoryError:
+    """The error for too little memory: the needed memory and its use, and the free bytes."""
     return NotEnoughMemoryError(
         f"Expected memory: {expected}. Received: {_gigabytes(free)} free. Use fewer workers, a smaller model or an "
         "optimiser with fewer slots (SGD with momentum has one, Adam two), or more memory."
     )
-
-
-def _times(what: str, workers: int) -> str:
-    return what if workers == 1 else f"{what} in {workers} processes"
 
 
 def _gigabytes(count: int) -> str:

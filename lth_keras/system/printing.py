@@ -9,8 +9,6 @@ import rich.table
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-_KEPT = ("\n", "\t")
-
 
 def printable(text: object) -> str:
     r"""The text with escapes for characters that control a terminal, change text direction, or cannot be encoded.
@@ -18,7 +16,7 @@ def printable(text: object) -> str:
     An escape character becomes `\x1b`. Line ends, tabs and visible characters stay.
     """
     return "".join(
-        one if one.isprintable() or one in _KEPT or unicodedata.category(one) == "Zs" else _escaped(one)
+        one if one.isprintable() or one in "\n\t" or unicodedata.category(one) == "Zs" else ascii(one)[1:-1]
         for one in str(text)
     )
 
@@ -48,7 +46,3 @@ class Table(rich.table.Table):
 
 def _plain(content: Any, style: Any = "") -> Any:
     return plain(content, style) if isinstance(content, str) else content
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()

@@ -84,27 +84,28 @@ class ConsoleReporter:
     def finished(self, task: Any, scalars: Mapping[str, float]) -> None:
         """See `Reporter.finished`."""
         self._done += 1
-        self._progress.remove_task(self._bars.pop(task))
-        self._steps[task] = self._length
+        self._end(task)
         # Count steps, not trainings: tickets trained together are all done when the first is finished.
         done, total = sum(self._steps.values()), self._pending * self._length
         left = (time.monotonic() - self._started) / done * max(0, total - done)
-        self._console.print(
+        self._say(
             f"{self._done}/{self._pending} {printable(task)}: density {scalars['density']:.2%}, early stop at step "
             f"{scalars['early_stop_step']:,.0f} with {measured(scalars, self._metric)}; "
-            f"{scalars['seconds']:.1f} s, about {duration(left)} left",
-            markup=False,
-            emoji=False,
-            highlight=False,
-            soft_wrap=True,
+            f"{scalars['seconds']:.1f} s, about {duration(left)} left"
         )
 
     def failed(self, task: Any, message: str) -> None:
         """Prints that a training failed; the others continue."""
         if task in self._bars:
-            self._progress.remove_task(self._bars.pop(task))
-            self._steps[task] = self._length
-        self._console.print(printable(f"Failed: {message}"), markup=False, emoji=False, highlight=False, soft_wrap=True)
+            self._end(task)
+        self._say(printable(f"Failed: {message}"))
+
+    def _end(self, task: Any) -> None:
+        self._progress.remove_task(self._bars.pop(task))
+        self._steps[task] = self._length
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 _SHARES = ("accuracy", "f1", "precision", "recall", "auc", "r2")
