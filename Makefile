@@ -4,6 +4,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 LOWEST := .venv-lowest
+# Whatever the environment says, Python keeps compiled modules: a run of all tests imports them in dozens of processes.
+export PYTHONDONTWRITEBYTECODE :=
 
 # All tests run on TensorFlow; these alone: they are the same on every backend, or start a process on each.
 ONCE := analysis benchmarks crash data datasets docs experiments models plots report storage \
@@ -12,20 +14,19 @@ ONCE := analysis benchmarks crash data datasets docs experiments models plots re
 	$(foreach name,branches observation runner schedules tasks,search/test_$(name).py) \
 	system/test_machine.py system/test_printing.py training/test_threads.py \
 	$(foreach name,arrays cli mask packaging seeds without_tensorflow,test_$(name).py)
-ON_JAX := $(ONCE:%=--ignore=tests/%)
-# Code whose results hardly depend on the backend: on JAX these run in `make test-all` only.
-LATER := criteria/test_composites.py layers/test_masked_configuration.py layers/test_rows.py masking/test_chains.py \
-	masking/test_connectivity.py masking/test_prunable.py pruning/test_oneshot.py search/identity \
-	$(foreach name,given_weights provenance search_criteria search_parameters tickets trainings variants,\
-	search/test_$(name).py) system/test_memory.py \
-	$(foreach name,engines/test_compact engines/test_native test_network_refusals,training/$(name).py)
+# What depends on the backend: all that `make test` runs on JAX; `make test-all` runs everything but ONCE there.
+ON_JAX := $(foreach name,engines/test_engines engines/test_batched test_training test_evaluation,training/$(name).py) \
+	$(foreach name,search_engines resume search,search/test_$(name).py) criteria/test_derivatives.py \
+	$(foreach name,backend_derivatives protocol,backends/test_$(name).py) \
+	backends/test_rowwise.py::test_it_trains_as_the_dense_program \
+	layers/test_masked_layers.py::test_gradient_is_zero_where_pruned_and_that_of_keras_elsewhere
 
 # In two processes, as compiling and starting keep but one core busy; they and what they start take less than 10 GB. A
 # file stays in one of them, for its fixtures; in their order the long ones, benchmarks and crash, come early. Tests
 # that PYTEST_ARGS choose run once, in one process, on TensorFlow or what KERAS_BACKEND says.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 define tests
-	$(if $(PYTEST_ARGS),,KERAS_BACKEND=jax $(RUN) -m pytest $(PARALLEL) $(1) $(ON_JAX) $(2))
+	$(if $(PYTEST_ARGS),,KERAS_BACKEND=jax $(RUN) -m pytest $(PARALLEL) $(1) $(2))
 	$(if $(PYTEST_ARGS),,KERAS_BACKEND=tensorflow) $(RUN) -m pytest $(if $(PYTEST_ARGS),,$(PARALLEL)) $(1) $(PYTEST_ARGS)
 endef
 
@@ -69,10 +70,10 @@ lowest: $(LOWEST)/.installed  ## the same with the lowest versions that setup.cf
 	$(call quick,$(LOWEST)/bin/python)
 
 test: $(INSTALLED)  ## every test but the slow ones, on JAX and on TensorFlow
-	$(call tests,-m "not slow",$(LATER:%=--ignore=tests/%))
+	$(call tests,-m "not slow",$(ON_JAX:%=tests/%))
 
 test-all: $(INSTALLED)  ## every test
-	$(call tests)
+	$(call tests,,$(ONCE:%=--ignore=tests/%))
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .

@@ -57,33 +57,27 @@ def of_tensorflow() -> set[str]:
     return found
 
 
-IMPORT_ALL = """
-import importlib, json, pkgutil, sys
-import datasets, experiments, lth_keras
-failed = {}
-for package in (lth_keras, datasets, experiments):
-    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        try:
-            importlib.import_module(module.name)
-        except ImportError as error:
-            failed[module.name] = error.name.split(".")[0]
-for name in lth_keras.__all__:
-    getattr(lth_keras, name)
-there = [name for name in sys.modules if name.split(".")[0] in ("tensorflow", "tensorflow_datasets")]
-print(json.dumps([failed, there]))
-"""
-
-
-def test_every_module_is_imported_but_those_of_the_tensorflow_loop() -> None:
-    failed, there = json.loads(output("-c", IMPORT_ALL))
-    assert there == []
-    assert set(failed.values()) == {"tensorflow"}
-    assert set(failed) == of_tensorflow() and all(name.startswith("lth_keras.backends.") for name in failed)
-
-
-USE_MASKS = """
+USE = """
+import importlib, json, pathlib, pkgutil, sys
+absent = sys.argv[2:]
+sys.modules.update(dict.fromkeys(absent))  # an import of what only the experiments need fails
 import keras, numpy as np
 import lth_keras as lth
+from lth_keras.cli import main
+
+failed = {}
+def import_all(*packages):
+    for package in packages:
+        for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+            try:
+                importlib.import_module(module.name)
+            except ImportError as error:
+                failed[module.name] = error.name.split(".")[0]
+
+import_all(lth)
+for name in lth.__all__:
+    getattr(lth, name)
+
 x = np.random.default_rng(0).random((8, 6, 6, 1), np.float32)
 layers = keras.layers
 model = keras.Sequential([keras.Input((6, 6, 1)), layers.Conv2D(3, 3), layers.Flatten(), layers.Dense(4)])
@@ -95,19 +89,41 @@ pruned.fit(x, np.zeros((8, 4)), verbose=0)
 stripped, again = lth.strip_masks(pruned), lth.prune(pruned, density=0.1)
 after = pruned.predict(x, verbose=0)
 np.testing.assert_allclose(stripped.predict(x, verbose=0), after, atol=1e-6)
+# JAX trains in place: a copy that has its weights in the same memory as another would lose them.
 again.compile("adam", "mse")
 again.fit(x, np.zeros((8, 4)), verbose=0)
 np.testing.assert_array_equal(pruned.predict(x, verbose=0), after)
 np.testing.assert_array_equal(model.predict(x, verbose=0), before)
 assert lth.get_mask(again).is_subset(lth.get_mask(pruned)) and keras.backend.backend() == "jax"
+
+from tests import tiny
+out = pathlib.Path(sys.argv[1])
+run = tiny.make(levels=0).run(out=out)
+assert lth.open_run(run.directory.path).sizes["level"] == 1
+assert main(["report", str(run.directory.path)]) == main(["list", str(out)]) == 0
+
+for name in absent:
+    del sys.modules[name]
+import datasets, experiments
+import_all(datasets, experiments)
+there = [name for name in sys.modules if name.split(".")[0] in ("tensorflow", "tensorflow_datasets")]
+print(json.dumps([failed, there]))
 """
 
 
-def test_models_on_jax_are_masked_and_trained_each_without_the_others() -> None:
-    """JAX trains in place: a copy that has its weights in the same memory as another would lose them."""
-    output("-c", USE_MASKS)
+def test_the_library_is_used_on_jax_without_tensorflow_and_what_only_the_experiments_need(tmp_path: Path) -> None:
+    """But for pillow, which matplotlib brings. Then all that can be is imported."""
+    modules = {distribution: module for module, distribution in DISTRIBUTIONS.items()}
+    absent = required("experiments").keys() - {"pillow"}
+    names = [modules.get(name, name.replace("-", "_")) for name in sorted(absent)]
+    assert {"sklearn", "tyro", "nltk"} <= set(names)
+    failed, there = json.loads(output("-c", USE, str(tmp_path), *names).splitlines()[-1])
+    assert there == []
+    assert set(failed.values()) == {"tensorflow"}
+    assert set(failed) == of_tensorflow() and all(name.startswith("lth_keras.backends.") for name in failed)
 
 
+@pytest.mark.slow
 def test_on_jax_tensorflow_is_not_imported_where_it_is_installed() -> None:
     code = (
         "import keras, sys, lth_keras.search.search, lth_keras.search.runner, experiments.command, datasets.__main__\n"
@@ -117,44 +133,13 @@ def test_on_jax_tensorflow_is_not_imported_where_it_is_installed() -> None:
     assert result.stdout.split() == ["False", "jax"], result.stderr
 
 
-USE_ALONE = """
-import importlib, pathlib, pkgutil, sys
-for name in sys.argv[2:]:
-    sys.modules[name] = None  # an import of it fails
-import lth_keras
-for module in pkgutil.walk_packages(lth_keras.__path__, "lth_keras."):
-    if not module.name.startswith("lth_keras.backends.tensorflow"):
-        importlib.import_module(module.name)
-from lth_keras.cli import main
-from tests import tiny
-out = pathlib.Path(sys.argv[1])
-for search in (tiny.make(), tiny.make(criterion="synflow", when="before_training", scope="global", rates=0.5)):
-    run = search.run(2, out=out)
-    assert lth_keras.open_run(run.directory.path).sizes["level"] == 3
-    assert main(["plot", str(run.directory.path)]) == 0 and main(["report", str(run.directory.path)]) == 0
-assert main(["list", str(out)]) == 0
-"""
-
-
-def test_the_library_is_used_on_jax_without_what_only_the_experiments_need(tmp_path: Path) -> None:
-    """But for pillow, which matplotlib brings."""
-    modules = {distribution: module for module, distribution in DISTRIBUTIONS.items()}
-    absent = required("experiments").keys() - {"pillow"}
-    names = [modules.get(name, name.replace("-", "_")) for name in sorted(absent)]
-    assert {"sklearn", "tyro", "nltk"} <= set(names)
-    output("-c", USE_ALONE, str(tmp_path), *names)
-    assert len(list(tmp_path.glob("*/run.h5"))) == 2
-
-
 EXPERIMENTS = sorted(
     path.stem for path in (ROOT / "experiments").glob("*.py") if "__main__" in path.read_text(encoding="utf-8")
 )
 
 
-@pytest.mark.parametrize(
-    "experiment",
-    [name if name == "digits_lenet_fcn" else pytest.param(name, marks=pytest.mark.slow) for name in EXPERIMENTS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_explains_itself(experiment: str) -> None:
     explained = output("-m", f"experiments.{experiment}", "--help")
     assert "--backend" in explained and "jax" in explained
@@ -218,6 +203,7 @@ print(json.dumps([
 """
 
 
+@pytest.mark.slow
 def test_packed_data_are_loaded_and_name_the_same_runs(packed: Path, tmp_path: Path) -> None:
     nothing = {name: str(tmp_path) for name in ("TFDS_DATA_DIR", "SCIKIT_LEARN_DATA", "NLTK_DATA", "XDG_CACHE_HOME")}
     loaded, lengths, identity, imported = json.loads(output("-c", LOAD, **nothing))

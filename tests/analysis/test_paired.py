@@ -24,6 +24,7 @@ from lth_keras.analysis.paired import (
     welch_p,
     wilcoxon_p,
 )
+from tests.few import few
 
 BY_HAND = np.array([3.0, 5.0, -1.0, 2.0]), np.zeros(4)  # the sum is 9
 
@@ -115,7 +116,7 @@ def test_effects_by_hand() -> None:
     assert hedges_g(values, baseline) == pytest.approx((1 - 3 / 15) * 2 / math.sqrt((4 + 1) / 2))
 
 
-@pytest.mark.parametrize("test", list(TESTS))
+@few("test", TESTS, "permutation")
 def test_type_one_error_is_at_most_alpha(test: str) -> None:
     generator = np.random.default_rng(0)
     values, baseline = generator.normal(0, 1, (2, 1_000, 8))

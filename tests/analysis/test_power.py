@@ -10,6 +10,7 @@ from scipy import stats
 
 from lth_keras.analysis.paired import TESTS
 from lth_keras.analysis.power import trials_for, trials_needed
+from tests.few import few
 
 
 @pytest.mark.parametrize(("effect", "expected"), [(0.2, 199), (0.5, 34), (0.8, 15)])
@@ -36,8 +37,8 @@ def found(test: str, effect: float, trials: int, alpha: float, tables: int = 500
 
 
 @pytest.mark.parametrize("test", ["permutation", "welch"])
-@pytest.mark.parametrize("effect", [1.0, 1.5, 4.0])
-@pytest.mark.parametrize("comparisons", [1, 4])
+@few("effect", [1.0, 1.5, 4.0], 1.5)
+@few("comparisons", [1, 4], 4)
 def test_so_many_trials_find_it(test: str, effect: float, comparisons: int) -> None:
     values = math.sqrt(0.5) * np.array([1.0, 1.0, -1.0, -1.0]) * math.sqrt(3 / 4)
     baseline = values[[0, 2, 1, 3]]  # uncorrelated, and the differences have deviation 1

@@ -12,6 +12,7 @@ from scipy import stats
 
 from lth_keras.analysis import spread
 from lth_keras.analysis.statistics import bootstrap_interval
+from tests.few import few
 
 
 def test_mean_and_range_over_the_trials_that_have_a_value() -> None:
@@ -36,7 +37,7 @@ def test_a_variable_without_trials_is_refused() -> None:
         spread(xarray.DataArray([1.0], dims="level"))
 
 
-@pytest.mark.parametrize(("trials", "least"), [(5, 0.90), (12, 0.93), (30, 0.93)])
+@few(("trials", "least"), [(5, 0.90), (12, 0.93), (30, 0.93)], (5, 0.90))
 def test_the_interval_holds_the_mean_about_as_often_as_it_says(trials: int, least: float) -> None:
     samples = np.random.default_rng(0).normal(3, 1, (400, trials))
     held = np.mean([low <= 3 <= high for low, high in map(bootstrap_interval, samples)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from typing import Any
 
 import keras
 import numpy as np
@@ -101,18 +100,6 @@ def test_its_program_by_rows_says_that_it_keeps_no_best_weights() -> None:
     rule = skipped(made.optimizer, [table.variable for table in tables])
     program = backend().rowwise_program(made, tables, using_rows, rule, backends.assign, lazy=False)
     assert program.tickets == 1 and not program.keeps_best
-
-
-def test_it_differentiates() -> None:
-    def squares(weights: Any, others: Any) -> Any:
-        return keras.ops.sum(weights[0] ** 2) * others[0]
-
-    weights, others = [np.array([1.0, 2.0], np.float32)], [np.float32(3)]
-    (gradient,) = backend().derivatives().gradients(squares)(weights, others)
-    np.testing.assert_allclose(gradient, [6, 12])
-    directions = [np.array([1.0, -1.0], np.float32)]
-    (product,) = backend().derivatives().hessian_products(squares)(weights, directions, others)
-    np.testing.assert_allclose(product, [6, -6])
 
 
 def test_threads_cannot_change_once_it_has_run() -> None:

@@ -11,6 +11,7 @@ from lth_keras.backends import assign as assign_value
 from lth_keras.masking import get_mask, large_tables, mask_model, seed_states, set_mask, using_rows, variables
 from lth_keras.training import BatchOrder, NonFiniteLossError, make_counter, make_metric
 from lth_keras.training.loop import train
+from tests.few import few
 
 BACKEND = keras.backend.backend()
 HEIGHT, DIMENSION, LENGTH, BATCH, EVERY = 2000, 4, 12, 5, 4
@@ -128,7 +129,7 @@ def curves_of(curves):
 # As the dense program
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@few("name", OPTIMIZERS, "adam")
 def test_it_trains_as_the_dense_program(name):
     """And leaves rows in no document as they are, where weights do not decay."""
     ours, theirs = classifier(), classifier()
@@ -169,6 +170,7 @@ def test_micro_f1_is_that_of_the_whole_split():
     assert curves.test_metric[-1] == pytest.approx(2 * right / (2 * right + wrong + missed))
 
 
+@pytest.mark.slow
 def test_dropout_is_that_of_the_dense_program_under_xla(made):
     model, program = made()
     twin = classifier(dropout=0.5)
@@ -180,17 +182,6 @@ def test_dropout_is_that_of_the_dense_program_under_xla(made):
         np.testing.assert_allclose(curves.train_loss, run(program, 4).train_loss, rtol=1e-4)
 
 
-def test_the_lazy_variant_is_another(made):
-    model, program = made()
-    start = weights(model)[0]
-    lazy = classifier(dropout=0.5)
-    seed_states(lazy)[0].assign([5, 0])
-    run(program)
-    run(by_rows(lazy, lazy=True))
-    one, other = weights(lazy)[0], weights(model)[0]
-    assert np.linalg.norm(one - other) > 0.1 * np.linalg.norm(other - start)
-
-
 def linear():
     """Its loss is the sum of the outputs times the labels: gradients do not depend on the weights."""
     keras.utils.set_random_seed(7)
@@ -199,6 +190,7 @@ def linear():
 
 
 @pytest.mark.parametrize("name", ["adam", "momentum"])
+@pytest.mark.slow
 def test_it_agrees_with_keras_after_many_steps(name):
     make = {"adam": lambda: ADAM(1e-3), "momentum": lambda: SGD(0.5, momentum=0.9)}[name]
     generator, share = np.random.default_rng(0), 1 / np.arange(1, 301)
@@ -239,6 +231,7 @@ def test_pruned_weights_stay_where_they_are(made):
         assert pruned.any()
 
 
+@pytest.mark.slow
 def test_evaluations_see_rows_up_to_date_and_write_nothing():
     model, twin = classifier(), classifier()
     program, other = by_rows(model), dense(twin, OPTIMIZERS["adam"])
@@ -292,6 +285,7 @@ def test_how_steps_are_cut_into_calls_changes_no_bit(made):
 # Batches of all sizes
 
 
+@pytest.mark.slow
 def test_batches_of_few_and_of_many_rows_train_alike():
     """Rows are padded to a multiple of 512: one row, more than that, and the most that fit."""
     generator = np.random.default_rng(0)
@@ -315,6 +309,7 @@ def test_batches_of_few_and_of_many_rows_train_alike():
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_row_numbers_that_are_not_integers_are_cut_off_as_in_keras(made):
     results = []
     for fractions in (0.0, np.linspace(0, 0.9, LENGTH)):
@@ -324,25 +319,6 @@ def test_row_numbers_that_are_not_integers_are_cut_off_as_in_keras(made):
         results.append(weights(model))
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-# What cannot be trained
-
-
-def test_a_loss_that_is_not_finite_names_its_step():
-    bad = 6
-    batch = batches().take(bad)[-1]
-    y = np.zeros(len(TRAIN[0]), np.float32)
-    y[batch[0]] = np.nan
-
-    def loss(y, outputs):
-        return keras.ops.sum(outputs, axis=-1) + keras.ops.cast(y, "float32")
-
-    model, data = classifier(), ((TRAIN[0], y), (TEST[0], np.zeros(8, np.float32)), TEST)
-    program = by_rows(model, loss=loss, data=data, metric=make_metric(CROSS_ENTROPY, model.output_shape))
-    with pytest.raises(NonFiniteLossError, match=f"training loss is not finite .* at step {bad}") as raised:
-        run(program, 8)
-    assert raised.value.step == bad
 
 
 def test_no_best_weights_are_kept(made):
@@ -362,6 +338,7 @@ def test_nothing_to_evaluate_is_nan(made):
     assert program.evaluate("validation", outputs=True).outputs.shape == (1, 0, 3)
 
 
+@pytest.mark.slow
 def test_a_metric_that_is_no_sum_over_examples_is_that_of_keras():
     model = classifier()
     asked = make_metric("categorical_crossentropy", model.output_shape, keras.metrics.F1Score(average="macro"))

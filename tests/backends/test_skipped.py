@@ -8,6 +8,7 @@ import pytest
 
 from lth_keras.backends import skipped
 from lth_keras.backends.skipped import Lazy
+from tests.few import few
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
@@ -102,14 +103,14 @@ def distances(ours, theirs):
     return np.array([np.linalg.norm((ours - theirs)[:, c]) / np.linalg.norm((theirs - START)[:, c]) for c in columns])
 
 
-@pytest.mark.parametrize("name", ADAPTIVE)
+@few("name", ADAPTIVE, "adam, other betas", "adamw, steps")
 def test_skipped_updates_are_those_of_keras_adam(name):
     """Gradients below epsilon move weights so little that Keras' rounding at every step shows."""
     off = distances(by_rows(ADAPTIVE[name]())[0], dense(ADAPTIVE[name]()))
     assert (off <= [1e-3, 1e-4, 1e-4, 1e-4]).all()
 
 
-@pytest.mark.parametrize("name", MOMENTUM)
+@few("name", MOMENTUM, "momentum", "nesterov, cosine, weight decay")
 def test_skipped_updates_are_those_of_keras_sgd_to_rounding(name):
     """Keras' rounds at every step, by up to half a unit in the last place."""
     theirs, (ours, _) = dense(MOMENTUM[name]()), by_rows(MOMENTUM[name]())
@@ -117,6 +118,7 @@ def test_skipped_updates_are_those_of_keras_sgd_to_rounding(name):
     assert (abs(ours - theirs) <= rounding).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [lambda: ADAM(1e-3), lambda: SGD(0.5, momentum=0.9)])
 def test_rows_that_stand_still_while_they_are_not_used_end_elsewhere(optimizer):
     assert (distances(by_rows(optimizer(), lazy=True)[0], dense(optimizer())) > 0.1).all()

@@ -23,6 +23,7 @@ def case(contenders, ratios=()):
     return Case("Title", "Setting.", lambda small: contenders, lambda small: "noise", ratios, 2)
 
 
+@pytest.mark.slow
 def test_each_turn_has_a_process_of_its_own_with_the_contenders_backend(tmp_path):
     one = {"a": Contender("jax", told), "b": Contender("tensorflow", told, (2.0,))}
     before = os.environ["KERAS_BACKEND"]

@@ -23,8 +23,8 @@ def forks(request: pytest.FixtureRequest) -> Iterator[Forks]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Marks tests on JAX as slow: they take minutes. Those of signals stay, which JAX once swallowed."""
+    """Marks tests on JAX as slow: they take minutes."""
     for item in items:
         backend = getattr(item, "callspec", None) and item.callspec.params.get("forks")  # type: ignore[attr-defined]
-        if item.path.parent == HERE and item.path.name != "test_signals.py" and backend == "jax":
+        if item.path.parent == HERE and backend == "jax":
             item.add_marker(pytest.mark.slow)

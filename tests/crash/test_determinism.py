@@ -17,6 +17,8 @@ from tests.crash.victim import noted
 from tests.forks import Ended, Forks
 from tests.tiny import ALL, assert_same_bits
 
+pytestmark = pytest.mark.slow
+
 ASKED: dict[str, Any] = {"trials": 2, "branches": ALL, "keep_weights": "all"}
 TASKS = pending_tasks((), [0, 1], ALL, 2)
 
@@ -56,14 +58,6 @@ def whole(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_another_process_gives_the_same_bits(forks: Forks, whole: Path, tmp_path: Path) -> None:
-    """One that orders sets and hashes strings otherwise, too."""
-    with Forks(forks.backend, PYTHONHASHSEED="1") as others:
-        ended = searched(others, tmp_path / "runs")
-    assert ended.code == 0, ended.error
-    assert_same_run(tmp_path / "runs", whole)
-
-
 def test_what_a_process_did_before_changes_no_bit(forks: Forks, whole: Path, tmp_path: Path) -> None:
     ended = searched(forks, tmp_path / "runs", "search_after_another")
     assert ended.code == 0, ended.error
@@ -90,18 +84,15 @@ def grown(forks: Forks, out: Path, whole: Path, how: Sequence[dict[str, Any]]) -
     assert_same_run(out, whole)
 
 
-@pytest.mark.slow
 def test_more_trials_branches_and_levels_change_no_bit(forks: Forks, whole: Path, tmp_path: Path) -> None:
     grown(forks, tmp_path / "runs", whole, [{}] * 4)
 
 
-@pytest.mark.slow
 def test_workers_and_fresh_graphs_change_no_bit(forks: Forks, whole: Path, tmp_path: Path) -> None:
     """A run that is begun with two workers, and goes on with a graph for every level, and in the end with neither."""
     grown(forks, tmp_path / "runs", whole, [{"workers": 2}, {"fresh_graphs": True}, {"workers": 2}, {}])
 
 
-@pytest.mark.slow
 def test_workers_and_fresh_graphs_change_no_bit_of_the_native_kernel(forks: Forks, tmp_path: Path) -> None:
     changes = {"engine": "native", "jit_compile": None, "threads": 2, "config": {"name": "native"}}
     for name, how in (("one", {}), ("workers", {"workers": 2}), ("fresh", {"fresh_graphs": True})):
@@ -110,7 +101,6 @@ def test_workers_and_fresh_graphs_change_no_bit_of_the_native_kernel(forks: Fork
         assert_same_run(tmp_path / name, tmp_path / "one")
 
 
-@pytest.mark.slow
 def test_as_many_threads_give_the_same_bits_and_others_are_refused(forks: Forks, tmp_path: Path) -> None:
     """With a network and a compilation as in experiments; also where it is resumed for one level more."""
     kind: dict[str, Any] = {"make": "lenet", "trials": 1, "branches": ["winning_ticket"]}

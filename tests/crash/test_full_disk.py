@@ -22,6 +22,8 @@ from lth_keras.training.network import Network
 from tests.forks import Forks
 from tests.tiny import ALL, Witness, assert_same_bits, make
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def network() -> Network:
@@ -64,7 +66,6 @@ class Disk:
         return call
 
 
-@pytest.mark.slow
 def test_a_disk_that_is_full_at_any_call_loses_nothing(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lth_keras.search.run import Run
 from lth_keras.search.tasks import Task, pending_tasks
 from lth_keras.storage import RunDirectory, open_run
 from lth_keras.training.network import Network
@@ -20,6 +21,11 @@ pytestmark = pytest.mark.usefixtures("bound_by_permissions")
 @pytest.fixture(scope="module")
 def network() -> Network:
     return make().network
+
+
+@pytest.fixture(scope="module")
+def whole(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make(network).run(branches=ALL, out=tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture
@@ -37,21 +43,17 @@ def freeze(directory: Path, frozen: list[Path]) -> None:
         frozen.append(path)
 
 
-def test_a_finished_run_is_read_where_nothing_can_be_written(
-    network: Network, tmp_path: Path, frozen: list[Path]
-) -> None:
-    run = make(network).run(branches=ALL, out=tmp_path)
-    freeze(tmp_path, frozen)
-    loaded = RunDirectory.load(run.directory.path)
+def test_a_finished_run_is_read_where_nothing_can_be_written(whole: Run, frozen: list[Path]) -> None:
+    freeze(whole.directory.path.parent, frozen)
+    loaded = RunDirectory.load(whole.directory.path)
     assert loaded.finished() == set(TASKS) and all(loaded.read(*task) for task in TASKS)
-    assert_same_bits(open_run(loaded.path), run)
-    assert run.ticket(trial=0, level=2).layers
+    assert_same_bits(open_run(loaded.path), whole)
+    assert whole.ticket(trial=0, level=2).layers
 
 
 def test_a_run_that_became_read_only_is_named_and_goes_on_when_it_can(
-    network: Network, tmp_path: Path, frozen: list[Path]
+    network: Network, whole: Run, tmp_path: Path, frozen: list[Path]
 ) -> None:
-    whole = make(network).run(branches=ALL, out=tmp_path / "whole")
     out, first, second = tmp_path / "out", Witness("finished", TASKS[2]), Witness()
     with pytest.raises(KeyboardInterrupt):
         make(network).run(branches=ALL, out=out, reporter=first)
@@ -72,8 +74,9 @@ def test_a_run_that_became_read_only_is_named_and_goes_on_when_it_can(
     assert_same_bits(resumed, whole)
 
 
+@pytest.mark.slow
 def test_a_run_that_becomes_read_only_under_way_loses_the_level_in_training(
-    network: Network, tmp_path: Path, frozen: list[Path]
+    network: Network, whole: Run, tmp_path: Path, frozen: list[Path]
 ) -> None:
     class Freezing(Witness):
         def _hear(self, kind: str, task: Task) -> None:
@@ -81,7 +84,6 @@ def test_a_run_that_becomes_read_only_under_way_loses_the_level_in_training(
             if (kind, task) == ("started", TASKS[2]):
                 freeze(tmp_path / "out", frozen)
 
-    whole = make(network).run(branches=ALL, out=tmp_path / "whole")
     first, second = Freezing(), Witness()
     message = r"Expected: a disk that takes this file. Received: Permission denied; make it writable, then run the same"
     with pytest.raises(PermissionError, match=message) as error:

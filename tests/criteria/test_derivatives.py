@@ -15,6 +15,7 @@ from lth_keras.criteria import State, criterion
 from lth_keras.criteria.model_derivatives import ModelDerivatives
 from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, mask_model, variables
+from tests.few import few
 
 LOSS = "sparse_categorical_crossentropy"
 Weights = dict[str, np.ndarray]
@@ -96,7 +97,12 @@ class Reference:
         return np.array([(function(self.at + row) - function(self.at - row)) / (2 * step) for row in rows])
 
 
-@pytest.fixture(params=[(images, images_by_hand), (words, words_by_hand)], ids=["images", "words"])
+@pytest.fixture(
+    params=[
+        pytest.param((images, images_by_hand), marks=pytest.mark.slow, id="images"),
+        pytest.param((words, words_by_hand), id="words"),
+    ]
+)
 def case(request: pytest.FixtureRequest) -> tuple[keras.Model, Reference]:
     build, forward = request.param
     model = mask_model(build())
@@ -261,10 +267,11 @@ def test_what_is_missing_or_says_nothing_is_an_error() -> None:
         state(hidden_kernel=np.zeros((3, 5), "float32")).gradients  # noqa: B018
 
 
-@pytest.mark.parametrize(
+@few(
     ("name", "policy"),
     [("snip", "mixed_float16"), ("synflow", "mixed_float16"), ("snip", "float16")]
-    + [pytest.param("grasp", policy, marks=pytest.mark.slow) for policy in ("mixed_float16", "mixed_bfloat16")],
+    + [("grasp", "mixed_float16"), ("grasp", "mixed_bfloat16")],
+    ("snip", "mixed_float16"),
 )
 def test_scores_are_computed_in_float32_whatever_the_network_computes_in(name: str, policy: str) -> None:
     def build(dtype: str) -> keras.Model:

@@ -182,13 +182,12 @@ def residual_by_hand(weights: Weights, depth: int) -> Weights:
 
 
 def test_deep_networks_with_and_without_skip_connections_do_not_overflow() -> None:
-    sizes = [64] * 41
-    model, weights = drawn(chain(sizes), 5.0, 10.0)
+    model, weights = drawn(chain([64] * 24), 5.0, 10.0)
     expected = closed_form({key: weights[key] for key in get_mask(model)})
     assert max(score.max() for score in expected.values()) > 1e60  # no float32
     assert_proportional(scores_of(model, weights), expected)
-    model, weights = drawn(residual(12, 16), 5.0, 10.0)
-    expected = residual_by_hand(weights, 12)
+    model, weights = drawn(residual(10, 16), 5.0, 10.0)
+    expected = residual_by_hand(weights, 10)
     assert max(score.max() for score in expected.values()) > 1e40
     assert_proportional(scores_of(model, weights), expected)
 

@@ -49,6 +49,7 @@ def test_real_pixels_as_they_are_stored(real: Splits) -> None:
 
 
 @needs_mnist
+@pytest.mark.slow
 def test_real_labels_are_those_of_the_original_files(real: Splits) -> None:
     # The class counts of the four files at their source; the first test digits are 7, 2, 1, 0, 4.
     both = np.concatenate([real.train.y, real.validation.y])
@@ -61,6 +62,7 @@ def test_real_labels_are_those_of_the_original_files(real: Splits) -> None:
 
 
 @needs_mnist
+@pytest.mark.slow
 def test_real_pixels_are_learnable(real: Splits) -> None:
     # Nearest class mean is right on about 82% of MNIST; labels beside the wrong image give 10%.
     means = np.stack([real.train.x[real.train.y == digit].mean(axis=0) for digit in range(10)])
@@ -100,6 +102,7 @@ def test_an_impossible_validation_size_is_an_error(small_mnist: Path, validation
         mnist.load(validation=validation)
 
 
+@pytest.mark.slow
 def test_reading_starts_no_tensorflow_runtime(small_mnist: Path) -> None:
     # The number of threads can be set only before the runtime starts.
     code = f"""

@@ -302,6 +302,7 @@ def test_real_postings_are_complete() -> None:
 
 
 @needs_newsgroups
+@pytest.mark.slow
 def test_about_seventy_percent_of_a_sample_of_real_documents_fit_in_200_tokens() -> None:
     words = find_vocabulary("published", newsgroups.WORDS).words
     assert words is not None

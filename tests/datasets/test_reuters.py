@@ -307,6 +307,7 @@ def real() -> dict[str, list[Document]]:
 
 
 @needs_reuters
+@pytest.mark.slow
 def test_the_real_documents_are_those_of_modapte(real: dict[str, list[Document]]) -> None:
     assert {split: len(documents) for split, documents in real.items()} == {"train": 9_603, "test": 3_299}
     assert [sum(not document.topics for document in real[split]) for split in ("train", "test")] == [1_828, 280]
@@ -337,6 +338,7 @@ TEN = ("acq", "corn", "crude", "earn", "grain", "interest", "money-fx", "ship", 
     ("group", "classes", "train", "test"),
     [("R(10)", 10, 6490, 2545), ("R(90)", 90, 7770, 3019), ("R(115)", 115, 7775, 3019)],
 )
+@pytest.mark.slow
 def test_the_real_groups_have_the_published_counts(group: str, classes: int, train: int, test: int) -> None:
     loaded = reuters.load(group=group, validation=0)
     assert (len(loaded.classes), len(loaded.train.y), len(loaded.test.y)) == (classes, train, test)

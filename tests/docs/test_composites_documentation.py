@@ -11,6 +11,7 @@ import pytest
 TEXT = (Path(__file__).parents[2] / "docs" / "composites.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_its_search_runs_and_rows_of_masks_alone_share_the_dense_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

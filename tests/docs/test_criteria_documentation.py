@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lth_keras.criteria import CRITERIA
 from lth_keras.pruning.densities import SCOPES
 from tests.tiny import make, masks_of
@@ -19,6 +21,7 @@ def test_its_tables_have_every_criterion_and_scope() -> None:
     assert set(rows) == {*CRITERIA, *SCOPES} and rows[: len(CRITERIA)] == list(CRITERIA)
 
 
+@pytest.mark.slow
 def test_its_examples_run_and_the_criterion_of_ones_own_works_in_a_search(tmp_path: Path) -> None:
     examples = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     (function,) = (node for node in ast.walk(ast.parse(examples[0])) if isinstance(node, ast.FunctionDef))

@@ -25,6 +25,7 @@ def test_the_example_prints_what_the_page_shows(
     assert "".join(f"{line.rstrip()}\n" for line in capsys.readouterr().out.splitlines()) == found[2]
 
 
+@pytest.mark.slow
 def test_the_coverage_of_intervals_is_measured_as_the_page_says(capsys: pytest.CaptureFixture[str]) -> None:
     page = PAGE.read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

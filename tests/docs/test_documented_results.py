@@ -7,15 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.few import few
+
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 PUBLISHED = ("| the paper | here |", "| | micro-F1 | macro-F1 |")
 """Heads of tables that set publications beside numbers of other tables."""
-SLOW = ("composite_pruning",)
-"""Its intervals take half a minute."""
-NAMES = [
-    pytest.param(path.parent.name, marks=[pytest.mark.slow] if path.parent.name in SLOW else [])
-    for path in sorted(RESULTS.glob("*/compare.py"))
-]
+NAMES = [path.parent.name for path in sorted(RESULTS.glob("*/compare.py"))]
 
 
 def tables_of(text: str) -> list[list[str]]:
@@ -29,7 +26,7 @@ def tables_of(text: str) -> list[list[str]]:
     return [table for table in tables if table]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@few("name", NAMES, "mnist_lenet_fcn", "reuters")
 def test_the_tables_of_a_result_come_out(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(RESULTS / name / "compare.py"), run_name="__main__")
     printed = tables_of(capsys.readouterr().out)

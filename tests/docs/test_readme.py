@@ -49,6 +49,7 @@ def test_the_examples_of_pruning_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "masked.keras").exists() and (tmp_path / "plain.keras").exists()
 
 
+@pytest.mark.slow
 def test_the_examples_of_searches_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names = run(ROOT / "docs" / "search.md")

@@ -21,7 +21,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def network() -> Network:
     return tiny.make().network
 

@@ -46,6 +46,7 @@ def test_what_a_run_prints(
         assert str(next((directory / "figures").glob(f"*.{kind}"))) in output
     assert open_run(directory).sizes["trial"] == 2
     # Asked again without --threads it takes those of the run, and has nothing to do.
+    monkeypatch.setattr("lth_keras.plots.save_figures", lambda dataset, path: [])
     run(monkeypatch, make, *arguments[:-2], "--out", str(tmp_path))
     assert "0 of 8 trainings to do, 20 steps each, 1 at a time with 3 threads each" in capfd.readouterr().err
 
@@ -159,13 +160,14 @@ def test_threads_are_the_usable_cpus_shared_among_workers(
         asked.append(threads)
         raise ValueError("enough is known")
 
-    monkeypatch.setattr("lth_keras.system.machine.usable_cpus", lambda: 6)
+    monkeypatch.setattr("lth_keras.system.usable_cpus", lambda: 6)
     with pytest.raises(SystemExit):
         run(monkeypatch, make, "--workers", str(workers), "--out", str(tmp_path))
     assert asked == [threads]
 
 
 @pytest.mark.usefixtures("here")
+@pytest.mark.slow
 def test_a_run_by_epochs(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,6 +200,7 @@ def test_an_experiment_adds_notes_and_facts_or_describes_itself(
 ) -> None:
     arguments = "--evaluate-every 5 --test-every 10 --batch-size 10 --trials 1 --levels 0 --out".split()
     make = functools.partial(make_search, network)
+    monkeypatch.setattr("lth_keras.plots.save_figures", lambda dataset, path: [])
     run(monkeypatch, make, *arguments, str(tmp_path), config=Talkative)
     output, errors = capfd.readouterr()
     assert errors.splitlines()[:2] == ["first [this]", "then that"]

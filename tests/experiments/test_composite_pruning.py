@@ -114,6 +114,7 @@ def test_it_is_the_studys_protocol() -> None:
     assert search.share_dense == {*TOP} - {"magnitude_iss", *remade}
 
 
+@pytest.mark.slow
 def test_the_search_runs_in_every_kind_of_row_and_says_what_is_cut_through(tmp_path: Path) -> None:
     """On data of the tests' own."""
     rows = ("magnitude_iss", *SOME)

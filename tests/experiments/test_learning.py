@@ -17,14 +17,10 @@ from lth_keras.criteria.learned import features
 from lth_keras.mask import Mask
 from lth_keras.training.network import Network
 from tests import tiny
+from tests.few import few
 from tests.tiny import make, masks_of
 
 Searches = list[tuple[State, list[Mask]]]
-
-
-@pytest.fixture(scope="module")
-def network() -> Network:
-    return make().network
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +58,8 @@ def test_weights_last_as_long_as_the_sparsest_mask_has_them(searches: Searches) 
         lasting(masks[::-1])
 
 
-@pytest.mark.parametrize("extended", [False, True])
-@pytest.mark.parametrize("regressor", REGRESSORS)
+@few("extended", [False, True], True)
+@few("regressor", REGRESSORS, "linear", "forest")
 def test_what_is_saved_is_read_back_without_pickle_and_scores_the_same(
     searches: Searches, tmp_path: Path, regressor: str, extended: bool
 ) -> None:
@@ -97,6 +93,7 @@ def test_trees_predict_what_scikit_learn_does(monkeypatch: pytest.MonkeyPatch, s
     assert len(made.arrays["roots"]) == 20 and np.ptp(expected) > 0
 
 
+@pytest.mark.slow
 def test_the_network_predicts_what_keras_does(monkeypatch: pytest.MonkeyPatch, searches: Searches) -> None:
     models: list[keras.Model] = []
     fit = keras.Sequential.fit
@@ -107,6 +104,7 @@ def test_the_network_predicts_what_keras_does(monkeypatch: pytest.MonkeyPatch, s
     np.testing.assert_allclose(made.predict(x), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_is_applied_before_training_in_a_search(network: Network, searches: Searches, tmp_path: Path) -> None:
     path = tmp_path / "tree.npz"
     learn("tree", searches).save(path)

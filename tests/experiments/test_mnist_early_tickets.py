@@ -36,6 +36,7 @@ def test_more_epochs_extend_a_run() -> None:
     assert Config(batch_size=50).identity() != Config().identity()
 
 
+@pytest.mark.slow
 def test_the_search_runs_and_the_figure_is_drawn(tmp_path: Path) -> None:
     """On data of the tests' own; the steps of an epoch are those of MNIST at this batch size."""
     config = Config(

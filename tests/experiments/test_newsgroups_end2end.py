@@ -183,7 +183,8 @@ def test_defaults_are_those_of_the_thesis() -> None:
     assert config.fresh_graphs and config.branches == tiny.ALL
 
 
-@pytest.mark.parametrize("validation", [pytest.param(60, marks=pytest.mark.slow), 0])
+@pytest.mark.slow
+@pytest.mark.parametrize("validation", [60, 0])
 def test_a_search_and_its_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, validation: int) -> None:
     """A model of 1 column and 28 tokens on made-up documents: every layer and every row of the real one."""
     generator = np.random.default_rng(0)

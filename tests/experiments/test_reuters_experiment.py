@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from sklearn.metrics import precision_recall_fscore_support
 from experiments import command, reuters
 from experiments.reuters import SIZES, Config, Size, make_search
 from lth_keras.analysis import metric_name
-from lth_keras.plots import save_figures
+from lth_keras.plots import figures_of
 from lth_keras.storage import open_run
 from tests.datasets import reuters_small
+from tests.few import few
 
 SMALL = {"tokens": 6, "words": 20, "dimension": 4, "filters": 3, "batch_size": 2, "validation": 0.3}
 """Of documents of 7 different words."""
@@ -164,7 +165,7 @@ def test_notes_say_documents_categories_vocabulary_and_metric() -> None:
     )
 
 
-@pytest.mark.parametrize("group", ["90", "115"])
+@few("group", ["90", "115"], "90")
 def test_a_search_from_sgml_to_metrics_and_figures(small: Path, group: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Metrics are scikit-learn's on the final weights, classes without a test example included."""
     config = Config(group=group, epochs=None, steps=4, levels=1, keep_weights="last", **SMALL)  # type: ignore[arg-type]
@@ -186,10 +187,10 @@ def test_a_search_from_sgml_to_metrics_and_figures(small: Path, group: Any, monk
     unseen = int((test.y.sum(axis=0) == 0).sum())
     assert (f"{unseen} of them have no test example" in dataset.test_f1_macro.attrs["comment"]) == (unseen > 0)
     assert unseen == {3: 0, 5: 2}[classes]  # test documents: acq and wheat, and one of earn
-    drawn = {path.stem for path in save_figures(dataset, small, ["svg"])}
-    assert {"history", "convergence", "density_by_kind"} <= drawn
+    assert {"history", "convergence", "density_by_kind"} <= set(figures_of(dataset))
 
 
+@pytest.mark.slow
 def test_the_command_prints_micro_f1(
     small: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,18 +202,19 @@ def test_the_command_prints_micro_f1(
     assert "documents of R(90): 5 to train on, 2 for validation, 2 to test on; 3 categories" in errors
 
 
-@pytest.mark.parametrize(
-    "damage, message",
-    [
-        (lambda text: text[: len(text) // 2], "cannot be read: reut2-000.sgm"),
-        (lambda text: text.replace(b"</TOPICS>", b"<TOPICS>", 1), "cannot be read: reut2-000.sgm"),
-        (lambda text: text.replace(b"<D>grain</D>", b""), "Expected the documents and categories of ModApte"),
-    ],
-)
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "cut": (lambda text: text[: len(text) // 2], "cannot be read: reut2-000.sgm"),
+    "a tag": (lambda text: text.replace(b"</TOPICS>", b"<TOPICS>", 1), "cannot be read: reut2-000.sgm"),
+    "a topic": (lambda text: text.replace(b"<D>grain</D>", b""), "Expected the documents and categories of ModApte"),
+}
+
+
+@few("what", DAMAGES, "a topic")
 def test_damaged_files_are_one_clear_error(
-    damage: Any, message: str, small: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    what: str, small: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = small / "data" / "own" / "reuters21578" / "reut2-000.sgm"
+    damage, message = DAMAGES[what]
     path.write_bytes(damage(path.read_bytes()))
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
     asked = "--steps 2 --trials 1 --levels 0 --threads 1 --out".split()

@@ -53,6 +53,7 @@ def test_more_protocols_extend_a_run() -> None:
     assert Config(protocols=("only_slow",)).asked_branches() == ("winning_ticket", "only_slow")
 
 
+@pytest.mark.slow
 def test_the_search_runs_under_every_protocol(tmp_path: Path) -> None:
     """On data of the tests' own, and raw pixels as ten times those."""
     config = Config(trials=1, levels=1, steps=20, evaluate_every=10, test_every=10)

@@ -35,8 +35,14 @@ IN_EVERY_DTYPE = ["dense", "conv1d grouped", "conv2d strided", "embedding"]
 WITHOUT_FLOAT64 = pytest.mark.skipif(BACKEND == "jax", reason="JAX has float32 in its place, unless told otherwise")
 DTYPES = [
     *((name, "float32") for name in CASES),
-    *((name, dtype) for name in IN_EVERY_DTYPE for dtype in ("float16", "mixed_float16", "mixed_bfloat16")),
-    *(pytest.param(name, "float64", marks=WITHOUT_FLOAT64) for name in IN_EVERY_DTYPE),
+    ("embedding", "mixed_float16"),
+    *(
+        pytest.param(name, dtype, marks=pytest.mark.slow)
+        for name in IN_EVERY_DTYPE
+        for dtype in ("float16", "mixed_float16", "mixed_bfloat16")
+        if (name, dtype) != ("embedding", "mixed_float16")
+    ),
+    *(pytest.param(name, "float64", marks=[WITHOUT_FLOAT64, pytest.mark.slow]) for name in IN_EVERY_DTYPE),
 ]
 
 

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from lth_keras.layers import MaskedConv1D, MaskedConv2D, MaskedDense, MaskedEmbedding, pruned_weights_are_zero
 from tests.backend import gradients
+from tests.few import few
 from tests.layers.cases import CASES, inputs, mask_of, outputs, pair, random_mask, weight
 
 
@@ -52,8 +53,8 @@ def test_lora_alpha_of_the_constructor_is_used():
     assert layer.lora_alpha == 8
 
 
-@pytest.mark.parametrize("mode", ["int8", "int4"])
-@pytest.mark.parametrize("name", ["dense", "dense on sequences", "embedding"])
+@few("mode", ["int8", "int4"], "int8")
+@few("name", ["dense", "dense on sequences", "embedding"], "dense", "embedding")
 def test_quantisation_keeps_pruned_weights_out(name, mode):
     cls, arguments, shape = CASES[name]
     plain, masked, _ = pair(cls, arguments, shape)
@@ -144,7 +145,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize(("name", "jit"), [*((name, False) for name in OPTIMIZERS), ("adam", True)])
+@few(("name", "jit"), [*((name, False) for name in OPTIMIZERS), ("adam", True)], ("clipped, averaged", False))
 def test_fit_never_moves_pruned_weights(name, jit):
     keras.utils.set_random_seed(1)
     model = all_kinds()
@@ -170,7 +171,7 @@ ON_WEIGHTS = {
 }
 
 
-@pytest.mark.parametrize("given", ON_WEIGHTS.values(), ids=ON_WEIGHTS)
+@few("given", ON_WEIGHTS.values(), ON_WEIGHTS["both"], ids=ON_WEIGHTS)
 def test_constraints_and_regularisers_see_the_mask_of_their_step(given):
     """Also a mask set after a step was compiled: a step of size 0 leaves what it keeps, and zeroes the rest."""
     model = keras.Sequential(

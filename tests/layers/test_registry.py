@@ -65,7 +65,10 @@ TYPES = {
 }
 
 
-@pytest.fixture(params=TYPES.values(), ids=TYPES)
+QUICK = ("several", "in layers inside")
+
+
+@pytest.fixture(params=[pytest.param(TYPES[n], id=n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in TYPES])
 def added(request: pytest.FixtureRequest) -> Iterator[Type]:
     """A layer type, in the registry for the time of a test."""
     layer, entry = request.param.layer, request.param.entry

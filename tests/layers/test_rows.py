@@ -9,6 +9,7 @@ from lth_keras.layers import MaskedConv1D, MaskedEmbedding
 from lth_keras.layers.rows import Rows, looked_up, rows_in_use
 from lth_keras.masking import get_mask, mask_model, set_mask
 from tests.backend import gradients
+from tests.few import few
 
 HEIGHT, DIMENSION, LENGTH = 40, 6, 25
 INDEX = np.random.default_rng(0).integers(3, 20, (5, LENGTH)).astype(np.int32)  # with duplicates
@@ -155,10 +156,10 @@ def convolved(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("width", [1, 4, 22, LENGTH])
-@pytest.mark.parametrize("filters, arguments", [(1, {}), (3, {"activation": "relu"}), (5, {"use_bias": False})])
-def test_a_convolution_on_rows_is_that_of_keras(width, filters, arguments, convolved):
-    assert_agree(model_of(conv(filters, width, **arguments)))
+@few("width", [1, 4, 22, LENGTH], 4, LENGTH)
+@few("arguments", [{"filters": 1}, {"activation": "relu"}, {"use_bias": False}], {"activation": "relu"})
+def test_a_convolution_on_rows_is_that_of_keras(width, arguments, convolved):
+    assert_agree(model_of(conv(width=width, **arguments)))
     assert len(convolved) == 1
 
 

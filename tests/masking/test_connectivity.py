@@ -8,6 +8,7 @@ from keras import layers
 from lth_keras.layers import MaskedDense
 from lth_keras.mask import Mask
 from lth_keras.masking import check_connected, get_mask, mask_model, set_mask
+from tests.few import few
 from tests.masking.models import example, outputs, random_mask, sequential, wrapped
 
 X = (4,)
@@ -173,7 +174,7 @@ def test_any_model_with_weights_in_every_layer_is_connected(build):
     check_connected(model, random_mask(model))
 
 
-@pytest.mark.parametrize("build", [sequential, wrapped])
+@few("build", [sequential, wrapped], sequential)
 def test_every_layer_of_a_chain_cuts_it(build):
     model = mask_model(build())
     full = get_mask(model)

@@ -9,9 +9,20 @@ import numpy as np
 import pytest
 
 from lth_keras.masking import get_mask, mask_model, strip_masks
-from tests.masking.models import assert_same_outputs, example, nested_twice, outputs, pruned_model, residual, sequential
+from tests.few import few
+from tests.masking.models import (
+    MODELS,
+    assert_same_outputs,
+    example,
+    nested_twice,
+    outputs,
+    pruned_model,
+    residual,
+    sequential,
+)
 
 
+@few("build", MODELS, nested_twice)
 def test_weights_files_hold_the_masks(build, tmp_path):
     masked = pruned_model(build)
     masked.save_weights(tmp_path / "all.weights.h5")
@@ -55,7 +66,8 @@ print("same outputs")
 """
 
 
-@pytest.mark.parametrize("library", [pytest.param("with", marks=pytest.mark.slow), "without"])
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["with", "without"])
 def test_saved_models_load_in_a_new_process(library, tmp_path):
     arrays = {}
     for build in (sequential, residual, nested_twice):

@@ -11,6 +11,7 @@ from lth_keras.masking import get_mask, mask_model, unmasked_layers, warn_of_unm
 from lth_keras.models import conv_2, lenet_300_100, newsgroups_end2end, reuters_cnn
 from lth_keras.pruning.oneshot import prune
 from lth_keras.training.network import Network
+from tests.few import few
 from tests.masking.models import Block, OwnDense, Scale
 
 
@@ -88,7 +89,7 @@ SMALL = {"words": 50, "dimension": 8, "tokens": 30, "classes": 4}
 OF_PAPERS = [lenet_300_100, conv_2, lambda: newsgroups_end2end(**SMALL), lambda: reuters_cnn(**SMALL)]
 
 
-@pytest.mark.parametrize("build", [everything_masked, *OF_PAPERS])
+@few("build", [everything_masked, *OF_PAPERS], everything_masked, OF_PAPERS[3])
 def test_nothing_is_said_where_all_kernels_are_masked(build):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

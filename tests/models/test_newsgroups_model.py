@@ -8,6 +8,7 @@ import pytest
 
 from lth_keras.masking import mask_model, prunable_weights
 from lth_keras.models import newsgroups_end2end, newsgroups_end2end_sizes
+from tests.few import few
 
 SMALL = {"words": 50, "dimension": 4, "tokens": 40, "classes": 5}
 WIDTHS = range(1, 23, 3)
@@ -33,7 +34,11 @@ def test_it_has_the_weights_of_the_thesis() -> None:
     }
 
 
-@pytest.mark.parametrize("changes", [{}, {"words": 7, "dimension": 3}, {"tokens": 28}, {"tokens": 41, "filters": 2}])
+@few(
+    "changes",
+    [{}, {"words": 7, "dimension": 3}, {"tokens": 28}, {"tokens": 41, "filters": 2}],
+    {"tokens": 41, "filters": 2},
+)
 def test_the_sizes_are_those_of_the_model(changes: dict[str, int]) -> None:
     model = newsgroups_end2end(**{**SMALL, **changes})
     sizes = newsgroups_end2end_sizes(**{**SMALL, **changes})

@@ -7,7 +7,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import xarray
 from matplotlib import rc_context
 from matplotlib.cbook import is_math_text
 from matplotlib.legend import Legend
@@ -30,14 +29,14 @@ def test_a_paper_gets_vectors_and_a_screen_pixels_too(tmp_path: Path) -> None:
     assert {p.suffix for p in save_figures(run, tmp_path / "both", ["png", "pdf"], "paper")} == {".png", ".pdf"}
 
 
-@pytest.mark.parametrize("name", ["a$\\frac{$b", "$x$", "a[/b]\x1b]0;title\x07", "../<b>&amp;"])
-def test_any_name_is_shown_as_text(tmp_path: Path, name: str) -> None:
-    run = dataset(trials=2, levels=2, branches=("winning_ticket", name))
-    run = run.assign_coords(weight=[f"{name} {weight}" for weight in run.weight.values])
+def test_any_name_is_shown_as_text(tmp_path: Path) -> None:
+    names = ("a$\\frac{$b", "$x$", "a[/b]\x1b]0;title\x07", "../<b>&amp;")
+    run = dataset(trials=1, levels=2, branches=("winning_ticket", *names))
+    run = run.assign_coords(weight=[f"{name} {weight}" for name, weight in zip(names, run.weight.values, strict=False)])
     for path in save_figures(run, tmp_path, ["svg"]):
         ElementTree.fromstring(path.read_bytes())
     texts = [text.get_text() for draw in figures_of(run).values() for text in draw().findobj(Text)]
-    assert any(text == as_text(name) for text in texts) and not any(map(is_math_text, texts))
+    assert {as_text(name) for name in names} <= set(texts) and not any(map(is_math_text, texts))
 
 
 @pytest.mark.slow
@@ -54,15 +53,13 @@ def test_a_papers_figures_fit_its_columns_in_letters_that_come_with_matplotlib(t
 
 
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize(
-    "run",
-    [
-        dataset(trials=2, levels=24).assign_attrs(experiment="cifar10_conv6"),
-        early_run(trials=1, epochs=tuple(range(16))).assign_attrs(experiment="mnist_early_tickets"),
-    ],
-    ids=["few", "many"],
-)
-def test_legends_lie_within_the_figure_and_above_the_panels(run: xarray.Dataset, style: str) -> None:
+@pytest.mark.parametrize("branches", ["few", "many"])
+@pytest.mark.slow
+def test_legends_lie_within_the_figure_and_above_the_panels(branches: str, style: str) -> None:
+    if branches == "few":
+        run = dataset(trials=2, levels=24).assign_attrs(experiment="cifar10_conv6")
+    else:
+        run = early_run(trials=1, epochs=tuple(range(16))).assign_attrs(experiment="mnist_early_tickets")
     with rc_context(STYLES[style].parameters):
         for draw in figures_of(run).values():
             figure = draw()

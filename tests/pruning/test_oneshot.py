@@ -13,8 +13,9 @@ from lth_keras.criteria import DATA_AWARE, State
 from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, mask_model, set_mask, variables
 from lth_keras.models import conv_6
-from lth_keras.pruning.densities import erk_counts
+from lth_keras.pruning.densities import SCOPES, erk_counts
 from lth_keras.pruning.oneshot import prune
+from tests.few import few
 
 
 def chain() -> keras.Model:
@@ -39,7 +40,7 @@ def shrunk(model: keras.Model) -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize("build", [chain, residual])
+@few("build", [chain, residual], residual)
 @pytest.mark.parametrize("density", [1.0, 0.5, 0.05])
 def test_exactly_that_share_survives_and_weights_are_the_models_own(build, density) -> None:
     model = build()
@@ -116,6 +117,7 @@ def test_what_is_refused(scope: str) -> None:
         prune("best.keras", 0.5, scope=scope)  # type: ignore[arg-type]
 
 
+DATA_AWARE_NAMES = sorted(criterion.__name__ for criterion in DATA_AWARE)
 LOSS = "sparse_categorical_crossentropy"
 X = np.random.default_rng(0).normal(size=(90, 8)).astype("float32")
 Y = np.arange(90) % 3
@@ -171,8 +173,14 @@ def test_criteria_that_compare_with_the_start_take_initial_weights(name: str) ->
         prune(model, 0.25, name, initial=before[1:])
 
 
-@pytest.mark.parametrize("scope", ["layer", "global", "uniform", "erk"])
-@pytest.mark.parametrize("criterion", ["magnitude", "synflow", "random"])
+@few(
+    ("criterion", "scope"),
+    [(criterion, scope) for criterion in ("magnitude", "synflow", "random", *DATA_AWARE_NAMES) for scope in SCOPES],
+    ("magnitude", "layer"),
+    ("random", "uniform"),
+    ("synflow", "erk"),
+    ("grasp", "global"),
+)
 def test_exactly_that_share_survives_in_every_scope_and_the_same_each_time(criterion: str, scope: str) -> None:
     mask, again = masks_in_shots(criterion, scope)
     assert mask == again and mask.kept == 216
@@ -180,12 +188,6 @@ def test_exactly_that_share_survives_in_every_scope_and_the_same_each_time(crite
         assert mask.counts() == erk_counts(Mask.ones(mask.shapes), 216)
     if scope == "uniform":
         assert mask.counts()["first/kernel"] == 128
-
-
-@pytest.mark.parametrize(("criterion", "scope"), [("snip", "erk"), ("grasp", "layer"), ("grasp_magnitude", "global")])
-def test_so_it_does_with_criteria_that_take_data(criterion: str, scope: str) -> None:
-    mask, again = masks_in_shots(criterion, scope)
-    assert mask == again and mask.kept == 216
 
 
 def test_each_shot_scores_what_the_one_before_left() -> None:
@@ -225,7 +227,7 @@ def test_samples_are_drawn_by_seed_and_all_of_the_data_without() -> None:
         mask(samples_per_class=31)
 
 
-@pytest.mark.parametrize("name", sorted(criterion.__name__ for criterion in DATA_AWARE))
+@few("name", DATA_AWARE_NAMES, "snip")
 def test_a_criterion_without_data_labels_or_a_loss_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=rf"Criterion '{name}': Expected data=\(x, y\).*Received: no data and loss"):
         prune(classifier(), 0.5, name)

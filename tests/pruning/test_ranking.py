@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -50,6 +50,7 @@ def values(scores: Scores, mask: Mapping[str, np.ndarray]) -> list[float]:
 
 @given(scored_masks(), st.data())
 @pytest.mark.filterwarnings("ignore:Layer collapse")
+@settings(max_examples=50)
 def test_global_scope_keeps_exactly_the_k_highest_survivors(case: tuple[Scores, Mask], data: st.DataObject) -> None:
     scores, mask = case
     k = data.draw(st.integers(1, mask.kept))
@@ -62,6 +63,7 @@ def test_global_scope_keeps_exactly_the_k_highest_survivors(case: tuple[Scores, 
 
 @given(scored_masks(), st.data())
 @pytest.mark.filterwarnings("ignore:Layer collapse")
+@settings(max_examples=50)
 def test_layer_scope_keeps_exactly_the_k_highest_survivors_of_each(
     case: tuple[Scores, Mask], data: st.DataObject
 ) -> None:
@@ -77,6 +79,7 @@ def test_layer_scope_keeps_exactly_the_k_highest_survivors_of_each(
 
 
 @given(scored_masks(), st.integers(1, 5), st.data())
+@settings(max_examples=50)
 def test_min_per_layer_is_exact_and_gives_up_the_lowest(
     case: tuple[Scores, Mask], floor: int, data: st.DataObject
 ) -> None:
@@ -333,11 +336,12 @@ def test_counts_are_the_papers() -> None:
 
 
 @given(
-    st.dictionaries(st.text(max_size=3), st.integers(1, 10**9), min_size=1, max_size=4),
+    st.dictionaries(st.sampled_from("abcd"), st.integers(1, 10**9), min_size=1),
     st.floats(0, 1, exclude_max=True),
     st.integers(0, 60),
     st.integers(0, 5),
 )
+@settings(max_examples=40)
 def test_counts_never_grow_and_leave_the_minimum(sizes: dict[str, int], rate: float, level: int, minimum: int) -> None:
     least = {key: min(size, minimum) for key, size in sizes.items()}
     now, later = (layer_counts(sizes, dict.fromkeys(sizes, (1 - rate) ** n), least) for n in (level, level + 1))

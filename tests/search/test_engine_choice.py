@@ -10,7 +10,7 @@ import pytest
 
 from lth_keras.search.search import TicketSearch
 from lth_keras.storage import RunDirectory
-from lth_keras.training.engines import AUTO, recorded_spelling
+from lth_keras.training.engines import AUTO
 from tests import tiny
 
 CONFIG = {"name": "engines"}
@@ -50,12 +50,6 @@ def test_a_search_is_run_elsewhere_with_the_engine_of_that_place(tmp_path: Path)
     search(engine="batched:2").run(1, out=tmp_path / "b")
     assert engines_of(one.run(2, out=tmp_path / "b").directory) == {"batched:2"}
     assert engines_of(one.run(2, out=tmp_path / "a").directory) == {"compiled"}
-
-
-def test_levels_of_older_versions_are_not_gone_on_with_in_batches() -> None:
-    assert recorded_spelling(None, 1) is None
-    assert recorded_spelling({}, 1) == AUTO and recorded_spelling({}, 6) == "batched:6"
-    assert recorded_spelling({"engine": "native"}, 1) == "native"
 
 
 @pytest.mark.slow

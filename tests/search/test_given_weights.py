@@ -104,6 +104,7 @@ def test_given_weights_count_in_the_identity() -> None:
     assert "given" not in described[-1] and "given" not in describe(tiny.make())
 
 
+@pytest.mark.slow
 def test_a_variant_has_weights_of_its_own(tmp_path: Path) -> None:
     search = make(build=untrained, variants={"loaded": {"build": loaded}})
     with pytest.warns(UserWarning, match=r"Variant 'loaded': Weights that build\(\) gives"):
@@ -113,6 +114,7 @@ def test_a_variant_has_weights_of_its_own(tmp_path: Path) -> None:
     assert not (run.directory.path / "start.json").exists() and (run.directory.path / "start-loaded.json").exists()
 
 
+@pytest.mark.slow
 def test_nothing_is_said_where_all_is_drawn(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)

@@ -17,6 +17,7 @@ from lth_keras.analysis import compare, metric_of
 from lth_keras.report import summary_table
 from lth_keras.storage import RunDirectory, open_run, read_level
 from tests import tiny
+from tests.few import few
 
 
 def regression(**changes: Any) -> TicketSearch:
@@ -57,6 +58,7 @@ def test_a_regression_has_a_mean_absolute_error_and_no_accuracy(tmp_path: Path) 
     np.testing.assert_array_equal(frame.test_mae_final, dataset.test_mae_final.values.ravel())
 
 
+@pytest.mark.slow
 def test_a_metric_of_the_users_own_is_measured_and_named(tmp_path: Path) -> None:
     run = regression(metric=keras.metrics.RootMeanSquaredError()).run(out=tmp_path, keep_weights="all")
     x, y = run.search.data["test"]  # type: ignore[attr-defined]
@@ -100,9 +102,10 @@ def test_metrics_that_cannot_be_measured_are_refused_before_training(metric: Any
     assert not list(tmp_path.glob("*/levels"))
 
 
-@pytest.mark.parametrize(
+@few(
     ("loss", "activation", "labels"),
     [("binary_crossentropy", "sigmoid", (0, 1)), ("hinge", "tanh", (-1, 1))],
+    ("hinge", "tanh", (-1, 1)),
 )
 def test_outcomes_of_a_yes_or_no_are_counted_two_by_two(loss: str, activation: str, labels: tuple[int, int]) -> None:
     network = tiny.network_of(

@@ -13,6 +13,7 @@ from lth_keras.search.run import Run
 from lth_keras.search.tasks import Task, pending_tasks
 from lth_keras.training.network import Network
 from tests import tiny
+from tests.few import few
 from tests.search.whole import LEVELS, SEEDS, TASKS, expected_of
 from tests.tiny import ALL, Witness, assert_same_numbers, final_weights, make
 
@@ -27,10 +28,10 @@ def test_controls_at_some_levels_have_the_numbers_of_controls_at_all(
     assert_same_numbers(make(network, levels=LEVELS).run(len(SEEDS), ALL, tmp_path, keep_weights="all"), run)
 
 
-@pytest.mark.parametrize("levels", [(0,), (1, LEVELS + 1)])
-def test_controls_at_no_level_of_the_search(network: Network, tmp_path: Path, levels: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=f"control_levels in 1 ... {LEVELS}. Received"):
-        make(network, levels=LEVELS).run(1, ALL, tmp_path, control_levels=levels)
+def test_controls_at_no_level_of_the_search(network: Network, tmp_path: Path) -> None:
+    for levels in ((0,), (1, LEVELS + 1)):
+        with pytest.raises(ValueError, match=f"control_levels in 1 ... {LEVELS}. Received"):
+            make(network, levels=LEVELS).run(1, ALL, tmp_path, control_levels=levels)
 
 
 def test_nothing_is_traced_again(run: Run, network: Network, tmp_path: Path) -> None:
@@ -48,19 +49,16 @@ def test_the_same_search_gives_the_same_bits(run: Run, network: Network, tmp_pat
         weights = final_weights(again, *task)
         for key, value in final_weights(run, *task).items():
             np.testing.assert_array_equal(value, weights[key])
-
-
-def test_asked_again_it_trains_nothing(network: Network, tmp_path: Path) -> None:
-    search, witness = make(network), Witness()
-    first = search.run(out=tmp_path)
-    assert_same_numbers(search.run(out=tmp_path, reporter=witness), first)
+    witness = Witness()
+    asked_again = make(network, levels=LEVELS).run(len(SEEDS), ALL, tmp_path, reporter=witness)
+    assert_same_numbers(asked_again, run)
     assert not witness.events
 
 
 INTERRUPTIONS = [("finished", task) for task in TASKS] + [("advanced", TASKS[i]) for i in (0, 1, 5)]
 
 
-@pytest.mark.parametrize("kind, task", INTERRUPTIONS, ids=str)
+@few(("kind", "task"), INTERRUPTIONS, ("finished", TASKS[1]), ("advanced", TASKS[5]), ids=str)
 def test_interrupted_anywhere_and_resumed_nothing_differs(
     run: Run, network: Network, tmp_path: Path, kind: str, task: Task
 ) -> None:
@@ -79,7 +77,7 @@ def test_interrupted_anywhere_and_resumed_nothing_differs(
 def test_more_trials_branches_and_levels_change_no_other_numbers(run: Run, network: Network, tmp_path: Path) -> None:
     seen: dict[Path, bytes] = {}
     branches = ("winning_ticket", "random_mask")
-    for trials, asked, levels in ((1, branches[:1], 1), (1, branches[:1], 2), (2, branches, 2), (2, ALL, LEVELS)):
+    for trials, asked, levels in ((1, branches[:1], 1), (2, branches, 2)):
         grown = make(network, levels=levels).run(trials, asked, tmp_path)
         assert_same_numbers(grown, expected_of(run, trials, levels, asked))
         files = {path: path.read_bytes() for path in grown.directory.path.rglob("level_*.h5")}
@@ -87,6 +85,7 @@ def test_more_trials_branches_and_levels_change_no_other_numbers(run: Run, netwo
         seen = files
 
 
+@pytest.mark.slow
 def test_a_run_made_without_confusion_matrices_goes_on_with_them(run: Run, network: Network, tmp_path: Path) -> None:
     """Which change no other number; levels made before have none."""
     make(network, levels=1, config={"name": "older"}).run(len(SEEDS), ALL, tmp_path)
@@ -108,9 +107,8 @@ def test_a_search_of_one_trial_is_the_same_as_that_trial_of_many(run: Run, netwo
     assert_same_numbers(alone, run.dataset.isel(trial=[1]))
 
 
-@pytest.mark.parametrize(
-    "task", [Task(0, "dense", 0), Task(0, "winning_ticket", 1), Task(0, "random_mask", 1)], ids=str
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [TASKS[0], TASKS[1], TASKS[3]], ids=str)
 def test_a_truncated_level_is_named_set_aside_and_trained_again(
     run: Run, network: Network, tmp_path: Path, task: Task
 ) -> None:

@@ -26,15 +26,11 @@ from lth_keras.storage import InUseError, RunDirectory, open_run
 from lth_keras.training.network import Network
 from tests import tiny
 from tests.backend import BACKEND
+from tests.few import few
 from tests.search.test_search_failures import failing
 from tests.tiny import Witness, assert_same_numbers, make
 
 BRANCHES = ("winning_ticket", "random_mask")
-
-
-@pytest.fixture(scope="module")
-def network() -> Network:
-    return make().network
 
 
 @pytest.fixture(autouse=True)
@@ -76,16 +72,12 @@ def test_workers_and_fresh_graphs_give_the_same_bits(network: Network, tmp_path:
         assert json.loads(note.read_text()) == describe(make(**changes)), "described otherwise in another process"
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_reported(tmp_path: Path) -> None:
     with pytest.raises(
         runner.WorkerDiedError, match="worker process for trial 0, dense, level 0 died .SIGKILL, possibly"
     ):
         tiny.run(tiny.make_deadly, workers=2, out=tmp_path)
-
-
-def test_one_worker_is_this_process(network: Network, tmp_path: Path) -> None:
-    alone = tiny.run(functools.partial(make, network), out=tmp_path)
-    assert_same_numbers(alone, make(network).run(out=tmp_path / "again"))
 
 
 @pytest.mark.parametrize("workers", [0, -1])
@@ -94,17 +86,18 @@ def test_workers_are_counted_from_one(workers: int, tmp_path: Path) -> None:
         tiny.run(make, workers=workers, out=tmp_path)
 
 
-def test_workers_are_sent_lambdas_and_closures(tmp_path: Path) -> None:
+@few("workers", [1, 2], 1)
+def test_processes_are_sent_lambdas_and_closures(tmp_path: Path, workers: int) -> None:
     rate = 0.01
 
     def build() -> keras.Model:
         return tiny.build()
 
     def search() -> TicketSearch:
-        return tiny.make(build=build, optimizer=lambda: keras.optimizers.SGD(rate), levels=1, config={"name": "sent"})
+        return tiny.make(build=build, optimizer=lambda: keras.optimizers.SGD(rate), levels=0, config={"name": "sent"})
 
-    one = search().run(2, out=tmp_path / "alone")
-    other = search().run(2, out=tmp_path / "workers", workers=2)
+    one = search().run(workers, out=tmp_path / "alone")
+    other = search().run(workers, out=tmp_path / "workers", workers=workers, fresh_graphs=workers == 1)
     assert_same_numbers(one, other)
 
 
@@ -209,6 +202,7 @@ def test_winning_tickets_are_started_before_the_controls_that_wait_for_them(work
         pending = [task for task in pending if task not in done]
 
 
+@pytest.mark.slow
 def test_workers_go_on_behind_a_trial_that_diverges(tmp_path: Path) -> None:
     with pytest.raises(
         LevelError, match="1 training failed.* 1 that depend.*\n.*In trial 1, dense, level 0: .*not finite"
@@ -227,11 +221,12 @@ tiny.run(functools.partial(tiny.make, config={"name": "unguarded"}), workers=2, 
 AS_IT_IS_IMPORTED = "import sys\nif __name__ == '__mp_main__':\n    raise ImportError('not here')\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "before, message",
     [
         ("", "below `if __name__ == '__main__':`, since each worker imports"),
-        pytest.param(AS_IT_IS_IMPORTED, "exit code 1", marks=pytest.mark.slow),
+        (AS_IT_IS_IMPORTED, "exit code 1"),
     ],
 )
 def test_a_script_that_workers_cannot_import_is_told_so(tmp_path: Path, before: str, message: str) -> None:

@@ -19,6 +19,7 @@ from lth_keras.pruning.oneshot import prune
 from lth_keras.search.tasks import LevelError, Task, is_ready, pending_tasks, ready_together
 from lth_keras.training.network import Network
 from tests import tiny
+from tests.few import few
 from tests.tiny import ALL, Witness, assert_same_numbers, make, masks_of
 
 jax_only = pytest.mark.skipif(
@@ -29,12 +30,6 @@ DENSITIES = (0.5, 0.2, 0.1)
 LOSS = "sparse_categorical_crossentropy"
 BEFORE: dict[str, Any] = {"rates": None, "densities": DENSITIES, "levels": 3, "when": "before_training"}
 BEFORE |= {"scope": "global", "samples_per_class": 4}
-
-
-@pytest.fixture(scope="module")
-def network() -> Network:
-    """One compiled network for all searches of this module."""
-    return make().network
 
 
 def sample(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,9 +45,10 @@ def drawn_model(network: Network, seed: int) -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize(
+@few(
     ("criterion", "shots", "schedule"),
     [("synflow", 20, "exponential"), ("snip", 3, "linear"), ("stacked(grasp,synflow)", 1, "exponential")],
+    ("snip", 3, "linear"),
 )
 def test_masks_before_training_are_those_of_prune(
     network: Network, tmp_path: Path, criterion: str, shots: int, schedule: str
@@ -68,7 +64,7 @@ def test_masks_before_training_are_those_of_prune(
             assert found.mask.kept == round(176 * density)
 
 
-@pytest.mark.parametrize("shot_schedule", ["exponential", "linear"])
+@few("shot_schedule", ["exponential", "linear"], "linear")
 def test_shots_at_the_end_of_a_level_score_what_the_one_before_left(
     network: Network, tmp_path: Path, shot_schedule: str
 ) -> None:
@@ -96,6 +92,7 @@ def test_one_shot_to_a_density_is_what_rates_give(network: Network, tmp_path: Pa
     assert_same_numbers(by_densities.run(out=tmp_path), by_rates)
 
 
+@pytest.mark.slow
 def test_levels_before_training_are_the_same_in_any_order(network: Network, tmp_path: Path) -> None:
     search = make(network, criterion="snip", shots=2, **BEFORE)
     whole = search.run(2, ALL, tmp_path / "whole")
@@ -114,11 +111,11 @@ def test_killed_and_resumed_before_training_nothing_differs(network: Network, tm
     def search() -> Any:
         return make(network, criterion="grasp", shots=2, start="scores_as_weights(snip)", **BEFORE)
 
-    whole = search().run(2, ALL, tmp_path / "whole", control_levels=(2,))
-    witness = Witness("started", Task(1, "winning_ticket", 2))
+    whole = search().run(1, ALL, tmp_path / "whole", control_levels=(2,))
+    witness = Witness("started", Task(0, "winning_ticket", 2))
     with pytest.raises(KeyboardInterrupt):
-        search().run(2, ALL, tmp_path / "parts", control_levels=(2,), reporter=witness)
-    assert_same_numbers(search().run(2, ALL, tmp_path / "parts", control_levels=(2,)), whole)
+        search().run(1, ALL, tmp_path / "parts", control_levels=(2,), reporter=witness)
+    assert_same_numbers(search().run(1, ALL, tmp_path / "parts", control_levels=(2,)), whole)
     controls = whole.dataset.density.sel(branch="random_mask").notnull().all("trial")
     np.testing.assert_array_equal(controls.sel(level=[1, 2, 3]), [False, True, False])
 
@@ -166,7 +163,7 @@ def test_variants_that_differ_in_masks_alone_share_the_dense_network(network: Ne
     assert get_mask(run.ticket(0, 0, branch="uss")).density == 1
 
 
-@pytest.mark.parametrize("drawn", [True, False])
+@few("drawn", [True, False], True)
 def test_trials_start_from_the_weights_that_are_made_and_masks_are_of_either(
     network: Network, tmp_path: Path, drawn: bool
 ) -> None:

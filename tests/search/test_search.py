@@ -11,6 +11,7 @@ import pytest
 from lth_keras.search.run import Run
 from lth_keras.training.network import Network
 from tests import tiny
+from tests.few import few
 from tests.search.whole import LEVELS, SEEDS
 from tests.tiny import ALL, make, masks_of
 
@@ -100,11 +101,15 @@ def test_global_scope_ranks_all_layers_together(network: Network, tmp_path: Path
     assert masks[1].counts() != {key: round(size * 0.7) for key, size in tiny.SIZES.items()}
 
 
-@pytest.mark.parametrize("changes", [{"scope": "global", "rates": 0.9}, {"rates": {"dense": 0.9, "output": 0.9}}])
+@few(
+    "changes",
+    [{"scope": "global", "rates": 0.98}, {"rates": {"dense": 0.98, "output": 0.98}}],
+    {"scope": "global", "rates": 0.98},
+)
 def test_every_layer_keeps_a_weight_however_deep(network: Network, tmp_path: Path, changes: dict[str, Any]) -> None:
-    run = make(network, levels=5, steps=5, **changes).run(branches=ALL, out=tmp_path)
+    run = make(network, levels=2, steps=5, **changes).run(branches=ALL, out=tmp_path)
     for branch in ALL:
-        assert masks_of(run, 0, branch, 5)[5].counts() == {"hidden/kernel": 1, "output/kernel": 1}
+        assert masks_of(run, 0, branch, 2)[2].counts() == {"hidden/kernel": 1, "output/kernel": 1}
 
 
 def test_a_layer_without_rate_stays_dense(network: Network, tmp_path: Path) -> None:

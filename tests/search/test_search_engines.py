@@ -18,11 +18,15 @@ from lth_keras.storage import RunDirectory
 from lth_keras.training.engines import native
 from lth_keras.training.network import Network
 from tests import tiny
+from tests.few import few
 
 ON_JAX = keras.backend.backend() == "jax"
 jax_only = pytest.mark.skipif(not ON_JAX, reason="several tickets are trained at once on JAX only: KERAS_BACKEND=jax")
 CONFIG = {"name": "engines"}
-ENGINES = [pytest.param("batched:4", marks=jax_only), "native", "compact", "compact:native"]
+ENGINES = [
+    pytest.param("batched:4", marks=jax_only),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("native", "compact", "compact:native")),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +95,7 @@ def test_an_engine_that_cannot_train_it_is_refused_before_anything_is_trained(tm
     assert not list(tmp_path.rglob("level_*.h5"))
 
 
+@pytest.mark.slow
 def test_a_variant_can_have_an_engine_of_its_own(tmp_path: Path) -> None:
     variants = {"kernel": {"engine": "native", "jit_compile": None}}
     losses = search(variants=variants).run(1, ("winning_ticket", "kernel"), tmp_path).dataset.train_loss
@@ -110,13 +115,14 @@ def test_a_batch_that_cannot_be_is_not_recorded(tmp_path: Path) -> None:
 
 
 @jax_only
-@pytest.mark.parametrize(
+@few(
     ("kind", "task"),
     [
         ("finished", Task(0, "dense", 0)),
         ("finished", Task(0, "random_reinit", 1)),
         ("advanced", Task(1, "winning_ticket", 2)),
     ],
+    ("finished", Task(0, "random_reinit", 1)),
 )
 def test_a_batch_interrupted_and_resumed_changes_no_bit(batched: Run, tmp_path: Path, kind: str, task: Task) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -130,21 +136,16 @@ def test_a_batch_interrupted_and_resumed_changes_no_bit(batched: Run, tmp_path: 
 
 
 @jax_only
+@pytest.mark.slow
 def test_more_trials_and_branches_change_no_bit_of_a_batch(batched: Run, tmp_path: Path) -> None:
     search(engine="batched:4").run(1, ("winning_ticket",), tmp_path)
     tiny.assert_same_numbers(search(engine="batched:4").run(2, tiny.ALL, tmp_path), batched)
 
 
+@pytest.mark.slow
 def test_another_engine_than_the_recorded_is_refused(alone: Run) -> None:
     with pytest.raises(ValueError, match=r"Expected engine='compiled', as .* Received: engine='native'"):
         search(engine="native").run(2, tiny.ALL, alone.directory.path.parent)
-
-
-@jax_only
-def test_a_batch_is_compiled_once_for_all_levels(tmp_path: Path) -> None:
-    searched = search(engine="batched:6", data=tiny.data())
-    searched.run(2, tiny.ALL, tmp_path)
-    assert searched.network.programs["batched:6"].traces == 1
 
 
 @jax_only
@@ -166,6 +167,7 @@ def test_a_trial_that_cannot_be_trained_costs_no_other(tmp_path: Path) -> None:
 
 
 @jax_only
+@pytest.mark.slow
 def test_batches_are_trained_in_one_process(tmp_path: Path) -> None:
     pair = search(engine="batched:2")
     for out in (tmp_path / "new", tmp_path):
@@ -189,7 +191,7 @@ def test_as_long_as_nothing_is_finished_another_engine_may_be_asked_for(tmp_path
 
 
 @jax_only
-@pytest.mark.parametrize("width", [2, 4, 7])
+@few("width", [2, 4, 7], 4)
 def test_data_are_loaded_once_for_each_trial(tmp_path: Path, width: int) -> None:
     asked: list[int] = []
     load: Callable[[int], Any] = lambda seed: (asked.append(seed), tiny.data(seed))[1]  # noqa: E731

@@ -11,12 +11,13 @@ import pytest
 from lth_keras.search.run import Run
 from lth_keras.training.network import Network
 from tests import tiny
+from tests.few import few
 from tests.search.whole import LEVELS, SEEDS
 from tests.tiny import ALL, final_weights, make, masks_of
 
 
-@pytest.mark.parametrize("branch", ALL)
-@pytest.mark.parametrize("level", [0, LEVELS])
+@few("branch", ALL, "random_mask")
+@few("level", [0, LEVELS], LEVELS)
 def test_a_final_ticket_has_the_test_accuracy_of_run_h5(run: Run, branch: str, level: int) -> None:
     x, y = tiny.data()["test"]
     for seed in SEEDS:
@@ -40,7 +41,7 @@ def test_a_rewound_ticket_trains_to_the_final_one(run: Run, network: Network) ->
         np.testing.assert_array_equal(trained.weights[key], value)
 
 
-@pytest.mark.parametrize("keep, kept", [("none", []), ("last", [1]), ("all", [0, 1])])
+@few(("keep", "kept"), [("none", []), ("last", [1]), ("all", [0, 1])], ("last", [1]))
 def test_weights_are_kept_where_asked(network: Network, tmp_path: Path, keep: str, kept: list[int]) -> None:
     run = make(network, levels=1).run(out=tmp_path, keep_weights=keep)
     for level in (0, 1):

@@ -23,11 +23,15 @@ def only_in_the_first_training() -> keras.Optimizer:
 def test_the_count_of_updates_goes_on_where_it_is_asked_to(tmp_path, engine):
     """From level to level, in controls too; by default each level begins anew."""
 
+    parameters = {"optimizer": only_in_the_first_training, "engine": engine, "levels": 1}
+    network = make(**parameters).network
+    losses = {}
+    for carry in (True, False):
+        search = make(network, carry_step_count=carry, config={"carry": carry}, **parameters)
+        losses[carry] = search.run(1, ALL, tmp_path).dataset.validation_loss.isel(trial=0)
+
     def learned(carry: bool, branch: str, level: int) -> bool:
-        parameters = {"optimizer": only_in_the_first_training, "engine": engine, "config": {"carry": carry}}
-        run = make(carry_step_count=carry, levels=1, **parameters).run(1, ALL, tmp_path, keep_weights="all")
-        curve = run.dataset.validation_loss.sel(branch=branch, level=level).isel(trial=0).values
-        return len(set(curve)) > 1
+        return len(set(losses[carry].sel(branch=branch, level=level).values)) > 1
 
     assert learned(True, "winning_ticket", 0) and learned(False, "winning_ticket", 0)
     for branch in ALL:
@@ -35,11 +39,13 @@ def test_the_count_of_updates_goes_on_where_it_is_asked_to(tmp_path, engine):
 
 
 @pytest.mark.parametrize("engine", ["compiled", pytest.param("batched:2", marks=jax_only)])
+@pytest.mark.slow
 def test_with_patience_a_training_is_one_of_fewer_steps(tmp_path, engine):
     """Each ends where its validation loss has not fallen for so long: as if it had been asked for so many steps."""
     parameters = {"levels": 1, "optimizer": lambda: keras.optimizers.Adam(0.3), "engine": engine}
     kept = {"trials": 2, "keep_weights": "all"}
-    patient = make(patience=3, steps=400, test_every=100, **parameters).run(out=tmp_path, **kept)
+    search = make(patience=3, steps=400, test_every=100, **parameters)
+    patient = search.run(out=tmp_path, **kept)
     ends = set()
     for seed in (0, 1):
         for branch, level in (("dense", 0), ("winning_ticket", 1)):
@@ -50,7 +56,8 @@ def test_with_patience_a_training_is_one_of_fewer_steps(tmp_path, engine):
             assert end < 400 and len(losses) - 1 - np.argmin(losses) == 3
             assert ended.scalars["early_stop_step"] == end - 15 and np.isfinite(ended.curves["test_loss"][-1])
             if level == 0:
-                short = make(steps=end, test_every=100, **parameters).run(out=tmp_path / str(end), **kept)
+                asked = make(search.network, steps=end, test_every=100, **parameters)
+                short = asked.run(out=tmp_path / str(end), **kept)
                 expected = short.directory.read(seed, branch, level, weights=True)
                 for name in ("validation_loss", "test_accuracy"):
                     np.testing.assert_array_equal(ended.curves[name], expected.curves[name])
@@ -78,8 +85,10 @@ def test_patience_that_nothing_decides_is_refused(tmp_path):
 def test_scores_are_of_the_weights_at_a_step(tmp_path, engine):
     """Of a training that goes on to its end; 0 is before it, and the last step is the default."""
 
+    network = make(engine=engine).network
+
     def run(out, **changes):
-        search = tiny.make(levels=1, config={"name": str(changes)}, engine=engine, **changes)
+        search = make(network, levels=1, config={"name": str(changes)}, engine=engine, **changes)
         return search.run(out=tmp_path / out, keep_weights="all")
 
     plain, last, first, early = (
@@ -91,8 +100,7 @@ def test_scores_are_of_the_weights_at_a_step(tmp_path, engine):
             np.testing.assert_array_equal(tiny.final_weights(other, 0, "dense", 0)[key], value)
     masks = [tiny.masks_of(run, 0, "winning_ticket", 1)[1] for run in (plain, last, first, early, initial)]
     assert masks[0] == masks[1] and masks[2] == masks[4]
-    shorter = tiny.make(levels=1, steps=7, config={"name": "shorter"}, engine=engine)
-    assert masks[3] == tiny.masks_of(shorter.run(out=tmp_path / "shorter"), 0, "winning_ticket", 1)[1]
+    assert masks[3] == tiny.masks_of(run("shorter", steps=7), 0, "winning_ticket", 1)[1]
     assert masks[0] != masks[2] and masks[0] != masks[3] and masks[2] != masks[3]
     with pytest.raises(ValueError, match=r"score_at in 0 ... 20.*Received: 21"):
         run("beyond", score_at=21)

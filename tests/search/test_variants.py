@@ -10,6 +10,7 @@ import pytest
 import xarray
 
 from tests import tiny
+from tests.few import few
 from tests.tiny import masks_of
 
 jax_only = pytest.mark.skipif(
@@ -45,9 +46,9 @@ def test_a_variant_is_the_search_with_its_changes(tmp_path, engine):
     assert shown is None, "not all variants have a number there"
 
 
-def test_numbers_that_variants_differ_in_are_coordinates(tmp_path):
+def test_numbers_that_variants_differ_in_are_coordinates(tmp_path, network):
     variants = {name: VARIANTS[name] for name in ("early", "first")}
-    search = tiny.make(variants=variants, config={"name": "coordinates"})
+    search = tiny.make(network, variants=variants, config={"name": "coordinates"}, levels=1)
     dataset = search.run(branches=("winning_ticket", *variants), out=tmp_path).dataset
     np.testing.assert_array_equal(dataset.score_at, [np.nan, 7, 0])
     assert dataset.score_at.dims == ("branch",)
@@ -103,8 +104,8 @@ CHANGED = {
 }
 
 
-@pytest.mark.parametrize("config", [None, {"name": "changed"}])
-@pytest.mark.parametrize("name", CHANGED)
+@few("config", [None, {"name": "changed"}], None)
+@few("name", CHANGED, "score_at", "function", "optimizer", "data")
 def test_another_variant_under_the_same_name_is_refused(tmp_path, network, name, config):
     before, after = CHANGED[name]
 

@@ -24,6 +24,7 @@ from lth_keras.storage import (
     write_run,
 )
 from lth_keras.storage.levels import summarise_level
+from tests.few import few
 from tests.synthetic import dataset, level_result, reseal
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -67,7 +68,7 @@ def test_other_tools_read_a_file_with_a_checksum(tmp_path: Path) -> None:
         assert file["density"].shape == made.density.shape
 
 
-@pytest.mark.parametrize("place", [0, 8, 50, 0.3, 0.9, -57, -56, -41, -40, -33, -32, -1])
+@few("place", [0, 8, 50, 0.3, 0.9, -57, -56, -41, -40, -33, -32, -1], 0, 0.3, -57, -40, -1)
 def test_no_byte_changes_unseen(tmp_path: Path, place: float) -> None:
     write_level(tmp_path / "level.h5", level_result(evaluations=9))
     write_run(tmp_path / "run.h5", dataset(trials=1, levels=1, evaluations=9))
@@ -127,6 +128,7 @@ def test_files_without_one_are_read_and_said_so_once(tmp_path: Path, monkeypatch
     assert len(said) == 1 and len(started) == 1
 
 
+@pytest.mark.slow
 def test_the_committed_results_load_and_a_rewritten_one_has_a_checksum(tmp_path: Path) -> None:
     shutil.copy(RESULTS / "cifar10_conv6" / "run.h5", tmp_path)
     with pytest.warns(UserWarning, match="without a checksum"):

@@ -16,6 +16,7 @@ import xarray
 
 from lth_keras.storage import Facts, LevelResult, RunDirectory, open_run, read_level
 from lth_keras.storage.contents import progress
+from tests.few import few
 from tests.synthetic import level_result, levels_of
 
 CONFIG = {"steps": 2000, "rates": {"dense": 0.2, "output": 0.1}, "rewind": "init"}
@@ -199,7 +200,7 @@ def test_the_order_of_writing_changes_no_number_of_the_run_file(tmp_path: Path) 
     datasets = []
     for name, order in (("forward", 1), ("backward", -1)):
         run = opened(tmp_path / name)
-        for result in list(levels_of(trials=2, levels=2))[::order]:
+        for result in list(levels_of(trials=2, levels=1))[::order]:
             run.write(result)
         datasets.append(open_run(run.write_run()).assign_attrs(created=""))
     xarray.testing.assert_identical(*datasets)
@@ -222,7 +223,7 @@ run.write(level_result(0, level=2))
 """
 
 
-@pytest.mark.parametrize("moment", ["fsync", "replace"])
+@few("moment", ["fsync", "replace"], "replace")
 def test_a_kill_while_writing_loses_that_level_only(tmp_path: Path, moment: str) -> None:
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-c", KILLED, str(tmp_path), moment]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 
 from lth_keras.analysis import SCHEMA_VERSION
 from lth_keras.analysis.schema import CONFUSION, SCALARS
@@ -26,6 +27,7 @@ def snippets() -> list[str]:
     return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_plotting_script_has_ten_lines_and_runs(tmp_path: Path) -> None:
     script = snippets()[1]
     assert len(script.splitlines()) == 10 and "lth_keras" not in script and "xarray" not in script

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.few import few
+
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("level", "run", "config")
 
@@ -23,7 +25,7 @@ def outcomes(kind: str, number: int, seed: int, folder: Path, seconds: float) ->
     return Counter(found)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@few("kind", KINDS, "level", "config")
 def test_no_damage_is_silent_hangs_or_crashes(tmp_path: Path, kind: str) -> None:
     assert set(outcomes(kind, 60, 0, tmp_path, 120)) <= {"named", "same"}
 

@@ -61,6 +61,7 @@ def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> No
         assert not leftover.exists()
 
 
+@pytest.mark.slow
 def test_reading_needs_no_lock(tmp_path: Path) -> None:
     run = opened(tmp_path)
     run.write(level_result(0, level=0))

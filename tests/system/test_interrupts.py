@@ -13,6 +13,7 @@ import pytest
 
 from lth_keras.system import interrupts
 from lth_keras.system.interrupts import Stopped, stopped_by_ctrl_c, stopped_by_signals, uninterrupted
+from tests.few import few
 from tests.training.programs import make, perceptron, run, weights
 
 
@@ -103,7 +104,7 @@ def default():
 
 
 @pytest.mark.usefixtures("default")
-@pytest.mark.parametrize("number", interrupts.STOPPING)
+@few("number", interrupts.STOPPING, signal.SIGTERM)
 def test_a_signal_in_a_callback_that_drops_exceptions_is_raised_by_the_next_check(number):
     def collected(phase, information):
         if phase == "start":

@@ -9,6 +9,7 @@ from keras import layers
 from lth_keras import backends, training
 from lth_keras.masking import mask_model
 from lth_keras.training.metrics import make_counter
+from tests.few import few
 from tests.training.programs import (
     EVERY,
     LOSS,
@@ -62,7 +63,7 @@ LABELS = {
 }
 
 
-@pytest.mark.parametrize("name", list(LABELS))
+@few("name", LABELS, "binary, one axis")
 def test_losses_and_metrics_are_those_of_keras(name):
     units, activation, loss, y = LABELS[name]
     metric = keras.metrics.F1Score("micro", threshold=0.5) if name == "multi-label" else "accuracy"
@@ -90,11 +91,12 @@ def f1(y, predicted):
     return sklearn.metrics.f1_score(y.reshape(-1, 6), predicted.reshape(-1, 6), average="micro", zero_division=0)
 
 
-@pytest.mark.parametrize("places", [(), (4,)])
-@pytest.mark.parametrize("name", MULTI_LABEL)
+@few("places", [0, 4], 4)
+@few("name", MULTI_LABEL, "logits")
 def test_multi_label_metrics_are_micro_f1_of_the_whole_split(name, places):
     """Not a mean over batches; in the loop and at tests, where outcomes are counted by class too."""
     activation, loss, threshold = MULTI_LABEL[name]
+    places = (places,) if places else ()
     keras.utils.set_random_seed(1)
     model = mask_model(keras.Sequential([keras.Input((*places, 5)), layers.Dense(6, activation=activation)]))
     x = np.random.default_rng(0).normal(size=(44, *places, 5)).astype("float32")
@@ -123,6 +125,7 @@ def test_f1_is_0_where_no_class_is_true_or_predicted():
     assert f1_score == 0 and np.isfinite(loss)
 
 
+@pytest.mark.slow
 def test_f1_of_no_validation_split_is_nan():
     """Though that of a split without any class is 0."""
     model = mask_model(keras.Sequential([keras.Input((5,)), layers.Dense(6, "sigmoid")]))
@@ -155,7 +158,8 @@ def test_accuracy_of_outputs_per_position_is_their_mean():
     np.testing.assert_allclose(measured(program), keras_evaluation(model, LOSS, x, y), rtol=1e-5)
 
 
-@pytest.mark.parametrize("policy", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"])
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_is_that_of_keras(policy):
     run(make(perceptron(regularizer=keras.regularizers.L2(0.01), dtype=policy)), steps=2)  # which Keras' fit refuses
     ours, theirs = perceptron(dtype=policy), perceptron(dtype=policy)
@@ -188,12 +192,13 @@ def test_evaluations_fall_due_at_the_cadence_and_at_the_end():
         )
 
 
-def test_the_best_weights_are_those_of_least_validation_loss():
+@few("jit", [False, True], False)
+def test_the_best_weights_are_those_of_least_validation_loss(jit):
     def fast():
         return keras.optimizers.Adam(0.1)
 
     ours, theirs = perceptron(), perceptron()
-    program = make(ours, fast, jit=True)
+    program = make(ours, fast, jit=jit)
     curves = run(program, steps=60)
     theirs.compile(fast(), LOSS, run_eagerly=True)
     losses, at = [], []

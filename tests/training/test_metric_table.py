@@ -12,6 +12,7 @@ from sklearn import metrics
 
 from lth_keras import Network
 from tests import tiny
+from tests.few import few
 
 N = 23
 generator = np.random.default_rng(3)
@@ -179,14 +180,12 @@ def network(loss: Any, units: int, activation: str | None, y: np.ndarray, **opti
     return made
 
 
-FAST = ("sigmoid, booleans", "one logit", "hinge, signs", "multi-label, integers", "multi-label, logits", "indices") + (
-    *("one-hot integers", "squared error", "squared error, three targets", "own, one-hot float64", "own, indices"),
+FAST = ("sigmoid, booleans", "one logit", "hinge, signs", "multi-label, logits", "indices", "one-hot integers") + (
+    *("squared error, three targets", "own, one-hot float64"),
 )
 
 
-@pytest.mark.parametrize(
-    "case", [case if case in FAST else pytest.param(case, marks=pytest.mark.slow) for case in RIGHT]
-)
+@few("case", RIGHT, *FAST)
 def test_the_metric_is_the_one_of_scikit_learn(case: str) -> None:
     loss, units, activation, y, name, value = RIGHT[case]
     made = network(loss, units, activation, y)
@@ -196,7 +195,7 @@ def test_the_metric_is_the_one_of_scikit_learn(case: str) -> None:
     assert made.evaluate("test")[1] == pytest.approx(value(y, outputs), rel=2e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("case", ["indices", "one-hot integers", "indices, one of none"])
+@few("case", ["indices", "one-hot integers", "indices, one of none"], "indices, one of none")
 def test_confusion_is_the_one_of_scikit_learn(case: str) -> None:
     loss, units, activation, y, _, _ = RIGHT[case]
     made = network(loss, units, activation, y)

@@ -18,6 +18,7 @@ from lth_keras.mask import Mask
 from lth_keras.masking import mask_model
 from lth_keras.training.network import Network
 from tests import tiny
+from tests.few import few
 from tests.tiny import network_of
 
 
@@ -32,14 +33,6 @@ def test_rewinding_restores_every_value_and_zeroes_the_pruned(network: Network, 
     assert network.mask == mask
     for key, value in network.weights.items():
         np.testing.assert_array_equal(value, initial[key] * mask[key] if key in mask else initial[key])
-
-
-def test_pruned_weights_stay_zero_in_training(network: Network, mask: Mask) -> None:
-    network.rewind(network.draw_weights(0, "initial"), mask)
-    network.train(20, seed=0)
-    for key, kept in mask.items():
-        assert (network.weights[key][~kept] == 0).all()
-        assert (network.weights[key][kept] != 0).all()
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -65,7 +58,7 @@ def test_a_masked_layer_of_the_users_own_is_trained_and_its_pruned_weights_are_n
     def build() -> keras.Model:
         return keras.Sequential([keras.Input((8,)), MaskedScale(), *tiny.build().layers])
 
-    network = network_of(build, jit_compile=True)
+    network = network_of(build)
     network.load(tiny.data())
     (key,) = (key for key in network.mask if key.endswith("scale"))
     kept = np.arange(8) % 2 == 0
@@ -74,6 +67,7 @@ def test_a_masked_layer_of_the_users_own_is_trained_and_its_pruned_weights_are_n
     assert np.all(network.weights[key][kept] != 1) and not np.any(network.weights[key][~kept])
 
 
+@pytest.mark.slow
 def test_a_network_with_a_layer_that_is_quantised_to_int4_trains_its_others() -> None:
     def build() -> keras.Model:
         model = mask_model(tiny.build())
@@ -100,19 +94,6 @@ def test_the_same_training_gives_the_same_bits(network: Network, mask: Mask) -> 
         assert np.array_equal(curves.train_loss, other_curves.train_loss) is same
     assert list(curves.step) == [5, 10, 15, 20]
     assert list(np.isfinite(curves.test_metric)) == [False, True, False, True]
-
-
-def test_the_best_weights_are_those_of_least_validation_loss(network: Network) -> None:
-    network.rewind(network.draw_weights(0, "initial"), Mask.ones(network.mask.shapes))
-    curves = network.train(200, seed=0)
-    final = dict(network.weights)
-    best = int(np.argmin(curves.validation_loss))
-    assert curves.early_stop_step < 200, "the example does not overfit: it shows nothing"
-    assert network.evaluate_best("validation")[0] == pytest.approx(curves.validation_loss[best], rel=1e-6)
-    assert network.evaluate("validation")[0] == pytest.approx(curves.validation_loss[-1], rel=1e-6)
-    assert network.evaluate("test")[1] == curves.test_metric[-1]
-    for key, value in network.weights.items():
-        np.testing.assert_array_equal(value, final[key])
 
 
 def test_evaluation_is_the_masked_function(network: Network, mask: Mask) -> None:
@@ -272,8 +253,8 @@ def augmented(*inner: Any) -> keras.Model:
     )
 
 
-@pytest.mark.parametrize("nested", [False, True])
-@pytest.mark.parametrize("name", ["RandomRotation", "RandomZoom", "RandomTranslation"])
+@few("nested", [False, True], True)
+@few("name", ["RandomRotation", "RandomZoom", "RandomTranslation"], "RandomTranslation")
 def test_layers_that_keras_does_not_compile_with_xla_are_trained(name: str, nested: bool) -> None:
     options = (0.1, 0.1) if name == "RandomTranslation" else (0.1,)
 

@@ -17,6 +17,7 @@ from lth_keras.training.engines import Schedule, Ticket, engine_named
 from lth_keras.training.engines.train import batch_order
 from lth_keras.training.network import Network
 from tests import tiny
+from tests.few import few
 from tests.training.programs import (
     BACKEND,
     BATCH,
@@ -81,8 +82,6 @@ OPTIMIZERS: dict[str, Make] = {name: kind(name) for name in KINDS if hasattr(ker
     "function": lambda: keras.optimizers.SGD(lambda: 0.05),
     "several": several,
 }
-FAST = ("ScheduleFreeAdamW", "accumulation and averages")
-CASES = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in OPTIMIZERS]
 
 
 def fitted(optimizer: Make, start: list[np.ndarray], steps: int = STEPS, dtype: str | None = None) -> Any:
@@ -98,7 +97,7 @@ def fitted(optimizer: Make, start: list[np.ndarray], steps: int = STEPS, dtype: 
     return model
 
 
-@pytest.mark.parametrize("name", CASES)
+@few("name", OPTIMIZERS, "accumulation and averages")
 def test_weights_are_those_of_fit_also_of_a_second_training_from_others(name: str) -> None:
     ours = perceptron()
     start = weights(ours)
@@ -113,6 +112,7 @@ def test_weights_are_those_of_fit_also_of_a_second_training_from_others(name: st
         np.testing.assert_allclose(curves.test_loss[-1], loss, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_averages_are_measured_at_the_end_and_weights_before() -> None:
     ours, raw = perceptron(), perceptron()
     curves = run(make(ours, OPTIMIZERS["averages"]), steps=10)
@@ -123,6 +123,7 @@ def test_averages_are_measured_at_the_end_and_weights_before() -> None:
     assert len(curves.step) == 10 // EVERY
 
 
+@pytest.mark.slow
 def test_a_training_that_patience_ends_ends_on_averages_too() -> None:
     ours = perceptron()
     start = weights(ours)
@@ -147,6 +148,7 @@ def test_averages_begin_with_the_weights_where_the_count_of_updates_goes_on() ->
     assert_same(weights(ours), half, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_adafactor_that_divides_zero_by_zero_is_told_so() -> None:
     """Where no gradient reaches a row and a column, as in pruned networks; the same weights as `fit`: NaN."""
 
@@ -196,10 +198,7 @@ jax_only = pytest.mark.skipif(BACKEND != "jax", reason="several tickets are trai
 
 
 @jax_only
-@pytest.mark.parametrize(
-    ("name", "patience"),
-    [("averages", 1)] + [pytest.param(name, None, marks=pytest.mark.slow) for name in OPTIMIZERS],
-)
+@few(("name", "patience"), [("averages", 1), *((name, None) for name in OPTIMIZERS)], ("averages", 1))
 def test_tickets_of_a_batch_are_as_each_alone(name: str, patience: int | None) -> None:
     network = network_of(OPTIMIZERS[name])
     network.load(tiny.data())

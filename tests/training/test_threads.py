@@ -26,6 +26,7 @@ print(sum(name.startswith("tf_XLAEigen") for name in names))
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted where Linux lists them")
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 3])
 def test_jax_has_as_many_threads_as_asked_for(threads):
     environment = {name: value for name, value in os.environ.items() if name != "NPROC"} | {"KERAS_BACKEND": "jax"}

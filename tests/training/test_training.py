@@ -10,8 +10,8 @@ from lth_keras.layers import pruned_weights_are_zero
 from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, prunable_weights, seed_states, set_mask, variables
 from lth_keras.training import BatchOrder
+from tests.few import few
 from tests.training.programs import (
-    BACKEND,
     BATCH,
     LOSS,
     OPTIMIZERS,
@@ -56,7 +56,7 @@ def test_a_batch_must_fit_the_examples(size):
         BatchOrder(4, size, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("name", ["adam", "sgd", "adamw"])
+@few("name", ["adam", "sgd", "adamw"], "adamw")
 def test_the_program_is_plain_keras_on_the_same_batches(name):
     regularizer = keras.regularizers.L2(0.01)
     ours, theirs = perceptron(regularizer=regularizer), perceptron(regularizer=regularizer)
@@ -71,21 +71,6 @@ def test_the_program_is_plain_keras_on_the_same_batches(name):
     assert_same(weights(ours), weights(theirs), rtol=1e-4, atol=1e-6)
     means = [np.mean(losses[:5]), np.mean(losses[5:10]), np.mean(losses[10:])]
     np.testing.assert_allclose(curves.train_loss, means, rtol=1e-5)
-
-
-def test_the_program_is_a_plain_gradient_tape_loop():
-    tf = pytest.importorskip("tensorflow")
-    if BACKEND != "tensorflow":
-        pytest.skip("a tape is TensorFlow's")
-    ours, theirs = perceptron(), perceptron()
-    run(make(ours), steps=12)
-    optimizer = OPTIMIZERS["adam"]()
-    for batch in order().take(12):
-        with tf.GradientTape() as tape:
-            outputs = theirs(TRAIN[0][batch], training=True)
-            loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(TRAIN[1][batch], outputs))
-        optimizer.apply(tape.gradient(loss, theirs.trainable_variables), theirs.trainable_variables)
-    assert_same(weights(ours), weights(theirs), rtol=1e-5, atol=1e-7)
 
 
 def test_batch_statistics_are_trained_and_used():
@@ -118,6 +103,7 @@ def test_dropout_is_decided_by_its_seed():
     assert measured(program) == measured(program)  # no dropout there
 
 
+@pytest.mark.slow
 def test_jit_agrees_with_no_jit():
     one, other = perceptron(), perceptron()
     curves = [run(make(model, jit=jit)) for model, jit in ((one, True), (other, False))]
@@ -126,7 +112,7 @@ def test_jit_agrees_with_no_jit():
         np.testing.assert_allclose(getattr(curves[0], field), getattr(curves[1], field), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "jit"), [("adam", True), ("sgd", False), ("adamw", False)])
+@few(("name", "jit"), [("adam", True), ("sgd", False), ("adamw", False)], ("adamw", False))
 def test_pruned_weights_are_out_of_training(name, jit):
     """Raw values of pruned weights change no bit of the rest; they do not move, and where zero they stay so."""
     model = perceptron(regularizer=keras.regularizers.L2(0.01))
@@ -159,19 +145,18 @@ class Drifting(keras.optimizers.SGD):
         self.assign_add(variable, keras.ops.full(variable.shape, 0.001, variable.dtype))
 
 
-@pytest.mark.parametrize("optimizer", [OPTIMIZERS["adam"], lambda: Drifting(0.05)], ids=["adam", "drifting"])
-@pytest.mark.parametrize(
-    "regularizer",
-    [pytest.param(None, marks=pytest.mark.slow), keras.regularizers.L2(0.01)],
-    ids=["plain", "regularised"],
-)
-def test_weights_that_are_kept_at_zero_are_not_multiplied_by_masks_and_train_to_the_same_bits(optimizer, regularizer):
+@few("optimizer", ["adam", "drifting"], "drifting")
+@few("penalty", [0.0, 0.01], 0.01)
+@few("jit", [False, True], False)
+def test_weights_that_are_kept_at_zero_are_not_multiplied_by_masks_and_train_to_the_same_bits(optimizer, penalty, jit):
+    regularizer = keras.regularizers.L2(penalty) if penalty else None
+    optimizer = {**OPTIMIZERS, "drifting": lambda: Drifting(0.05)}[optimizer]
     ours, theirs = perceptron(regularizer=regularizer), perceptron(regularizer=regularizer)
     pairs = [(w.variable, w.mask) for w in prunable_weights(ours)]
-    program = make(ours, optimizer, jit=True, pruned=Pruned(pairs, pruned_weights_are_zero))
+    program = make(ours, optimizer, jit=jit, pruned=Pruned(pairs, pruned_weights_are_zero))
     for w in (*prunable_weights(ours), *prunable_weights(theirs)):
         w.variable.assign(np.where(w.mask.numpy(), w.variable.numpy(), 0.5))
-    other = make(theirs, optimizer, jit=True)
+    other = make(theirs, optimizer, jit=jit)
     curves = [run(each) for each in (program, other)]
     np.testing.assert_array_equal(curves[0].validation_loss, curves[1].validation_loss)
     for mine, w in zip(prunable_weights(ours), prunable_weights(theirs), strict=True):
@@ -183,7 +168,8 @@ def test_weights_that_are_kept_at_zero_are_not_multiplied_by_masks_and_train_to_
     )
 
 
-def test_a_mask_that_changes_within_a_training_holds_from_the_next_step():
+@few("jit", [False, True], False)
+def test_a_mask_that_changes_within_a_training_holds_from_the_next_step(jit):
     models = [perceptron(), perceptron()]
     start = [v.numpy() for v in models[0].non_trainable_variables]
     curves = []
@@ -191,14 +177,14 @@ def test_a_mask_that_changes_within_a_training_holds_from_the_next_step():
         pairs = [(w.variable, w.mask) for w in prunable_weights(model)]
         options = {"pruned": Pruned(pairs, pruned_weights_are_zero)} if keeps else {}
         halved = {w.key: w.mask.numpy() & (np.arange(w.mask.shape[1]) % 2 == 0) for w in prunable_weights(model)}
-        program = make(model, OPTIMIZERS["sgd"], jit=True, **options)
+        program = make(model, OPTIMIZERS["sgd"], jit=jit, **options)
         curves.append(run(program, after={4: lambda model=model, mask=halved: set_mask(model, mask)}))
     assert not np.array_equal(start[0], models[0].non_trainable_variables[0].numpy())
     np.testing.assert_array_equal(curves[0].train_loss, curves[1].train_loss)
     np.testing.assert_array_equal(curves[0].validation_loss, curves[1].validation_loss)
 
 
-@pytest.mark.parametrize("jit", [False, True])
+@few("jit", [False, True], False)
 def test_how_steps_are_cut_into_calls_changes_no_bit(jit):
     model = perceptron(layers.Dropout(0.3), layers.BatchNormalization())
     program, start = make(model, OPTIMIZERS["schedule"], jit=jit), weights(model)
@@ -220,7 +206,7 @@ def test_how_steps_are_cut_into_calls_changes_no_bit(jit):
         assert_same(result, results[0])
 
 
-@pytest.mark.parametrize("name", ["adam", "sgd", "schedule"])
+@few("name", ["adam", "sgd", "schedule"], "schedule")
 def test_every_training_begins_with_the_optimiser_as_after_build(name):
     model = perceptron()
     program, start = make(model, OPTIMIZERS[name]), weights(model)
@@ -252,9 +238,10 @@ def test_a_count_of_updates_that_goes_on_leaves_adam_uncorrected():
     np.testing.assert_allclose(later[moved] / fresh[moved], 0.1 / np.sqrt(0.001), rtol=1e-2)
 
 
-def test_one_trace_serves_all_levels():
+@few("jit", [False, True], False)
+def test_one_trace_serves_all_levels(jit):
     model = perceptron(layers.Dropout(0.3))
-    program = make(model, jit=True)
+    program = make(model, jit=jit)
     before = {}
     for level in range(3):
         generator = np.random.default_rng(level)

@@ -6,6 +6,7 @@ import sklearn.metrics
 
 from lth_keras.training import NonFiniteLossError
 from lth_keras.training.metrics import confusion_matrix, make_counter
+from tests.few import few
 from tests.training.programs import (
     BACKEND,
     LOSS,
@@ -71,6 +72,7 @@ def test_a_loss_that_is_not_finite_names_the_step():
     assert np.isfinite(np.concatenate([value.ravel() for value in weights(model)])).all()
 
 
+@pytest.mark.slow
 def test_a_validation_loss_that_is_not_finite_names_the_step():
     x = VALIDATION[0].copy()
     x[0] = np.nan
@@ -79,12 +81,11 @@ def test_a_validation_loss_that_is_not_finite_names_the_step():
     assert caught.value.step == 5
 
 
-@pytest.mark.parametrize("shape", [(17,), (17, 1)])
-def test_confusion_matrices_are_those_of_scikit_learn(shape):
+def test_confusion_matrices_are_those_of_scikit_learn():
     model = perceptron()
     program = make(model)
     x, y = TEST
-    curves = run(program, test=(x, y.reshape(shape)), counter=make_counter(LOSS, (None, 3)))
+    curves = run(program, test=(x, y.reshape(17, 1)), counter=make_counter(LOSS, (None, 3)))
     assert list(curves.step) == [5, 10, 12] and curves.test_confusion.dtype == np.int32
     assert (curves.test_confusion[0] == -1).all() and np.isnan(curves.test_metric[0])
     expected = sklearn.metrics.confusion_matrix(y, np.array(model(x)).argmax(axis=1), labels=range(3))
@@ -101,16 +102,7 @@ def test_classes_that_do_not_occur_have_empty_rows_and_columns():
     np.testing.assert_array_equal(matrix, expected)
 
 
-def test_without_validation_split_the_last_step_is_the_early_stop():
-    program = make(perceptron(), data=(TRAIN, (VALIDATION[0][:0], VALIDATION[1][:0]), TEST))
-    curves = run(program, validated=False)
-    assert np.isnan(curves.validation_loss).all() and np.isnan(curves.validation_metric).all()
-    assert curves.early_stop_step == 12 and np.isfinite(curves.test_metric[curves.early_stop])
-    with pytest.raises(NonFiniteLossError, match="validation loss is not finite .* at step 5"):
-        run(program)
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, NonFiniteLossError])
+@few("error", [KeyboardInterrupt, NonFiniteLossError], KeyboardInterrupt)
 def test_a_training_that_does_not_end_is_forgotten(error):
     optimizer = OPTIMIZERS["adam"]()
     program = make(perceptron(), lambda: optimizer)

@@ -15,6 +15,7 @@ from lth_keras.cli import main
 from lth_keras.plots import figures_of
 from lth_keras.storage import DocumentLengths, open_run, write_run
 from lth_keras.storage.facts import document_variables
+from tests.few import few
 from tests.plots.early_run import early_run
 from tests.registered import ROOT
 from tests.synthetic import dataset
@@ -33,10 +34,7 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.texts]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, marks=[pytest.mark.slow] * (path.name == "composite_pruning"), id=path.name) for path in RUNS],
-)
+@few("path", RUNS, *(path for path in RUNS if path.name in ("mnist_lenet_fcn", "reuters")), ids=lambda path: path.name)
 def test_every_committed_run_is_opened_and_drawn(path: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*(files without a checksum|calls its micro-F1 accuracy)")

@@ -14,6 +14,7 @@ from lth_keras.analysis.overlap import chance_overlap
 from lth_keras.analysis.schedules import schedules_of
 from lth_keras.plots import STYLES, accuracy_figure, figures_of
 from lth_keras.storage.older import newest
+from tests.few import few
 from tests.plots.distributed_run import distributed_run
 from tests.synthetic import KINDS, dataset
 
@@ -77,7 +78,7 @@ def test_a_criterion_looks_the_same_under_every_schedule_and_stands_in_the_legen
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["snip", "synflow", "synflow drawn"]
 
 
-@pytest.mark.parametrize("branches", [7, 13, 29])
+@few("branches", [7, 13, 29], 13)
 def test_the_legend_is_no_wider_than_the_figure(branches: int) -> None:
     rows = [f"stacked_magnitude_{'w' * (i % 8)}{i}_uss" for i in range(branches)]
     with rc_context(STYLES["screen"].parameters):
@@ -110,6 +111,7 @@ def test_what_is_no_baseline_is_refused() -> None:
     assert "accuracy_below_dense" not in figures(study("winning_ticket", *ROWS), "dense")
 
 
+@pytest.mark.slow
 def test_panels_keep_their_height_under_a_legend_of_many_rows() -> None:
     def panel_height(branches: int) -> float:
         with rc_context(STYLES["paper"].parameters):

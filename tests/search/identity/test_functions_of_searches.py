@@ -13,7 +13,9 @@ import pytest
 
 from lth_keras.search.identity import describe, former
 from lth_keras.storage import RunDirectory
+from lth_keras.training.network import Network
 from tests import tiny
+from tests.few import few
 
 
 def focal(gamma: float) -> Callable[[Any, Any], Any]:
@@ -105,7 +107,7 @@ PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@few("name", PAIRS, "loss", "criterion", "own layer", "schedule")
 def test_they_are_described_apart(name: str) -> None:
     one, other = (describe(tiny.make(**changes)) for changes in PAIRS[name])
     assert one != other
@@ -113,6 +115,7 @@ def test_they_are_described_apart(name: str) -> None:
     assert describe(tiny.make(**PAIRS[name][0])) == one
 
 
+@pytest.mark.slow
 def test_the_second_is_trained(tmp_path: Path) -> None:
     runs = [tiny.make(loss=focal(gamma), levels=0).run(out=tmp_path) for gamma in (0.5, 4.0)]
     assert runs[0].directory.path != runs[1].directory.path
@@ -135,8 +138,8 @@ def own_criterion(state: Any) -> dict[str, np.ndarray]:
     return {key: np.abs(state.final[key]) for key in state.mask}
 
 
-def test_a_directory_that_was_named_by_functions_names_is_taken_up(tmp_path: Path) -> None:
-    search = tiny.make(criterion=own_criterion, levels=0)
+def test_a_directory_that_was_named_by_functions_names_is_taken_up(network: Network, tmp_path: Path) -> None:
+    search = tiny.make(network, criterion=own_criterion, levels=0)
     before = former(search, search.identity)
     assert before is not None and before["criterion"] == f"{__name__}.own_criterion" and "code" not in before
     old = RunDirectory.open(tmp_path, search.name, before)
@@ -144,14 +147,14 @@ def test_a_directory_that_was_named_by_functions_names_is_taken_up(tmp_path: Pat
     assert directory.path == old.path and RunDirectory.load(old.path).described == json.loads(
         json.dumps(search.identity)
     )
-    assert tiny.make(criterion=own_criterion, levels=0).run(out=tmp_path).directory.path == old.path
+    assert tiny.make(network, criterion=own_criterion, levels=0).run(out=tmp_path).directory.path == old.path
 
     def changed(state: Any) -> dict[str, np.ndarray]:
         return {key: -np.abs(state.final[key]) for key in state.mask}
 
     changed.__qualname__ = "own_criterion"  # as after the function was edited
     changed.__module__ = __name__
-    other = tiny.make(criterion=changed, levels=0).run(out=tmp_path).directory
+    other = tiny.make(network, criterion=changed, levels=0).run(out=tmp_path).directory
     assert other.path != old.path
 
 

@@ -12,6 +12,7 @@ from keras import layers
 from lth_keras.training.engines import auto, batched, engine_named
 from lth_keras.training.network import Network
 from tests import tiny
+from tests.few import few
 from tests.training.engines.cases import assert_same_within_rounding, jax_only, ticket, trained
 
 OPTIMIZERS: dict[str, Any] = {
@@ -35,7 +36,7 @@ def assert_as_alone(network: Network, datasets: Any) -> None:
 
 
 @jax_only
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@few("name", OPTIMIZERS, "adam")
 def test_each_has_its_own_dropout_and_batch_statistics(name: str) -> None:
     build = lambda: several(layers.BatchNormalization(), layers.Dropout(0.3))()  # noqa: E731
     network = tiny.network_of(build, optimizer=OPTIMIZERS[name], evaluation_batch_size=16)

@@ -13,6 +13,7 @@ from lth_keras.system import memory
 from lth_keras.training.engines import Ticket, engine_named
 from lth_keras.training.engines.compact import WORTH, compact_sizes
 from lth_keras.training.network import Network
+from tests.few import few
 from tests.training.engines.cases import (
     BIASED,
     assert_same_within_rounding,
@@ -45,7 +46,7 @@ def assert_as_whole(network: Network, start: Ticket, steps: int = 40) -> Any:
     return received, expected
 
 
-@pytest.mark.parametrize(("optimizer", "activation"), [*((name, "relu") for name in OPTIMIZERS), ("momentum", "tanh")])
+@few(("optimizer", "activation"), [*((name, "relu") for name in OPTIMIZERS), ("momentum", "tanh")], ("clipped", "relu"))
 def test_what_is_cut_off_stays_as_it_is_and_biases_speak_alone(optimizer: str, activation: str) -> None:
     network = network_of("compiled", lambda: chain(activation), optimizer=OPTIMIZERS[optimizer])
     take(network, 0)
@@ -74,6 +75,7 @@ def test_layers_that_are_frozen_stay_so() -> None:
         assert (received.weights[key] != start.weights[key] * start.mask[key]).any() == moves
 
 
+@pytest.mark.slow
 def test_inputs_are_cast_as_the_whole_network_casts_them() -> None:
     def of_integers() -> keras.Model:
         layers = [keras.layers.Flatten(), keras.layers.Dense(64, "relu"), keras.layers.Dense(3, "softmax")]
@@ -86,12 +88,12 @@ def test_inputs_are_cast_as_the_whole_network_casts_them() -> None:
     assert_as_whole(network, ticket(network, mask=Mask(kept)))
 
 
-@pytest.mark.parametrize("empty", [np.empty((0, 6, 8), np.float32), np.empty(0)], ids=["shaped", "flat"])
-def test_a_validation_split_that_is_not_there_has_any_shape(empty: np.ndarray) -> None:
+@few("shape", [(0, 6, 8), 0], 0, ids=["shaped", "flat"])
+def test_a_validation_split_that_is_not_there_has_any_shape(shape: Any) -> None:
     network = network_of("compact")
     take(network, 0)
     (splits,) = network.datasets.values()
-    none = (empty, np.empty(0, np.int32))
+    none = (np.empty(shape, np.float32), np.empty(0, np.int32))
     network.take({0: network.checked({**splits, "validation": none, "without_validation": True})})
     (received,) = trained(network, [ticket(network)], 10)
     assert received.curves.early_stop_step == 10
@@ -109,6 +111,7 @@ def test_the_whole_network_trains_what_is_hardly_smaller_to_the_same_bits() -> N
         np.testing.assert_array_equal(received.weights[key], value)
 
 
+@pytest.mark.slow
 def test_only_the_data_of_one_network_are_kept() -> None:
     network = network_of("compact")
     take(network, 0)

@@ -54,9 +54,15 @@ def build_for(engine: str) -> Callable[[], keras.Model]:
     return table if engine.startswith("rows") else chain
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=[jax_only] * ("batched" in name)) for name in SPELLINGS]
-)
+QUICK = "batched:3" if ON_JAX else "compact"
+"""The engine that `make test` runs the suite on; `make test-all` runs it on all."""
+
+
+def marks_of(engine: str) -> list[Any]:
+    return [jax_only] * ("batched" in engine) + [pytest.mark.slow] * (engine != QUICK)
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=marks_of(name)) for name in SPELLINGS])
 def made(request: pytest.FixtureRequest) -> Network:
     """One network for all tests of an engine: what one of them trains must change no bit of the others."""
     return network_of(request.param, build_for(request.param))

@@ -13,11 +13,11 @@ import pytest
 
 from lth_keras import Network
 from lth_keras.mask import Mask
-from lth_keras.masking.tables import LARGE
 from lth_keras.training.engines import native
 from lth_keras.training.engines.native import program as native_program
 from lth_keras.training.engines.native import steps
 from lth_keras.training.engines.native.chain import native_chain
+from tests.few import few
 
 LOSS = "sparse_categorical_crossentropy"
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -58,7 +58,10 @@ def data_of(sizes: Sequence[int]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def network(sizes: Sequence[int] = SIZES[0], *, engine: str = "native", build: Any = None, **changes: Any) -> Network:
-    options = {"optimizer": OPTIMIZERS["adam"], "loss": LOSS, "batch_size": 16, "evaluate_every": 50, **changes}
+    options: dict[str, Any] = {"optimizer": OPTIMIZERS["adam"], "loss": LOSS, "batch_size": 16, "evaluate_every": 50}
+    options |= changes
+    if engine == "compiled" and keras.backend.backend() == "tensorflow":
+        options["jit_compile"] = False  # which takes less time to compile
     made = Network(build or (lambda: model_of(sizes)), engine=engine, **options)
     made.load(data_of(sizes))
     generator = np.random.default_rng(1)
@@ -84,26 +87,27 @@ def assert_same_training(one: Network, other: Network, steps: int = 200) -> None
     assert ours.validation_loss[-1] < 0.8 * ours.validation_loss.max() or ours.train_loss[-1] < ours.train_loss[0]
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "adam" else pytest.param(name, marks=pytest.mark.slow) for name in OPTIMIZERS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_it_trains_as_the_backend_with(name: str) -> None:
     assert_same_training(*(network(optimizer=OPTIMIZERS[name], engine=engine) for engine in ("native", "compiled")))
 
 
-@pytest.mark.parametrize("sizes", SIZES[1:], ids=str)
-@pytest.mark.parametrize("batch", [pytest.param(6, marks=pytest.mark.slow), 23])
-def test_it_trains_networks_of_any_size(sizes: tuple[int, ...], batch: int) -> None:
-    assert_same_training(*(network(sizes, batch_size=batch, engine=engine) for engine in ("native", "compiled")))
+@few("batch", [6, 23], 23)
+@few("place", [1, 2, 3], 1)
+def test_it_trains_networks_of_any_size(place: int, batch: int) -> None:
+    made = (network(SIZES[place], batch_size=batch, engine=engine) for engine in ("native", "compiled"))
+    assert_same_training(*made)
 
 
-@pytest.mark.parametrize(
+@few(
     ("activation", "last", "loss", "options"),
     [
         (None, "softmax", LOSS, {}),
         ("relu", None, LOGITS, {}),
         ("relu", "softmax", keras.losses.SparseCategoricalCrossentropy(), {"use_bias": False}),
     ],
+    ("relu", None, LOGITS, {}),
     ids=["linear", "logits", "no bias"],
 )
 def test_it_trains_what_it_says_it_can(activation: Any, last: Any, loss: Any, options: dict[str, Any]) -> None:
@@ -113,7 +117,7 @@ def test_it_trains_what_it_says_it_can(activation: Any, last: Any, loss: Any, op
     assert_same_training(*(network(build=build, loss=loss, engine=engine) for engine in ("native", "compiled")))
 
 
-@pytest.mark.parametrize("name", ["adam", "nesterov"])
+@few("name", ["adam", "nesterov"], "adam")
 def test_bits_do_not_depend_on_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for count in (1, 2, 3, 7):
@@ -132,16 +136,6 @@ def test_bits_do_not_depend_on_how_a_training_is_cut_into_calls() -> None:
     cut.train(130, seed=3, after={n: lambda: None for n in (1, 7, 50, 99)})
     for key, value in whole.weights.items():
         np.testing.assert_array_equal(value, cut.weights[key])
-
-
-def test_pruned_weights_stay_at_zero_and_others_move() -> None:
-    made = network()
-    start = dict(made.weights)
-    made.variables[next(iter(made.mask))].assign(start[next(iter(made.mask))] + 1)  # not even what is put there
-    made.train(30, seed=0)
-    for key, kept in made.mask.items():
-        assert not made.weights[key][~kept].any()
-        assert (made.weights[key] != start[key])[kept].mean() > 0.8  # but for units that are dead
 
 
 def test_what_is_tested_is_what_the_model_gives() -> None:
@@ -186,20 +180,6 @@ def test_it_refuses(what: str) -> None:
     message, changes = UNKNOWN[what]
     with pytest.raises(ValueError, match=message):
         network(**changes)
-
-
-@pytest.mark.parametrize(
-    ("shape", "layer"),
-    [((10, 2), lambda: keras.layers.Conv1D(2, 3)), ((10,), lambda: keras.layers.Embedding(LARGE // 4, 4))],
-    ids=["convolution", "large embedding"],
-)
-def test_other_layers_are_no_chain(shape: tuple[int, ...], layer: Callable[[], keras.layers.Layer]) -> None:
-    def build() -> keras.Model:
-        layers = [layer(), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")]
-        return keras.Sequential([keras.Input(shape), *layers])
-
-    with pytest.raises(ValueError, match="Expected a chain of Dense layers"):
-        Network(build, optimizer=OPTIMIZERS["adam"], loss=LOSS, batch_size=4, engine="native")
 
 
 def test_another_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
