@@ -39,9 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lth_keras {lth_keras.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run_help = "run directory, or a run.h5"
+    one_run = argparse.ArgumentParser(add_help=False)
+    one_run.add_argument("run", metavar="RUN", type=_path, help=run_help)
 
-    plot = commands.add_parser("plot", help="draw all figures of a run")
-    plot.add_argument("run", metavar="RUN", type=_path, help=run_help)
+    plot = commands.add_parser("plot", parents=[one_run], help="draw all figures of a run")
     plot.add_argument(
         "--out",
         metavar="DIR",
@@ -69,8 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     plot.set_defaults(command=_plot)
 
-    report = commands.add_parser("report", help="print the table of a run")
-    report.add_argument("run", metavar="RUN", type=_path, help=run_help)
+    report = commands.add_parser("report", parents=[one_run], help="print the table of a run")
     report.set_defaults(command=_report)
 
     comparison = commands.add_parser(
@@ -116,15 +116,14 @@ def _parser() -> argparse.ArgumentParser:
     comparison.add_argument("--csv", metavar="FILE", type=_path, help="also write every number to this file")
     comparison.set_defaults(command=_compare)
 
-    export = commands.add_parser("export", help="write the numbers of a run as tables")
-    export.add_argument("run", metavar="RUN", type=Path, help=run_help)
+    export = commands.add_parser("export", parents=[one_run], help="write the numbers of a run as tables")
     export.add_argument(
         "--to",
         choices=("csv",),
         required=True,
         help="csv: levels.csv, a row for each trial, branch and level; curves.csv, a row for each evaluation",
     )
-    export.add_argument("--out", metavar="DIR", type=Path, help="directory for the files (default: beside the run.h5)")
+    export.add_argument("--out", metavar="DIR", type=_path, help="directory for the files (default: beside the run.h5)")
     export.set_defaults(command=_export)
 
     listing = commands.add_parser("list", help="list the runs in a directory")
@@ -138,12 +137,15 @@ def _path(text: str) -> Path:
     return Path(os.path.expanduser(text))
 
 
+def _directory(run: Path) -> Path:
+    return run if run.is_dir() else run.parent
+
+
 def _plot(options: argparse.Namespace) -> None:
     from lth_keras.plots import save_figures  # matplotlib is slow to import
 
     dataset = _opened(options.run)
-    beside = options.run if options.run.is_dir() else options.run.parent
-    out = options.out or beside / "figures"
+    out = options.out or _directory(options.run) / "figures"
     with warnings.catch_warnings():
         warnings.showwarning = _say_warning
         for path in save_figures(dataset, out, options.formats, options.style, options.baseline):
@@ -187,8 +189,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    beside = options.run if options.run.is_dir() else options.run.parent
-    for path in write_csv(options.out or beside, _opened(options.run)):
+    for path in write_csv(options.out or _directory(options.run), _opened(options.run)):
         print(path)
 
 

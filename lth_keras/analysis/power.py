@@ -43,16 +43,10 @@ def trials_needed(difference: float, deviation: float, *, alpha: float = 0.05, p
     by_normal = ((z + scipy.stats.norm.ppf(power)) / effect) ** 2
     if by_normal > _LARGE:
         return math.ceil(by_normal + z**2 / 2)
-    few, many = 1, 2
-    while _power(many, effect, alpha) < power:
-        few, many = many, 2 * many
-    while many - few > 1:
-        middle = (few + many) // 2
-        if _power(middle, effect, alpha) < power:
-            few = middle
-        else:
-            many = middle
-    return many
+    trials = max(2, math.ceil(by_normal))  # the t test needs at least as many
+    while _power(trials, effect, alpha) < power:
+        trials += 1
+    return trials
 
 
 def trials_for(

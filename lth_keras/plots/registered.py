@@ -18,11 +18,7 @@ Draw = Callable[[], Figure]
 def registered_figures(dataset: xarray.Dataset, baseline: str | None) -> dict[str, Draw | None]:
     """The figures registered for a run's experiment.
 
-    Figures whose code is not installed are omitted with a warning.
-
-    Args:
-        dataset: A run, as `lth_keras.storage.open_run` gives it.
-        baseline: As in `figures_of`.
+    Figures whose code is not installed are omitted with a warning. Arguments as of `figures_of`.
     """
     experiment = str(dataset.attrs.get("experiment"))
     found: dict[str, Draw | None] = {}

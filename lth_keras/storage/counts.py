@@ -63,13 +63,7 @@ def gathered_counts(
 
 
 def count_variables(name: str, counted: np.ndarray, axes: tuple[str, ...]) -> dict[str, Variable]:
-    """The counts, and precision, recall and F1 with a comment on their averages.
-
-    Args:
-        name: of `COUNTS`.
-        counted: of all tests, shaped as by `gathered_counts`.
-        axes: of all tests.
-    """
+    """The counts of `name` along `axes`, and precision, recall and F1 with a comment on their averages."""
     single = name == CONFUSION
     counts = counts_by_class(counted) if single else counted
     macro = f"mean over all {counts.shape[-2]} classes"

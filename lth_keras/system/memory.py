@@ -6,7 +6,7 @@ import importlib.util
 import math
 import re
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from lth_keras.system.machine import free_memory_bytes
@@ -120,16 +120,11 @@ def process_bytes() -> int:
     """The memory of a training process without weights, on this process' backend; see `PROCESS_BYTES`."""
     import keras
 
-    backend = keras.backend.backend()
-    beside = _TENSORFLOW_BESIDE_JAX if backend == "jax" and _is_installed("tensorflow") else 0
+    backend, beside = keras.backend.backend(), 0
+    with suppress(ImportError):  # an import hook may block TensorFlow
+        if backend == "jax" and importlib.util.find_spec("tensorflow"):
+            beside = _TENSORFLOW_BESIDE_JAX
     return PROCESS_BYTES.get(backend, 0) + beside  # other backends are refused elsewhere
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(package) is not None
-    except ImportError:  # an import hook blocks it
-        return False
 
 
 def needed_bytes(weights: Collection[int], *, masks: int, slots: float) -> int:
