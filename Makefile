@@ -22,8 +22,8 @@ ON_JAX := $(foreach name,engines/test_engines engines/test_batched test_training
 	layers/test_masked_layers.py::test_gradient_is_zero_where_pruned_and_that_of_keras_elsewhere
 
 # In two processes, as compiling and starting keep but one core busy; they and what they start take less than 10 GB. A
-# file stays in one of them, for its fixtures; in their order the long ones, benchmarks and crash, come early. Tests
-# that PYTEST_ARGS choose run once, in one process, on TensorFlow or what KERAS_BACKEND says.
+# file stays in one of them, for its fixtures; in their order the longest, crash, comes early. Tests that PYTEST_ARGS
+# choose run once, in one process, on TensorFlow or what KERAS_BACKEND says.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 define tests
 	$(if $(PYTEST_ARGS),,KERAS_BACKEND=jax $(RUN) -m pytest $(PARALLEL) $(1) $(2))

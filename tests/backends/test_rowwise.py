@@ -147,6 +147,7 @@ def test_it_trains_as_the_dense_program(name):
         assert np.array_equal(before[unused], one[unused]) == (name == "adam")
 
 
+@pytest.mark.slow
 def test_micro_f1_is_that_of_the_whole_split():
     """Of 8 documents in batches of 4, one of which has no class at all."""
     keras.utils.set_random_seed(7)

@@ -194,7 +194,7 @@ SMALL: dict[str, Callable[[], xarray.Dataset]] = {
 }
 
 
-@few("name", SMALL, "dense only", "no dense level")
+@few("name", SMALL, "no dense level")
 def test_small_and_unfinished_runs_are_drawn_without_a_warning(name: str, tmp_path: Path) -> None:
     run = SMALL[name]()
     with warnings.catch_warnings():

@@ -16,7 +16,6 @@ from lth_keras.mask import Mask
 from lth_keras.plots import STYLES, figures_of, overlap_matrix_figure
 from lth_keras.plots.overlap_matrix import compared_levels
 from lth_keras.plots.rows import density_of, rows_of, spread_levels
-from tests.few import few
 from tests.plots.distributed_run import ROWS, distributed_run
 from tests.synthetic import dataset
 
@@ -81,7 +80,8 @@ def test_it_needs_three_branches_with_masks_of_their_own() -> None:
         overlap_matrix_figure(dataset(1, 2))
 
 
-@few("style", ["screen", "paper"], "paper")
+@pytest.mark.slow
+@pytest.mark.parametrize("style", ["screen", "paper"])
 def test_letters_of_twenty_branches_are_large_enough_for_print_and_in_the_picture(style: str) -> None:
     names = tuple(f"stacked_synflow_magnitude_{chr(97 + i)}_uss" for i in range(19))
     run = distributed_run(1, 5, ("winning_ticket", *names))

@@ -29,6 +29,7 @@ def test_a_paper_gets_vectors_and_a_screen_pixels_too(tmp_path: Path) -> None:
     assert {p.suffix for p in save_figures(run, tmp_path / "both", ["png", "pdf"], "paper")} == {".png", ".pdf"}
 
 
+@pytest.mark.slow
 def test_any_name_is_shown_as_text(tmp_path: Path) -> None:
     names = ("a$\\frac{$b", "$x$", "a[/b]\x1b]0;title\x07", "../<b>&amp;")
     run = dataset(trials=1, levels=2, branches=("winning_ticket", *names))

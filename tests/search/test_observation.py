@@ -78,6 +78,7 @@ def test_scores_are_those_of_the_network_as_it_is_drawn(observed: Run) -> None:
     assert not run.score_quantile.sel(trial=0).equals(run.score_quantile.sel(trial=1))
 
 
+@pytest.mark.slow
 def test_a_run_made_without_goes_on_with_it(network: Network, tmp_path: Path) -> None:
     tiny.make(network, levels=1).run(1, out=tmp_path)
     run = tiny.make(network, observe=OBSERVED).run(1, out=tmp_path).dataset

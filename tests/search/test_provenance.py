@@ -19,7 +19,6 @@ from lth_keras.storage import RunDirectory, read_level, write_level
 from lth_keras.storage.levels import read_made
 from lth_keras.training.network import Network
 from tests import tiny
-from tests.few import few
 from tests.tiny import Witness, make
 
 CONFIG = {"name": "made"}
@@ -152,7 +151,8 @@ def test_what_cannot_be_described_is_left_out_and_the_rest_compared(
         search(network, optimizer=sgd).run(2, out=run.path.parent)
 
 
-@few("config", [None, CONFIG], None)
+@pytest.mark.parametrize("config", [None, CONFIG])
+@pytest.mark.slow
 def test_a_model_whose_layers_draw_seeds_for_themselves_is_resumed(config: Any, tmp_path: Path) -> None:
     def build() -> keras.Model:
         layers = [keras.layers.RandomCrop(4, 4), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")]

@@ -184,6 +184,7 @@ def test_trials_start_from_the_weights_that_are_made_and_masks_are_of_either(
     assert mask == get_mask(prune(model, 0.2))
 
 
+@pytest.mark.slow
 def test_a_network_that_is_cut_through_is_trained_as_it_is_where_asked(network: Network, tmp_path: Path) -> None:
     def only_hidden(state: State) -> dict[str, np.ndarray]:
         return {key: np.full(kept.shape, "hidden" in key, float) for key, kept in state.mask.items()}

@@ -85,6 +85,7 @@ def own(state: State) -> dict[str, np.ndarray]:
     return {key: abs(state.final[key]) * abs(state.gradients[key]) for key in state.mask}
 
 
+@pytest.mark.slow
 def test_a_criterion_of_ones_own_is_snip_where_it_scores_alike(network: Network, tmp_path: Path) -> None:
     mine = make(network, criterion=own, name="own").run(out=tmp_path)
     snip = make(network, criterion="snip", name="snip").run(out=tmp_path)

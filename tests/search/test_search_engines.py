@@ -180,6 +180,7 @@ def test_batches_are_trained_in_one_process(tmp_path: Path) -> None:
 
 
 @jax_only
+@pytest.mark.slow
 def test_as_long_as_nothing_is_finished_another_engine_may_be_asked_for(tmp_path: Path) -> None:
     def shapes(seed: int) -> Any:
         return {name: (x[seed:], y[seed:]) for name, (x, y) in tiny.data(seed).items()}

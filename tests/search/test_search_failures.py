@@ -161,6 +161,7 @@ def failing(**changes: Any) -> TicketSearch:
 
 
 @pytest.mark.parametrize("engine", ["compiled", "batched:2"])
+@pytest.mark.slow
 def test_trials_behind_one_that_diverges_are_trained_and_all_failures_are_said(tmp_path: Path, engine: str) -> None:
     if engine != "compiled" and BACKEND != "jax":
         pytest.skip("several tickets are trained at once on JAX only")

@@ -185,6 +185,7 @@ def test_a_run_file_has_every_good_level(tmp_path: Path) -> None:
     assert dataset.attrs["created"] == run.created
 
 
+@pytest.mark.slow
 def test_a_run_file_says_how_many_trainings_were_asked_for(tmp_path: Path) -> None:
     """Those that are there count, whether they were asked for the last time or not."""
     run = opened(tmp_path)

@@ -204,6 +204,7 @@ def test_data_come_as_keys_or_attributes(network: Network) -> None:
     network.load(tiny.data())
 
 
+@pytest.mark.slow
 def test_multi_label_metrics_are_micro_f1_at_the_early_stop_too() -> None:
     def any_classes() -> keras.Model:
         return keras.Sequential([keras.Input((8,)), keras.layers.Dense(3, "sigmoid", name="output")])
