@@ -49,8 +49,7 @@ class Config(composite_pruning.Config):
     def search_of(self, run: Run, seed: int) -> tuple[Any, list[Any]]:
         """The state before training and the masks of all levels of a search."""
         levels = (run.directory.read(seed, TEACHER, level) for level in range(self.levels + 1))
-        search: Any = run.search
-        return search.of(TEACHER).drawn_state(seed), [level.mask for level in levels if level is not None]
+        return run.search.search_of(TEACHER).drawn_state(seed), [level.mask for level in levels if level is not None]
 
 
 def make_search(config: Config, threads: int) -> TicketSearch:

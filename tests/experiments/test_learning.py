@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
 
-from experiments import learning
+from experiments import learned_criterion, learning
 from experiments.learning import REGRESSORS, lasting, learn
 from lth_keras.criteria import Learned, State, criterion, takes_data
 from lth_keras.criteria.learned import features
@@ -29,6 +29,14 @@ def searches(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Sear
     search = make(network, criterion="synflow", shots=4, samples_per_class=4, scope="global", rates=0.5, levels=3)
     run = search.run(3, out=tmp_path_factory.mktemp("run"))
     return [(search.drawn_state(seed), masks_of(run, seed, "winning_ticket", 3)) for seed in range(3)]
+
+
+def test_a_teacher_is_read_from_its_run(network: Network, tmp_path: Path) -> None:
+    teacher = learned_criterion.TEACHER
+    run = make(network, variants={teacher: {"criterion": "synflow"}}).run(branches=(teacher,), out=tmp_path)
+    state, masks = learned_criterion.Config(levels=2).search_of(run, 0)
+    assert state.mask == masks[0] and [mask.size for mask in masks] == [176, 176, 176]
+    assert masks[2].is_subset(masks[1]) and masks[1].kept < 176
 
 
 def test_features_are_scores_without_unit_and_those_of_units_beside_them(searches: Searches) -> None:
