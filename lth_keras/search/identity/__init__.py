@@ -2,6 +2,5 @@
 
 from __future__ import annotations
 
-from lth_keras.search.identity.data import digest
+from lth_keras.search.identity.as_json import describe, describe_changes, digest, former
 from lth_keras.search.identity.model import describe_model
-from lth_keras.search.identity.search import describe, describe_changes, former

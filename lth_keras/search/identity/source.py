@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dis
 import functools
 import hashlib
@@ -106,19 +107,19 @@ def _function_node(code: CodeType, names: dict[str, Any]) -> ast.AST:
 
 
 def _class_node(kind: type) -> ast.AST:
-    for function in methods_of(kind):
-        lines = linecache.getlines(function.__code__.co_filename, function.__globals__)
+    for lines in _files_of(kind):
         found = _by_path(_parsed("".join(lines)), kind.__qualname__.split("."))
         if found is not None:
             return found
-    try:
-        lines, _ = inspect.findsource(kind)
-    except (OSError, TypeError) as error:
-        raise NoSourceError(f"the source of {kind.__qualname__} was not found") from error
-    found = _by_path(_parsed("".join(lines)), kind.__qualname__.split("."))
-    if found is None:
-        raise NoSourceError(f"the source of {kind.__qualname__} was not found")
-    return found
+    raise NoSourceError(f"the source of {kind.__qualname__} was not found")
+
+
+def _files_of(kind: type) -> Iterator[list[str]]:
+    """The lines of the files that may define a class."""
+    for function in methods_of(kind):
+        yield linecache.getlines(function.__code__.co_filename, function.__globals__)
+    with contextlib.suppress(OSError, TypeError):
+        yield inspect.findsource(kind)[0]
 
 
 def _by_path(tree: ast.AST, path: list[str]) -> ast.AST | None:

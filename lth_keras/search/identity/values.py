@@ -154,9 +154,11 @@ class _Describer:
             "attributes": self.value({k: v for k, v in vars(function).items() if not k.startswith("_")}),
         }
         if library:
-            return {"function": name_of_type(function), **_given(held)} if held["closure"] else name_of_type(function)
+            return (
+                {"function": name_of_type(function), **given_only(held)} if held["closure"] else name_of_type(function)
+            )
         held["globals"] = self._globals(function)
-        return {"function": function.__qualname__, "code": self._code(function), **_given(held)}
+        return {"function": function.__qualname__, "code": self._code(function), **given_only(held)}
 
     def _cells(self, function: types.FunctionType) -> dict[str, Any]:
         found = {}
@@ -178,7 +180,7 @@ class _Describer:
         bases = [self.value(base) for base in kind.__bases__ if base is not object]
         cells = {f"{m.__name__}.{name}": v for m in methods_of(kind) for name, v in self._cells(m).items()}
         held = {"bases": bases, "closure": cells, "globals": self._globals(kind)}
-        return {"type": kind.__qualname__, "code": self._code(kind), **_given(held)}
+        return {"type": kind.__qualname__, "code": self._code(kind), **given_only(held)}
 
     def _code(self, item: types.FunctionType | type) -> str:
         try:
@@ -215,7 +217,7 @@ class _Describer:
         for variable in layer.weights:
             weights.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
         parts = describe_parts(layer, self._where)
-        return {"model": _short(describe_model(layer)), "weights": weights.hexdigest(), **_given({"code": parts})}
+        return {"model": _short(describe_model(layer)), "weights": weights.hexdigest(), **given_only({"code": parts})}
 
     def config(self, item: Any) -> Any:
         """The configuration of a Keras object as JSON, without a name that Keras generated."""
@@ -238,7 +240,7 @@ class _Describer:
             found["exclude_from_weight_decay"] = self.value(patterns)
         if callable(getattr(item, "get_vocabulary", None)):
             found["vocabulary"] = self.value([str(token) for token in item.get_vocabulary()])
-        return {**({"class": self.value(kind)} if own else {}), **_given({"values": found})}
+        return {**({"class": self.value(kind)} if own else {}), **given_only({"values": found})}
 
     def _tells(self, item: Any, name: str, value: Any) -> bool:
         """Whether an attribute of an object of the user's own class belongs to the description."""
@@ -291,7 +293,8 @@ def _names(slots: Any) -> list[str]:
     return [slots] if isinstance(slots, str) else list(typing.cast("Iterable[str]", slots))
 
 
-def _given(held: Mapping[str, Any]) -> dict[str, Any]:
+def given_only(held: Mapping[str, Any]) -> dict[str, Any]:
+    """Without names that have nothing: None, `{}` or `[]`."""
     return {name: value for name, value in held.items() if value not in ({}, [], None)}
 
 

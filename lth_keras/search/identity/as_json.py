@@ -7,24 +7,45 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
+from lth_keras.data import SPLITS, part_of
 from lth_keras.masking import settled_seeds
-from lth_keras.search.identity.data import digest
 from lth_keras.search.identity.model import describe_model, describe_parts
 from lth_keras.search.identity.source import is_library
-from lth_keras.search.identity.values import describe_object, describe_value, name_of_type, plain, without_count
+from lth_keras.search.identity.values import (
+    describe_object,
+    describe_value,
+    given_only,
+    name_of_type,
+    plain,
+    without_count,
+)
 from lth_keras.search.parameters import hashed
 from lth_keras.search.variants import recorded_names
 from lth_keras.training.engines import AUTO, identity_of
+
+if TYPE_CHECKING:
+    from lth_keras.search.search import TicketSearch
 
 _AMBIGUOUS = ("<lambda>", "<locals>", "__lambda__", '"partial"', '"closure"', '"method"', '"wrapped"', '"given"')
 """Parts of a description that functions' names alone, as in older runs, do not distinguish."""
 
 
-def describe(search: Any, **replaced: Any) -> dict[str, Any]:
+def digest(data: Any) -> str:
+    """SHA-256 over the arrays of all splits: dtypes, shapes and values."""
+    sha = hashlib.sha256()
+    for name in SPLITS:
+        for array in map(np.ascontiguousarray, part_of(data, name)):
+            sha.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            sha.update(array.data.cast("B") if array.size else b"")
+    return sha.hexdigest()
+
+
+def describe(search: TicketSearch, **replaced: Any) -> dict[str, Any]:
     """The parameters of a `TicketSearch`, the configurations of its model and optimiser, and a digest of its data.
 
     Builds a model and an optimiser. A search has the same JSON in every process, whatever the process has built
@@ -32,7 +53,7 @@ def describe(search: Any, **replaced: Any) -> dict[str, Any]:
     source and the values that they hold, see `describe_value`; a function `data` by its data for the first trial.
 
     Args:
-        search: a `TicketSearch`.
+        search: the search.
         replaced: parameters that replace its own.
 
     Raises:
@@ -42,49 +63,43 @@ def describe(search: Any, **replaced: Any) -> dict[str, Any]:
     given = search.given.digest
     with settled_seeds():
         model = parameters["build"]()
-    optimizer, data, start = parameters["optimizer"](), parameters["data"], {"start": parameters["start"]}
-    code = {
-        "model": describe_parts(model, "build"),
-        "optimizer": describe_object(optimizer, "optimizer"),
-        "files": dict(_learned_files(parameters["criterion"], parameters["start"])),
-    }
+    optimizer, data, metric = parameters["optimizer"](), parameters["data"], parameters["metric"]
+    criterion, start = parameters["criterion"], parameters["start"]
+    code = given_only(
+        {
+            "model": describe_parts(model, "build"),
+            "optimizer": describe_object(optimizer, "optimizer"),
+            "files": dict(_learned_files(criterion, start)),
+        }
+    )
     result: dict[str, Any] = plain(
         {
-            **hashed(parameters),
-            **{
-                name: value if isinstance(value, str) else describe_value(value, name)
-                for name, value in recorded_names(start).items()
-            },
+            **recorded_names(hashed(parameters)),
+            **{name: describe_value(value, name) for name, value in recorded_names({"start": start}).items()},
             **identity_of(parameters["engine"]),
-            "criterion": _criterion(parameters["criterion"]),
+            "criterion": describe_value(criterion, "criterion"),
             "loss": _loss(parameters["loss"]),
             "optimizer": _optimizer(optimizer),
             "model": describe_model(model),
             "data": digest(data(parameters["seed"]) if callable(data) else data),
             "backend": keras.backend.backend(),
-            **({} if given is None else {"given": given}),
-            **({} if parameters["metric"] is None else {"metric": _metric(parameters["metric"])}),
-            **({"code": {name: found for name, found in code.items() if found}} if any(code.values()) else {}),
+            **given_only({"given": given, "metric": _metric(metric), "code": code}),
         }
     )
     return result
 
 
-def former(search: Any, described: Mapping[str, Any]) -> dict[str, Any] | None:
+def former(search: TicketSearch, described: Mapping[str, Any]) -> dict[str, Any] | None:
     """The older description of a search, with functions by name; None if it is equal to `described` or ambiguous.
 
     Args:
-        search: a `TicketSearch`.
-        described: the search's description by `describe`.
+        search: the search.
+        described: its description by `describe`.
     """
     own = {name: described.get(name) for name in ("criterion", "loss", "code")}
-    text = json.dumps(own)
-    held = [name for name in ("criterion", "loss") if isinstance(own[name], dict) and "values" in json.dumps(own[name])]
-    if (
-        "given" in described
-        or held
-        or any(word in text or word in json.dumps(described["model"]) for word in _AMBIGUOUS)
-    ):
+    held = any(isinstance(own[name], dict) and "values" in json.dumps(own[name]) for name in ("criterion", "loss"))
+    text = json.dumps([own, described["model"]])
+    if "given" in described or held or any(word in text for word in _AMBIGUOUS):
         return None
     loss = search.loss
     if not isinstance(loss, str):
@@ -114,15 +129,9 @@ def describe_changes(changes: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _metric(metric: Any) -> Any:
-    """The `metric` parameter as JSON, without the count that Keras adds to generated names."""
-    if isinstance(metric, str):
-        return metric
     if not hasattr(metric, "get_config"):
         return describe_value(metric, "metric")
-    config = metric.get_config()
-    name = re.sub(r"_\d+$", "", str(config.get("name")))
-    made_up = name.replace("_", "") == type(metric).__name__.lower()
-    return {"class": name_of_type(type(metric)), **config, **({"name": name} if made_up else {})}
+    return {"class": name_of_type(type(metric)), **without_count(metric.get_config(), type(metric))}
 
 
 def _changed(name: str, value: Any, seed: int) -> Any:
@@ -138,30 +147,22 @@ def _changed(name: str, value: Any, seed: int) -> Any:
         return {**_optimizer(optimizer), "code": describe_object(optimizer, "optimizer")}
     if name == "data":
         return digest(value(seed) if callable(value) else value)
-    if name in ("criterion", "loss"):
-        return _criterion(value) if name == "criterion" else _loss(value)
-    return describe_value(value, name)
-
-
-def _criterion(criterion: Any) -> Any:
-    return criterion if isinstance(criterion, str) else describe_value(criterion, "criterion")
+    return _loss(value) if name == "loss" else describe_value(value, name)
 
 
 def _loss(loss: Any) -> Any:
-    if isinstance(loss, str):
-        return loss
     if not hasattr(loss, "get_config") or isinstance(loss, type):
         return describe_value(loss, "loss")
-    kind = type(loss)
-    name = name_of_type(kind) if is_library(kind.__module__) else kind.__qualname__
-    code = describe_object(loss, "loss")
-    return {"class": name, **_config(loss, "loss"), **({"code": code} if code else {})}
+    return {"class": _class_name(loss), **_config(loss, "loss"), **given_only({"code": describe_object(loss, "loss")})}
 
 
 def _optimizer(optimizer: Any) -> dict[str, Any]:
-    kind = type(optimizer)
-    name = name_of_type(kind) if is_library(kind.__module__) else kind.__qualname__
-    return {**_config(optimizer, "optimizer"), "name": name}
+    return {**_config(optimizer, "optimizer"), "name": _class_name(optimizer)}
+
+
+def _class_name(item: Any) -> str:
+    kind = type(item)
+    return name_of_type(kind) if is_library(kind.__module__) else kind.__qualname__
 
 
 def _config(item: Any, where: str) -> dict[str, Any]:
