@@ -108,17 +108,16 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     interrupts.check()
     in_workers = config.workers > 1 or config.fresh_graphs
     asked = Asked(config.trials, config.asked_branches(), config.out, config.keep_weights, config.control_levels)
-    prepared = prepare(search, asked, together=not in_workers)
+    prepared = prepare(search, asked, in_workers)
     directory, every = prepared.directory, prepared.tasks()
     with directory.locked(every):  # renames damaged levels; the run takes the lock again
         pending = prepared.tasks(directory.finished())
-    total = len(every)
     engine = f"{config.engine}, chosen by each process"
     if pending and not in_workers:
         engine = f"{search.trainer.spelling} ({search.why_engine})"
     say(
         console,
-        f"{experiment}: {len(pending)} of {total} trainings to do, {config.length} each, "
+        f"{experiment}: {len(pending)} of {len(every)} trainings to do, {config.length} each, "
         f"{max(search.width, config.workers)} at a time with {threads} thread{'s' if threads > 1 else ''} each; "
         f"engine {engine}; in {directory.path}",
     )
@@ -127,11 +126,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     try:
         with ConsoleReporter(len(pending), console, config.metric) as reporter:
             result = search.run(
-                trials=config.trials,
-                branches=config.asked_branches(),
-                out=config.out,
-                keep_weights=config.keep_weights,
-                control_levels=config.control_levels,
+                **asked._asdict(),
                 workers=config.workers,
                 fresh_graphs=config.fresh_graphs,
                 remake=make,

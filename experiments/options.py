@@ -143,10 +143,10 @@ class Options:
             threads: per training.
             parameters: of the experiment, by name; see `lth_keras.search.parameters.grouped`.
         """
-        from lth_keras.search import DECLARED_IN, TicketSearch, declared, grouped
+        from lth_keras.search import PARAMETERS, TicketSearch, grouped
 
-        known = {name for kind in DECLARED_IN for name in declared(kind)} - {"name"}
-        own = {item.name: getattr(self, item.name) for item in dataclasses.fields(Options) if item.name in known}
+        shared = PARAMETERS.keys() & {item.name for item in dataclasses.fields(Options)} - {"name"}
+        own = {name: getattr(self, name) for name in shared}
         fixed = {"confusion": True, "config": self.identity(), "threads": threads}
         return TicketSearch(**grouped({**own, **fixed, **parameters}))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lth_keras.search.execution import Asked, prepare
 from lth_keras.search.observation import Observation
-from lth_keras.search.parameters import DECLARED_IN, Pruning, Training, declared, grouped
+from lth_keras.search.parameters import PARAMETERS, Pruning, Training, grouped
 from lth_keras.search.run import Run
 from lth_keras.search.runner import WorkerDiedError, WorkerError, WorkerStartError
 from lth_keras.search.search import TicketSearch

@@ -2,49 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import keras
+from typing import Any
 
 from lth_keras.data import Arrays
-from lth_keras.system import checked_build, clear_memory_errors, interrupts
 from lth_keras.training import Network
-
-
-class NetworkParameters(NamedTuple):
-    """The arguments of a `Network`, as a key of the cache."""
-
-    build: Callable[[], keras.Model]
-    optimizer: Callable[[], keras.Optimizer]
-    loss: Any
-    batch_size: int
-    evaluate_every: int
-    test_every: int | None
-    jit_compile: bool | None
-    engine: str
-    start: str | None = None
-    prune_frozen: bool = False
-    metric: Any = None
-
-    def network(self, processes: int) -> Network:
-        """Makes the network.
-
-        Args:
-            processes: processes, including this one, that still have to allocate such a network.
-
-        Raises:
-            NotEnoughMemoryError: if it does not fit into the free memory.
-            ValueError, TypeError: see `Network`.
-        """
-        with clear_memory_errors("the model and its optimiser"):
-            arguments = self._asdict() | {"build": checked_build(self.build, self.optimizer, processes)}
-            interrupts.check()
-            network = Network(**arguments)
-        interrupts.check()
-        return network
 
 
 @dataclass
@@ -60,7 +24,7 @@ class Cache:
         provenance: of levels without their data, by variant and spelling of the engine.
     """
 
-    networks: dict[NetworkParameters, Network] = field(default_factory=dict)
+    networks: dict[Hashable, Network] = field(default_factory=dict)
     samples: dict[Hashable, Arrays] = field(default_factory=dict)
     digests: dict[Hashable, tuple[Any, str]] = field(default_factory=dict)
     compared: dict[Path, set[int]] = field(default_factory=dict)

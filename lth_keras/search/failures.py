@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lth_keras.search.tasks import LevelError, Task, builds_on
@@ -30,6 +31,14 @@ class Failures:
         self._errors[task] = error
         if self._report is not None:
             self._report(task, str(error))
+
+    @contextmanager
+    def collected(self, task: Task) -> Iterator[None]:
+        """Records a `LevelError` raised within it, so that other tasks continue."""
+        try:
+            yield
+        except LevelError as error:
+            self.add(task, error)
 
     def rule_out(self, task: Task) -> bool:
         """Whether a task failed or depends on a failed one; call it on tasks in training order."""

@@ -1,63 +1,107 @@
-"""Trains a search's tasks in groups of the engine's width, one block of trials after the other."""
+"""Trains tasks in groups of the engine's width, one block of trials after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable
-from dataclasses import dataclass
-from typing import Protocol
+import multiprocessing
+import time
+import warnings
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
-from lth_keras.search.branches import DENSE
+from lth_keras.search.branches import BRANCHES, DENSE
 from lth_keras.search.failures import Failures
+from lth_keras.search.level import Level, train_levels
 from lth_keras.search.tasks import Task, ready_together, tickets_at_a_time
-from lth_keras.storage import LevelResult
+from lth_keras.search.variants import changes_given
+from lth_keras.storage import LevelResult, RunDirectory
 from lth_keras.system import interrupts
+from lth_keras.training import described, recorded
+from lth_keras.training.engines import AUTO
+
+if TYPE_CHECKING:
+    from lth_keras.search.execution import Prepared
+    from lth_keras.search.search import TicketSearch
 
 
-class Trainable(Protocol):
-    """The members of `TicketSearch` that groups use."""
-
-    @property
-    def batch_key(self) -> Hashable:
-        """Tickets with equal keys can be trained in one group."""
-
-    @property
-    def width(self) -> int:
-        """The number of tickets that its engine trains at once."""
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Trains tasks block by block; a block is the trials whose data are loaded together.
+def train_in_groups(
+    run: Prepared,
+    pending: list[Task],
+    finished: Collection[tuple[int, str, int]],
+    failures: Failures,
+    reporter: Any,
+) -> None:
+    """Trains pending tasks in this process block by block; a block is the trials whose data are loaded together.
 
     Args:
-        search_of: branch -> its search.
-        train: (tasks to train at once, further tasks whose data to load now) -> the results written.
-        levels: number of prunings.
-        independent: branches whose levels do not depend on other levels.
-        failures: collects the tasks that fail.
+        run: the run.
+        pending: unfinished tasks in the order of `tasks.pending_tasks`.
+        finished: finished tasks.
+        failures: collects the tasks that fail; those that depend on them are not trained.
+        reporter: see `TicketSearch.run`.
     """
-
-    search_of: Callable[[str], Trainable]
-    train: Callable[[list[Task], list[Task]], list[LevelResult]]
-    levels: int
-    independent: Collection[str]
-    failures: Failures
-
-    def run(self, pending: list[Task], finished: Collection[tuple[int, str, int]]) -> None:
-        """Trains the pending tasks, except those that depend on failed ones; arguments as `tasks.ready_together`."""
-        branches = {task.branch for task in pending if task.level} or {DENSE}
-        width = max((self.search_of(task.branch).width for task in pending), default=1)
-        trials = -(-width // tickets_at_a_time(branches, self.levels, self.independent)) if width > 1 else 1
-        seeds = sorted({task.seed for task in pending})
-        for start in range(0, len(seeds), trials):
-            self._run_block([task for task in pending if task.seed in seeds[start : start + trials]], set(finished))
-
-    def _run_block(self, pending: list[Task], finished: set[tuple[int, str, int]]) -> None:
-        pending = self.failures.without(pending)
-        while first := ready_together(pending, finished, 1, self.independent):
-            search = self.search_of(first[0].branch)
-            alike = [task for task in pending if self.search_of(task.branch).batch_key == search.batch_key]
-            group = ready_together(alike, finished, search.width, self.independent)
+    search = run.search
+    for branch in sorted({task.branch for task in pending}):
+        if search.search_of(branch).engine != AUTO:
+            search.search_of(branch).network  # noqa: B018  # checks that the engine can train it
+    of, independent = search.search_of, search.independent
+    branches = {task.branch for task in pending if task.level} or {DENSE}
+    width = max((of(task.branch).width for task in pending), default=1)
+    trials = -(-width // tickets_at_a_time(branches, search.levels, independent)) if width > 1 else 1
+    seeds = sorted({task.seed for task in pending})
+    done = set(finished)
+    for start in range(0, len(seeds), trials):
+        block = failures.without(task for task in pending if task.seed in seeds[start : start + trials])
+        while first := ready_together(block, done, 1, independent):
+            own = of(first[0].branch)
+            alike = [task for task in block if of(task.branch).batch_key == own.batch_key]
+            group = ready_together(alike, done, own.width, independent)
             interrupts.check()
-            finished |= {Task(done.seed, done.branch, done.level) for done in self.train(group, alike)}
-            pending = self.failures.without(task for task in pending if task not in finished)
+            written = train_group(search, run.directory, group, alike, failures, run.asked.keep_weights, reporter)
+            done |= {Task(result.seed, result.branch, result.level) for result in written}
+            block = failures.without(task for task in block if task not in done)
+
+
+def train_group(
+    search: TicketSearch,
+    directory: RunDirectory,
+    tasks: list[Task],
+    alike: list[Task],
+    failures: Failures,
+    keep_weights: str,
+    reporter: Any,
+) -> list[LevelResult]:
+    """Trains tasks with equal `batch_key` together; `alike` are later ones of the block, whose data are loaded too.
+
+    Returns:
+        The results written.
+    """
+    started = time.perf_counter()
+    for branch in sorted({task.branch for task in tasks}):
+        _record_start(search, directory, branch)
+    own = search.search_of(tasks[0].branch)
+    network = own.network
+    data = {task: search.search_of(task.branch).trial_data for task in {*tasks, *alike}}
+    keys = {task: data[task].key(task.seed) for task in data}
+    if not network.datasets.keys() >= {keys[task] for task in tasks}:
+        network.unload()  # frees memory before the new data are loaded
+        of_all = {keys[task]: task for task in (alike if own.width > 1 else tasks)}
+        network.take({key: data[task].checked(task.seed) for key, task in of_all.items()})
+    interrupts.check()
+    examples = len(network.datasets[keys[tasks[0]]]["train"][0])
+    levels = [Level(search.search_of(task.branch), directory, task, examples, keep_weights) for task in tasks]
+    return train_levels(levels, failures=failures, started=started, reporter=reporter)
+
+
+def _record_start(search: TicketSearch, directory: RunDirectory, branch: str) -> None:
+    """Records the weights of a branch that `build` gives, and warns about them once per process."""
+    owns = [name for name, changes in search.variants.items() if changes_given(changes)]
+    name = branch if branch in owns else ""
+    if (directory.path, name) in search.cache.started:
+        return
+    given = search.search_of(branch).network.given
+    others = {own for own in owns if own != name} if not name else set(search.variants) - {name} | {*BRANCHES, DENSE}
+    new = directory.record_start(recorded(given), name, apart_from=others)
+    text = described(given)
+    if text is not None and (new or multiprocessing.parent_process() is None):
+        warnings.warn(text if not name else f"Variant {name!r}: {text}", stacklevel=2)
+    search.cache.started.add((directory.path, name))

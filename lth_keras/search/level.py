@@ -3,71 +3,160 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lth_keras.analysis import Distributions, MetricName
+from lth_keras.analysis import MetricName
 from lth_keras.arrays import Weights
 from lth_keras.mask import Mask
 from lth_keras.masking import check_connected
 from lth_keras.search.failures import Failures
-from lth_keras.search.level_masks import LevelMasks
 from lth_keras.search.tasks import LevelError, Task
 from lth_keras.search.tickets import starting_weights
 from lth_keras.storage import LevelResult, RunDirectory
-from lth_keras.system import interrupts, peak_memory_bytes, return_free_memory
-from lth_keras.training import Curves, Network, NonFiniteLossError
-from lth_keras.training.engines import Callbacks, Engine, Schedule, Ticket, Trained
+from lth_keras.system import integer, interrupts, peak_memory_bytes, return_free_memory
+from lth_keras.training import NonFiniteLossError
+from lth_keras.training.engines import Callbacks, Schedule, Ticket, Trained
+
+if TYPE_CHECKING:
+    from lth_keras.search.search import TicketSearch
 
 
-class LevelSettings(NamedTuple):
-    """Settings of one task's training.
+class Level:
+    """The training of one task.
 
-    Attributes:
-        initial: the trial's initial weights.
-        schedule: length of the training.
-        masks: makes its mask and the next level's.
-        score_at: the step whose weights are scored for the next mask; None for the last.
-        updates: initial value of the optimiser's step count.
-        cut_through: whether to train a network whose mask disconnects inputs from outputs, instead of raising.
-        keep_weights: whether to store the final weights.
-        data: the key of the trial's data set in `Network.datasets`.
-        observe: (mask, weights at the start, weights at the end) -> distributions to record.
-        made: the level's provenance, JSON values to record.
+    Args:
+        search: the search of the task's branch, with the trial's data in its network.
+        directory: has the levels that the task depends on.
+        task: the task.
+        examples: number of training examples.
+        keep_weights: see `TicketSearch.run`.
+
+    Raises:
+        ValueError: if the training is too short for `score_at`; see also the criterion and `start`.
     """
 
-    initial: Weights
-    schedule: Schedule
-    masks: LevelMasks
-    score_at: int | None
-    updates: int
-    cut_through: bool
-    keep_weights: bool
-    data: Hashable
-    observe: Callable[[Mask, Weights, Weights], Distributions]
-    made: Mapping[str, Any]
+    def __init__(
+        self, search: TicketSearch, directory: RunDirectory, task: Task, examples: int, keep_weights: str
+    ) -> None:
+        training, self.score_at = search.training, search.pruning.score_at
+        steps = training.steps_of(examples)
+        if self.score_at is not None and self.score_at > steps:
+            raise ValueError(f"Expected score_at in 0 ... {steps}, the steps of a training. Received: {self.score_at}.")
+        self.schedule = Schedule(integer("steps", steps, 1), training.patience, training.confusion)
+        self.updates = task.level * steps if training.carry_step_count else 0
+        self.search, self.network, self.directory, self.task = search, search.network, directory, task
+        self.data = search.trial_data.key(task.seed)
+        self.keeps_weights = keep_weights == "all" or (keep_weights == "last" and task.level == search.levels)
+        self.initial = search.initial_weights(task.seed)
+        self.made = search.made_by(task.seed)
+
+    @cached_property
+    def start(self) -> tuple[Mask, Weights]:
+        """Its mask and the weights that it starts from.
+
+        Raises:
+            LevelError: for a mask that disconnects the network and is refused, or that cannot be made.
+        """
+        network, task = self.network, self.task
+        self.directory.check_there()
+        with self._named(ValueError):
+            if task.level:
+                mask = self.search.selection.starting_mask(self.directory, task, self.initial)
+            else:
+                mask = Mask.ones(network.mask.shapes)
+            if self.search.pruning.cut_through == "refuse":
+                check_connected(network.model, mask)
+        return mask, starting_weights(task, self.initial, network.draw_weights)
+
+    @property
+    def ticket(self) -> Ticket:
+        """The ticket to train."""
+        mask, weights = self.start
+        names = ("level", self.task.level)
+        return Ticket(weights, mask, self.task.seed, names, self.data, self.score_at, self.updates)
+
+    def finish(self, trained: Trained, began: float) -> LevelResult:
+        """Makes the mask of the branch's next level and writes the level file.
+
+        Args:
+            trained: result of the training.
+            began: when the level's time began, by `time.perf_counter`.
+
+        Raises:
+            LevelError: for a loss or weights that are not finite, or a criterion that cannot rank the weights.
+        """
+        (mask, weights), network, task = self.start, self.network, self.task
+        with self._named(NonFiniteLossError):
+            if trained.failure is not None:
+                raise trained.failure
+        broken = [key for key in trained.weights if not np.isfinite(trained.weights[key]).all()]
+        if broken:  # the loss can be finite all the same: fused operations can turn NaN into zero
+            raise LevelError(
+                f"In {task}: weights {broken} are not finite after step {trained.curves.step[-1]}. "
+                f"{network.advice} {self.directory.kept()}"
+            )
+        with self._named(ValueError):
+            next_mask = self.search.selection.next_mask(self.directory, task, mask, self.initial, trained.scored)
+            seen = self.search.observed(task, mask, weights, trained.weights)
+        seconds = time.perf_counter() - began
+        curves, measured = trained.curves, network.measured
+        metric = MetricName(measured.name, measured.label, measured.direction, measured.units)
+        result = LevelResult(
+            seed=task.seed,
+            branch=task.branch,
+            level=task.level,
+            mask=mask,
+            next_mask=next_mask,
+            step=curves.step,
+            curves={
+                "train_loss": curves.train_loss,
+                "validation_loss": curves.validation_loss,
+                f"validation_{metric.name}": curves.validation_metric,
+                "test_loss": curves.test_loss,
+                f"test_{metric.name}": curves.test_metric,
+            },
+            test_confusion=curves.test_confusion,
+            test_counts=curves.test_counts,
+            metric=metric,
+            scalars={
+                "density": mask.density,
+                "early_stop_step": float(curves.early_stop_step),
+                f"test_{metric.name}_at_early_stop": trained.test_metric_at_early_stop,
+                f"test_{metric.name}_final": float(curves.test_metric[-1]),
+                "seconds": seconds,
+                "peak_memory_bytes": float(peak_memory_bytes()),
+            },
+            weights=dict(trained.weights) if self.keeps_weights else None,
+            steps_per_epoch=len(network.datasets[self.data]["train"][0]) // network.batch_size,
+            kinds=network.kinds,
+            distributions=seen,
+            made={**self.made, "run": self.directory.identity},
+        )
+        self.directory.write(result)
+        return_free_memory()
+        return result
+
+    @contextmanager
+    def _named(self, kind: type[Exception]) -> Iterator[None]:
+        """Turns errors of this kind into a `LevelError` that names the task."""
+        try:
+            yield
+        except kind as error:
+            raise LevelError(f"In {self.task}: {error} {self.directory.kept()}") from error
 
 
 def train_levels(
-    engine: Engine,
-    network: Network,
-    directory: RunDirectory,
-    tasks: Mapping[Task, LevelSettings],
-    *,
-    failures: Failures,
-    started: float,
-    reporter: Any = None,
+    levels: Sequence[Level], *, failures: Failures, started: float, reporter: Any = None
 ) -> list[LevelResult]:
-    """Trains tasks from the levels in the run's directory and writes their level files.
+    """Trains levels from those in the run's directory and writes their level files.
 
     Args:
-        engine: the engine.
-        network: the network, with the tasks' data.
-        directory: has the levels that the tasks depend on, except those among the tasks themselves.
-        tasks: tasks with their settings, each after the tasks that it depends on; all have the same schedule.
+        levels: each after those that it depends on; all have the same network, engine and schedule.
         failures: collects failed tasks: their mask disconnects the network and that is refused, their loss or weights
             become NaN or infinite, or their criterion cannot rank the weights. All tasks that do not depend on failed
             ones are trained and written.
@@ -78,157 +167,33 @@ def train_levels(
     Returns:
         The results written.
     """
-    starts: dict[Task, tuple[Mask, Weights]] = {}
-    for task, settings in tasks.items():
-        with _collected(failures, task):
-            starts[task] = _start(network, directory, task, settings)
-    if not starts:
+    tickets: dict[Task, Ticket] = {}
+    for level in levels:
+        with failures.collected(level.task):
+            tickets[level.task] = level.ticket
+    if not tickets:
         return []
     interrupts.check()
-    schedule = next(iter(tasks.values())).schedule
+    first, left = levels[0], [level for level in levels if level.task in tickets]
     if reporter is not None:
-        for task in starts:
-            reporter.started(task, schedule.steps)
+        for task in tickets:
+            reporter.started(task, first.schedule.steps)
 
     def advanced(done: int, total: int) -> None:
         if reporter is not None:
-            for task in starts:
+            for task in tickets:
                 reporter.advanced(task, done, total)
 
-    tickets = [
-        Ticket(weights, mask, task.seed, ("level", task.level), settings.data, settings.score_at, settings.updates)
-        for task, (mask, weights) in starts.items()
-        for settings in [tasks[task]]
-    ]
     written: list[LevelResult] = []
-    results = engine.train(network, tickets, schedule, Callbacks(advanced))
+    results = first.search.trainer.train(first.network, [*tickets.values()], first.schedule, Callbacks(advanced))
     shared = 0.0  # seconds until the batch was trained
-    for (task, start), trained in zip(starts.items(), results, strict=True):
+    for level, trained in zip(left, results, strict=True):
         own = time.perf_counter()
         shared = shared or own - started
-        if failures.rule_out(task):
+        if failures.rule_out(level.task):
             continue
-        with _collected(failures, task):
-            began = own - shared / len(starts)
-            written.append(_finish(network, directory, task, tasks[task], start, trained, began))
+        with failures.collected(level.task):
+            written.append(level.finish(trained, own - shared / len(left)))
             if reporter is not None:
-                reporter.finished(task, written[-1].scalars)
+                reporter.finished(level.task, written[-1].scalars)
     return written
-
-
-def _finish(
-    network: Network,
-    directory: RunDirectory,
-    task: Task,
-    settings: LevelSettings,
-    start: tuple[Mask, Weights],
-    trained: Trained,
-    began: float,
-) -> LevelResult:
-    """Makes the mask of the branch's next level and writes the level file; `began` is when the level's time began."""
-    mask, weights = start
-    with _named(directory, task, NonFiniteLossError):
-        if trained.failure is not None:
-            raise trained.failure
-    _check_finite(network, directory, task, trained)
-    with _named(directory, task, ValueError):
-        next_mask = settings.masks.following(directory, task, mask, settings.initial, trained.scored)
-        seen = settings.observe(mask, weights, trained.weights)
-    seconds = time.perf_counter() - began
-    return _write(network, directory, task, settings, mask, next_mask, trained, seen, seconds)
-
-
-def _start(network: Network, directory: RunDirectory, task: Task, settings: LevelSettings) -> tuple[Mask, Weights]:
-    """The mask and initial weights of a task."""
-    directory.check_there()
-    with _named(directory, task, ValueError):
-        if task.level:
-            mask = settings.masks.starting(directory, task, settings.initial)
-        else:
-            mask = Mask.ones(network.mask.shapes)
-        if not settings.cut_through:
-            check_connected(network.model, mask)
-    return mask, starting_weights(task, settings.initial, network.draw_weights)
-
-
-def _write(
-    network: Network,
-    directory: RunDirectory,
-    task: Task,
-    settings: LevelSettings,
-    mask: Mask,
-    next_mask: Mask,
-    trained: Trained,
-    seen: Distributions,
-    seconds: float,
-) -> LevelResult:
-    """Writes the level file of a task; `next_mask` is the mask of its branch's next level."""
-    curves = trained.curves
-    measured = network.measured
-    metric = MetricName(measured.name, measured.label, measured.direction, measured.units)
-    result = LevelResult(
-        seed=task.seed,
-        branch=task.branch,
-        level=task.level,
-        mask=mask,
-        next_mask=next_mask,
-        step=curves.step,
-        curves=curves_by_name(metric.name, curves),
-        test_confusion=curves.test_confusion,
-        test_counts=curves.test_counts,
-        metric=metric,
-        scalars={
-            "density": mask.density,
-            "early_stop_step": float(curves.early_stop_step),
-            f"test_{metric.name}_at_early_stop": trained.test_metric_at_early_stop,
-            f"test_{metric.name}_final": float(curves.test_metric[-1]),
-            "seconds": seconds,
-            "peak_memory_bytes": float(peak_memory_bytes()),
-        },
-        weights=dict(trained.weights) if settings.keep_weights else None,
-        steps_per_epoch=len(network.datasets[settings.data]["train"][0]) // network.batch_size,
-        kinds=network.kinds,
-        distributions=seen,
-        made={**settings.made, "run": directory.identity},
-    )
-    directory.write(result)
-    return_free_memory()
-    return result
-
-
-def curves_by_name(metric: str, curves: Curves) -> dict[str, np.ndarray]:
-    """The curves of a training by their names in files; `metric` is the metric's name."""
-    return {
-        "train_loss": curves.train_loss,
-        "validation_loss": curves.validation_loss,
-        f"validation_{metric}": curves.validation_metric,
-        "test_loss": curves.test_loss,
-        f"test_{metric}": curves.test_metric,
-    }
-
-
-def _check_finite(network: Network, directory: RunDirectory, task: Task, trained: Trained) -> None:
-    broken = [key for key in trained.weights if not np.isfinite(trained.weights[key]).all()]
-    if broken:  # the loss can be finite all the same: fused operations can turn NaN into zero
-        raise LevelError(
-            f"In {task}: weights {broken} are not finite after step {trained.curves.step[-1]}. "
-            f"{network.advice} {directory.kept()}"
-        )
-
-
-@contextmanager
-def _collected(failures: Failures, task: Task) -> Iterator[None]:
-    """Records a `LevelError` raised within it, so that other tasks continue."""
-    try:
-        yield
-    except LevelError as error:
-        failures.add(task, error)
-
-
-@contextmanager
-def _named(directory: RunDirectory, task: Task, kind: type[Exception]) -> Iterator[None]:
-    """Turns errors of this kind into a `LevelError` that names the task."""
-    try:
-        yield
-    except kind as error:
-        raise LevelError(f"In {task}: {error} {directory.kept()}") from error

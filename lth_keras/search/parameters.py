@@ -8,7 +8,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
-from functools import cache, partial
 from typing import Any
 
 import keras
@@ -35,47 +34,37 @@ Check = Callable[[str, Any], Any]
 """(name, value) -> the value as a Python type; raises ValueError for an invalid value."""
 
 
-def parameter(
-    default: Any = MISSING,
-    *,
-    affects: str,
-    check: Check | None = None,
-    identity: str = CHANGED,
-    optional: bool = False,
-    named: str | None = None,
-) -> Any:
+def parameter(default: Any = MISSING, *, affects: str, check: Check | None = None, identity: str = CHANGED) -> Any:
     """Declares a parameter as a dataclass field.
 
     Args:
         default: its default; without one the parameter is required.
         affects: `MASKS`, `TRAINING` or `RUN`.
-        check: checks its value.
-        identity: whether a run's identity contains it: `ALWAYS`, `CHANGED` or `NEVER`.
-        optional: whether it may be None; identities omit None.
-        named: its name in identities, if different.
+        check: checks its value, except None where that is the default.
+        identity: whether a run's identity contains it: `ALWAYS` (but not None), `CHANGED` or `NEVER`.
     """
-    metadata = {"affects": affects, "check": check, "identity": identity, "optional": optional, "named": named}
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata={"affects": affects, "check": check, "identity": identity})
 
 
 def count(least: int = 1) -> Check:
     """A check of integers from `least`."""
-    return partial(_count, least)
-
-
-def _count(least: int, name: str, value: Any) -> int:
-    return values.integer(name, value, least)
+    return lambda name, value: values.integer(name, value, least)
 
 
 def one_of(*known: str) -> Check:
     """A check of names."""
-    return partial(_one_of, known)
+    return lambda name, value: values.one_of(name, values.text(name, value), known)
 
 
-def _one_of(known: Sequence[str], name: str, value: Any) -> str:
-    if values.text(name, value) not in known:
-        raise ValueError(f"Expected {name} to be one of {known}. Received: {value!r}.")
-    return str(value)
+def instance(kind: type[Any], expected: str) -> Check:
+    """A check of a value's class."""
+
+    def check(name: str, value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise ValueError(f"Expected {name} to be {expected}. Received: {values.shown(value)}.")
+        return value
+
+    return check
 
 
 def _densities(name: str, value: Any) -> tuple[float, ...]:
@@ -116,16 +105,14 @@ class Pruning:
         >>> Pruning(rates={"dense": 0.2, "output": 0.1}, criterion="magnitude", scope="layer")
     """
 
-    rates: float | Mapping[str, float] | None = parameter(
-        None, affects=MASKS, check=values.rates, identity=ALWAYS, optional=True
-    )
-    densities: Sequence[float] | None = parameter(None, affects=MASKS, check=_densities, identity=ALWAYS, optional=True)
+    rates: float | Mapping[str, float] | None = parameter(None, affects=MASKS, check=values.rates, identity=ALWAYS)
+    densities: Sequence[float] | None = parameter(None, affects=MASKS, check=_densities, identity=ALWAYS)
     criterion: str | Criterion = parameter("magnitude", affects=MASKS, identity=NEVER)
     scope: str = parameter("layer", affects=MASKS, check=values.text, identity=ALWAYS)
     shots: int = parameter(1, affects=MASKS, check=count())
     shot_schedule: str = parameter("exponential", affects=MASKS, check=values.text)
-    when: str = parameter("after_training", affects=MASKS, check=one_of(*WHEN), named="schedule")
-    score_at: int | None = parameter(None, affects=TRAINING, check=count(0), identity=ALWAYS, optional=True)
+    when: str = parameter("after_training", affects=MASKS, check=one_of(*WHEN))
+    score_at: int | None = parameter(None, affects=TRAINING, check=count(0), identity=ALWAYS)
     samples_per_class: int = parameter(SAMPLES_PER_CLASS, affects=MASKS, check=count())
     min_per_layer: int = parameter(1, affects=MASKS, check=count(0), identity=ALWAYS)
     cut_through: str = parameter("refuse", affects=MASKS, check=one_of("refuse", "train"))
@@ -180,17 +167,17 @@ class Training:
         >>> Training(epochs=20, batch_size=60, evaluate_every=100)
     """
 
-    steps: int | None = parameter(None, affects=TRAINING, check=count(), identity=ALWAYS, optional=True)
-    epochs: int | None = parameter(None, affects=TRAINING, check=count(), identity=ALWAYS, optional=True)
+    steps: int | None = parameter(None, affects=TRAINING, check=count(), identity=ALWAYS)
+    epochs: int | None = parameter(None, affects=TRAINING, check=count(), identity=ALWAYS)
     batch_size: int = parameter(60, affects=TRAINING, check=count(), identity=ALWAYS)
     evaluate_every: int = parameter(100, affects=TRAINING, check=count(), identity=ALWAYS)
-    test_every: int | None = parameter(None, affects=TRAINING, check=count(), identity=ALWAYS, optional=True)
-    patience: int | None = parameter(None, affects=TRAINING, check=count(), identity=ALWAYS, optional=True)
+    test_every: int | None = parameter(None, affects=TRAINING, check=count(), identity=ALWAYS)
+    patience: int | None = parameter(None, affects=TRAINING, check=count(), identity=ALWAYS)
     metric: Any = parameter(None, affects=TRAINING, identity=NEVER)
     confusion: bool = parameter(False, affects=TRAINING, check=values.boolean, identity=NEVER)
-    jit_compile: bool | None = parameter(None, affects=TRAINING, check=values.boolean, identity=ALWAYS, optional=True)
+    jit_compile: bool | None = parameter(None, affects=TRAINING, check=values.boolean, identity=ALWAYS)
     carry_step_count: bool = parameter(False, affects=TRAINING, check=values.boolean)
-    threads: int | None = parameter(None, affects=RUN, check=count(), identity=NEVER, optional=True)
+    threads: int | None = parameter(None, affects=RUN, check=count(), identity=NEVER)
 
     def __post_init__(self) -> None:
         check_values(self)
@@ -203,26 +190,6 @@ class Training:
         return self.steps if self.steps is not None else (self.epochs or 0) * (examples // self.batch_size)
 
 
-def _engine(name: str, value: Any) -> str:
-    return check_spelling(value)
-
-
-def _rewind(name: str, value: Any) -> str:
-    return check_rewind(value)
-
-
-def _config(name: str, value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"Expected config to be a dict of JSON values. Received: {values.shown(value)}.")
-    return value
-
-
-def _observation(name: str, value: Any) -> Observation:
-    if not isinstance(value, Observation):
-        raise ValueError(f"Expected observe to be an Observation. Received: {values.shown(value)}.")
-    return value
-
-
 @dataclass(init=False, repr=False, eq=False)
 class SearchParameters:
     """The parameters of a `TicketSearch`, which documents them."""
@@ -231,25 +198,38 @@ class SearchParameters:
     data: Any = parameter(affects=TRAINING, identity=NEVER)
     optimizer: Callable[[], keras.Optimizer] = parameter(affects=TRAINING, identity=NEVER)
     loss: Any = parameter(affects=TRAINING, identity=NEVER)
-    levels: int = parameter(None, affects=RUN, check=count(0), identity=NEVER, optional=True)
+    levels: int = parameter(None, affects=RUN, check=count(0), identity=NEVER)
     pruning: Pruning = field(default=None)  # type: ignore[assignment]  # set by with_shorthands
     training: Training = field(default=None)  # type: ignore[assignment]
-    rewind: str = parameter("init", affects=TRAINING, check=_rewind, identity=ALWAYS)
-    start: str | Callable[[State], Weights] | None = parameter(None, affects=TRAINING, identity=NEVER, optional=True)
-    engine: str = parameter(AUTO, affects=TRAINING, check=_engine, identity=NEVER)
+    rewind: str = parameter("init", affects=TRAINING, check=lambda name, value: check_rewind(value), identity=ALWAYS)
+    start: str | Callable[[State], Weights] | None = parameter(None, affects=TRAINING, identity=NEVER)
+    engine: str = parameter(AUTO, affects=TRAINING, check=lambda name, value: check_spelling(value), identity=NEVER)
     seed: int = parameter(0, affects=RUN, check=count(0), identity=ALWAYS)
     name: str = parameter("search", affects=RUN, check=values.text, identity=NEVER)
-    config: Mapping[str, Any] | None = parameter(None, affects=RUN, check=_config, identity=NEVER, optional=True)
+    config: Mapping[str, Any] | None = parameter(
+        None, affects=RUN, check=instance(Mapping, "a dict of JSON values"), identity=NEVER
+    )
     variants: Mapping[str, Mapping[str, Any]] = parameter(None, affects=RUN, identity=NEVER)
-    observe: Observation = parameter(Observation(), affects=RUN, check=_observation, identity=NEVER)
+    observe: Observation = parameter(
+        Observation(), affects=RUN, check=instance(Observation, "an Observation"), identity=NEVER
+    )
 
 
 GROUPS: dict[str, type[Any]] = {"pruning": Pruning, "training": Training}
 """The groups of parameters, by the name of the search's parameter."""
-DECLARED_IN: tuple[type[Any], ...] = (SearchParameters, Pruning, Training)
-"""The classes that declare parameters: the search's own, and its groups."""
 SHORTHANDS = ("rates", "densities", "criterion", "steps", "epochs", "batch_size")
 """Parameters of groups that a search also takes directly."""
+
+
+def declared(kind: type[Any]) -> dict[str, Field[Any]]:
+    """The parameters that a group or a search declares, by name."""
+    return {item.name: item for item in fields(kind) if "affects" in item.metadata}
+
+
+PARAMETERS = declared(SearchParameters) | declared(Pruning) | declared(Training)
+"""The declarations of all parameters of a search and its groups, by name."""
+HOMES = {name: group for group, kind in GROUPS.items() for name in declared(kind)}
+"""The group of each parameter in a group."""
 
 
 def check_values(owner: Any) -> None:
@@ -258,37 +238,24 @@ def check_values(owner: Any) -> None:
     Raises:
         ValueError: for values of another type or out of range.
     """
-    for item in declared(type(owner)).values():
-        check, value = item.metadata["check"], getattr(owner, item.name)
-        if check is not None and (value is not None or not item.metadata["optional"]):
-            object.__setattr__(owner, item.name, check(item.name, value))
+    for name, item in declared(type(owner)).items():
+        check, value = item.metadata["check"], getattr(owner, name)
+        if check is not None and (value is not None or item.default is not None):
+            object.__setattr__(owner, name, check(name, value))
 
 
-def declared(kind: type[Any]) -> dict[str, Field[Any]]:
-    """The parameters that a group or a search declares, by name."""
-    return {item.name: item for item in fields(kind) if "affects" in item.metadata}
-
-
-@cache
-def homes() -> dict[str, str]:
-    """The group of each parameter in a group."""
-    return {name: group for group, kind in GROUPS.items() for name in declared(kind)}
-
-
-def affected() -> dict[str, str]:
-    """The effect of each parameter of a search and its groups: `MASKS`, `TRAINING` or `RUN`."""
-    return {name: item.metadata["affects"] for kind in DECLARED_IN for name, item in declared(kind).items()}
+def affecting(*effects: str) -> set[str]:
+    """The parameters with one of these effects: `MASKS`, `TRAINING` or `RUN`."""
+    return {name for name, item in PARAMETERS.items() if item.metadata["affects"] in effects}
 
 
 def hashed(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that a run's identity contains unchanged, by their names there."""
+    """The parameters that a run's identity contains unchanged."""
     found = {}
-    for kind in DECLARED_IN:
-        for name, item in declared(kind).items():
-            metadata, value = item.metadata, parameters[name]
-            always = metadata["identity"] == ALWAYS and value is not None
-            if always or (metadata["identity"] == CHANGED and value != item.default):
-                found[metadata["named"] or name] = value
+    for name, item in PARAMETERS.items():
+        identity, value = item.metadata["identity"], parameters[name]
+        if (identity == ALWAYS and value is not None) or (identity == CHANGED and value != item.default):
+            found[name] = value
     return found
 
 
@@ -301,16 +268,11 @@ def grouped(parameters: Mapping[str, Any]) -> dict[str, Any]:
     Example:
         >>> TicketSearch(**grouped({"build": build, ..., "rates": 0.2, "steps": 1000, "evaluate_every": 50}))
     """
-    found = {name: value for name, value in parameters.items() if name not in homes()}
+    found = {name: value for name, value in parameters.items() if name not in HOMES}
     for group, kind in GROUPS.items():
         own = {name: parameters[name] for name in declared(kind) if name in parameters}
         found.setdefault(group, kind(**own))
     return found
-
-
-def flat(group: Any) -> dict[str, Any]:
-    """The parameters of a group by name."""
-    return {name: getattr(group, name) for name in declared(type(group))}
 
 
 def with_shorthands(groups: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
@@ -324,20 +286,18 @@ def with_shorthands(groups: Mapping[str, Any], others: Mapping[str, Any]) -> dic
         TypeError: for an unknown argument.
         ValueError: if both a group and one of its parameters are given.
     """
-    unknown = [name for name in others if name not in homes()]
+    unknown = [name for name in others if name not in HOMES]
     if unknown:
         raise TypeError(f"Expected parameters of a TicketSearch. Received: {', '.join(unknown)}.")
     given: dict[str, Any] = {}
     for group, kind in GROUPS.items():
-        own = {name: value for name, value in others.items() if homes()[name] == group}
+        own = {name: value for name, value in others.items() if HOMES[name] == group}
         if groups[group] is None:
             given[group] = kind(**own)
-        elif not isinstance(groups[group], kind):
-            raise ValueError(f"Expected {group} to be a {kind.__name__}. Received: {values.shown(groups[group])}.")
-        elif own:
-            raise ValueError(f"Expected {group}= or {'=, '.join(own)}=, not both. Received: both.")
         else:
-            given[group] = groups[group]
+            given[group] = instance(kind, f"a {kind.__name__}")(group, groups[group])
+            if own:
+                raise ValueError(f"Expected {group}= or {'=, '.join(own)}=, not both. Received: both.")
         for name in own.keys() - {*SHORTHANDS}:
             warnings.warn(
                 f"TicketSearch({name}=...) is now TicketSearch({group}={kind.__name__}({name}=...)).",

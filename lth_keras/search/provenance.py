@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -16,6 +16,9 @@ from lth_keras.search.identity import describe, describe_model
 from lth_keras.storage import RunDirectory, differences, versions
 from lth_keras.training.engines import AUTO, recorded_spelling, width_of, without_older
 
+if TYPE_CHECKING:
+    from lth_keras.search.search import TicketSearch
+
 _NO_ARRAYS = (np.zeros((1, 1), np.float32),) * 2
 _NO_DATA = dict.fromkeys(("train", "validation", "test"), _NO_ARRAYS)
 _OF_THE_RUN = ("data", "densities", "seed")
@@ -25,18 +28,7 @@ _SHOWN = 5
 Level = tuple[int, str, int]
 
 
-class Maker(Protocol):
-    """The members of `TicketSearch` that give a level's provenance."""
-
-    def made_by(self, seed: int) -> Mapping[str, Any]:
-        """The provenance of a level of this trial."""
-
-    @property
-    def trained_by(self) -> Mapping[str, Any]:
-        """The same without the data."""
-
-
-def trained_by(search: Any) -> dict[str, Any]:
+def trained_by(search: TicketSearch) -> dict[str, Any]:
     """The provenance of a search's levels as JSON: parameters, model, optimiser, loss, data types, device and versions.
 
     It is complete even if `config` replaces the search's identity, except for parts that cannot be described, such as
@@ -66,7 +58,9 @@ def recorded_engine(directory: RunDirectory | None, asked: str) -> str | None:
         return None
     levels = (directory.made(*key) for key in sorted(directory.finished()) if not is_variant(key[1]))
     recorded = recorded_spelling(next((made for made in levels if made is not None), None), directory.tickets)
-    if asked != AUTO and recorded is not None and not _same_engine(recorded, asked):
+    # `auto` is recorded where the model decided between engines of one ticket
+    same = width_of(asked) == 1 if recorded == AUTO else recorded == asked
+    if asked != AUTO and recorded is not None and not same:
         raise ValueError(
             f"Expected engine={recorded!r}, as {directory.path} was made with; engines' results are not "
             f"bit-identical. Received: engine={asked!r}. Leave it out, or choose another --out."
@@ -74,32 +68,31 @@ def recorded_engine(directory: RunDirectory | None, asked: str) -> str | None:
     return recorded
 
 
-def _same_engine(recorded: str, asked: str) -> bool:
-    """Whether the requested engine may be the recorded one; `auto` is recorded where the model decided."""
-    return width_of(asked) == 1 if recorded == AUTO else recorded == asked
-
-
-def check(directory: RunDirectory, levels: Iterable[Level], of: Callable[[str], Maker | None], seeds: set[int]) -> None:
-    """Checks that finished levels were made with the search that is to train the others of their run.
+def check(search: TicketSearch, directory: RunDirectory, levels: Iterable[Level], seeds: set[int]) -> None:
+    """Checks, once per trial, that finished levels were made with the search that is to train the others of their run.
 
     Args:
+        search: the search; levels of branches that it does not have are left out.
         directory: the run's directory.
         levels: seed, branch and level of the finished levels.
-        of: branch -> the search that makes its levels now; None for a branch that no longer exists.
         seeds: seeds of the trials whose data are compared, too.
 
     Raises:
         ValueError: for another run's level, other data, another model, optimiser, loss or parameter, or another data
             type; the message names the file and the differences. Other versions and devices cause a warning.
     """
+    compared = search.cache.compared.setdefault(directory.path, set())
+    if seeds <= compared:
+        return
     notes: set[str] = set()
     for key in sorted(levels):
-        maker, made = of(key[1]), directory.made(*key)
-        if maker is None or made is None:
+        made = directory.made(*key)
+        if made is None or (is_variant(key[1]) and key[1] not in search.variants):
             continue
         if not made:
             notes.add("some levels do not record their provenance, as in lth_keras 0.1, and are not checked")
             continue
+        maker = search.search_of(key[1])
         now = {**(maker.made_by(key[0]) if key[0] in seeds else maker.trained_by), "run": directory.identity}
         made = {**made, "training": without_older(made.get("training"), now["engine"])}
         if changes := list(_changes(made, now)):
@@ -112,6 +105,7 @@ def check(directory: RunDirectory, levels: Iterable[Level], of: Callable[[str], 
         notes |= {text for name in _WARNED for text in differences(made.get(name), now[name], name)}
     if notes:
         warnings.warn(f"{directory.path}: {'; '.join(sorted(notes))}", stacklevel=2)
+    compared |= seeds
 
 
 def _changes(made: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
@@ -131,14 +125,19 @@ def _common(one: Any, other: Any) -> Any:
     return one
 
 
-def _described(search: Any) -> dict[str, Any]:
+def _described(search: TicketSearch) -> dict[str, Any]:
     model = search.network.model
     replaced: dict[str, Any] = {"data": _NO_DATA, "build": lambda: model, "engine": search.trainer.spelling}
     unknown: dict[str, Any] = {}
     try:
         described = describe(search, **replaced)
     except ValueError:  # the search has a `config`; find the parts that cannot be described and leave them out
-        harmless = {"criterion": "magnitude", "loss": "mse", "optimizer": keras.optimizers.SGD, "build": _no_model}
+        harmless = {
+            "criterion": "magnitude",
+            "loss": "mse",
+            "optimizer": keras.optimizers.SGD,
+            "build": lambda: keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]),
+        }
         for name in harmless:
             try:
                 describe(search, **{**replaced, **{n: v for n, v in harmless.items() if n != name}})
@@ -160,7 +159,3 @@ def _without_seeds(config: Any) -> Any:
     if isinstance(config, dict):
         return {key: _without_seeds(value) for key, value in config.items() if key != "seed"}
     return [_without_seeds(value) for value in config] if isinstance(config, list) else config
-
-
-def _no_model() -> keras.Model:
-    return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])

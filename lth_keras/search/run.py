@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import keras
 
-from lth_keras.arrays import Weights
 from lth_keras.search.branches import WINNING_TICKET
 from lth_keras.search.start import given_of
 from lth_keras.search.tasks import task_of
@@ -18,47 +16,15 @@ from lth_keras.storage import RunDirectory, curves_frame, levels_frame, open_run
 from lth_keras.system import integer
 from lth_keras.training import Network
 
-
-class Search(Protocol):
-    """The members of `TicketSearch` that are needed to rebuild a ticket from files."""
-
-    @property
-    def build(self) -> Callable[[], keras.Model]:
-        """Makes the Keras model."""
-
-    @property
-    def optimizer(self) -> Callable[[], keras.Optimizer]:
-        """Makes the optimiser."""
-
-    @property
-    def loss(self) -> Any:
-        """The loss, see Keras' `compile`."""
-
-    @property
-    def start(self) -> Any:
-        """The source of initial weights; see `TicketSearch`."""
-
-    @property
-    def seed(self) -> int:
-        """Seed of the first trial."""
-
-    @property
-    def pruning(self) -> Any:
-        """The pruning parameters; see `Pruning`."""
-
-    @property
-    def share_dense(self) -> Collection[str]:
-        """Variants that share level 0 with the other branches."""
-
-    def made_weights(self, seed: int, branch: str) -> Weights | None:
-        """The initial weights of a branch's trial if `start` makes them, otherwise None."""
+if TYPE_CHECKING:
+    from lth_keras.search.search import TicketSearch
 
 
 @dataclass(frozen=True, repr=False)
 class Run:
     """The result of a search: its directory, data set and tickets."""
 
-    search: Search
+    search: TicketSearch
     directory: RunDirectory
 
     def __repr__(self) -> str:
@@ -94,15 +60,14 @@ class Run:
         if weights not in ("rewound", "final"):
             raise ValueError(f"Expected weights to be 'rewound' or 'final'. Received: {weights!r}.")
         trial, level = integer("trial", trial, 0), integer("level", level, 0)
-        seed = self.search.seed + trial
-        task = task_of(seed, branch, level, self.search.share_dense)
+        search, seed = self.search, self.search.seed + trial
+        task = task_of(seed, branch, level, search.share_dense)
         result = finished_level(self.directory, task, weights=weights == "final")
         if weights == "final" and result.weights is None:
             raise ValueError(
                 f"Final weights were not kept for {task}. Train the ticket, or run the search in another `out` with "
                 "keep_weights='all'; finished levels are not trained again."
             )
-        search = self.search
         network = Network(
             search.build,
             optimizer=search.optimizer,
@@ -113,7 +78,7 @@ class Run:
         )
         values = result.weights
         if values is None:
-            initial = self.search.made_weights(seed, branch) or network.draw_weights(seed, "initial")
+            initial = search.made_weights(seed, branch) or network.draw_weights(seed, "initial")
             values = starting_weights(task, initial, network.draw_weights)
         network.rewind(values, result.mask)
         return network.model

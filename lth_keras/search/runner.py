@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cloudpickle
 
 from lth_keras.search.branches import is_control
-from lth_keras.search.execution import Asked, prepare
 from lth_keras.search.failures import Failures
 from lth_keras.search.tasks import LevelError, Task, is_ready
-from lth_keras.storage import Facts, RunDirectory
+from lth_keras.storage import RunDirectory
 from lth_keras.system import interrupts, values
 
 if TYPE_CHECKING:
+    from lth_keras.search.execution import Prepared, Train
     from lth_keras.search.search import TicketSearch
 
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -64,50 +64,41 @@ def check_workers(workers: Any, fresh_graphs: Any) -> None:
     values.boolean("fresh_graphs", fresh_graphs)
 
 
-def run_in_workers(
-    search: TicketSearch,
-    remake: Callable[[], TicketSearch] | None,
-    asked: Asked,
-    workers: int,
-    fresh_graphs: bool,
-    facts: Callable[[], Facts] | None,
-    reporter: Any,
-) -> RunDirectory:
-    """Trains a search's tasks in worker processes that share the run's directory.
+def in_workers(
+    search: TicketSearch, remake: Callable[[], TicketSearch] | None, workers: int, fresh_graphs: bool
+) -> Train:
+    """Returns a function that trains tasks in worker processes that share the run's directory.
 
     A worker takes any task that is ready, from any trial, so that no worker is idle before the end.
 
     Args:
         search: the search.
         remake: makes it in each worker process; None sends the search itself.
-        asked: the arguments of the run.
         workers: number of worker processes.
         fresh_graphs: whether to use a new worker process for every level.
-        facts: see `TicketSearch.run`.
-        reporter: see `TicketSearch.run`.
 
     Raises:
         TypeError: if the search cannot be sent to worker processes.
-        ValueError, InUseError, OSError, LevelError, WorkerDiedError, WorkerStartError: see `TicketSearch.run`.
     """
-    asked.check(search.levels, search.seed, reporter)
     payload, by_value = _pickled(remake or partial(type(search), **search.arguments))
-    prepared = prepare(search, asked, together=False)
-    directory = prepared.directory
-    with directory.locked(prepared.tasks()):
-        pending = prepared.tasks(directory.finished())
-        failures = Failures(search.independent, reporter)
+
+    def train(
+        run: Prepared, pending: list[Task], finished: set[tuple[int, str, int]], failures: Failures, reporter: Any
+    ) -> None:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # otherwise the first process takes a whole GPU
-        provenance = _provenance(search, {task.branch for task in pending}) if by_value else {}
+        provenance = {}
+        if by_value:  # workers cannot read functions that are sent by value
+            for branch in sorted({task.branch for task in pending}):
+                own = search.search_of(branch)
+                provenance[own.variant, own.spelling] = own.trained_by
         sent = Sent(payload, search.spelling, search.reason, provenance)
-        pool = _Pool(sent, directory, asked.keep_weights, workers, fresh_graphs, search.independent)
+        pool = _Pool(run, sent, workers, fresh_graphs)
         try:
-            pool.run(pending, reporter, failures)
+            pool.run(pending, finished, failures, reporter)
         finally:
             pool.close()
-            prepared.write(facts)
-    failures.raise_any()
-    return directory
+
+    return train
 
 
 class Sent(NamedTuple):
@@ -160,15 +151,6 @@ def _pickled(make_search: Callable[[], TicketSearch]) -> tuple[bytes, bool]:
             ) from error
 
 
-def _provenance(search: TicketSearch, branches: Collection[str]) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """The provenance of the branches' levels, as workers record it: they cannot read functions sent by value."""
-    found = {}
-    for branch in sorted(branches):
-        own = search.search_of(branch)
-        found[own.variant, own.spelling] = own.trained_by
-    return found
-
-
 def next_tasks(
     pending: Sequence[Task], finished: Collection[tuple[int, str, int]], most: int, independent: Collection[str] = ()
 ) -> list[Task]:
@@ -180,27 +162,16 @@ def next_tasks(
 class _Pool:
     """Worker processes that each train one task at a time."""
 
-    def __init__(
-        self,
-        sent: Sent,
-        directory: RunDirectory,
-        keep_weights: str,
-        workers: int,
-        fresh_graphs: bool,
-        independent: Collection[str] = (),
-    ) -> None:
-        self._arguments = (sent, directory.path, keep_weights)
-        self._directory = directory
-        self._size = workers
-        self._independent = independent
-        self._fresh = fresh_graphs
+    def __init__(self, run: Prepared, sent: Sent, workers: int, fresh_graphs: bool) -> None:
+        self._arguments = (sent, run.directory.path, run.asked.keep_weights)
+        self._directory, self._independent = run.directory, run.search.independent
+        self._size, self._fresh = workers, fresh_graphs
         self._idle: list[tuple[Any, Connection]] = []
         self._busy: dict[Connection, tuple[Any, Task]] = {}
         self._begun: set[Connection] = set()
 
-    def run(self, pending: list[Task], reporter: Any, failures: Failures) -> None:
+    def run(self, pending: list[Task], finished: set[tuple[int, str, int]], failures: Failures, reporter: Any) -> None:
         """Trains the tasks in order, each when it is ready, except those that depend on failed ones."""
-        finished = self._directory.finished()
         while (pending := failures.without(pending)) or self._busy:
             for task in next_tasks(pending, finished, self._size - len(self._busy), self._independent):
                 pending.remove(task)

@@ -12,39 +12,40 @@ import keras
 from lth_keras.analysis import Distributions
 from lth_keras.arrays import Weights
 from lth_keras.backends import OWN, loss_facts, set_threads
-from lth_keras.criteria import State, criterion, name_of
+from lth_keras.criteria import State, name_of
 from lth_keras.data import SPLITS, check_cadence, check_makers, part_of
 from lth_keras.mask import Mask
-from lth_keras.search import execution, runner
-from lth_keras.search.branches import DENSE, WINNING_TICKET
-from lth_keras.search.cache import Cache, NetworkParameters
+from lth_keras.search import execution, groups, runner
+from lth_keras.search.branches import BRANCHES, DENSE, WINNING_TICKET
+from lth_keras.search.cache import Cache
 from lth_keras.search.failures import Failures
 from lth_keras.search.identity import describe
-from lth_keras.search.level import LevelSettings
-from lth_keras.search.level_masks import LevelMasks
 from lth_keras.search.observation import Observation
 from lth_keras.search.older_parameters import by_newer_names
 from lth_keras.search.parameters import (
+    HOMES,
+    MASKS,
+    PARAMETERS,
     Pruning,
     SearchParameters,
     Training,
+    affecting,
     check_values,
     declared,
-    flat,
     grouped,
     with_shorthands,
 )
-from lth_keras.search.provenance import trained_by
+from lth_keras.search.provenance import check, trained_by
 from lth_keras.search.run import Run
 from lth_keras.search.selection import Selection
 from lth_keras.search.start import given_of, initialiser_of
 from lth_keras.search.tasks import Task
 from lth_keras.search.trial_data import TrialData
-from lth_keras.search.variants import check_variants, independent, share_dense
+from lth_keras.search.variants import check_variants
 from lth_keras.storage import Facts, LevelResult, RunDirectory
-from lth_keras.system import interrupts, values
+from lth_keras.system import checked_build, clear_memory_errors, interrupts
 from lth_keras.training import Given, Network, given_by
-from lth_keras.training.engines import AUTO, Engine, Schedule, engine_named, width_of
+from lth_keras.training.engines import AUTO, Engine, engine_named, width_of
 
 
 class TicketSearch(SearchParameters):
@@ -117,9 +118,9 @@ class TicketSearch(SearchParameters):
         others = by_newer_names({"start": start, "engine": engine, **shorthands})
         self.start, self.engine = others.pop("start"), others.pop("engine")
         check_makers(build, optimizer, loss)
-        groups = with_shorthands({"pruning": pruning, "training": training}, others)
+        given = with_shorthands({"pruning": pruning, "training": training}, others)
         self.build, self.data, self.optimizer, self.loss = build, data, optimizer, loss
-        self.pruning, self.training = groups["pruning"], groups["training"]
+        self.pruning, self.training = given["pruning"], given["training"]
         self.rewind, self.seed, self.name, self.config, self.observe = rewind, seed, name, config, observe
         self.levels = levels  # type: ignore[assignment]  # None is replaced below
         self.variants = {} if variants is None else variants
@@ -151,15 +152,8 @@ class TicketSearch(SearchParameters):
         self._initial: dict[int, Weights] = {}
         self.cache = Cache()
         self.plan = plan
-        self.selection = Selection(
-            plan,
-            criterion(self.pruning.criterion),
-            name_of(self.pruning.criterion),
-            initialiser_of(self.start),
-            self.pruning.cut_through == "train",
-            lambda: self.network,
-            lambda seed: self.trial_data.sample(seed),
-        )
+        self.selection = Selection(self)
+        self.trial_data = TrialData(self)
 
     def __repr__(self) -> str:
         training = self.training
@@ -172,8 +166,7 @@ class TicketSearch(SearchParameters):
     @property
     def parameters(self) -> dict[str, Any]:
         """All parameters by name, including those of groups."""
-        own = {name: getattr(self, name) for name in declared(SearchParameters)}
-        return {**own, **flat(self.pruning), **flat(self.training)}
+        return {name: getattr(getattr(self, HOMES[name]) if name in HOMES else self, name) for name in PARAMETERS}
 
     def changed(self, **changes: Any) -> TicketSearch:
         """The search with other parameters, given by name."""
@@ -227,15 +220,16 @@ class TicketSearch(SearchParameters):
             KeyboardInterrupt: on Ctrl-C, after the current step and after run.h5 is written with the finished levels.
         """
         runner.check_workers(workers, fresh_graphs)
-        if not (facts is None or callable(facts)):
-            raise ValueError(f"Expected facts to be a function or None. Received: {values.shown(facts)}.")
+        execution.check_callbacks(facts, reporter)
         asked = execution.Asked(trials, branches, out, keep_weights, control_levels)
+        in_workers = workers > 1 or fresh_graphs
         with interrupts.stopped_by_ctrl_c():
-            if workers == 1 and not fresh_graphs:
-                directory = execution.run_here(self, asked, facts, reporter)
-            else:
-                directory = runner.run_in_workers(self, remake, asked, workers, fresh_graphs, facts, reporter)
-        return Run(self, directory)
+            train = groups.train_in_groups
+            if in_workers:
+                train = runner.in_workers(self, remake, workers, fresh_graphs)
+            prepared = execution.prepare(self, asked, in_workers)
+            execution.execute(prepared, train, facts, reporter)
+        return Run(self, prepared.directory)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -245,12 +239,15 @@ class TicketSearch(SearchParameters):
     @cached_property
     def independent(self) -> frozenset[str]:
         """The branches whose masks are made before training, so that their levels do not depend on each other."""
-        return independent(self.variants, self.pruning.when)
+        changed = {name: changes.get("when") for name, changes in self.variants.items()}
+        of_all = dict.fromkeys(BRANCHES) | changed
+        return frozenset(name for name, when in of_all.items() if (when or self.pruning.when) == "before_training")
 
     @cached_property
     def share_dense(self) -> frozenset[str]:
         """The variants that share level 0 with the other branches, since they change only masks."""
-        return share_dense(self.variants, self.independent)
+        changing = {name for name, changes in self.variants.items() if not changes.keys() <= affecting(MASKS)}
+        return self.independent & self.variants.keys() - changing
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
@@ -280,25 +277,29 @@ class TicketSearch(SearchParameters):
         self._networks = {network.engine.spelling: network}
 
     def _make_network(self, engine: str) -> Network:
-        training = self.training
-        parameters = NetworkParameters(
-            self.build,
-            self.optimizer,
-            self.loss,
-            training.batch_size,
-            training.evaluate_every,
-            training.test_every,
-            training.jit_compile,
-            engine,
-            given_of(self.start),
-            self.pruning.prune_frozen,
-            training.metric,
-        )
-        networks = self.cache.networks
-        if parameters not in networks:
+        training, networks = self.training, self.cache.networks
+        arguments = {
+            "build": self.build,
+            "optimizer": self.optimizer,
+            "loss": self.loss,
+            "batch_size": training.batch_size,
+            "evaluate_every": training.evaluate_every,
+            "test_every": training.test_every,
+            "jit_compile": training.jit_compile,
+            "engine": engine,
+            "start": given_of(self.start),
+            "prune_frozen": self.pruning.prune_frozen,
+            "metric": training.metric,
+        }
+        key = tuple(arguments.values())
+        if key not in networks:
             self.set_threads()
-            networks[parameters] = parameters.network(self.processes)
-        network = networks[parameters]
+            with clear_memory_errors("the model and its optimiser"):
+                build = checked_build(self.build, self.optimizer, self.processes)
+                interrupts.check()
+                networks[key] = Network(**{**arguments, "build": build})
+            interrupts.check()
+        network = networks[key]
         self.plan.density(0, network.kinds)  # raises for a kind without a rate before anything is trained
         if self.pruning.scope == "uniform" and self.levels:  # raises for a first layer that is too large
             self.plan.keep(self.levels, Mask.ones(network.mask.shapes), network.kinds)
@@ -334,11 +335,6 @@ class TicketSearch(SearchParameters):
         """The number of tickets that its engine trains at once."""
         return width_of(self.spelling)
 
-    @property
-    def trial_data(self) -> TrialData:
-        """The data of its trials; made at each access, since a user may assign other data."""
-        return TrialData(self.data, self.pruning.samples_per_class, lambda: self.network, self.cache)
-
     def set_threads(self) -> None:
         """Sets the threads of this process if `threads` is given."""
         if self.training.threads is not None:
@@ -360,9 +356,9 @@ class TicketSearch(SearchParameters):
     ) -> LevelResult:
         """Trains one task from the levels in the run's directory, writes its level file and returns the content."""
         self.search_of(task.branch).trial_data.loaded(task.seed)
-        execution.check_made(self, directory, {task.seed}, directory.finished())
+        check(self, directory, directory.finished(), {task.seed})
         failures = Failures(self.independent)
-        written = execution.train_group(self, directory, failures, keep_weights, reporter, [task], [task])
+        written = groups.train_group(self, directory, [task], [task], failures, keep_weights, reporter)
         failures.raise_any()
         return written[0]
 
@@ -371,32 +367,6 @@ class TicketSearch(SearchParameters):
         """Tickets with equal keys can be trained in one group."""
         training = self.training
         return self.network, self.spelling, training.steps, training.epochs, training.confusion, training.patience
-
-    def level_settings(self, task: Task, examples: int, keep_weights: str) -> LevelSettings:
-        """The settings of a task of this search on this number of training examples.
-
-        Raises:
-            ValueError: if the training is too short for `score_at`; see also the criterion and `start`.
-        """
-        pruning, training = self.pruning, self.training
-        steps = training.steps_of(examples)
-        if pruning.score_at is not None and pruning.score_at > steps:
-            raise ValueError(
-                f"Expected score_at in 0 ... {steps}, the steps of a training. Received: {pruning.score_at}."
-            )
-        values.integer("steps", steps, 1)
-        return LevelSettings(
-            initial=self._initial_weights(task.seed),
-            schedule=Schedule(steps, training.patience, training.confusion),
-            masks=LevelMasks(self.selection, pruning.masks_of_drawn),
-            score_at=pruning.score_at,
-            updates=task.level * steps if training.carry_step_count else 0,
-            cut_through=pruning.cut_through == "train",
-            keep_weights=keep_weights == "all" or (keep_weights == "last" and task.level == self.levels),
-            data=self.trial_data.key(task.seed),
-            observe=partial(self._observe, task),
-            made=self.made_by(task.seed),
-        )
 
     @property
     def trained_by(self) -> Mapping[str, Any]:
@@ -411,7 +381,7 @@ class TicketSearch(SearchParameters):
         """The provenance of a trial's levels, as their files record it."""
         return {**self.trained_by, "data": self.trial_data.digest(seed)}
 
-    def _observe(self, task: Task, mask: Mask, before: Weights, after: Weights) -> Distributions:
+    def observed(self, task: Task, mask: Mask, before: Weights, after: Weights) -> Distributions:
         """The distributions of a level; those of scores only at level 0, for the initial dense network."""
         drawn = partial(self.selection.drawn_state, task.seed) if task.branch == DENSE else None
         return self.observe.of_level(mask, before, after, drawn)
@@ -423,7 +393,7 @@ class TicketSearch(SearchParameters):
                 self.trial_data.checked(self.seed)  # the metric depends on the labels
             self.network.make_counter()
 
-    def _initial_weights(self, seed: int) -> Weights:
+    def initial_weights(self, seed: int) -> Weights:
         """The initial weights of a trial; kept for one trial at a time to save memory."""
         if self.selection.takes_data or self.observe.takes_data:
             self.trial_data.sample(seed)  # raises for missing classes before anything is trained
@@ -439,7 +409,7 @@ class TicketSearch(SearchParameters):
     def made_weights(self, seed: int, branch: str = WINNING_TICKET) -> Weights | None:
         """The initial weights of a branch's trial if `start` is a function that makes them, otherwise None."""
         search = self.search_of(branch)
-        if initialiser_of(search.start) is None:
+        if search.selection.initialiser is None:
             return None
         search.trial_data.loaded(seed)
-        return search._initial_weights(seed)
+        return search.initial_weights(seed)

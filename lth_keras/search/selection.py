@@ -2,52 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays, Weights
-from lth_keras.criteria import Criterion, NothingPassesError, State, takes_data
-from lth_keras.data import Arrays
+from lth_keras.criteria import NothingPassesError, State, criterion, name_of, takes_data
 from lth_keras.mask import Mask
 from lth_keras.masking import is_connected, lora_updates
-from lth_keras.pruning import Plan, prune_in_shots
-from lth_keras.training import Network
+from lth_keras.pruning import prune_in_shots
+from lth_keras.search.branches import BRANCHES, is_control, masks_of
+from lth_keras.search.start import initialiser_of
+from lth_keras.search.tasks import Task, task_of
+from lth_keras.search.tickets import finished_level
+from lth_keras.storage import RunDirectory
+
+if TYPE_CHECKING:
+    from lth_keras.search.search import TicketSearch
 
 
-@dataclass(frozen=True)
 class Selection:
-    """Selects the weights to keep by a criterion.
+    """Selects the weights to keep by a search's criterion.
 
     Args:
-        plan: densities and shots.
-        score: the criterion.
-        name: the criterion's name in messages.
+        search: the search; its network is built when it is first needed.
+
+    Attributes:
         initialiser: makes initial weights from the drawn ones; None keeps the drawn ones.
-        trains_cut: whether to continue when a mask disconnects inputs from outputs; further masks are then random.
-        network: returns the network, which is built at the first call.
-        sample: seed -> the examples and labels for criteria that need data.
     """
 
-    plan: Plan
-    score: Criterion
-    name: str
-    initialiser: Callable[[State], Weights] | None
-    trains_cut: bool
-    network: Callable[[], Network]
-    sample: Callable[[int], Arrays]
+    def __init__(self, search: TicketSearch) -> None:
+        self._search, self._plan = search, search.plan
+        self._criterion = criterion(search.pruning.criterion)
+        self._name = name_of(search.pruning.criterion)
+        self.initialiser = initialiser_of(search.start)
 
     @property
     def takes_data(self) -> bool:
         """Whether a criterion needs examples."""
-        return any(takes_data(score) for score in (self.score, *getattr(self.initialiser, "parts", ())))
-
-    def dense(self) -> Mask:
-        """The mask of the dense network."""
-        return Mask.ones(self.network().mask.shapes)
+        return any(takes_data(score) for score in (self._criterion, *getattr(self.initialiser, "parts", ())))
 
     def initial_weights(self, seed: int) -> Weights:
         """The initial weights of a trial. Drawn ones are not stored but drawn again at each access."""
@@ -56,51 +51,106 @@ class Selection:
 
     def drawn_state(self, seed: int) -> State:
         """The state of a trial's dense network with newly drawn weights."""
-        drawn = self.network().draw_weights(seed, "initial")
-        return self._state(seed, seeds.stream(seed, "initialise"), drawn, drawn, self.dense(), "initialise")
+        network = self._search.network
+        drawn, dense = network.draw_weights(seed, "initial"), Mask.ones(network.mask.shapes)
+        return self._state(seed, seeds.stream(seed, "initialise"), drawn, drawn, dense, "initialise")
 
-    def pruned(self, seed: int, mask: Mask, level: int, initial: Weights, final: Weights) -> Mask:
-        """The mask of a level.
+    def starting_mask(self, directory: RunDirectory, task: Task, initial: Weights) -> Mask:
+        """The mask of a task above level 0.
 
         Args:
-            seed: seed of the trial.
-            mask: the mask to prune: the level before's, or the dense network's.
-            level: the level, above 0.
-            initial: the weights before any training.
+            directory: has the levels that the task depends on.
+            task: the task.
+            initial: the trial's initial weights.
+
+        Raises:
+            ValueError: if a level that it depends on is not finished; see also the criterion and
+                `pruning.keep_highest`.
+        """
+        if self._plan.before_training:
+            network = self._search.network
+            drawn = self._search.pruning.masks_of_drawn
+            weights = network.draw_weights(task.seed, "initial") if drawn else initial
+            dense = Mask.ones(network.mask.shapes)
+            mask = self._pruned(task.seed, dense, task.level, weights, weights)
+            if is_control(task.branch) and mask.kept:
+                return BRANCHES[task.branch].mask(dense, mask, task.seed, task.level)
+            return mask
+        if not is_control(task.branch):
+            return _made_before(directory, task)
+        for level in range(task.level - 1, 0, -1):  # finds the latest trained level: controls may skip levels
+            own = directory.read(task.seed, task.branch, level)
+            if own is not None:
+                return _control_mask(directory, task, level + 1, own.next_mask)
+        return _control_mask(directory, task, 0, None)
+
+    def next_mask(self, directory: RunDirectory, task: Task, mask: Mask, initial: Weights, final: Weights) -> Mask:
+        """The mask of the branch's next level (after level 0: of the winning ticket's); `mask` if there is none.
+
+        Args:
+            directory: has the levels that the task depends on.
+            task: the trained task.
+            mask: its mask.
+            initial: the trial's initial weights.
             final: the weights to score.
 
         Raises:
-            ValueError: see the criterion and `pruning.keep_highest`.
+            ValueError: see `starting_mask`.
         """
-        kinds = self.network().kinds
-        if not self.plan.keep(level, mask, kinds):  # possible with min_per_layer=0; training the level raises
+        level = task.level + 1
+        if self._plan.before_training or not self._plan.goes_on_to(level):
+            return mask
+        if is_control(task.branch):
+            return _control_mask(directory, task._replace(level=level), task.level, mask)
+        return self._pruned(task.seed, mask, level, initial, final)
+
+    def _pruned(self, seed: int, mask: Mask, level: int, initial: Weights, final: Weights) -> Mask:
+        """The mask of a level, from the level before's or the dense network's, by the scores of `final`."""
+        plan, kinds = self._plan, self._search.network.kinds
+        if not plan.keep(level, mask, kinds):  # possible with min_per_layer=0; training the level raises
             return Mask.zeros(mask.shapes)
-        scored = final if self.plan.shots == 1 else dict(final)  # reads lazy weights once, not at each shot
+        scored = final if plan.shots == 1 else dict(final)  # reads lazy weights once, not at each shot
         return prune_in_shots(
             mask,
-            self.plan.shots_to(level, mask, kinds),
+            plan.shots_to(level, mask, kinds),
             partial(self._scores, seed, seeds.stream(seed, "criterion", level), initial, scored),
-            scope=self.plan.scope,
+            scope=plan.scope,
             ties=seeds.stream(seed, "ties", level),
-            min_per_layer=self.plan.min_per_layer,
-            criterion=self.name,
+            min_per_layer=plan.min_per_layer,
+            criterion=self._name,
         )
 
     def _scores(self, seed: int, draws: np.random.Generator, initial: Weights, final: Weights, mask: Mask) -> Weights:
         """The scores of the unpruned weights; all equal if the mask disconnects the network and that is allowed."""
         same = LazyArrays(mask.shapes, lambda key: np.zeros(mask.shapes[key], np.float32))
-        if self.trains_cut and not is_connected(self.network().model, mask):
+        trains_cut = self._search.pruning.cut_through == "train"
+        if trains_cut and not is_connected(self._search.network.model, mask):
             return same
         try:
-            return self.score(self._state(seed, draws, initial, final, mask, self.name))
+            return self._criterion(self._state(seed, draws, initial, final, mask, self._name))
         except NothingPassesError:
-            if not self.trains_cut:
+            if not trains_cut:
                 raise
             return same
 
     def _state(
         self, seed: int, draws: np.random.Generator, initial: Weights, final: Weights, mask: Mask, name: str
     ) -> State:
-        network = self.network()
-        derivatives = network.derivatives.on(partial(self.sample, seed))
+        network = self._search.network
+        derivatives = network.derivatives.on(partial(self._search.trial_data.sample, seed))
         return State(final, mask, draws, initial, derivatives, name, lora_updates(network.model))
+
+
+def _made_before(directory: RunDirectory, task: Task) -> Mask:
+    """The mask that the level before has made: a control's winning ticket's, otherwise the task's own."""
+    return finished_level(directory, task_of(task.seed, masks_of(task.branch), task.level - 1)).next_mask
+
+
+def _control_mask(directory: RunDirectory, task: Task, level: int, mask: Mask | None) -> Mask:
+    """The mask of a control's task, from its mask at an earlier level; None for the dense network's."""
+    for n in range(level + 1, task.level + 1):
+        winning = _made_before(directory, task._replace(level=n))
+        before = Mask.ones(winning.shapes) if mask is None else mask
+        mask = BRANCHES[task.branch].mask(before, winning, task.seed, n) if winning.kept else winning
+    assert mask is not None
+    return mask

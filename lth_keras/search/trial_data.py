@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
 
 from lth_keras import seeds
 from lth_keras.data import Arrays, draw_samples
-from lth_keras.search.cache import Cache
 from lth_keras.search.identity import digest
 from lth_keras.system import interrupts
 from lth_keras.training import Network
 
+if TYPE_CHECKING:
+    from lth_keras.search.search import TicketSearch
 
-@dataclass(frozen=True)
+
 class TrialData:
-    """Data of trials by seed.
+    """Data of a search's trials by seed; samples and digests are kept in the search's cache."""
 
-    Args:
-        data: data of all trials, or a function of the seed; see `TicketSearch`.
-        samples_per_class: training examples of each class that a criterion uses.
-        network: returns the network, which is built at the first call.
-        cache: keeps samples and digests.
-    """
-
-    data: Any
-    samples_per_class: int
-    network: Callable[[], Network]
-    cache: Cache
+    def __init__(self, search: TicketSearch) -> None:
+        self._search = search
 
     def key(self, seed: int) -> Hashable:
         """A key of the data, equal for all trials that share them."""
-        return (self.data, seed) if callable(self.data) else (id(self.data), 0)
+        data = self._search.data
+        return (data, seed) if callable(data) else (id(data), 0)
 
     def checked(self, seed: int) -> dict[str, Arrays]:
         """The checked splits of a trial.
@@ -40,9 +32,12 @@ class TrialData:
         Raises:
             ValueError: see `Network.load`.
         """
-        made = self._made(seed)
-        splits = self.network().checked(made)
-        self._note(seed, made)
+        data, key, digests = self._search.data, self.key(seed), self._search.cache.digests
+        made = data(seed) if callable(data) else data
+        interrupts.check()
+        splits = self._search.network.checked(made)
+        if key not in digests:
+            digests[key] = (None if callable(data) else made, digest(made))
         return splits
 
     def digest(self, seed: int) -> str:
@@ -51,9 +46,9 @@ class TrialData:
         Raises:
             ValueError: see `Network.load`.
         """
-        if self.key(seed) not in self.cache.digests:
+        if self.key(seed) not in self._search.cache.digests:
             self.checked(seed)
-        return self.cache.digests[self.key(seed)][1]
+        return self._search.cache.digests[self.key(seed)][1]
 
     def loaded(self, seed: int) -> Network:
         """The network with a trial's data loaded.
@@ -61,7 +56,7 @@ class TrialData:
         Raises:
             ValueError: see `Network.load`.
         """
-        network, key = self.network(), self.key(seed)
+        network, key = self._search.network, self.key(seed)
         if key not in network.datasets:
             network.unload()  # frees memory before the new data are loaded
             network.take({key: self.checked(seed)})
@@ -74,22 +69,11 @@ class TrialData:
         Raises:
             ValueError: see `sampling.draw_samples`.
         """
-        network = self.network()
+        network, per_class = self._search.network, self._search.pruning.samples_per_class
         outputs = int(network.model.output_shape[-1] or 1)
-        key = (self.key(seed), seed, self.samples_per_class, outputs)
-        samples = self.cache.samples
+        key, samples = (self.key(seed), seed, per_class, outputs), self._search.cache.samples
         if key not in samples:
             x, y = (network.datasets.get(self.key(seed)) or self.checked(seed))["train"]
-            chosen = draw_samples(y, self.samples_per_class, outputs, seeds.stream(seed, "samples"))
+            chosen = draw_samples(y, per_class, outputs, seeds.stream(seed, "samples"))
             samples[key] = x[chosen], y[chosen]
         return samples[key]
-
-    def _note(self, seed: int, made: Any) -> None:
-        key, digests = self.key(seed), self.cache.digests
-        if key not in digests:
-            digests[key] = (None if callable(self.data) else made, digest(made))
-
-    def _made(self, seed: int) -> Any:
-        made = self.data(seed) if callable(self.data) else self.data
-        interrupts.check()
-        return made

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lth_keras.criteria import name_of
 from lth_keras.search.branches import BRANCHES, is_variant
 from lth_keras.search.older_parameters import by_newer_names
-from lth_keras.search.parameters import MASKS, RUN, affected
+from lth_keras.search.parameters import MASKS, TRAINING, affecting
 from lth_keras.search.start import makes_weights
 from lth_keras.storage import check_path_part
 from lth_keras.system import values
@@ -44,7 +44,7 @@ def check_variants(variants: Any) -> dict[str, dict[str, Any]]:
                 f"Expected the parameters that variant {name!r} changes as a dict. Received: {values.shown(changes)}."
             )
         changes = by_newer_names(changes)
-        known = {parameter for parameter, affects in affected().items() if affects != RUN}
+        known = affecting(MASKS, TRAINING)
         if not is_variant(name) or not known >= set(changes):
             raise ValueError(
                 f"Expected variants with new names that change parameters among {sorted(known)}. "
@@ -107,21 +107,3 @@ def recorded_names(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def _in_words(value: Any) -> str:
     """The name of a value, without folders of files in it; empty for None and recorded descriptions."""
     return "" if value is None or isinstance(value, Mapping) else _FOLDERS.sub("", name_of(value))
-
-
-def independent(variants: Variants, when: str) -> frozenset[str]:
-    """The branches whose masks are made before training, so that their levels do not depend on each other.
-
-    Args:
-        variants: the search's variants.
-        when: the search's own `when`, see `Pruning`.
-    """
-    of_all = dict.fromkeys(BRANCHES, when)
-    of_all |= {name: changes.get("when", when) for name, changes in variants.items()}
-    return frozenset(name for name, its_own in of_all.items() if its_own == "before_training")
-
-
-def share_dense(variants: Variants, independent: Collection[str]) -> frozenset[str]:
-    """The `independent` variants that change only masks and therefore share level 0 with the other branches."""
-    of_masks = {parameter for parameter, affects in affected().items() if affects == MASKS}
-    return frozenset(name for name in variants if name in independent and variants[name].keys() <= of_masks)
