@@ -47,15 +47,6 @@ def weight_notes(layers: Iterable[LayerSize]) -> Iterator[str]:
         yield f"{kind}: {prunable:,} prunable weights, {in_all:,} with biases"
 
 
-def layers_by_kind(layers: Iterable[LayerSize]) -> dict[str, dict[str, int]]:
-    """Kind to layer to number of prunable weights: `{"conv": {"conv_3": 90000}}`."""
-    found: dict[str, dict[str, int]] = {}
-    for layer in layers:
-        if layer.kind:
-            found.setdefault(layer.kind, {})[layer.name] = layer.prunable
-    return found
-
-
 def tables(
     layers: Sequence[LayerSize], training: Mapping[str, str], rates: Mapping[str, float], levels: int
 ) -> Iterator[RenderableType]:
@@ -75,14 +66,14 @@ def tables(
 
     if levels < 0:
         raise ValueError(f"Expected levels to be at least 0. Received: {levels}.")
-    kinds = layers_by_kind(layers)
-    rate_of = {name: rates[kind] for kind, names in kinds.items() for name in names}
-    dense = {name: count for names in kinds.values() for name, count in names.items()}
+    prunable = [layer for layer in layers if layer.kind]
+    dense = {layer.name: layer.prunable for layer in prunable}
+    rate_of = {layer.name: rates[layer.kind] for layer in prunable}
     remaining = []
     for level in range(levels + 1):
         shares = {name: (1 - rate) ** level for name, rate in rate_of.items()}
         left = layer_counts(dense, shares, dict.fromkeys(dense, 1))
-        remaining.append({kind: sum(left[name] for name in kinds.get(kind, ())) for kind in rates})
+        remaining.append({kind: sum(left[layer.name] for layer in prunable if layer.kind == kind) for kind in rates})
     pruning = {f"pruning rate, {kind}": f"{100 * rate:g}% per level" for kind, rate in rates.items()}
     yield layers_table("Layers", layers)
     yield weights_table("Weights", layers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import tyro
@@ -21,28 +22,18 @@ def checked_criterion(name: str) -> str:
     return name
 
 
-CriterionName = Annotated[
-    str,
-    tyro.constructors.PrimitiveConstructorSpec(
+def _name(metavar: str, read: Callable[[str], str] = str) -> tyro.constructors.PrimitiveConstructorSpec[str]:
+    return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
-        metavar="NAME|stacked(NAME,NAME)",
-        instance_from_str=lambda texts: checked_criterion(texts[0]),
+        metavar=metavar,
+        instance_from_str=lambda texts: read(texts[0]),
         is_instance=lambda value: isinstance(value, str),
         str_from_instance=lambda name: [name],
-    ),
-]
+    )
 
-EngineName = Annotated[
-    str,
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="auto|compiled|batched:N|compact|native",
-        instance_from_str=lambda texts: texts[0],
-        is_instance=lambda value: isinstance(value, str),
-        str_from_instance=lambda name: [name],
-    ),
-]
 
+CriterionName = Annotated[str, _name("NAME|stacked(NAME,NAME)", checked_criterion)]
+EngineName = Annotated[str, _name("auto|compiled|batched:N|compact|native")]
 Length = Annotated[
     int | None,
     tyro.conf.arg(metavar="INT"),

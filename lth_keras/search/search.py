@@ -224,7 +224,7 @@ class TicketSearch(SearchParameters):
         asked = execution.Asked(trials, branches, out, keep_weights, control_levels)
         in_workers = workers > 1 or fresh_graphs
         with interrupts.stopped_by_ctrl_c():
-            train = groups.train_in_groups
+            train: execution.Train = groups.train_in_groups
             if in_workers:
                 train = runner.in_workers(self, remake, workers, fresh_graphs)
             prepared = execution.prepare(self, asked, in_workers)
