@@ -1,11 +1,23 @@
-"""The backend protocol."""
+"""The backend protocol, and the active backend."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
 
-from lth_keras.backends.program import Program, ProgramParts
+import keras
+
+if TYPE_CHECKING:
+    from lth_keras.backends.derivatives import Derivatives
+    from lth_keras.backends.program import Program, ProgramParts
+
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "Jax"}
+"""Keras' name of a backend, which is also the module's name in this folder -> the class in it; see `Backend`."""
+
+_threads: int | None = None
+"""The argument of `set_threads`."""
 
 
 class Backend(Protocol):
@@ -18,6 +30,8 @@ class Backend(Protocol):
     """Whether all training is compiled with XLA."""
     most_tickets: int | None
     """The most tickets that a program can train at once; None for any number."""
+    derivatives: Derivatives
+    """The module that differentiates functions."""
 
     def assign(self, variable: Any, value: Any) -> None:
         """Assigns an array's values to a Keras variable; later changes of the array have no effect."""
@@ -49,11 +63,46 @@ class Backend(Protocol):
         tables: Sequence[Any],
         using_rows: Callable[..., Any],
         rule: Callable[[int], Any],
-        assign: Callable[[Any, Any], None],
-        *,
-        lazy: bool,
     ) -> Program:
         """The program for models with large embedding tables; arguments as `RowwiseProgram`."""
 
-    def derivatives(self) -> Any:
-        """The module that differentiates functions; see `lth_keras.backends.derivatives`."""
+
+def backend() -> Backend:
+    """Keras' active backend.
+
+    Raises:
+        RuntimeError: if Keras runs on a backend that is not in `BACKENDS`.
+    """
+    return _made(keras.backend.backend())
+
+
+@cache
+def _made(name: str) -> Backend:
+    if name not in BACKENDS:
+        raise RuntimeError(
+            f"Expected the Keras backend to be one of {', '.join(BACKENDS)}. Received: {name!r}. Set KERAS_BACKEND to "
+            "one of them before the first import of keras."
+        )
+    made: Backend = getattr(importlib.import_module(f"lth_keras.backends.{name}"), BACKENDS[name])()
+    return made
+
+
+def assign(variable: Any, value: Any) -> None:
+    """Assigns an array's values to a Keras variable; see `Backend.assign`."""
+    backend().assign(variable, value)
+
+
+def set_threads(threads: int) -> None:
+    """Sets how many threads one operation may use; see `Backend.set_threads`.
+
+    Raises:
+        RuntimeError: if the backend is already initialised with another number.
+    """
+    global _threads
+    backend().set_threads(threads)
+    _threads = threads
+
+
+def threads() -> int | None:
+    """The argument of `set_threads`; None if it was not called."""
+    return _threads

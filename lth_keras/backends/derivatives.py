@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from lth_keras.backends.backend import backend
 from lth_keras.backends.linearised import linearised, ones_for
 from lth_keras.backends.program import loss_function
 
@@ -63,7 +64,6 @@ class Differentiator:
     underflow.
 
     Args:
-        backend: differentiates and compiles, see `Derivatives`.
         model: a built Keras model with masked layers.
         prunable: its prunable weights, with the attributes `layer`, `variable` and `mask`.
         loss: see Keras' `compile`; None if only synaptic flow is needed.
@@ -73,8 +73,8 @@ class Differentiator:
         traces: number of compilations.
     """
 
-    def __init__(self, backend: Derivatives, model: keras.Model, prunable: Sequence[Any], loss: Any = None) -> None:
-        self._backend, self._model, self._loss = backend, model, loss
+    def __init__(self, model: keras.Model, prunable: Sequence[Any], loss: Any = None) -> None:
+        self._backend, self._model, self._loss = backend().derivatives, model, loss
         self._prunable = list(prunable)
         self._weights = [weight.variable for weight in prunable]
         own = {id(variable) for variable in self._weights}
@@ -82,7 +82,9 @@ class Differentiator:
         self._compiled: dict[Any, Callable[..., Arrays]] = {}
         self.traces = 0
 
-    def gradients(self, weights: Arrays, others: Arrays, x: np.ndarray, y: np.ndarray) -> Arrays:
+    def gradients(
+        self, weights: Arrays, others: Arrays, x: np.ndarray, y: np.ndarray, temperature: float = 1.0
+    ) -> Arrays:
         """The gradient of the mean loss with respect to each prunable weight; zero for pruned weights.
 
         Args:
@@ -90,22 +92,16 @@ class Differentiator:
             others: values of `self.others`.
             x: examples, `(n, ...)`.
             y: their labels.
+            temperature: divisor of the softmax' logits; ignored for losses other than categorical cross-entropy.
         """
-        return self._gradients(1.0, weights, others, x, y)
+        compiled = self._function(("gradient", temperature), self._backend.gradients, self._mean_loss(temperature))
+        return _mean(lambda *part: compiled(list(map(_wide, weights)), others, *part), x, y)
 
     def hessian_gradients(
         self, weights: Arrays, others: Arrays, x: np.ndarray, y: np.ndarray, temperature: float = 1.0
     ) -> Arrays:
-        """The product Hg of the Hessian and gradient of the mean loss; zero for pruned weights.
-
-        Args:
-            weights: see `gradients`, also for the next arguments.
-            others: values of `self.others`.
-            x: examples.
-            y: their labels.
-            temperature: divisor of the softmax' logits; ignored for losses other than categorical cross-entropy.
-        """
-        gradient = self._gradients(temperature, weights, others, x, y)
+        """The product Hg of the Hessian and gradient of the mean loss; arguments as `gradients`."""
+        gradient = self.gradients(weights, others, x, y, temperature)
         compiled = self._function(
             ("product", temperature), self._backend.hessian_products, self._mean_loss(temperature)
         )
@@ -132,10 +128,6 @@ class Differentiator:
 
         compiled = self._function(("flow", tuple(shapes)), self._backend.gradients, flow)
         return compiled([np.abs(weight) for weight in map(_wide, weights)], others)
-
-    def _gradients(self, temperature: float, weights: Arrays, others: Arrays, x: np.ndarray, y: np.ndarray) -> Arrays:
-        compiled = self._function(("gradient", temperature), self._backend.gradients, self._mean_loss(temperature))
-        return _mean(lambda *part: compiled(list(map(_wide, weights)), others, *part), x, y)
 
     def _mean_loss(self, temperature: float) -> Callable[..., Any]:
         loss = loss_function(self._loss)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lth_keras.backends.jax_pure import Pure, State, assign, exactly
+from lth_keras.backends import jax_derivatives
+from lth_keras.backends.jax_batched import BatchedJaxProgram
+from lth_keras.backends.jax_pure import Pure, assign, exactly, put_back, values_of
+from lth_keras.backends.jax_rowwise import RowwiseJaxProgram
+from lth_keras.backends.optimizers import restart, values_after_build
 from lth_keras.backends.program import (
     NEVER,
     Arrays,
@@ -40,14 +45,13 @@ class JaxProgram(ProgramOfOne):
     def __init__(self, training: ProgramParts) -> None:
         if not training.jit_compile:
             raise ValueError("Expected jit_compile=True or None with JAX, which compiles with XLA. Received: False.")
-        super().__init__(training.model.variables, training.weights, assign)
+        super().__init__(training)
         self._pure = Pure(training)
-        self.capacity, self.every, self.advice = self._pure.capacity, self._pure.every, self._pure.advice
-        self._slots_start = [np.array(variable) for variable in self._pure.slots]
+        self.advice = self._pure.advice
+        self._slots_start = values_after_build(self._pure.optimizer)
         self._advance = jax.jit(exactly(self._pure.advance), donate_argnums=0)
         self._evaluate = jax.jit(exactly(self._pure.evaluation))
         self._outputs = jax.jit(exactly(self._pure.outputs))
-        self._data: tuple[Any, ...] = ()
         self._release()
 
     @property
@@ -58,17 +62,14 @@ class JaxProgram(ProgramOfOne):
     def _take(self, train: Arrays, validation: Arrays) -> None:
         self._on_device = OnDevice(_on_device, train, validation)
         rows = jnp.arange(len(validation[0]), dtype=jnp.int32)
-        self._data = (*self._on_device(*train), *self._on_device(*validation), rows)
+        self._data: tuple[Any, ...] = (*self._on_device(*train), *self._on_device(*validation), rows)
 
     def _release(self) -> None:
         self._data = ()
         self._on_device = OnDevice(_on_device)
 
     def _start(self, updates: int) -> None:
-        for variable, value in zip(self._pure.slots, self._slots_start, strict=True):
-            weight = self._pure.begin_as_weights.get(id(variable))
-            beginning = value if weight is None else weight.value
-            assign(variable, updates if id(variable) in self._pure.counts else beginning)
+        restart(self._pure.optimizer, self._slots_start, updates)
         for variable in (*self._pure.trainable, *self._pure.others):  # copies, since other models may share the buffers
             assign(variable, variable.value)
         self._best = [jnp.array(variable.value, copy=True) for variable in self._model_weights]
@@ -77,30 +78,30 @@ class JaxProgram(ProgramOfOne):
     def _advance_one(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
         stop = start + len(order)
         bounds = map(jnp.int32, (start, stop, total))
-        state = {**self._state(), "best": self._best, "best_loss": self._best_loss, "loss_sum": self._loss_sum}
+        best = {"best": self._best, "best_loss": self._best_loss, "loss_sum": self._loss_sum}
+        state = {**values_of(self._pure.groups), **best}
         with uninterrupted():  # Ctrl-C must not leave donated buffers in the variables
             state, bad, curves = self._advance(state, self._data, padded_order(order, self.capacity), *bounds)
-            for group, variables in self._groups().items():
-                for variable, value in zip(variables, state[group], strict=True):
-                    variable.assign(value)
-            self._best, self._best_loss, self._loss_sum = (state[name] for name in ("best", "best_loss", "loss_sum"))
+            put_back(self._pure.groups, state)
+            self._best, self._best_loss, self._loss_sum = (state[name] for name in best)
         step = due_steps(start, stop, total, self.every)
         return Evaluations(step, *np.array(curves)[:, : len(step)]), None if bad == NEVER else int(bad)
 
-    def _end(self) -> None:
+    def finish(self, tickets: Sequence[int]) -> None:
+        """Replaces weights by their averages; see `Program.finish`."""
         if self._pure.averages:
-            finalized = self._pure.finalized(self._state())
+            finalized = self._pure.finalized(values_of(self._pure.groups))
             for variable, value in zip(self._pure.trainable, finalized["trainable"], strict=True):
                 assign(variable, value)
 
     def _evaluate_one(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray | None]:
-        rows = np.arange(len(x), dtype=np.int32)
+        rows, state = np.arange(len(x), dtype=np.int32), values_of(self._pure.groups)
+        examples, labels = self._on_device(x, y)
         with uninterrupted():
-            loss, metric = self._evaluate(self._state(), *self._on_device(x, y), rows)
+            loss, metric = self._evaluate(state, examples, labels, rows)
         if not outputs:
             return float(loss), float(metric), None
-        size, state, parts = self._pure.evaluation_batch_size, self._state(), []
-        examples, _ = self._on_device(x, y)
+        size, parts = self._pure.evaluation_batch_size, []
         for start in range(0, len(x), size):
             with uninterrupted():
                 parts.append(np.array(self._outputs(state, examples[start : start + size])))
@@ -108,12 +109,6 @@ class JaxProgram(ProgramOfOne):
 
     def _best_weights(self) -> list[np.ndarray]:
         return [np.array(value) for value in self._best]
-
-    def _groups(self) -> dict[str, list[Any]]:
-        return {"trainable": self._pure.trainable, "others": self._pure.others, "slots": self._pure.slots}
-
-    def _state(self) -> State:
-        return {name: [variable.value for variable in group] for name, group in self._groups().items()}
 
 
 def _on_device(arrays: Arrays) -> tuple[Any, ...]:
@@ -125,6 +120,7 @@ class Jax:
 
     compiles_always = True
     most_tickets = None
+    derivatives = jax_derivatives
 
     def assign(self, variable: Any, value: Any) -> None:
         """Assigns by value; see `Backend.assign`."""
@@ -151,23 +147,11 @@ class Jax:
 
     def program(self, training: ProgramParts, tickets: int = 1) -> Program:
         """The compiled training program; see `Backend.program`."""
-        if tickets == 1:
-            return JaxProgram(training)
-        from lth_keras.backends.jax_batched import BatchedJaxProgram
-
-        return BatchedJaxProgram(training, tickets)
+        return JaxProgram(training) if tickets == 1 else BatchedJaxProgram(training, tickets)
 
     def rowwise_program(self, *args: Any, **kwargs: Any) -> Program:
         """The program for large embedding tables; see `Backend.rowwise_program`."""
-        from lth_keras.backends.jax_rowwise import RowwiseJaxProgram
-
         return RowwiseJaxProgram(*args, **kwargs)
-
-    def derivatives(self) -> Any:
-        """The module that differentiates functions; see `Backend.derivatives`."""
-        from lth_keras.backends import jax_derivatives
-
-        return jax_derivatives
 
 
 def _is_initialized() -> bool:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lth_keras.backends.jax_pure import Pure, State, exactly
+from lth_keras.backends.optimizers import values_after_build
 from lth_keras.backends.program import (
     NEVER,
     Arrays,
@@ -41,13 +42,14 @@ class BatchedJaxProgram:
         self.tickets = tickets
         self._pure = Pure(training)
         self.capacity, self.every, self.advice = self._pure.capacity, self._pure.every, self._pure.advice
-        self._slots_start = [np.array(variable) for variable in self._pure.slots]
+        self._slots_start = values_after_build(self._pure.optimizer)
         data = (None, None, None, None, 0)
         self._advance = jax.jit(
             jax.vmap(exactly(self._pure.advance), in_axes=(0, data, 0, None, None, None)), donate_argnums=0
         )
         self._evaluate = jax.jit(jax.vmap(exactly(self._pure.evaluation), in_axes=(0, None, None, 0)))
         self._outputs = jax.jit(jax.vmap(exactly(self._pure.outputs)))
+        self._datasets: list[Splits] = []
         self._splits: dict[str, _Shared] = {}
         self._state: State = {}
 
@@ -62,12 +64,15 @@ class BatchedJaxProgram:
         Raises:
             ValueError: if data sets differ in the shapes of a split.
         """
+        if list(map(id, datasets)) == list(map(id, self._datasets)):
+            return
         self.unload()  # frees memory before the new data are loaded
         self._splits = {name: _Shared([data[name] for data in datasets]) for name in ("train", "validation", "test")}
+        self._datasets = list(datasets)
 
     def unload(self) -> None:
         """Unloads the data and the state; see `Program.unload`."""
-        self._splits = {}
+        self._datasets, self._splits = [], {}
         self.reset()
 
     def reset(self) -> None:
@@ -82,13 +87,12 @@ class BatchedJaxProgram:
             name: jnp.array(offsets[:, None] + np.arange(self._splits[name].examples, dtype=np.int32))
             for name, offsets in self._offsets.items()
         }
+        pure, stacked = self._pure, self._stacked
+        starts = zip(self._slots_start, pure.slots, strict=True)
         self._state = {
-            "trainable": [self._stacked([part[id(v)] for part in values], v) for v in self._pure.trainable],
-            "others": [self._stacked([part[id(v)] for part in values], v) for v in self._pure.others],
-            "slots": [
-                self._stacked(self._slot_starts(v, start, values, updates), v)
-                for start, v in zip(self._slots_start, self._pure.slots, strict=True)
-            ],
+            "trainable": [stacked([part[id(v)] for part in values], v) for v in pure.trainable],
+            "others": [stacked([part[id(v)] for part in values], v) for v in pure.others],
+            "slots": [stacked(self._slot_starts(v, start, values, updates), v) for start, v in starts],
             "best_loss": jnp.full(self.tickets, jnp.inf, jnp.float32),
             "loss_sum": jnp.zeros(self.tickets, jnp.float32),
         }
@@ -142,11 +146,8 @@ class BatchedJaxProgram:
 
     def value(self, ticket: int, variable: Any) -> np.ndarray:
         """A ticket's value of a Keras variable; see `Program.value`."""
-        for name, group in (("trainable", self._pure.trainable), ("others", self._pure.others)):
-            for i, own in enumerate(group):
-                if own is variable:
-                    return np.array(self._state[name][i][ticket])
-        raise KeyError(variable.path)
+        group, i = self._pure.places[id(variable)]
+        return np.array(self._state[group][i][ticket])
 
     def _weights(self, best: bool) -> State:
         """The values that outputs depend on: the current ones or those of least validation loss."""

@@ -16,11 +16,25 @@ from lth_keras.backends.program import NEVER, ProgramParts, loss_function
 
 State = dict[str, Any]
 """The input and output of a call: values of variables, the best weights and their validation loss."""
+Groups = dict[str, list[Any]]
+"""Keras variables by their name in a state."""
 
 
 def assign(variable: Any, value: Any) -> None:
     """Assigns a copy, since on CPUs JAX may share memory with a numpy array."""
     variable.assign(jnp.array(value, copy=True))
+
+
+def values_of(groups: Groups) -> State:
+    """The current values of variables."""
+    return {name: [variable.value for variable in variables] for name, variables in groups.items()}
+
+
+def put_back(groups: Groups, state: State) -> None:
+    """Assigns values to variables, whose old buffers were donated."""
+    for name, variables in groups.items():
+        for variable, value in zip(variables, state[name], strict=True):
+            variable.assign(value)
 
 
 def masked(value: Any, mask: Any) -> Any:
@@ -54,10 +68,10 @@ class Pure:
         self.advice = advice(optimizer)
         self.slots, self.counts = list(optimizer.variables), {id(count) for count in update_counts(optimizer)}
         self.begin_as_weights = {id(state): weight for weight, state in begin_as_weights(optimizer)}
-        places = {id(variable): ("trainable", i) for i, variable in enumerate(self.trainable)}
-        places |= {id(variable): ("others", i) for i, variable in enumerate(self.others)}
-        slots = {id(variable): i for i, variable in enumerate(self.slots)}
-        self.averages = [(places[id(weight)][1], slots[id(average)]) for weight, average in averages(optimizer)]
+        self.groups = {"trainable": self.trainable, "others": self.others, "slots": self.slots}
+        self.places = {id(v): (name, i) for name, variables in self.groups.items() for i, v in enumerate(variables)}
+        places = self.places
+        self.averages = [(places[id(weight)][1], places[id(average)][1]) for weight, average in averages(optimizer)]
         self.kept = [places[id(variable)] for variable in training.weights]
         self._masks = [(*places[id(variable)], places[id(mask)][1]) for variable, mask in self.pruned.weights]
         self.capacity = training.capacity

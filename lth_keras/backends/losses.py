@@ -2,64 +2,40 @@
 
 from __future__ import annotations
 
+import re
+from enum import Enum
 from functools import partial
 from typing import Any, NamedTuple
 
 import keras
 
-BINARY, HINGE, OVERLAP = "binary", "hinge", "overlap"
-CATEGORICAL, SPARSE = "categorical", "sparse"
-REGRESSION, DIRECTION = "regression", "direction"
-INCOMPARABLE, OWN = "incomparable", "own"
 
-_CLASSES = {
-    "BinaryCrossentropy": BINARY,
-    "BinaryFocalCrossentropy": BINARY,
-    "Hinge": HINGE,
-    "SquaredHinge": HINGE,
-    "Dice": OVERLAP,
-    "Tversky": OVERLAP,
-    "CategoricalCrossentropy": CATEGORICAL,
-    "CategoricalFocalCrossentropy": CATEGORICAL,
-    "CategoricalHinge": CATEGORICAL,
-    "KLDivergence": CATEGORICAL,
-    "SparseCategoricalCrossentropy": SPARSE,
-    "CategoricalGeneralizedCrossEntropy": SPARSE,
-    "MeanSquaredError": REGRESSION,
-    "MeanAbsoluteError": REGRESSION,
-    "MeanAbsolutePercentageError": REGRESSION,
-    "MeanSquaredLogarithmicError": REGRESSION,
-    "Huber": REGRESSION,
-    "LogCosh": REGRESSION,
-    "Poisson": REGRESSION,
-    "CosineSimilarity": DIRECTION,
-    "CTC": INCOMPARABLE,
-    "Circle": INCOMPARABLE,
-}
-_FUNCTIONS = {
-    "binary_crossentropy": "BinaryCrossentropy",
-    "binary_focal_crossentropy": "BinaryFocalCrossentropy",
-    "hinge": "Hinge",
-    "squared_hinge": "SquaredHinge",
-    "dice": "Dice",
-    "tversky": "Tversky",
-    "categorical_crossentropy": "CategoricalCrossentropy",
-    "categorical_focal_crossentropy": "CategoricalFocalCrossentropy",
-    "categorical_hinge": "CategoricalHinge",
-    "kl_divergence": "KLDivergence",
-    "sparse_categorical_crossentropy": "SparseCategoricalCrossentropy",
-    "categorical_generalized_cross_entropy": "CategoricalGeneralizedCrossEntropy",
-    "mean_squared_error": "MeanSquaredError",
-    "mean_absolute_error": "MeanAbsoluteError",
-    "mean_absolute_percentage_error": "MeanAbsolutePercentageError",
-    "mean_squared_logarithmic_error": "MeanSquaredLogarithmicError",
-    "huber": "Huber",
-    "log_cosh": "LogCosh",
-    "poisson": "Poisson",
-    "cosine_similarity": "CosineSimilarity",
-    "ctc": "CTC",
-    "circle": "Circle",
-}
+class LossKind(Enum):
+    """Formats of labels and outputs, each with the Keras losses that compare them."""
+
+    BINARY = ("BinaryCrossentropy", "BinaryFocalCrossentropy")
+    HINGE = ("Hinge", "SquaredHinge")
+    OVERLAP = ("Dice", "Tversky")
+    """As the two before: a binary label for each output."""
+    CATEGORICAL = ("CategoricalCrossentropy", "CategoricalFocalCrossentropy", "CategoricalHinge", "KLDivergence")
+    """A probability for each class."""
+    SPARSE = ("SparseCategoricalCrossentropy", "CategoricalGeneralizedCrossEntropy")
+    """A class index."""
+    REGRESSION = (
+        *("MeanSquaredError", "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanSquaredLogarithmicError"),
+        *("Huber", "LogCosh", "Poisson"),
+    )
+    DIRECTION = ("CosineSimilarity",)
+    """A vector."""
+    INCOMPARABLE = ("CTC", "Circle")
+    """Labels and outputs cannot be compared."""
+    OWN = ()
+    """Not a loss of Keras."""
+
+
+_CLASSES = {name: kind for kind in LossKind for name in kind.value}
+_FUNCTIONS = {re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower(): name for name in _CLASSES}
+"""The name of Keras' function of a loss -> the name of its class."""
 
 
 class LossFacts(NamedTuple):
@@ -67,15 +43,13 @@ class LossFacts(NamedTuple):
 
     Attributes:
         name: name of Keras' class, or of the user's own function or class.
-        kind: format of labels and outputs: `BINARY`, `HINGE`, `OVERLAP` (a binary label for each output),
-            `CATEGORICAL` (a probability for each class), `SPARSE` (a class index), `REGRESSION`, `DIRECTION` (a
-            vector), `INCOMPARABLE` (Keras losses whose labels and outputs cannot be compared) or `OWN` (not Keras').
+        kind: format of its labels and outputs.
         threshold: threshold of outputs for binary labels.
         ignored: the class index that a `SPARSE` loss ignores, or None.
     """
 
     name: str
-    kind: str
+    kind: LossKind
     threshold: float = 0.5
     ignored: int | None = None
 
@@ -90,26 +64,18 @@ def loss_facts(loss: Any) -> LossFacts:
     name = _keras_name(function)
     if name is None:
         own = str(getattr(function, "name", None) or getattr(function, "__name__", None) or type(function).__name__)
-        return LossFacts(own, SPARSE if "sparse_categorical" in own else OWN)
+        return LossFacts(own, LossKind.SPARSE if "sparse_categorical" in own else LossKind.OWN)
     kind = _CLASSES[name]
     logits = options.get("from_logits", getattr(function, "from_logits", False))
     ignored = options.get("ignore_class", getattr(function, "ignore_class", None))
-    return LossFacts(name, kind, 0.0 if logits or kind == HINGE else 0.5, ignored if kind == SPARSE else None)
+    return LossFacts(
+        name, kind, 0.0 if logits or kind == LossKind.HINGE else 0.5, ignored if kind == LossKind.SPARSE else None
+    )
 
 
 def has_several(output_shape: tuple[int | None, ...]) -> bool:
     """Whether a model has several outputs for each example, or for each position of an example."""
     return len(output_shape) > 1 and (output_shape[-1] or 0) > 1
-
-
-def is_multi_label(loss: Any, output_shape: tuple[int | None, ...]) -> bool:
-    """Whether an example can have any number of classes: several outputs with binary labels.
-
-    Args:
-        loss: see Keras' `compile`.
-        output_shape: the model's output shape, classes last.
-    """
-    return has_several(output_shape) and loss_facts(loss).kind in (BINARY, HINGE, OVERLAP)
 
 
 def _keras_name(function: Any) -> str | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
+
+from lth_keras.backends.backend import assign
 
 Pairs = list[tuple[Any, Any]]
 """Pairs of Keras variables: a weight and the optimiser's variable for it."""
@@ -42,13 +45,7 @@ def update_counts(optimizer: keras.Optimizer) -> list[Any]:
 
 def averages(optimizer: keras.Optimizer) -> Pairs:
     """The weights whose moving averages a built optimiser keeps (`use_ema`), with the averages."""
-    return [
-        pair
-        for part in updating(optimizer)
-        if part.use_ema
-        for pair in zip(part._trainable_variables, part._model_variables_moving_average, strict=True)
-        if pair[1] is not None
-    ]
+    return _pairs([part for part in updating(optimizer) if part.use_ema], "_model_variables_moving_average")
 
 
 def begin_as_weights(optimizer: keras.Optimizer) -> Pairs:
@@ -57,14 +54,36 @@ def begin_as_weights(optimizer: keras.Optimizer) -> Pairs:
     These are averages of weights, which Keras initialises only at the very first step, and the iterates of
     schedule-free Adam, which Keras copies when it builds the optimiser.
     """
-    moved = [
-        pair
-        for part in updating(optimizer)
-        if isinstance(part, _SCHEDULE_FREE)
-        for pair in zip(part._trainable_variables, part._momentums, strict=True)
-        if pair[1] is not None
-    ]
-    return averages(optimizer) + moved
+    schedule_free = getattr(keras.optimizers, "ScheduleFreeAdamW", ())  # of Keras 3.13 and later
+    iterated = [part for part in updating(optimizer) if isinstance(part, schedule_free)]
+    return averages(optimizer) + _pairs(iterated, "_momentums")
+
+
+def _pairs(parts: list[Any], attribute: str) -> Pairs:
+    every = [zip(part._trainable_variables, getattr(part, attribute), strict=True) for part in parts]
+    return [pair for pairs in every for pair in pairs if pair[1] is not None]
+
+
+def values_after_build(optimizer: keras.Optimizer) -> list[np.ndarray]:
+    """The values of a built optimiser's variables; zeros need no memory, as slots are as large as the model."""
+    values = map(keras.ops.convert_to_numpy, optimizer.variables)
+    return [v.copy() if v.any() else np.broadcast_to(np.zeros((), v.dtype), v.shape) for v in values]
+
+
+def restart(optimizer: keras.Optimizer, values: list[np.ndarray], updates: int = 0) -> None:
+    """Resets an optimiser to its state after build, for the current weights.
+
+    Args:
+        optimizer: a built optimiser.
+        values: the result of `values_after_build`.
+        updates: its step count.
+    """
+    for variable, value in zip(optimizer.variables, values, strict=True):
+        assign(variable, value)
+    for count in update_counts(optimizer):
+        assign(count, updates)
+    for weight, state in begin_as_weights(optimizer):
+        assign(state, weight.value)
 
 
 def advice(optimizer: keras.Optimizer) -> str:
@@ -81,6 +100,3 @@ def advice(optimizer: keras.Optimizer) -> str:
 LOWER = "Lower the learning rate, or check the data for NaN and the labels for the loss's format."
 LEAST_EPSILON_1 = 1e-16
 """Its square does not underflow in float32."""
-_SCHEDULE_FREE = tuple(
-    kind for kind in [getattr(keras.optimizers, "ScheduleFreeAdamW", None)] if kind is not None
-)  # of Keras 3.13 and later

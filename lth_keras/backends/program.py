@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import keras
 import numpy as np
 
-from lth_keras.backends.losses import OWN, loss_facts, with_axis_of
+from lth_keras.backends.backend import assign
+from lth_keras.backends.losses import LossKind, loss_facts, with_axis_of
 from lth_keras.backends.optimizers import LOWER
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -123,7 +124,11 @@ class Program(Protocol):
     """Advice for a loss that becomes NaN or infinite."""
 
     def load(self, datasets: Sequence[Splits]) -> None:
-        """Replaces the loaded data sets; each has the splits `train`, `validation` and `test`."""
+        """Replaces the loaded data sets, unless they are the same mappings.
+
+        Args:
+            datasets: each with the splits `train`, `validation` and `test`.
+        """
 
     def unload(self) -> None:
         """Unloads the data."""
@@ -175,24 +180,23 @@ class ProgramOfOne(ABC):
     A subclass trains and evaluates one ticket; this class adds the ticket axis of `Program`.
 
     Args:
-        variables: all variables of the model.
-        weights: the variables whose best values to keep.
-        assign: assigns an array's values to a Keras variable.
+        training: its parts.
     """
 
     tickets = 1
     keeps_best = True
-    capacity: int
-    every: int
     advice: str = LOWER
 
-    def __init__(self, variables: Sequence[Any], weights: Sequence[Any], assign: Callable[[Any, Any], None]) -> None:
-        self._model_variables, self._model_weights, self._assign = list(variables), list(weights), assign
+    def __init__(self, training: ProgramParts) -> None:
+        self.capacity, self.every = training.capacity, training.evaluate_every
+        self._model_variables, self._model_weights = list(training.model.variables), list(training.weights)
         self._splits: Splits = {}
 
     def load(self, datasets: Sequence[Splits]) -> None:
         """Loads the data set; see `Program.load`."""
         (splits,) = datasets
+        if splits is self._splits:
+            return
         self.unload()  # frees memory before the new data are loaded
         self._take(splits["train"], splits["validation"])
         self._splits = splits
@@ -207,7 +211,7 @@ class ProgramOfOne(ABC):
         for own in values or ():
             for variable in self._model_variables:
                 if id(variable) in own:
-                    self._assign(variable, own[id(variable)])
+                    assign(variable, own[id(variable)])
         self._start(updates[0])
 
     def reset(self) -> None:
@@ -219,9 +223,9 @@ class ProgramOfOne(ABC):
         evaluations, first_bad = self._advance_one(orders[0], start, total)
         return [evaluations], [first_bad]
 
+    @abstractmethod
     def finish(self, tickets: Sequence[int]) -> None:
         """Ends a training early; see `Program.finish`."""
-        self._end()
 
     def evaluate(self, split: str = "test", *, best: bool = False, outputs: bool = False) -> Measured:
         """Measures a split; see `Program.evaluate`."""
@@ -244,7 +248,7 @@ class ProgramOfOne(ABC):
 
     def _set_weights(self, values: Sequence[np.ndarray]) -> None:
         for variable, value in zip(self._model_weights, values, strict=True):
-            self._assign(variable, value)
+            assign(variable, value)
 
     @abstractmethod
     def _take(self, train: Arrays, validation: Arrays) -> None:
@@ -261,10 +265,6 @@ class ProgramOfOne(ABC):
     @abstractmethod
     def _advance_one(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
         """As `advance`; `order` is `(steps, batch)`."""
-
-    @abstractmethod
-    def _end(self) -> None:
-        """As `finish`."""
 
     @abstractmethod
     def _evaluate_one(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray | None]:
@@ -284,18 +284,17 @@ class OnDevice:
     """
 
     def __init__(self, put: Callable[[Arrays], tuple[Any, ...]], *loaded: Arrays) -> None:
-        self._put = put
-        self._loaded = [(arrays, put(arrays)) for arrays in loaded]
-        self._last: list[tuple[Arrays, tuple[Any, ...]]] = []
+        self._put, self._loaded = put, len(loaded)
+        self._copies = [(arrays, put(arrays)) for arrays in loaded]
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
         """The copies of these arrays, found by identity, since comparing values takes as long as copying."""
-        for (own_x, own_y), copies in (*self._loaded, *self._last):
+        for (own_x, own_y), copies in self._copies:
             if own_x is x and own_y is y:
                 return copies
-        self._last.clear()  # frees memory before the next copy
-        self._last.append(((x, y), self._put((x, y))))
-        return self._last[0][1]
+        del self._copies[self._loaded :]  # frees memory before the next copy
+        self._copies.append(((x, y), self._put((x, y))))
+        return self._copies[-1][1]
 
 
 def due_steps(start: int, stop: int, total: int, every: int) -> np.ndarray:
@@ -317,7 +316,7 @@ def loss_function(loss: Any) -> Any:
     Floating labels for the user's own loss are converted to the type of the outputs, as Keras' losses do.
     """
     function = keras.losses.get(loss)
-    own = loss_facts(loss).kind == OWN
+    own = loss_facts(loss).kind == LossKind.OWN
 
     def mean_loss(y: Any, outputs: Any) -> Any:
         y = with_axis_of(outputs, y)

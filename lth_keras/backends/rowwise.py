@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
+from lth_keras.backends.optimizers import values_after_build
 from lth_keras.backends.program import Arrays, Evaluations, ProgramOfOne, ProgramParts, loss_function
-from lth_keras.backends.skipped import Lazy, Skipped
+from lth_keras.backends.skipped import Skipped
 
 ROWS_STEP = 512
 """The rows in use are padded to a multiple of this, or of about a quarter of their number, to limit compilations."""
 FLUSHED_ROWS = 4096
+
+
+class Batch(NamedTuple):
+    """Examples and the table rows that they use.
+
+    Attributes:
+        rows: the rows in use, padded with row 0, int32.
+        count: number of rows in use, int32.
+        index: the index in `rows` of each entry of `x`, int32.
+        x: the examples.
+        y: their labels.
+        coefficients: coefficients of `Skipped.catch_up` by row.
+    """
+
+    rows: Any
+    count: Any
+    index: Any
+    x: Any
+    y: Any
+    coefficients: Any
 
 
 class RowwiseProgram(ProgramOfOne):
@@ -33,12 +54,9 @@ class RowwiseProgram(ProgramOfOne):
             the model's input.
         using_rows: (tables, values, masks, index) -> a context in which the model's embeddings read these rows.
         rule: (steps) -> the update rule of rows; see `skipped`.
-        assign: assigns an array's values to a Keras variable.
-        lazy: whether rows stay unchanged while no batch uses them.
     """
 
     keeps_best = False
-    capacity = 1 << 30
 
     def __init__(
         self,
@@ -46,22 +64,19 @@ class RowwiseProgram(ProgramOfOne):
         tables: Sequence[Any],
         using_rows: Callable[..., Any],
         rule: Callable[[int], Skipped],
-        assign: Callable[[Any, Any], None],
-        *,
-        lazy: bool,
     ) -> None:
         model, optimizer = training.model, training.optimizer
-        super().__init__(model.variables, training.weights, assign)
+        super().__init__(training)
+        self.capacity = 1 << 30
         self._model, self._optimizer, self._loss = model, optimizer, loss_function(training.loss)
         self._metric = training.metric
         self._tables, self._using_rows = list(tables), using_rows
-        self._make_rule = (lambda steps: Lazy(rule(steps))) if lazy else rule
-        self._before = self._make_rule(1)  # before a training, no updates are skipped
-        self.every, self._evaluation_batch_size = training.evaluate_every, training.evaluation_batch_size
+        self._make_rule, self._before = rule, rule(1)  # before a training, no updates are skipped
+        self._evaluation_batch_size = training.evaluation_batch_size
         by_row = {id(table.variable) for table in tables}
         self._trainable = [v for v in model.trainable_variables if id(v) not in by_row]
         optimizer.build(self._trainable)
-        self._optimizer_start = [keras.ops.convert_to_numpy(v).copy() for v in optimizer.variables]
+        self._optimizer_start = values_after_build(optimizer)
         self._last = np.zeros(max(table.variable.shape[0] for table in tables), np.int64)
         self._now = 0
         self._rule: Skipped | None = None
@@ -71,32 +86,14 @@ class RowwiseProgram(ProgramOfOne):
         """Resets the optimiser and the tables' slots."""
 
     @abstractmethod
-    def _step(
-        self,
-        rows: np.ndarray,
-        count: np.int32,
-        index: np.ndarray,
-        x: np.ndarray,
-        y: np.ndarray,
-        coefficients: np.ndarray,
-        scalars: np.ndarray,
-    ) -> float:
+    def _step(self, batch: Batch, scalars: np.ndarray) -> Any:
         """Applies skipped updates to rows, trains them on a batch and writes them; returns the loss before the update.
 
-        Args:
-            rows: the rows in use, padded.
-            count: number of rows in use.
-            index: the index in `rows` of each entry of `x`.
-            x: the batch's examples.
-            y: their labels.
-            coefficients: coefficients of `Skipped.catch_up` by row.
-            scalars: scalars of `Skipped.update`.
+        `scalars` are those of `Skipped.update`.
         """
 
     @abstractmethod
-    def _forward(
-        self, rows: np.ndarray, index: np.ndarray, x: np.ndarray, y: np.ndarray, coefficients: np.ndarray
-    ) -> tuple[Any, Any, Any]:
+    def _forward(self, batch: Batch) -> Any:
         """Mean loss, mean of the metric's summands and outputs, with skipped updates that are not written."""
 
     @abstractmethod
@@ -138,7 +135,8 @@ class RowwiseProgram(ProgramOfOne):
             self._bring_up_to_date()
         return Evaluations(*np.array(measured).reshape(-1, 4).T), None
 
-    def _end(self) -> None:
+    def finish(self, tickets: Sequence[int]) -> None:
+        """Applies the updates that rows have skipped; see `Program.finish`."""
         if self._rule is not None:
             self._bring_up_to_date()
 
@@ -150,8 +148,7 @@ class RowwiseProgram(ProgramOfOne):
         losses, parts, state = 0.0, [], np.zeros(np.shape(start)) if adds_up else start
         for first in range(0, len(x), self._evaluation_batch_size):
             part = slice(first, first + self._evaluation_batch_size)
-            rows, _, index = self._rows_of(x[part])
-            loss, mean, output = self._forward(rows, index, x[part], y[part], self._coefficients(rows, self._now))
+            loss, mean, output = self._forward(self._batch(x[part], y[part], self._now))
             losses += float(loss) * len(x[part])
             if adds_up:
                 state += np.array(mean, np.float64) * len(x[part])
@@ -166,21 +163,20 @@ class RowwiseProgram(ProgramOfOne):
 
     def _train_batch(self, step: int, batch: np.ndarray) -> float:
         assert self._rule is not None
-        x, y = self._train[0][batch], self._train[1][batch]
-        rows, count, index = self._rows_of(x)
-        coefficients = self._coefficients(rows, step - 1)
-        loss = self._step(rows, count, index, x, y, coefficients, self._rule.scalars(step))
-        self._last[rows[:count]] = step
+        used = self._batch(self._train[0][batch], self._train[1][batch], step - 1)
+        loss = float(self._step(used, self._rule.scalars(step)))
+        self._last[used.rows[: used.count]] = step
         self._now = step
         return loss
 
-    def _rows_of(self, x: np.ndarray) -> tuple[np.ndarray, np.int32, np.ndarray]:
-        """The rows that examples use, padded with row 0; their number; and the index in them of each entry of `x`."""
+    def _batch(self, x: np.ndarray, y: np.ndarray, now: int) -> Batch:
+        """The batch of these examples after step `now`."""
         rows, index = np.unique(x.astype(np.int32), return_inverse=True)  # as Keras' Embedding casts
         multiple = max(ROWS_STEP, 1 << max(0, len(rows).bit_length() - 3))
         padded = np.zeros(-(-len(rows) // multiple) * multiple, np.int32)
         padded[: len(rows)] = rows
-        return padded, np.int32(len(rows)), index.reshape(x.shape).astype(np.int32)
+        index = index.reshape(x.shape).astype(np.int32)
+        return Batch(padded, np.int32(len(rows)), index, x, y, self._coefficients(padded, now))
 
     def _coefficients(self, rows: np.ndarray, now: int) -> np.ndarray:
         rule = self._rule or self._before
@@ -203,17 +199,21 @@ class RowwiseProgram(ProgramOfOne):
     def _catch_up(self, values: list[Any], slots: list[list[Any]], coefficients: Any) -> tuple[list[Any], list[Any]]:
         rule = self._rule or self._before
         numbers = [row[:, None] for row in keras.ops.unstack(coefficients)]
-        moved = [rule.catch_up(keras.ops, *part, numbers) for part in zip(values, slots, strict=True)]
-        return [value for value, _ in moved], [new for _, new in moved]
+        return _apart(rule.catch_up(keras.ops, *part, numbers) for part in zip(values, slots, strict=True))
 
     def _updated(
         self, values: list[Any], slots: list[list[Any]], gradients: list[Any], scalars: Any
     ) -> tuple[list[Any], list[list[Any]]]:
         assert self._rule is not None
-        updated = [self._rule.update(keras.ops, *part, scalars) for part in zip(values, slots, gradients, strict=True)]
-        return [value for value, _ in updated], [new for _, new in updated]
+        parts = zip(values, slots, gradients, strict=True)
+        return _apart(self._rule.update(keras.ops, *part, scalars) for part in parts)
 
     def _measures(self, y: Any, outputs: Any) -> tuple[Any, Any, Any]:
         of_examples = self._metric.of_examples
         mean = keras.ops.zeros(()) if of_examples is None else keras.ops.mean(of_examples(y, outputs), axis=0)
         return keras.ops.cast(self._loss(y, outputs), "float32"), mean, outputs
+
+
+def _apart(pairs: Iterable[tuple[Any, list[Any]]]) -> tuple[list[Any], list[list[Any]]]:
+    values, slots = zip(*pairs, strict=True)
+    return list(values), list(slots)

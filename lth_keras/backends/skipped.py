@@ -40,27 +40,32 @@ class Skipped(Protocol):
         """The row and its slots after the Keras optimiser's step with this gradient."""
 
 
-class _Decay:
-    """Decoupled weight decay over skipped steps: `w` is multiplied by `1 - weight_decay * rate` at every step.
+class _Decaying:
+    """A rule with decoupled weight decay: `w` is multiplied by `1 - weight_decay * rate` at every step.
 
     Sums over skipped steps divide momentum's decay by it, so weights must decay more slowly than momentum.
     """
 
     def __init__(self, rates: np.ndarray, weight_decay: float, momentum: float) -> None:
-        self.factors = 1 - weight_decay * rates
-        if weight_decay and self.factors.min() <= momentum:
+        self._rates, self._factors = rates, 1 - weight_decay * rates
+        self.moves_unused = weight_decay > 0
+        if weight_decay and self._factors.min() <= momentum:
             raise ValueError(
                 f"Expected weight_decay * learning_rate below {1 - momentum:.6g}, so that weights decay more slowly "
                 f"than their momentum. Received: {weight_decay} * {rates.max()}. Train the embeddings densely."
             )
-        self.logs = np.concatenate([[0.0], np.cumsum(np.log(self.factors))])
+        self._logs = np.concatenate([[0.0], np.cumsum(np.log(self._factors))])
 
-    def between(self, last: np.ndarray, now: int) -> np.ndarray:
+    def _between(self, last: np.ndarray, now: int) -> np.ndarray:
         """The product of the factors of steps `last` + 1 to `now`."""
-        return np.exp(self.logs[now] - self.logs[last])
+        return np.exp(self._logs[now] - self._logs[last])
+
+    def scalars(self, step: int) -> np.ndarray:
+        """Decay of the weight, and the learning rate, with its bias correction if there is one."""
+        return np.array([self._factors[step - 1], self._rates[step - 1]], np.float32)
 
 
-class SkippedAdam:
+class SkippedAdam(_Decaying):
     """Adam without a gradient, exact to float32 rounding.
 
     With m and v from step t, step t + j takes from the weight `c[t+j] beta1^j m / (q^j s + epsilon)`, where
@@ -90,9 +95,8 @@ class SkippedAdam:
         self._check_remainder(beta_1, q)
         self._beta_1, self._beta_2, self._epsilon, self._q = beta_1, beta_2, epsilon, q
         step = np.arange(1, len(rates) + 1, dtype=np.float64)
-        self._corrected = rates * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
-        self._decay = _Decay(rates, weight_decay, beta_1)
-        self.moves_unused = weight_decay > 0
+        super().__init__(rates, weight_decay, beta_1)
+        self._rates = rates * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
         # _sums[p, t]: sum over j >= 1, up to the last step, of c[t+j] beta1^j d_j^p, each divided by the weight decay
         # of steps t+1 to t+j. Since d_(j+1) = (1 - q) + q d_j, each follows from the next. A row's skipped updates are
         # the difference of two such sums.
@@ -100,8 +104,8 @@ class SkippedAdam:
         binomials = [[math.comb(p, i) * (1 - q) ** (p - i) * q**i for i in range(p + 1)] for p in range(TERMS)]
         for t in range(len(rates) - 1, -1, -1):
             after = self._sums[:, t + 1].copy()
-            after[0] += self._corrected[t]
-            factor = beta_1 / self._decay.factors[t]
+            after[0] += self._rates[t]
+            factor = beta_1 / self._factors[t]
             for p, row in enumerate(binomials):
                 self._sums[p, t] = factor * sum(b * after[i] for i, b in enumerate(row))
 
@@ -109,7 +113,7 @@ class SkippedAdam:
         """Decay of the weight, the series' sums, and the decays of m and v."""
         steps = now - last
         first, second = self._beta_1**steps, self._beta_2**steps
-        decay = self._decay.between(last, now)
+        decay = self._between(last, now)
         q = self._q**steps
         sums = []
         for p in range(TERMS):
@@ -128,10 +132,6 @@ class SkippedAdam:
         for term in reversed(sums[:-1]):
             series = term + u * series
         return row * decay - m * inverse * series, [m * first, v * second]
-
-    def scalars(self, step: int) -> np.ndarray:
-        """Decay of the weight, and the learning rate with its bias correction."""
-        return np.array([self._decay.factors[step - 1], self._corrected[step - 1]], np.float32)
 
     def update(self, ops: Any, row: Any, slots: list[Any], gradient: Any, scalars: Any) -> tuple[Any, list[Any]]:
         """As Keras' Adam."""
@@ -152,7 +152,7 @@ class SkippedAdam:
             )
 
 
-class SkippedMomentum:
+class SkippedMomentum(_Decaying):
     """SGD without a gradient, exact to float32 rounding: momentum decays geometrically and moves the weight.
 
     Args:
@@ -168,20 +168,19 @@ class SkippedMomentum:
     def __init__(
         self, rates: np.ndarray, *, momentum: float, nesterov: bool = False, weight_decay: float = 0.0
     ) -> None:
+        super().__init__(rates, weight_decay, momentum)
         self.slots = 1 if momentum else 0
-        self._rates, self._momentum, self._nesterov = rates, momentum, nesterov
-        self._decay = _Decay(rates, weight_decay, momentum)
-        self.moves_unused = weight_decay > 0
+        self._momentum, self._nesterov = momentum, nesterov
         # _sums[t]: sum over j >= 1, up to the last step, of momentum^j, each divided by the weight decay of steps t+1
         # to t+j.
         self._sums = np.zeros(len(rates) + 1)
         for t in range(len(rates) - 1, -1, -1):
-            self._sums[t] = momentum / self._decay.factors[t] * (1 + self._sums[t + 1])
+            self._sums[t] = momentum / self._factors[t] * (1 + self._sums[t + 1])
 
     def coefficients(self, last: np.ndarray, now: int) -> np.ndarray:
         """Decay of the weight, momentum's sum, and its decay."""
         power = self._momentum ** (now - last)
-        decay = self._decay.between(last, now)
+        decay = self._between(last, now)
         moved = decay * self._sums[last] - power * self._sums[now]
         return np.array([decay, moved * (self._momentum if self._nesterov else 1), power], np.float32)
 
@@ -191,10 +190,6 @@ class SkippedMomentum:
         if not slots:
             return row * decay, []
         return row * decay + slots[0] * moved, [slots[0] * power]
-
-    def scalars(self, step: int) -> np.ndarray:
-        """Decay of the weight, and the learning rate."""
-        return np.array([self._decay.factors[step - 1], self._rates[step - 1]], np.float32)
 
     def update(self, ops: Any, row: Any, slots: list[Any], gradient: Any, scalars: Any) -> tuple[Any, list[Any]]:
         """As Keras' SGD."""
@@ -234,8 +229,8 @@ def is_plain(optimizer: Any) -> bool:
     )
 
 
-def skipped(optimizer: Any, variables: list[Any]) -> Callable[[int], Skipped] | None:
-    """The rule of a Keras optimiser for rows of these variables.
+def skipped(optimizer: Any, variables: list[Any], *, lazy: bool = False) -> Callable[[int], Skipped] | None:
+    """The rule of a Keras optimiser for rows of these variables; `lazy` leaves unused rows unchanged, see `Lazy`.
 
     Returns:
         (steps of the training) -> the rule; None if skipped updates have no closed form here: for optimisers other than
@@ -262,16 +257,9 @@ def skipped(optimizer: Any, variables: list[Any]) -> Callable[[int], Skipped] | 
             rates = np.array([float(schedule(step)) for step in range(steps)])
         else:
             rates = np.full(steps, float(optimizer.learning_rate))
-        if name == "SGD":
-            return SkippedMomentum(
-                rates, momentum=optimizer.momentum, nesterov=optimizer.nesterov, weight_decay=weight_decay
-            )
-        return SkippedAdam(
-            rates,
-            beta_1=optimizer.beta_1,
-            beta_2=optimizer.beta_2,
-            epsilon=optimizer.epsilon,
-            weight_decay=weight_decay,
-        )
+        names = ("momentum", "nesterov") if name == "SGD" else ("beta_1", "beta_2", "epsilon")
+        options = {name: getattr(optimizer, name) for name in names}
+        exact = (SkippedMomentum if name == "SGD" else SkippedAdam)(rates, weight_decay=weight_decay, **options)
+        return Lazy(exact) if lazy else exact
 
     return rule

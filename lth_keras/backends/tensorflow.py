@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from lth_keras.backends.optimizers import advice, averages, begin_as_weights, update_counts
+from lth_keras.backends import tensorflow_derivatives
+from lth_keras.backends.optimizers import advice, averages, restart, values_after_build
 from lth_keras.backends.program import (
     NEVER,
     Arrays,
@@ -21,11 +22,9 @@ from lth_keras.backends.program import (
     loss_function,
     padded_order,
 )
+from lth_keras.backends.tensorflow_rowwise import RowwiseTensorFlowProgram
 
-
-def assign(variable: Any, value: Any) -> None:
-    """Assigns by value, as TensorFlow does."""
-    variable.assign(value)
+Tensors = tuple[tf.Tensor, ...]
 
 
 class TensorFlowProgram(ProgramOfOne):
@@ -40,58 +39,48 @@ class TensorFlowProgram(ProgramOfOne):
 
     def __init__(self, training: ProgramParts) -> None:
         self._model, self._optimizer = training.model, training.optimizer
-        super().__init__(self._model.variables, training.weights, assign)
+        super().__init__(training)
         self._loss = loss_function(training.loss)
         self._metric = training.metric
-        self.every = training.evaluate_every
         self._evaluation_batch_size = training.evaluation_batch_size
         self._trainable = self._model.trainable_variables
         self._pruned = training.pruned
         self._optimizer.build(self._trainable)
         self.advice = advice(self._optimizer)
-        self._optimizer_start = [_value_after_build(v) for v in self._optimizer.variables]
-        self._averages, self._begin_as_weights = averages(self._optimizer), begin_as_weights(self._optimizer)
+        self._optimizer_start, self._averages = values_after_build(self._optimizer), averages(self._optimizer)
         self._best = [tf.Variable(v.value, trainable=False) for v in self._model_weights]
-        self.capacity = training.capacity
         self.traces = 0
         compiled = partial(tf.function, autograph=False, jit_compile=training.jit_compile)
         self._advance = compiled(self._steps)
         self._evaluate = compiled(self._evaluation)
         self._outputs = tf.function(lambda x: self._model(x, training=False), autograph=False)
-        self._train: tuple[Any, ...] = ()
-        self._validation: tuple[Any, ...] = ()
         self._release()
 
     def _take(self, train: Arrays, validation: Arrays) -> None:
         self._on_device = OnDevice(_on_device, train, validation)
-        self._train, self._validation = self._on_device(*train), self._on_device(*validation)
+        self._data: tuple[Any, ...] = (*self._on_device(*train), *self._on_device(*validation))
 
     def _release(self) -> None:
         self._on_device = OnDevice(_on_device)
-        self._train = self._validation = ()
+        self._data = ()
 
     def _start(self, updates: int) -> None:
-        for variable, value in zip(self._optimizer.variables, self._optimizer_start, strict=True):
-            variable.assign(keras.ops.zeros_like(variable) if value is None else value)
-        for count in update_counts(self._optimizer):
-            count.assign(updates)
-        for weight, state in self._begin_as_weights:
-            state.assign(weight.value)
+        restart(self._optimizer, self._optimizer_start, updates)
         self._best_loss = tf.constant(np.inf, tf.float32)
         self._loss_sum = tf.constant(0.0, tf.float32)
 
     def _advance_one(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
         stop = start + len(order)
-        bounds = map(tf.constant, (start, stop, total))
-        padded = padded_order(order, self.capacity)
+        bounds = tuple(map(tf.constant, (start, stop, total)))
         self._loss_sum, self._best_loss, first_bad, curves = self._advance(
-            *self._train, *self._validation, padded, *bounds, self._best_loss, self._loss_sum
+            self._data, padded_order(order, self.capacity), bounds, self._best_loss, self._loss_sum
         )
         step = due_steps(start, stop, total, self.every)
         bad = int(first_bad)
         return Evaluations(step, *curves.numpy()[:, : len(step)]), None if bad == NEVER else bad
 
-    def _end(self) -> None:
+    def finish(self, tickets: Sequence[int]) -> None:
+        """Replaces weights by their averages; see `Program.finish`."""
         self._finalize()
 
     def _evaluate_one(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray | None]:
@@ -106,25 +95,17 @@ class TensorFlowProgram(ProgramOfOne):
         return [v.numpy() for v in self._best]
 
     def _steps(
-        self,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        x_validation: tf.Tensor,
-        y_validation: tf.Tensor,
-        order: tf.Tensor,
-        start: tf.Tensor,
-        stop: tf.Tensor,
-        total: tf.Tensor,
-        best_loss: tf.Tensor,
-        loss_sum: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
+        self, data: Tensors, order: tf.Tensor, bounds: Tensors, best_loss: tf.Tensor, loss_sum: tf.Tensor
+    ) -> Tensors:
         """Makes steps `start` + 1 to `stop`, in segments that end with an evaluation."""
+        x, y, *validation = data
+        start, stop, total = bounds
         self.traces += 1
         self._mask_weights()
         every = tf.constant(self.every)
         slots = self.capacity // self.every + 2
 
-        def step(i: tf.Tensor, loss_sum: tf.Tensor, bad: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def step(i: tf.Tensor, loss_sum: tf.Tensor, bad: tf.Tensor) -> Tensors:
             batch = tf.gather(order, i - start)  # with order[...], XLA would compile again for every start
             loss = self._train_step(tf.gather(x, batch), tf.gather(y, batch))
             bad = tf.where(tf.math.is_finite(loss), bad, tf.minimum(bad, i + 1))
@@ -132,8 +113,8 @@ class TensorFlowProgram(ProgramOfOne):
 
         def evaluate(
             i: tf.Tensor, slot: tf.Tensor, loss_sum: tf.Tensor, best_loss: tf.Tensor, curves: tf.Tensor
-        ) -> tuple[tf.Tensor, ...]:
-            loss, metric = self._evaluation(x_validation, y_validation)
+        ) -> Tensors:
+            loss, metric = self._evaluation(*validation)
             tf.cond(loss < best_loss, self._keep_best, lambda: tf.constant(0))
             since = i - (i - 1) // every * every
             row = tf.stack([loss_sum / tf.cast(since, tf.float32), loss, metric])
@@ -142,7 +123,7 @@ class TensorFlowProgram(ProgramOfOne):
 
         def segment(
             i: tf.Tensor, slot: tf.Tensor, loss_sum: tf.Tensor, bad: tf.Tensor, best_loss: tf.Tensor, curves: tf.Tensor
-        ) -> tuple[tf.Tensor, ...]:
+        ) -> Tensors:
             end = tf.minimum(stop, (i // every + 1) * every)
             i, loss_sum, bad = tf.while_loop(lambda i, *_: i < end, step, (i, loss_sum, bad), parallel_iterations=1)
             if self._averages:
@@ -221,14 +202,8 @@ class TensorFlowProgram(ProgramOfOne):
         return loss / examples, self._metric.value(state, examples)
 
 
-def _on_device(arrays: Arrays) -> tuple[tf.Tensor, ...]:
+def _on_device(arrays: Arrays) -> Tensors:
     return tuple(tf.constant(array) for array in arrays)
-
-
-def _value_after_build(variable: Any) -> np.ndarray | None:
-    """An optimiser's variable after build; None if it is zero, to save the memory of slots as large as the model."""
-    value = keras.ops.convert_to_numpy(variable)
-    return value.copy() if value.any() else None
 
 
 class TensorFlow:
@@ -236,10 +211,11 @@ class TensorFlow:
 
     compiles_always = False
     most_tickets = 1
+    derivatives = tensorflow_derivatives
 
     def assign(self, variable: Any, value: Any) -> None:
-        """Assigns by value; see `Backend.assign`."""
-        assign(variable, value)
+        """Assigns by value, as TensorFlow does; see `Backend.assign`."""
+        variable.assign(value)
 
     def set_threads(self, threads: int) -> None:
         """Sets the threads of one operation; see `Backend.set_threads`."""
@@ -263,12 +239,4 @@ class TensorFlow:
 
     def rowwise_program(self, *args: Any, **kwargs: Any) -> ProgramOfOne:
         """The program for large embedding tables; see `Backend.rowwise_program`."""
-        from lth_keras.backends.tensorflow_rowwise import RowwiseTensorFlowProgram
-
         return RowwiseTensorFlowProgram(*args, **kwargs)
-
-    def derivatives(self) -> Any:
-        """The module that differentiates functions; see `Backend.derivatives`."""
-        from lth_keras.backends import tensorflow_derivatives
-
-        return tensorflow_derivatives

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from lth_keras.arrays import Weights
-from lth_keras.backends import make_differentiator, not_followed
+from lth_keras.backends import Differentiator, not_followed
 from lth_keras.mask import Mask
 from lth_keras.masking import prunable_weights, variables
 
@@ -42,7 +42,7 @@ class ModelDerivatives:
         self._prunable = prunable_weights(model)
         self._keys = {id(variable): key for key, variable in variables(model).items()}
         self._masks = {id(weight.mask): weight.key for weight in self._prunable}
-        self._differentiator = make_differentiator(model, self._prunable, loss)
+        self._differentiator = Differentiator(model, self._prunable, loss)
         self._sample: Sample | None = None
 
     def on(self, sample: Sample) -> ModelDerivatives:

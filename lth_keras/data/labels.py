@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lth_keras.backends import OWN, LossFacts, has_several, loss_facts
+from lth_keras.backends import LossFacts, LossKind, has_several, loss_facts
 
 _SUM = 1e-3  # how far the shares of an example may be from 1 in all
 
@@ -28,19 +28,19 @@ def checked_labels(loss: Any, output_shape: tuple[int | None, ...], name: str, y
         ValueError: for labels that do not suit the loss, naming the split.
     """
     facts = loss_facts(loss)
-    if facts.kind == "sparse":
+    if facts.kind == LossKind.SPARSE:
         _check_indices(facts, output_shape, name, y)
         return y
-    if facts.kind == OWN:
+    if facts.kind == LossKind.OWN:
         same = y.ndim == len(output_shape) and fits(y.shape[1:], output_shape[1:])
         return _floating(y) if same or not has_several(output_shape) else y
     check = {
-        "binary": _check_shares,
-        "overlap": _check_shares,
-        "hinge": _check_signs,
-        "categorical": _check_distributions,
-        "regression": _check_numbers,
-        "direction": _check_numbers,
+        LossKind.BINARY: _check_shares,
+        LossKind.OVERLAP: _check_shares,
+        LossKind.HINGE: _check_signs,
+        LossKind.CATEGORICAL: _check_distributions,
+        LossKind.REGRESSION: _check_numbers,
+        LossKind.DIRECTION: _check_numbers,
     }.get(facts.kind)
     if check is None:
         return y
@@ -82,9 +82,9 @@ def _check_shape(facts: LossFacts, output_shape: tuple[int | None, ...], name: s
     if fits(y.shape[1:], wanted) or (wanted[-1:] == (1,) and fits(y.shape[1:], wanted[:-1])):
         return
     what, meaning, remedy = "labels of the outputs' shape", "", ""
-    if facts.kind == "categorical":
+    if facts.kind == LossKind.CATEGORICAL:
         what, remedy = "one-hot labels, of shape", "; for class indices use sparse_categorical_crossentropy"
-    elif facts.kind in ("binary", "overlap"):
+    elif facts.kind in (LossKind.BINARY, LossKind.OVERLAP):
         meaning = ", 1 for an example's classes and 0 for the others"
     _refuse(name, f"{what} {(len(y), *wanted)}{meaning}", f"{y.shape}{remedy}")
 

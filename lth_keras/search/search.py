@@ -11,7 +11,7 @@ import keras
 
 from lth_keras.analysis import Distributions
 from lth_keras.arrays import Weights
-from lth_keras.backends import OWN, loss_facts, set_threads
+from lth_keras.backends import LossKind, loss_facts, set_threads
 from lth_keras.criteria import State, name_of
 from lth_keras.data import SPLITS, check_cadence, check_makers, part_of
 from lth_keras.mask import Mask
@@ -389,7 +389,7 @@ class TicketSearch(SearchParameters):
     def check_counts(self) -> None:
         """Raises ValueError if `confusion` is set for a task without classes."""
         if self.training.confusion:
-            if loss_facts(self.loss).kind == OWN:
+            if loss_facts(self.loss).kind == LossKind.OWN:
                 self.trial_data.checked(self.seed)  # the metric depends on the labels
             self.network.make_counter()
 

@@ -3,57 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from lth_keras.backends import (
-    BINARY,
-    CATEGORICAL,
-    DIRECTION,
-    HINGE,
-    OVERLAP,
-    OWN,
-    REGRESSION,
-    SPARSE,
-    has_several,
-    loss_facts,
-    with_axis_of,
-)
+from lth_keras.backends import LossKind, has_several, loss_facts, with_axis_of
 
-ACCURACY, MICRO_F1, MAE, COSINE = "accuracy", "micro_f1", "mae", "cosine_similarity"
-BOTH = "both"
+ACCURACY, MICRO_F1, MAE = "accuracy", "micro_f1", "mae"
 
 
 class Metric(NamedTuple):
-    """A metric as pure functions, with a state that is passed from batch to batch.
+    """A metric as pure functions, with a state that is passed from batch to batch: a sum over examples.
 
     Attributes:
         name: an identifier, `M` of `test_M` in files.
         label: a label for figures and tables.
+        of_examples: (y, outputs) -> each example's summand, float32 `(n,)`; for a ratio two, `(n, 2)`. None in other
+            metrics, whose state is not a sum.
+        decision: the decision rule for counts by class; None for tasks without classes.
+        ratio: whether the metric is the ratio of two sums of counts, instead of a mean over examples.
         direction: `higher` or `lower` is better; `both` if neither is.
         units: "1" for shares, which are shown in percent.
-        start: () -> the state before the first batch: a tensor, or several.
-        update: (state, y, outputs) -> the state after a batch.
-        value: (state, number of examples) -> the metric.
-        of_examples: (y, outputs) -> each example's summand, float32 `(n, *parts)`, if the state is a sum over examples;
-            otherwise None.
-        decision: the decision rule for counts by class; None for tasks without classes.
     """
 
     name: str
     label: str
-    direction: str
-    units: str
-    start: Callable[[], Any]
-    update: Callable[[Any, Any, Any], Any]
-    value: Callable[[Any, int], Any]
-    of_examples: Callable[[Any, Any], Any] | None = None
+    of_examples: Callable[[Any, Any], Any]
     decision: Decision | None = None
+    ratio: bool = False
+    direction: str = "higher"
+    units: str = "1"
 
     def prepare(self, y: np.ndarray) -> None:
         """Does nothing; other metrics depend on the labels."""
+
+    def start(self) -> Any:
+        """The state before the first batch: a tensor, or several."""
+        return keras.ops.zeros((2,) if self.ratio else (), "float32")
+
+    def update(self, state: Any, y: Any, outputs: Any) -> Any:
+        """The state after a batch."""
+        return state + keras.ops.sum(self.of_examples(y, outputs), axis=0)
+
+    def value(self, state: Any, examples: int) -> Any:
+        """The metric after this number of examples; a ratio of zeros is 0."""
+        return state[0] / keras.ops.maximum(state[1], 1.0) if self.ratio else state / examples
 
 
 class Decision(NamedTuple):
@@ -177,21 +173,21 @@ def make_metric(
     if metric is not None:
         return _asked(loss, output_shape, metric, probabilities)
     facts, several = loss_facts(loss), has_several(output_shape)
-    if facts.kind == OWN:
+    if facts.kind == LossKind.OWN:
         return MetricByLabels(facts.name, output_shape, probabilities)
-    if facts.kind in (BINARY, HINGE, OVERLAP):
+    if facts.kind in (LossKind.BINARY, LossKind.HINGE, LossKind.OVERLAP):
         decision = Decision(facts.threshold, multi_label=several)
         return _micro_f1(decision) if several else _accuracy_of(output_shape, decision)
-    if facts.kind == CATEGORICAL and not several:
+    if facts.kind == LossKind.CATEGORICAL and not several:
         raise ValueError(
             f"Expected several outputs with {facts.name}, one for each class. Received: outputs of shape "
             f"{output_shape}; for two classes and one output use binary_crossentropy."
         )
-    if facts.kind in (CATEGORICAL, SPARSE):
+    if facts.kind in (LossKind.CATEGORICAL, LossKind.SPARSE):
         return _accuracy_of(output_shape, Decision(None), facts.ignored)
-    if facts.kind == REGRESSION:
+    if facts.kind == LossKind.REGRESSION:
         return _mean_absolute_error()
-    if facts.kind == DIRECTION:
+    if facts.kind == LossKind.DIRECTION:
         return _cosine_similarity()
     raise ValueError(
         f"Expected metric= with the loss {facts.name}, whose labels and outputs cannot be compared. "
@@ -226,39 +222,32 @@ def make_counter(loss: Any, output_shape: tuple[int | None, ...], metric: Any = 
             "Expected confusion=False if every position of an example has a label. Received: confusion=True and "
             f"outputs of shape {output_shape}."
         )
-    if decision.threshold is not None:
-        threshold = decision.threshold
-        return Counter("test_confusion", (2, 2), lambda y, outputs: binary_confusion(y, outputs, threshold))
-    classes, ignored = output_shape[-1], loss_facts(loss).ignored
+    classes = 2 if decision.threshold is not None else output_shape[-1]
     assert classes is not None
-    return Counter(
-        "test_confusion", (classes, classes), lambda y, outputs: confusion_matrix(y, outputs, classes, ignored)
-    )
+    options = {"ignored": loss_facts(loss).ignored, "threshold": decision.threshold}
+    return Counter("test_confusion", (classes, classes), partial(confusion_matrix, classes=classes, **options))
 
 
-def binary_confusion(y: np.ndarray, outputs: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """The confusion matrix of binary labels, true classes as rows and predicted ones as columns: integers `(2, 2)`.
-
-    Args:
-        y: `(n,)` or `(n, 1)`, 0 and 1 or -1 and 1; values above 0.5 are positive.
-        outputs: `(n, 1)` or `(n,)`; values above `threshold` are positive.
-        threshold: see `outputs`.
-    """
-    pairs = 2 * (np.reshape(y, -1) > 0.5).astype(np.int64) + (np.reshape(outputs, -1) > threshold)
-    return np.bincount(pairs, minlength=4).reshape(2, 2)
-
-
-def confusion_matrix(y: np.ndarray, outputs: np.ndarray, classes: int, ignored: int | None = None) -> np.ndarray:
+def confusion_matrix(
+    y: np.ndarray, outputs: np.ndarray, classes: int, ignored: int | None = None, threshold: float | None = None
+) -> np.ndarray:
     """The confusion matrix, true classes as rows and predicted ones as columns: integers `(classes, classes)`.
 
     Args:
-        y: class indices, `(n,)` or `(n, 1)`, or probabilities of classes, `(n, classes)`.
-        outputs: `(n, classes)`; the highest is the prediction, the first of several.
-        classes: number of classes.
+        y: class indices, `(n,)` or `(n, 1)`, or probabilities of classes, `(n, classes)`; with a threshold 0 and 1, or
+            -1 and 1.
+        outputs: `(n, classes)`; the highest is the prediction, the first of several. With a threshold `(n, 1)` or
+            `(n,)`.
+        classes: number of classes; two with a threshold.
         ignored: a label of examples to leave out.
+        threshold: outputs above it are positive.
     """
-    true = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] == classes > 1 else np.reshape(y, -1)
-    pairs = true.astype(np.int64) * classes + outputs.argmax(axis=-1)
+    if threshold is not None:
+        true, predicted = np.reshape(y, -1) > 0.5, np.reshape(outputs, -1) > threshold
+    else:
+        true = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] == classes > 1 else np.reshape(y, -1)
+        predicted = outputs.argmax(axis=-1)
+    pairs = true.astype(np.int64) * classes + predicted
     pairs = pairs if ignored is None else pairs[true != ignored]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
@@ -275,45 +264,17 @@ def class_counts(y: np.ndarray, outputs: np.ndarray, threshold: float = 0.5) -> 
     return np.stack([(true & predicted).sum(0), (~true & predicted).sum(0), (true & ~predicted).sum(0)], axis=-1)
 
 
-def _summed(
-    name: str,
-    label: str,
-    of_examples: Callable[[Any, Any], Any],
-    value: Callable[[Any, int], Any],
-    parts: tuple[int, ...] = (),
-    *,
-    direction: str = "higher",
-    units: str = "1",
-    decision: Decision | None = None,
-) -> Metric:
-    """A metric whose state is a sum over examples, float32 of shape `parts`."""
-
-    def update(state: Any, y: Any, outputs: Any) -> Any:
-        return state + keras.ops.sum(of_examples(y, outputs), axis=0)
-
-    def start() -> Any:
-        return keras.ops.zeros(parts, "float32")
-
-    return Metric(name, label, direction, units, start, update, value, of_examples, decision)
-
-
-def _mean(sums: Any, examples: int) -> Any:
-    return sums / examples
-
-
 def _accuracy_of(output_shape: tuple[int | None, ...], decision: Decision, ignored: int | None = None) -> Metric:
+    threshold = decision.threshold
+
     def right(y: Any, outputs: Any) -> Any:
-        if decision.threshold is not None:
-            return _decided_right(with_axis_of(outputs, y), outputs, decision.threshold)
+        if threshold is not None:
+            correct = keras.ops.cast(_is_yes(with_axis_of(outputs, y)) == (outputs > threshold), "float32")
+            return keras.ops.squeeze(correct, -1) if len(correct.shape) > 1 and correct.shape[-1] == 1 else correct
         by_index = _is_index(y.shape, len(output_shape))
         metrics = keras.metrics
         function = metrics.sparse_categorical_accuracy if by_index else metrics.categorical_accuracy
         return keras.ops.cast(function(y, outputs), "float32")
-
-    def of_examples(y: Any, outputs: Any) -> Any:
-        correct = right(y, outputs)
-        positions = tuple(range(1, len(correct.shape)))
-        return keras.ops.mean(correct, axis=positions) if positions else correct
 
     def of_counted(y: Any, outputs: Any) -> Any:
         ops, correct = keras.ops, right(y, outputs)
@@ -322,39 +283,23 @@ def _accuracy_of(output_shape: tuple[int | None, ...], decision: Decision, ignor
         return ops.stack([ops.sum(part, axis=positions) for part in (correct * counts, counts)], axis=-1)
 
     if ignored is not None:
-        return _summed(ACCURACY, ACCURACY, of_counted, _share, (2,), decision=decision)
-    return _summed(ACCURACY, ACCURACY, of_examples, _mean, decision=decision)
-
-
-def _decided_right(y: Any, outputs: Any, threshold: float) -> Any:
-    """Whether binary predictions are right, float32, without the last axis, which has one entry."""
-    right = keras.ops.cast(_is_yes(y) == (outputs > threshold), "float32")
-    return keras.ops.squeeze(right, -1) if len(right.shape) > 1 and right.shape[-1] == 1 else right
+        return Metric(ACCURACY, ACCURACY, of_counted, decision, ratio=True)
+    return Metric(ACCURACY, ACCURACY, lambda y, outputs: _mean_of_example(right(y, outputs)), decision)
 
 
 def _micro_f1(decision: Decision) -> Metric:
-    threshold = decision.threshold
-    assert threshold is not None
-    return _summed(
-        MICRO_F1, "micro-F1", lambda y, outputs: _found_and_due(y, outputs, threshold), _share, (2,), decision=decision
-    )
+    def found_and_due(y: Any, outputs: Any) -> Any:
+        """2 TP and 2 TP + FP + FN of each example."""
+        ops = keras.ops
+        true, predicted = (ops.cast(part, "float32") for part in (_is_yes(y), outputs > decision.threshold))
+        places = tuple(range(1, len(outputs.shape)))
+        return ops.stack([ops.sum(2 * true * predicted, axis=places), ops.sum(true + predicted, axis=places)], axis=-1)
 
-
-def _found_and_due(y: Any, outputs: Any, threshold: float) -> Any:
-    """2 TP and 2 TP + FP + FN of each example."""
-    ops = keras.ops
-    true, predicted = (ops.cast(part, "float32") for part in (_is_yes(y), outputs > threshold))
-    places = tuple(range(1, len(outputs.shape)))
-    return ops.stack([ops.sum(2 * true * predicted, axis=places), ops.sum(true + predicted, axis=places)], axis=-1)
+    return Metric(MICRO_F1, "micro-F1", found_and_due, decision, ratio=True)
 
 
 def _is_yes(y: Any) -> Any:
     return keras.ops.cast(y, "float32") > 0.5
-
-
-def _share(sums: Any, examples: int) -> Any:
-    """The ratio of two sums of counts; 0 if both are 0."""
-    return sums[0] / keras.ops.maximum(sums[1], 1.0)
 
 
 def _mean_absolute_error() -> Metric:
@@ -362,7 +307,7 @@ def _mean_absolute_error() -> Metric:
         y, outputs = (keras.ops.cast(part, "float32") for part in (with_axis_of(outputs, y), outputs))
         return _mean_of_example(keras.ops.abs(y - outputs))
 
-    return _summed(MAE, "mean absolute error", of_examples, _mean, direction="lower", units="label unit")
+    return Metric(MAE, "mean absolute error", of_examples, direction="lower", units="label unit")
 
 
 def _cosine_similarity() -> Metric:
@@ -371,7 +316,7 @@ def _cosine_similarity() -> Metric:
         y, outputs = (ops.normalize(ops.cast(part, "float32"), axis=-1) for part in (with_axis_of(outputs, y), outputs))
         return _mean_of_example(ops.sum(y * outputs, axis=-1))
 
-    return _summed(COSINE, "cosine similarity", of_examples, _mean, units="value")
+    return Metric("cosine_similarity", "cosine similarity", of_examples, units="value")
 
 
 def _mean_of_example(values: Any) -> Any:
@@ -394,7 +339,7 @@ def _asked(loss: Any, output_shape: tuple[int | None, ...], metric: Any, probabi
     """The requested metric."""
     if isinstance(metric, str) and metric in ("accuracy", "acc", MICRO_F1):
         wanted = MICRO_F1 if metric == MICRO_F1 else ACCURACY
-        if loss_facts(loss).kind not in (REGRESSION, DIRECTION, OWN):
+        if loss_facts(loss).kind not in (LossKind.REGRESSION, LossKind.DIRECTION, LossKind.OWN):
             found = make_metric(loss, output_shape)
             if found.name == wanted:
                 return found

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras import backends
 from lth_keras.backends import BACKENDS, Backend, ProgramParts, backend
 from lth_keras.backends.skipped import skipped
 from lth_keras.masking import large_tables, mask_model, using_rows, variables
@@ -98,7 +97,7 @@ def test_its_program_by_rows_says_that_it_keeps_no_best_weights() -> None:
     model = mask_model(keras.Sequential([keras.Input((6,), dtype="int32"), *layers]))
     made, tables = training(model), large_tables(model, at_least=1)
     rule = skipped(made.optimizer, [table.variable for table in tables])
-    program = backend().rowwise_program(made, tables, using_rows, rule, backends.assign, lazy=False)
+    program = backend().rowwise_program(made, tables, using_rows, rule)
     assert program.tickets == 1 and not program.keeps_best
 
 

@@ -7,7 +7,6 @@ from keras import layers
 from sklearn.metrics import f1_score
 
 from lth_keras.backends import ProgramParts, backend, skipped
-from lth_keras.backends import assign as assign_value
 from lth_keras.masking import get_mask, large_tables, mask_model, seed_states, set_mask, using_rows, variables
 from lth_keras.training import BatchOrder, NonFiniteLossError, make_counter, make_metric
 from lth_keras.training.loop import train
@@ -66,8 +65,8 @@ def load(program, train=TRAIN, validation=VALIDATION, test=TEST):
 
 def by_rows(model, optimizer=OPTIMIZERS["adam"], *, data=(TRAIN, VALIDATION, TEST), lazy=False, **changes):
     tables, made = large_tables(model, at_least=1), training(model, optimizer, **changes)
-    rule = skipped(made.optimizer, [table.variable for table in tables])
-    program = backend().rowwise_program(made, tables, using_rows, rule, assign_value, lazy=lazy)
+    rule = skipped(made.optimizer, [table.variable for table in tables], lazy=lazy)
+    program = backend().rowwise_program(made, tables, using_rows, rule)
     load(program, *data)
     return program
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lth_keras.backends import Program, assign, backend, skipped
+from lth_keras.backends import Program, backend, skipped
 from lth_keras.masking import large_tables, using_rows
 from lth_keras.training.engines.compiled import Compiled
 from lth_keras.training.engines.engine import Schedule
@@ -31,13 +31,11 @@ class Rows(Compiled):
 
     lazy: bool = False
 
+    forms = ("rows", "rows:lazy")
+
     @classmethod
     def of(cls, argument: str) -> Rows:
-        """The engine of the spellings `rows` and `rows:lazy`.
-
-        Raises:
-            ValueError: for another argument.
-        """
+        """See `Engine.of`; takes no argument or `lazy`."""
         if argument not in ("", "lazy"):
             raise ValueError(f"Expected no argument or 'lazy'. Received: {argument!r}.")
         return cls(argument == "lazy")
@@ -48,7 +46,7 @@ class Rows(Compiled):
         return "rows:lazy" if self.lazy else "rows"
 
     @property
-    def identity(self) -> Mapping[str, Any]:
+    def identity(self) -> Mapping[str, Any]:  # type: ignore[override]
         """See `Engine.identity`."""
         return {"embeddings": "lazy"} if self.lazy else {}
 
@@ -65,11 +63,11 @@ class Rows(Compiled):
     def _make(self, network: Network) -> Program:
         training = network.training()
         tables = large_tables(network.model)
-        rule = skipped(training.optimizer, [table.variable for table in tables])
+        rule = skipped(training.optimizer, [table.variable for table in tables], lazy=self.lazy)
         assert rule is not None  # checked by `refusal`
         size = min(training.evaluation_batch_size, EVALUATION_BATCH)
         training = training._replace(evaluation_batch_size=size)
-        return backend().rowwise_program(training, tables, using_rows, rule, assign, lazy=self.lazy)
+        return backend().rowwise_program(training, tables, using_rows, rule)
 
 
 def why_densely(network: Network) -> str | None:

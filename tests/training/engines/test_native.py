@@ -14,8 +14,7 @@ import pytest
 from lth_keras import Network
 from lth_keras.mask import Mask
 from lth_keras.training.engines import native
-from lth_keras.training.engines.native import program as native_program
-from lth_keras.training.engines.native import steps
+from lth_keras.training.engines.native import native_program, steps
 from lth_keras.training.engines.native.chain import native_chain
 from tests.few import few
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from lth_keras.backends import Program, assign, backend, threads
+from lth_keras.backends import Program, backend, threads
 from lth_keras.system import usable_cpus
 from lth_keras.training.engines.compiled import Compiled
 from lth_keras.training.engines.engine import Schedule
@@ -26,11 +26,7 @@ class Native(Compiled):
     """
 
     spelling = "native"
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """See `Engine.identity`."""
-        return {"fused": True}
+    identity: ClassVar[Mapping[str, Any]] = {"fused": True}
 
     def refusal(self, network: Network, schedule: Schedule | None) -> str | None:
         """See `Engine.refusal`."""
@@ -56,11 +52,11 @@ class Native(Compiled):
 
     def _make(self, network: Network) -> Program:
         try:
-            from lth_keras.training.engines.native.program import NativeProgram
+            from lth_keras.training.engines.native.native_program import NativeProgram
         except ModuleNotFoundError as error:
             if error.name not in ("numba", "llvmlite"):
                 raise
             message = "The native kernel needs numba, which is not installed: pip install 'lth_keras[native]'."
             raise ModuleNotFoundError(message, name=error.name) from None
         layers, softmax = native_chain(network.model, network.loss)
-        return NativeProgram(network.training(), layers, softmax, assign, threads() or usable_cpus())
+        return NativeProgram(network.training(), layers, softmax, threads() or usable_cpus())

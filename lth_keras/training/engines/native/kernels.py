@@ -160,19 +160,9 @@ def multiply(
 ) -> None:  # fmt: skip
     """Sets tiles of c, one below the other, to rows of a times columns of b.
 
-    Args:
-        c: receives `tiles * ROWS` rows of `vectors` vectors.
-        at_c: index of the first row.
-        row_c: distance between rows.
-        a: `tiles * ROWS` rows of `depth` numbers.
-        at_a: index of its first row.
-        row_a: distance between its rows.
-        b: `depth` rows of `vectors` vectors.
-        at_b: index of its first row.
-        row_b: distance between its rows.
-        depth: length of sums.
-        tiles: number of tiles.
-        vectors: number of vectors, from 1 to `VECTORS`.
+    c has `tiles * ROWS` rows of `vectors` vectors, at most `VECTORS`; a has as many rows of `depth` numbers, and b has
+    `depth` rows of `vectors` vectors. Their first rows are at the indices `at_c`, `at_a` and `at_b`, at distances
+    `row_c`, `row_a` and `row_b`.
     """
     for start in range(0, depth, DEPTH):
         part, at = min(DEPTH, depth - start), at_b + start * row_b

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+
+from lth_keras.backends import assign
 
 LANES, ROWS = 16, 6
 """Numbers in a vector of columns, and rows in a tile."""
@@ -107,11 +109,11 @@ class Layout:
                 found[id(layer.bias)] = whole[-1].copy()
         return found
 
-    def write(self, weights: np.ndarray, assign: Callable[[Any, Any], None]) -> None:
+    def write(self, weights: np.ndarray) -> None:
         """Assigns the values in `weights` to the Keras variables."""
         values = self.values(weights)
-        for layer in self._layers:
-            for variable in (layer.kernel, *([] if layer.bias is None else [layer.bias])):
+        for variable in (variable for layer in self._layers for variable in (layer.kernel, layer.bias)):
+            if variable is not None:
                 assign(variable, values[id(variable)])
 
     def _blocks(self, numbers: np.ndarray, i: int) -> Iterator[tuple[np.ndarray, slice]]:

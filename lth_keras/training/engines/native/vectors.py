@@ -27,6 +27,7 @@ class Vectors:
 
     def __init__(self, builder: Any) -> None:
         self.builder = builder
+        self.add, self.subtract, self.multiply = builder.fadd, builder.fsub, builder.fmul
 
     def load(self, pointer: Any) -> Any:
         """The vector at an address, aligned or not."""
@@ -45,18 +46,6 @@ class Vectors:
     def constant(self, number: float) -> Any:
         """A vector of one constant."""
         return ir.Constant(VECTOR, [float(np.float32(number))] * LANES)
-
-    def add(self, a: Any, b: Any) -> Any:
-        """A sum."""
-        return self.builder.fadd(a, b)
-
-    def subtract(self, a: Any, b: Any) -> Any:
-        """A difference."""
-        return self.builder.fsub(a, b)
-
-    def multiply(self, a: Any, b: Any) -> Any:
-        """A product."""
-        return self.builder.fmul(a, b)
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         """The product of `a` and `b` plus `c`, rounded once."""

@@ -35,27 +35,18 @@ class NativeProgram(ProgramOfOne):
         training: its parts; the loss is sparse categorical cross-entropy, the metric accuracy.
         layers: layers of the chain.
         softmax: whether the outputs are probabilities instead of logits.
-        assign: assigns an array's values to a Keras variable.
         threads: number of threads.
 
     Raises:
         ValueError: for optimisers that `native_rule` does not support.
     """
 
-    def __init__(
-        self,
-        training: ProgramParts,
-        layers: Sequence[ChainPart],
-        softmax: bool,
-        assign: Callable[[Any, Any], None],
-        threads: int,
-    ) -> None:
-        super().__init__(training.model.variables, training.weights, assign)
+    def __init__(self, training: ProgramParts, layers: Sequence[ChainPart], softmax: bool, threads: int) -> None:
+        super().__init__(training)
         rule, self._numbers = native_rule(training.optimizer)
         self._train = steps.make_train(rule)
         batch_size = training.batch_size
-        self._softmax, self._threads, self.every = softmax, threads, training.evaluate_every
-        self.capacity = training.capacity
+        self._softmax, self._threads = softmax, threads
         self._layout = layout = Layout(layers, VECTORS)
         rows = -(-batch_size // ROWS) * ROWS
         self._table = layout.table(rows, batches=2)
@@ -103,12 +94,12 @@ class NativeProgram(ProgramOfOne):
                     if loss < self._best_loss:
                         self._best_loss = loss
                         self._best[:] = self._weights
-            self._layout.write(self._weights, self._assign)
+            self._layout.write(self._weights)
         curves = np.array(rows, FLOAT).reshape(-1, 3).T
         return Evaluations(due_steps(start, stop, total, self.every), *curves), bad
 
-    def _end(self) -> None:
-        """Does nothing."""
+    def finish(self, tickets: Sequence[int]) -> None:
+        """Does nothing, since the weights are in the model; see `Program.finish`."""
 
     def _evaluate_one(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray | None]:
         self._layout.read(self._weights)
