@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -43,7 +44,7 @@ class FirstModel(NamedTuple):
     """Values of the first model, to compare the second one with.
 
     Attributes:
-        model: a part of each weight by key.
+        parts: a part of each weight by key.
         states: states of Python's and numpy's random generators after the model was built.
         brings: whether it has frozen or adapted layers.
     """
@@ -55,8 +56,7 @@ class FirstModel(NamedTuple):
     @classmethod
     def of(cls, model: keras.Model) -> FirstModel:
         """The values of a model; must be called before anything else draws random numbers."""
-        states = _states()
-        found = owners(model)
+        states, found = _states(), owners(model)
         brings = any(not layer.trainable or _is_adapted(layer) for layer, _ in found.values())
         return cls({key: _part(variable) for key, (_, variable) in found.items()}, states, brings)
 
@@ -152,7 +152,8 @@ def _verdict(layer: keras.layers.Layer, variable: Any, first: np.ndarray, reseed
     seed = initializer.get_config().get("seed", "none")
     if not np.array_equal(first, second, equal_nan=True):
         return "unclear" if seed is None and _some_rows_equal(first, second) else "drawn"
-    if np.array_equal(_part_of(own_array(variable)), _part_of(_made(initializer, variable)), equal_nan=True):
+    fresh = type(initializer).from_config(initializer.get_config())  # draws what the layer's drew first
+    if np.array_equal(second, _part(fresh(tuple(variable.shape), dtype=variable.dtype)), equal_nan=True):
         return "drawn"
     if seed is None or isinstance(seed, int | str):
         return "unclear" if reseeded and seed is None else "given"
@@ -164,13 +165,6 @@ def _is_adapted(layer: keras.layers.Layer) -> bool:
     return callable(getattr(layer, "adapt", None))
 
 
-def _made(initializer: keras.Initializer, variable: Any) -> np.ndarray:
-    """The values that an initialiser makes with its own seed."""
-    config = initializer.get_config()
-    fresh = type(initializer).from_config(config)
-    return own_array(fresh(tuple(variable.shape), dtype=variable.dtype))
-
-
 def _some_rows_equal(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether some rows of several values are equal, which is practically impossible for random draws."""
     if one.ndim < 2 or one.shape[-1] < 4:
@@ -179,26 +173,13 @@ def _some_rows_equal(one: np.ndarray, other: np.ndarray) -> bool:
     return bool(equal.any())
 
 
-def _part(variable: Any) -> np.ndarray:
-    shape = tuple(variable.shape)
-    rows = _rows(shape)
-    if rows is None:
-        return own_array(variable)
-    return own_array(keras.ops.take(variable, rows, axis=0))
-
-
-def _part_of(array: np.ndarray) -> np.ndarray:
-    rows = _rows(array.shape)
-    return array if rows is None else array[rows]
-
-
-def _rows(shape: tuple[int, ...]) -> np.ndarray | None:
-    """The rows of a weight of this shape that are compared; None for all."""
-    size = int(np.prod(shape)) if shape else 1
+def _part(weight: Any) -> np.ndarray:
+    """The rows of a variable or tensor that are compared."""
+    shape, size = weight.shape, math.prod(weight.shape)
     if size <= _LOOKED_AT or len(shape) < 2:
-        return None
-    count = max(1, _LOOKED_AT * shape[0] // size)
-    return np.unique(np.linspace(0, shape[0] - 1, count).astype(np.int64))
+        return own_array(weight)
+    rows = np.linspace(0, shape[0] - 1, max(1, _LOOKED_AT * shape[0] // size))
+    return own_array(keras.ops.take(weight, np.unique(rows.astype(np.int64)), axis=0))
 
 
 def _states() -> tuple[Any, Any]:

@@ -57,7 +57,9 @@ class StatefulMetric:
         """
         if self._prepared:
             return
-        outputs = np.zeros((1, *(size or 1 for size in self._sizes(y))), np.float32)
+        of_labels = [*y.shape[1:], *[1] * len(self._shape)]  # for sizes that the model leaves open
+        sizes = [own or known for own, known in zip(self._shape[1:], of_labels, strict=False)]
+        outputs = np.zeros((1, *(size or 1 for size in sizes)), np.float32)
         try:
             if has_several(self._shape):
                 outputs[..., 0] = 1.0  # valid as probabilities, too
@@ -89,10 +91,6 @@ class StatefulMetric:
 
     def _pair(self, y: Any, outputs: Any) -> tuple[Any, Any]:
         return with_axis_of(outputs, y), outputs
-
-    def _sizes(self, y: np.ndarray) -> list[int | None]:
-        known = list(self._shape[1:])
-        return [size if size is not None else (y.shape[i + 1] if i + 1 < y.ndim else 1) for i, size in enumerate(known)]
 
 
 def identifier(metric: keras.Metric) -> str:

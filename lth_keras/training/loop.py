@@ -123,103 +123,86 @@ def train(
         For each ticket its curves, or the error if its training or validation loss became NaN or infinite; other
         tickets continue.
     """
+    records = [_Record(own, validated, counter, patience, program.advice) for own in labels]
+    bounds = test_every if patience is None else program.every  # with patience, any evaluation can be the last
+    calls = _Calls(steps, bounds, program.capacity, after or {}, progress)
     try:
-        results = _train(
-            program, orders, steps, labels, test_every, validated, counter, patience, ended, after or {}, progress
-        )
+        _train(program, orders, records, calls, test_every, ended)
     except BaseException:  # including Ctrl-C: state of an interrupted training must not affect later ones
         program.reset()
         raise
-    if all(isinstance(result, NonFiniteLossError) for result in results):
+    if all(record.error for record in records):
         program.reset()
-    return results
+    return [record.error or record.curves() for record in records]
 
 
 def _train(
     program: Program,
     orders: Sequence[BatchOrder],
-    steps: int,
-    labels: Sequence[np.ndarray],
+    records: Sequence[_Record],
+    calls: _Calls,
     test_every: int,
-    validated: bool,
-    counter: Counter | None,
-    patience: int | None,
     ended: Callable[[int], None] | None,
-    after: Hooks,
-    progress: Callable[[int, int], None] | None,
-) -> list[Curves | NonFiniteLossError]:
-    records = [_Record(validated, counter, patience, program.advice) for _ in orders]
-    errors: list[NonFiniteLossError | None] = [None] * len(orders)
+) -> None:
     going = set(range(len(orders)))
-    bounds = test_every if patience is None else program.every  # with patience, any evaluation can be the last
-    for done, count in (calls := _Calls(steps, bounds, program.capacity, after)):
-        measured, first_bad = program.advance(np.stack([order.take(count) for order in orders]), done, steps)
+    for done, count in calls:
+        measured, first_bad = program.advance(np.stack([order.take(count) for order in orders]), done, calls.steps)
         calls.returned()
-        for i in sorted(going):
-            try:
-                records[i].add(measured[i], first_bad[i])
-            except NonFiniteLossError as error:
-                errors[i] = error
-        going = {i for i in going if errors[i] is None}
+        for i in going:
+            records[i].add(measured[i], first_bad[i])
+        going = {i for i in going if records[i].error is None}
         over = {i for i in going if records[i].is_over}
         if over == going:
-            calls.stop()
+            calls.steps = done + count
         if over:
             program.finish(sorted(over))
-        due = going if calls.test_is_due(test_every) else over
+        due = going if (done + count) % test_every == 0 or done + count == calls.steps else over
         if due:
-            test = program.evaluate("test", outputs=counter is not None)
+            test = program.evaluate("test", outputs=records[0].counter is not None)
             for i in due:
                 outputs = None if test.outputs is None else test.outputs[i]
-                records[i].tested(float(test.loss[i]), float(test.metric[i]), outputs, labels[i])
+                records[i].tested(float(test.loss[i]), float(test.metric[i]), outputs)
         if ended is not None and over != going:
             for i in sorted(over):
                 ended(i)
         going -= over
-        if progress is not None:
-            progress(done + count, steps)
-    return [error or record.curves() for error, record in zip(errors, records, strict=True)]
 
 
 class _Calls:
-    """Cuts a training into calls of about `CALL_SECONDS`: (steps done, steps).
+    """Cuts a training into calls of about `CALL_SECONDS`: (steps done, steps of the call).
 
     Calls end at every multiple of `bounds` and at every step of `after`, whose function is called before the next call.
+    Assigning `steps` shortens the training.
     """
 
-    def __init__(self, steps: int, bounds: int, capacity: int, after: Hooks) -> None:
-        self._steps, self._bounds, self._capacity, self._after = steps, bounds, capacity, after
-        self._done = self._count = 0
+    def __init__(
+        self, steps: int, bounds: int, capacity: int, after: Hooks, progress: Callable[[int, int], None] | None
+    ) -> None:
+        self.steps, self._whole = steps, steps
+        self._bounds, self._capacity, self._after, self._progress = bounds, capacity, after, progress
         self._started = self._seconds = 0.0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        size = 1
+        done, size = 0, 1
         while True:
-            if self._done in self._after:
-                self._after[self._done]()
-            if self._done == self._steps:
+            if done in self._after:
+                self._after[done]()
+            if done == self.steps:
                 return
-            left = [self._capacity, self._steps - self._done, self._bounds - self._done % self._bounds]
-            left += [step - self._done for step in self._after if step > self._done]
+            left = [self._capacity, self.steps - done, self._bounds - done % self._bounds]
+            left += [step - done for step in self._after if step > done]
             interrupts.check()
-            self._count, self._started = min(size, *left), time.perf_counter()
-            yield self._done, self._count
-            self._done += self._count
+            count, self._started = min(size, *left), time.perf_counter()
+            yield done, count
+            done += count
+            if self._progress is not None:
+                self._progress(done, self._whole)
             # At most tenfold per call, since the first calls include compilation.
-            size = max(1, min(size * 10, round(self._count * CALL_SECONDS / max(self._seconds, 1e-6))))
+            size = max(1, min(size * 10, round(count * CALL_SECONDS / max(self._seconds, 1e-6))))
 
     def returned(self) -> None:
         """Records the end of a call, to time its steps."""
         self._seconds = time.perf_counter() - self._started
-
-    def stop(self) -> None:
-        """Makes this call the last one."""
-        self._steps = self._done + self._count
-
-    def test_is_due(self, every: int) -> bool:
-        """Whether to test after the call's last step."""
-        done = self._done + self._count
-        return done % every == 0 or done == self._steps
 
 
 def _older(name: str, newer: str) -> None:
@@ -227,22 +210,23 @@ def _older(name: str, newer: str) -> None:
 
 
 class _Record:
-    """Collects the evaluations of one training."""
+    """Collects the evaluations of one training; `error` ends it."""
 
     def __init__(
-        self, validated: bool, counter: Counter | None, patience: int | None, advice: str | None = None
+        self, labels: np.ndarray, validated: bool, counter: Counter | None, patience: int | None, advice: str
     ) -> None:
-        self._validated, self._counter, self._patience = validated, counter, patience
-        self._advice = advice or LOWER
+        self._labels, self._validated, self.counter, self._patience = labels, validated, counter, patience
+        self._advice = advice
+        self.error: NonFiniteLossError | None = None
         self._rows: list[tuple[float, ...]] = []
         self._counts: dict[int, np.ndarray] = {}
 
     def add(self, evaluations: Evaluations, bad_step: int | None) -> None:
+        finite = np.isfinite(evaluations.validation_loss)
         if bad_step is not None:
-            raise NonFiniteLossError("training", bad_step, self._advice)
-        if self._validated and not np.isfinite(evaluations.validation_loss).all():
-            first = np.argmin(np.isfinite(evaluations.validation_loss))
-            raise NonFiniteLossError("validation", int(evaluations.step[first]), self._advice)
+            self.error = NonFiniteLossError("training", bad_step, self._advice)
+        elif self._validated and not finite.all():
+            self.error = NonFiniteLossError("validation", int(evaluations.step[np.argmin(finite)]), self._advice)
         self._rows += [(*row, np.nan, np.nan) for row in zip(*evaluations, strict=True)]
 
     @property
@@ -252,30 +236,18 @@ class _Record:
             return False
         return len(self._rows) - 1 - int(np.argmin([row[2] for row in self._rows])) >= self._patience
 
-    def tested(
-        self, loss: float, metric: float, outputs: np.ndarray | None = None, labels: np.ndarray | None = None
-    ) -> None:
+    def tested(self, loss: float, metric: float, outputs: np.ndarray | None) -> None:
         self._rows[-1] = (*self._rows[-1][:-2], loss, metric)
-        if self._counter is not None:
-            assert outputs is not None and labels is not None
-            self._counts[len(self._rows) - 1] = self._counter.count_outcomes(labels, outputs)
+        if self.counter is not None:
+            assert outputs is not None
+            self._counts[len(self._rows) - 1] = self.counter.count_outcomes(self._labels, outputs)
 
     def curves(self) -> Curves:
         step, *values = zip(*self._rows, strict=True)
         counts = {}
-        if self._counter is not None:
-            of_all = counts[self._counter.field] = np.full((len(self._rows), *self._counter.shape), -1, np.int32)
+        if self.counter is not None:
+            of_all = counts[self.counter.field] = np.full((len(self._rows), *self.counter.shape), -1, np.int32)
             for evaluation, of_one in self._counts.items():
                 of_all[evaluation] = of_one
-        train_loss, validation_loss, validation_metric, test_loss, test_metric = (
-            np.array(value, np.float32) for value in values
-        )
-        return Curves(
-            step=np.array(step, np.int64),
-            train_loss=train_loss,
-            validation_loss=validation_loss,
-            validation_metric=validation_metric,
-            test_loss=test_loss,
-            test_metric=test_metric,
-            **counts,
-        )
+        # In the order of the fields of `Curves`.
+        return Curves(np.array(step, np.int64), *(np.array(value, np.float32) for value in values), **counts)

@@ -37,8 +37,7 @@ from lth_keras.system import boolean, integer
 from lth_keras.training import Counter, Curves, make_counter, make_metric
 from lth_keras.training.engines import AUTO, Callbacks, Schedule, Ticket, check_spelling
 from lth_keras.training.engines.auto import engine_for
-from lth_keras.training.engines.older import older_spelling
-from lth_keras.training.engines.train import load
+from lth_keras.training.engines.older_engines import older_spelling
 from lth_keras.training.given import FirstModel, find_given, owners
 
 _LARGE = 10_000_000  # weights; for smaller models, collecting garbage (0.3 s) is not worth the memory of a copy
@@ -89,7 +88,6 @@ class Network:
         engine_reason: the reason for this engine.
         datasets: the loaded data sets by key; the key of `load` is None.
         programs: programs that engines have built for it, with a method `unload`.
-        loaded: the data sets that each of these programs has.
 
     Raises:
         ValueError: if the model has nothing to prune, is not built, or has several inputs or outputs; if
@@ -168,7 +166,6 @@ class Network:
         self.evaluate_every, self.evaluation_batch_size = evaluate_every, evaluation_batch_size
         self.jit_compile = self._compiles(jit_compile)
         self.programs: dict[Hashable, Any] = {}
-        self.loaded: dict[int, list[Splits]] = {}
         self.datasets: dict[Hashable, Splits] = {}
         self._metric_at_early_stop = math.nan
         self.engine, self.engine_reason = engine_for(engine, self)
@@ -214,6 +211,7 @@ class Network:
 
     def training(self) -> ProgramParts:
         """The parts of a program that trains the network, with a new optimiser."""
+        at_zero = [(w.variable, w.mask) for w in self.prunable if w.layer.zeros_replace_mask]
         return ProgramParts(
             self.model,
             as_fit_takes_it(self.make_optimizer(), self.model),
@@ -224,7 +222,7 @@ class Network:
             evaluation_batch_size=self.evaluation_batch_size,
             metric=self.measured,
             jit_compile=self.jit_compile,
-            pruned=self._kept_at_zero if self.jit_compile else NOTHING_PRUNED,
+            pruned=Pruned(at_zero, pruned_weights_are_zero) if self.jit_compile else NOTHING_PRUNED,
         )
 
     def __repr__(self) -> str:
@@ -247,15 +245,7 @@ class Network:
         Raises:
             ValueError: for tasks without classes, and with a class for every position of an example.
         """
-        shape = self.model.output_shape
-        asked = self.asked_metric
-        by_loss = self.measured if asked is None else make_metric(self.loss, shape)
-        return make_counter(self.loss, shape, by_loss)
-
-    @property
-    def _kept_at_zero(self) -> Pruned:
-        weights = [w for w in self.prunable if w.layer.zeros_replace_mask]
-        return Pruned([(weight.variable, weight.mask) for weight in weights], pruned_weights_are_zero)
+        return make_counter(self.loss, self.model.output_shape, self.measured if self.asked_metric is None else None)
 
     def alike(self, build: Callable[[], keras.Model], engine: str) -> Network:
         """A network of another model and engine with the same parameters, without data."""
@@ -277,7 +267,7 @@ class Network:
         splits = self.checked(data)
         self.unload()  # frees memory before the new data are loaded
         self.take({None: splits})
-        load(self, self.engine.program(self), [None])
+        self.engine.program(self).load([splits])
 
     def take(self, datasets: Mapping[Hashable, Splits]) -> None:
         """Replaces the loaded data sets. The engine copies those that it uses to the device.
@@ -291,7 +281,6 @@ class Network:
     def unload(self) -> None:
         """Unloads the data."""
         self.datasets = {}
-        self.loaded = {}
         for program in self.programs.values():
             program.unload()
 
@@ -357,18 +346,25 @@ class Network:
                 "Expected a copy of weights, since network.weights reads the current values. "
                 "Received: network.weights. Copy them before they change: dict(network.weights)."
             )
-        self._check_keys(weights)
-        for key, variable in self.variables.items():
-            assign(variable, weights[key])
+        self._assign(weights)
 
     @cached_property
     def _weights(self) -> LazyArrays:
-        shapes = {key: tuple(variable.shape) for key, variable in self.variables.items()}
-        return LazyArrays(shapes, lambda key: own_array(self.variables[key]))
+        return self.by_key(lambda key: own_array(self.variables[key]))
 
-    def _check_keys(self, weights: Mapping[str, np.ndarray]) -> None:
+    def by_key(self, make: Callable[[str], np.ndarray]) -> LazyArrays:
+        """Arrays of all weights by key; `make` makes one of its shape when its key is accessed."""
+        return LazyArrays({key: tuple(variable.shape) for key, variable in self.variables.items()}, make)
+
+    def _assign(self, weights: Mapping[str, np.ndarray], mask: Mask | None = None) -> None:
         if weights.keys() != self.variables.keys():
             raise ValueError(f"Expected weights for {list(self.variables)}. Received: {list(weights)}.")
+        if mask is not None:
+            self.mask = mask
+        for key, variable in self.variables.items():
+            value = weights[key]
+            assign(variable, value if mask is None or key not in mask else value * mask[key])
+            del value  # frees memory before the next one is made
 
     def draw_weights(self, seed: int, *names: str | int, given: bool = True) -> Mapping[str, np.ndarray]:
         """Draws all weights from their initialisers without changing the model.
@@ -397,12 +393,7 @@ class Network:
             weights: all weights by key.
             mask: mask of the prunable weights.
         """
-        self._check_keys(weights)
-        self.mask = mask
-        for key, variable in self.variables.items():
-            value = weights[key]
-            assign(variable, value * mask[key] if key in mask else value)
-            del value  # frees memory before the next one is made
+        self._assign(weights, mask)
 
     def train(
         self,
@@ -455,7 +446,7 @@ class Network:
 
     def evaluate(self, split: str = "test") -> tuple[float, float]:
         """Mean loss (without regularisation terms) and `metric` on `train`, `validation` or `test`."""
-        return self._measured(split)
+        return self._evaluated(split)
 
     @property
     def advice(self) -> str:
@@ -492,12 +483,12 @@ class Network:
                 "Expected an engine that trains the network's own variables and keeps the best weights, as compiled. "
                 f"Received: engine={self.engine.spelling!r}. Use test_metric_at_early_stop."
             )
-        return self._measured(split, best=True)
+        return self._evaluated(split, best=True)
 
-    def _measured(self, split: str, best: bool = False) -> tuple[float, float]:
+    def _evaluated(self, split: str, best: bool = False) -> tuple[float, float]:
         self.split(split)
         program = self.engine.program(self)
-        load(self, program, [next(iter(self.datasets))])
+        program.load([next(iter(self.datasets.values()))])
         measured = program.evaluate(split, best=best)
         return float(measured.loss[0]), float(measured.metric[0])
 

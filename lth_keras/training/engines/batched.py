@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from lth_keras.masking import large_tables
 from lth_keras.training.engines.compiled import Compiled
 from lth_keras.training.engines.engine import NO_CALLBACKS, Callbacks, Schedule, Ticket, Trained
 from lth_keras.training.engines.rows import why_densely
-from lth_keras.training.engines.train import load, train_batch
+from lth_keras.training.engines.train import train_batch
 
 if TYPE_CHECKING:
     from lth_keras.training.network import Network
@@ -26,7 +26,7 @@ MOST = 64
 
 
 @dataclass(frozen=True)
-class Batched:
+class Batched(Compiled):
     """Trains `width` tickets at once; see `Engine`.
 
     Results equal those of separate trainings within float32 rounding, but are not bit-identical.
@@ -35,27 +35,19 @@ class Batched:
     width: int
 
     in_place = False
+    forms = ("batched:N",)
 
     @classmethod
     def of(cls, argument: str) -> Batched:
-        """The engine of a spelling such as `batched:6`.
-
-        Raises:
-            ValueError: if the argument is not an integer of at least 2.
-        """
+        """See `Engine.of`; takes an integer of at least 2."""
         if not argument.isdecimal() or int(argument) < 2:
             raise ValueError(f"Expected at least 2 tickets. Received: {argument!r}.")
         return cls(int(argument))
 
     @property
-    def spelling(self) -> str:
+    def spelling(self) -> str:  # type: ignore[override]
         """See `Engine.spelling`."""
         return f"batched:{self.width}"
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """See `Engine.identity`."""
-        return {}
 
     def refusal(self, network: Network, schedule: Schedule | None) -> str | None:
         """See `Engine.refusal`."""
@@ -81,11 +73,9 @@ class Batched:
         self, network: Network, tickets: Sequence[Ticket], schedule: Schedule, callbacks: Callbacks = NO_CALLBACKS
     ) -> Iterator[Trained]:
         """See `Engine.train`."""
-        if self.spelling not in network.programs:
-            network.programs[self.spelling] = backend().program(network.training(), self.width)
-        program: Program = network.programs[self.spelling]
+        program = super().program(network)
         keys = list(network.datasets)  # all data sets, so that one program can train any tickets
-        load(network, program, keys)
+        program.load(list(network.datasets.values()))
         for start in range(0, len(tickets), self.width):
             part = tickets[start : start + self.width]
             places = [keys.index(ticket.data) for ticket in part]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from lth_keras.arrays import LazyArrays, Weights
+from lth_keras.arrays import Weights
 from lth_keras.backends import Program
 from lth_keras.data import SPLITS
 from lth_keras.mask import Mask
@@ -54,14 +55,11 @@ class Compact:
 
     width = 1
     in_place = False
+    forms = ("compact", "compact:native")
 
     @classmethod
     def of(cls, argument: str) -> Compact:
-        """The engine of spellings such as `compact` and `compact:native`.
-
-        Raises:
-            ValueError: for an inner engine that trains several tickets at once.
-        """
+        """See `Engine.of`; takes an engine that trains one ticket at a time, `compiled` if none."""
         inner = engine_named(argument or "compiled")
         if inner.width != 1 or isinstance(inner, Compact):
             raise ValueError(f"Expected an engine that trains one ticket at a time. Received: {argument!r}.")
@@ -100,9 +98,7 @@ class Compact:
         """
         chain = dense_chain(network.model)
         for ticket in tickets:
-            weights, mask = ticket.weights, ticket.mask
-            assert weights is not None and mask is not None
-            living = _living(chain, weights, mask)
+            living = _living(chain, ticket)
             full = [len(units) for units in living]
             sizes = compact_sizes(full, [int(units.sum()) for units in living])
             for made, other in network.programs.items():
@@ -114,8 +110,8 @@ class Compact:
             place = self.spelling, sizes
             if place not in network.programs:
                 network.programs[place] = _smaller_network(network, chain, sizes, self.inner.spelling)
-            moved = _Moved(network, network.programs[place], chain, living, weights, mask)
-            for trained in self.inner.train(moved.small, [moved.ticket(ticket)], schedule, callbacks):
+            moved = _Moved(network, network.programs[place], chain, living, ticket)
+            for trained in self.inner.train(moved.small, [moved.ticket()], schedule, callbacks):
                 yield moved.back(trained)
 
 
@@ -123,16 +119,11 @@ class _Moved:
     """Converts a ticket's weights, mask and data to a smaller network's shapes, and results back."""
 
     def __init__(
-        self,
-        whole: Network,
-        small: Network,
-        chain: Sequence[ChainLayer],
-        living: Sequence[np.ndarray],
-        weights: Weights,
-        mask: Mask,
+        self, whole: Network, small: Network, chain: Sequence[ChainLayer], living: Sequence[np.ndarray], ticket: Ticket
     ) -> None:
-        self._whole, self.small = whole, small
-        self._start, self._mask = weights, mask
+        assert ticket.weights is not None and ticket.mask is not None
+        self._whole, self.small, self._ticket = whole, small, ticket
+        self._start, self._mask = ticket.weights, ticket.mask
         self._places = [np.flatnonzero(units) for units in living]
         self._parts: dict[str, tuple[str, tuple[np.ndarray, ...]]] = {}
         """Key -> the key in the smaller network, and the rows and columns that it contains."""
@@ -141,29 +132,27 @@ class _Moved:
             if part.layer.use_bias:
                 self._parts[f"{part.place}/bias"] = f"{_name(i)}/bias", (self._places[i + 1],)
 
-    def ticket(self, ticket: Ticket) -> Ticket:
+    def ticket(self) -> Ticket:
         """Loads the ticket's data into the smaller network and returns the ticket there."""
-        splits = self._whole.datasets[ticket.data]
+        splits = self._whole.datasets[self._ticket.data]
         self.small.load(
             {name: self._examples(*splits[name]) for name in SPLITS}
             | ({} if len(splits["validation"][0]) else {"without_validation": True})
         )
-        weights = {inner: self._inner(key, self._start[key]) for key, (inner, _) in self._parts.items()}
-        kept = {
-            inner: self._inner(key, self._mask[key]) for key, (inner, _) in self._parts.items() if key in self._mask
-        }
-        return ticket._replace(weights=weights, mask=Mask(kept), data=None)
+        weights, mask = (
+            {inner: self._inner(key, arrays[key]) for key, (inner, _) in self._parts.items() if key in arrays}
+            for arrays in (self._start, self._mask)
+        )
+        return self._ticket._replace(weights=weights, mask=Mask(mask), data=None)
 
     def back(self, trained: Trained) -> Trained:
         """The result with weights of the full network."""
         if trained.failure is not None:
             return trained
-        return trained._replace(weights=self._outer(trained.weights), scored=self._outer(trained.scored))
-
-    def _outer(self, weights: Weights) -> Weights:
-        """Weights of the full network: living ones from the smaller network, others as before training."""
-        shapes = {key: tuple(variable.shape) for key, variable in self._whole.variables.items()}
-        return LazyArrays(shapes, lambda key: self._weight(key, weights))
+        weights, scored = (
+            self._whole.by_key(partial(self._outer, weights)) for weights in (trained.weights, trained.scored)
+        )
+        return trained._replace(weights=weights, scored=scored)
 
     def _examples(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Examples with the living inputs; padding columns have arbitrary inputs, which no weight reads."""
@@ -181,7 +170,8 @@ class _Moved:
         result[tuple(slice(len(part)) for part in places)] = array[np.ix_(*places)]
         return result
 
-    def _weight(self, key: str, weights: Weights) -> np.ndarray:
+    def _outer(self, weights: Weights, key: str) -> np.ndarray:
+        """A weight of the full network: living units from the smaller network, others as before training."""
         inner, places = self._parts[key]
         start = self._start[key]
         result = start * self._mask[key] if key in self._mask else start.copy()
@@ -196,12 +186,13 @@ def _smaller_network(network: Network, chain: Sequence[ChainLayer], sizes: Seque
         return network.alike(build, inner)
 
 
-def _living(chain: Sequence[ChainLayer], weights: Weights, mask: Mask) -> list[np.ndarray]:
+def _living(chain: Sequence[ChainLayer], ticket: Ticket) -> list[np.ndarray]:
+    assert ticket.weights is not None and ticket.mask is not None
     kernels, active = [], []
     for part in chain:
-        kernels.append(mask[f"{part.place}/kernel"])
+        kernels.append(ticket.mask[f"{part.place}/kernel"])
         units = kernels[-1].shape[1]
-        bias = weights[f"{part.place}/bias"] if part.layer.use_bias else np.zeros(units)
+        bias = ticket.weights[f"{part.place}/bias"] if part.layer.use_bias else np.zeros(units)
         active.append(bias != 0 if part.zero_without_input else np.ones(units, bool))
     return living_units(kernels, active)
 
@@ -235,14 +226,13 @@ def check_optimizer(make: Callable[[], keras.Optimizer]) -> None:
     """
     optimizer = make()
     name = type(optimizer).__name__
+    moves = None
     if type(optimizer) not in [getattr(keras.optimizers, known) for known in ELEMENTWISE]:
         moves = name
     elif optimizer.weight_decay:
         moves = f"{name} with weight_decay={optimizer.weight_decay}"
     elif optimizer.use_ema:
         moves = f"{name} with use_ema=True"
-    else:
-        moves = ""
     if moves:
         raise ValueError(
             f"Expected one of {ELEMENTWISE} without weight decay and averages, since they do not change weights with "
@@ -271,18 +261,16 @@ def _name(i: int) -> str:
 
 def _smaller(chain: Sequence[ChainLayer], sizes: Sequence[int], dtype: str) -> keras.Model:
     """A chain of dense layers of these sizes and this input type."""
-    model = keras.Sequential([keras.Input((sizes[0],), dtype=dtype)])
-    for i, (part, units) in enumerate(zip(chain, sizes[1:], strict=True)):
-        layer = part.layer
-        model.add(
-            keras.layers.Dense(
-                units,
-                activation=layer.activation,
-                use_bias=layer.use_bias,
-                kernel_initializer="zeros",
-                dtype=layer.dtype_policy,
-                trainable=layer.trainable,
-                name=_name(i),
-            )
+    layers = [
+        keras.layers.Dense(
+            units,
+            activation=part.layer.activation,
+            use_bias=part.layer.use_bias,
+            kernel_initializer="zeros",
+            dtype=part.layer.dtype_policy,
+            trainable=part.layer.trainable,
+            name=_name(i),
         )
-    return model
+        for i, (part, units) in enumerate(zip(chain, sizes[1:], strict=True))
+    ]
+    return keras.Sequential([keras.Input((sizes[0],), dtype=dtype), *layers])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lth_keras.backends import Program, backend
 from lth_keras.training.engines.engine import NO_CALLBACKS, Callbacks, Schedule, Ticket, Trained
-from lth_keras.training.engines.train import load, train_batch
+from lth_keras.training.engines.train import train_batch
 
 if TYPE_CHECKING:
     from lth_keras.training.network import Network
@@ -21,22 +21,14 @@ class Compiled:
     spelling = "compiled"
     width = 1
     in_place = True
+    identity: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     def of(cls, argument: str) -> Compiled:
-        """The engine of a spelling such as `compiled:ARGUMENT`.
-
-        Raises:
-            ValueError: for a non-empty argument.
-        """
+        """See `Engine.of`; takes no argument."""
         if argument:
             raise ValueError(f"Expected no argument. Received: {argument!r}.")
         return cls()
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """See `Engine.identity`."""
-        return {}
 
     def refusal(self, network: Network, schedule: Schedule | None) -> str | None:
         """See `Engine.refusal`."""
@@ -55,8 +47,8 @@ class Compiled:
         """See `Engine.train`."""
         program = self.program(network)
         for ticket in tickets:
-            load(network, program, [ticket.data])
+            program.load([network.datasets[ticket.data]])
             yield from train_batch(network, program, [ticket], [0], schedule, callbacks)
 
     def _make(self, network: Network) -> Program:
-        return backend().program(network.training())
+        return backend().program(network.training(), self.width)

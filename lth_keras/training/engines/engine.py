@@ -90,6 +90,17 @@ class Engine(Protocol):
     Results of an engine are bit-identical whatever else it trains, before or in the same batch.
     """
 
+    @classmethod
+    def of(cls, argument: str) -> Engine:
+        """The engine of a spelling: `NAME` or `NAME:ARGUMENT`.
+
+        Args:
+            argument: what follows the colon; may be empty.
+
+        Raises:
+            ValueError: for an argument that it does not take.
+        """
+
     @property
     def spelling(self) -> str:
         """Its name for `engine=` and `--engine`, such as `native` or `batched:6`."""

@@ -15,10 +15,11 @@ ENGINES = {
     "compact": "compact.Compact",
     "native": "native.Native",
 }
-"""Name -> the module in this folder and its class, whose `of(argument)` makes the engine of a spelling."""
+"""Name -> the module in this folder and its class, whose `of(argument)` makes the engine of a spelling.
+
+A class with spellings other than its name has them in `forms`, for messages."""
 AUTO = "auto"
 """Chooses an engine by the model and the run, see `auto`."""
-SPELLINGS = f"{AUTO}, compiled, batched:N, rows, rows:lazy, compact, compact:native or native"
 
 
 def engine_named(spelling: Any) -> Engine:
@@ -29,11 +30,17 @@ def engine_named(spelling: Any) -> Engine:
     """
     name, _, argument = spelling.partition(":") if isinstance(spelling, str) else ("", "", "")
     try:
-        module, kind = ENGINES[name].split(".")
-        made: Engine = getattr(importlib.import_module(f"lth_keras.training.engines.{module}"), kind).of(argument)
+        made: Engine = _class_of(name).of(argument)
     except (KeyError, ValueError):
-        raise ValueError(f"Expected engine to be {SPELLINGS}. Received: {spelling!r}.") from None
+        *forms, last = [form for known in ENGINES for form in vars(_class_of(known)).get("forms", (known,))]
+        expected = f"{', '.join([AUTO, *forms])} or {last}"
+        raise ValueError(f"Expected engine to be {expected}. Received: {spelling!r}.") from None
     return made
+
+
+def _class_of(name: str) -> Any:
+    module, kind = ENGINES[name].split(".")
+    return getattr(importlib.import_module(f"lth_keras.training.engines.{module}"), kind)
 
 
 def check_spelling(spelling: Any) -> str:

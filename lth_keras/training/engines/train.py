@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,15 +18,6 @@ from lth_keras.training.order import BatchOrder
 
 if TYPE_CHECKING:
     from lth_keras.training.network import Network
-
-
-def load(network: Network, program: Program, keys: Sequence[object]) -> None:
-    """Loads the network's data sets with these keys into a program, unless it has them."""
-    wanted = [network.datasets[key] for key in keys]
-    if [id(splits) for splits in network.loaded.get(id(program), ())] != [id(splits) for splits in wanted]:
-        network.loaded[id(program)] = []  # in case loading is interrupted
-        program.load(wanted)
-        network.loaded[id(program)] = wanted
 
 
 def train_batch(
@@ -50,20 +41,16 @@ def train_batch(
         schedule: length of the training.
         callbacks: functions to call during the training.
     """
-    padding = program.tickets - len(tickets)
-    padded = [*tickets, *[tickets[0]] * padding]
+    padding = [*range(len(tickets)), *[0] * (program.tickets - len(tickets))]
+    padded = [tickets[i] for i in padding]
     splits = [network.datasets[ticket.data] for ticket in padded]
     validated = len(splits[0]["validation"][0]) > 0
     check_patience(schedule.patience, validated)
-    if program.tickets == 1:
-        values = [_values(network, tickets[0])]
-    else:  # all of them are needed at once
-        values = [dict(_values(network, ticket)) for ticket in tickets]
-    program.begin(
-        [*values, *[values[0]] * padding],
-        [*places, *[places[0]] * padding],
-        [ticket.updates for ticket in padded],
-    )
+    values = [_values(network, ticket) for ticket in tickets]
+    if program.tickets > 1:  # all of them are needed at once
+        values = [dict(value) for value in values]
+    updates = [ticket.updates for ticket in padded]
+    program.begin([values[i] for i in padding], [places[i] for i in padding], updates)
     scored: dict[int, Weights] = {}
     ends: dict[int, tuple[Weights, float]] = {}
 
@@ -79,12 +66,13 @@ def train_batch(
             ends[i] = dict(_weights(network, program, i)), metric
 
     hooks = {ticket.score_at for ticket in tickets if ticket.score_at is not None} | callbacks.after.keys()
+    orders = [
+        batch_order(len(own["train"][0]), network.batch_size, ticket.seed, *ticket.names)
+        for own, ticket in zip(splits, padded, strict=True)
+    ]
     results = train(
         program,
-        [
-            batch_order(len(own["train"][0]), network.batch_size, ticket.seed, *ticket.names)
-            for own, ticket in zip(splits, padded, strict=True)
-        ],
+        orders,
         steps=schedule.steps,
         labels=[own["test"][1] for own in splits],
         test_every=network.test_every,
@@ -111,32 +99,29 @@ def train_batch(
 
 def _values(network: Network, ticket: Ticket) -> Values:
     """The initial values of the model's variables for a ticket; each is made when accessed."""
-    states = {id(state): i for i, state in enumerate(network.seed_states)}
-    shapes = {key: tuple(state.shape) for key, state in zip(states, network.seed_states, strict=True)}
     weights, mask = ticket.weights, ticket.mask
-    keys = {} if weights is None else {id(variable): key for key, variable in network.variables.items()}
-    masks = {} if mask is None else {id(weight.mask): weight.key for weight in network.prunable}
-    shapes |= {place: tuple(network.variables[key].shape) for place, key in keys.items()}
-    shapes |= {place: tuple(network.variables[key].shape) for place, key in masks.items()}
+    makers: dict[Any, tuple[Any, Callable[[], np.ndarray]]] = {}
+    """The variable's `id` -> the variable, and a function that makes its value."""
+    for i, state in enumerate(network.seed_states):
+        makers[id(state)] = state, partial(dropout_seed, state, ticket.seed, *ticket.names, i)
+    if weights is not None:
+        pruned: Weights = {} if mask is None else mask
+        for key, variable in network.variables.items():
+            makers[id(variable)] = variable, partial(_start, weights, pruned, key)
+    if mask is not None:
+        for weight in network.prunable:
+            makers[id(weight.mask)] = weight.mask, partial(mask.__getitem__, weight.key)
+    shapes = {place: tuple(variable.shape) for place, (variable, _) in makers.items()}
+    return cast(Values, LazyArrays(shapes, lambda place: makers[place][1]()))
 
-    def value(place: int) -> np.ndarray:
-        if place in states:
-            return dropout_seed(network.seed_states[states[place]], ticket.seed, *ticket.names, states[place])
-        if place in masks:
-            assert mask is not None
-            return mask[masks[place]]
-        assert weights is not None
-        key = keys[place]
-        array = weights[key]
-        return array * mask[key] if mask is not None and key in mask else array
 
-    return cast(Values, LazyArrays(cast(Any, shapes), cast(Any, value)))
+def _start(weights: Weights, mask: Weights, key: str) -> np.ndarray:
+    array = weights[key]
+    return array * mask[key] if key in mask else array
 
 
 def _weights(network: Network, program: Program, ticket: int) -> Weights:
-    variables = network.variables
-    shapes = {key: tuple(variable.shape) for key, variable in variables.items()}
-    return LazyArrays(shapes, lambda key: program.value(ticket, variables[key]))
+    return network.by_key(lambda key: program.value(ticket, network.variables[key]))
 
 
 def batch_order(examples: int, batch_size: int, seed: int, *names: str | int) -> BatchOrder:
@@ -144,6 +129,6 @@ def batch_order(examples: int, batch_size: int, seed: int, *names: str | int) ->
     return BatchOrder(examples, batch_size, seeds.stream(seed, "order", *names))
 
 
-def dropout_seed(state: object, seed: int, *names: str | int) -> np.ndarray:
+def dropout_seed(state: Any, seed: int, *names: str | int) -> np.ndarray:
     """The initial state of a layer's random generator for a training with this seed and these names."""
-    return np.array([seeds.integer(seed, "dropout", *names), 0]).astype(state.dtype)  # type: ignore[attr-defined]
+    return np.array([seeds.integer(seed, "dropout", *names), 0]).astype(state.dtype)
