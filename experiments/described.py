@@ -59,13 +59,15 @@ def tables(
         levels: number of prunings.
 
     Raises:
-        ValueError: for a negative number of levels.
+        ValueError: for a negative number of levels, or a rate outside [0, 1).
     """
     from lth_keras.pruning import layer_counts
     from lth_keras.report import layers_table, parameters_table, remaining_table, weights_table
 
     if levels < 0:
         raise ValueError(f"Expected levels to be at least 0. Received: {levels}.")
+    if not all(0 <= rate < 1 for rate in rates.values()):
+        raise ValueError(f"Expected rates in [0, 1), the share pruned per level. Received: {dict(rates)}.")
     prunable = [layer for layer in layers if layer.kind]
     dense = {layer.name: layer.prunable for layer in prunable}
     rate_of = {layer.name: rates[layer.kind] for layer in prunable}
