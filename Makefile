@@ -16,7 +16,7 @@ ONCE := analysis benchmarks crash data datasets docs experiments models plots re
 	$(foreach name,arrays cli mask packaging seeds without_tensorflow,test_$(name).py)
 # What depends on the backend: all that `make test` runs on JAX; `make test-all` runs everything but ONCE there.
 ON_JAX := $(foreach name,engines/test_engines engines/test_batched test_training test_evaluation,training/$(name).py) \
-	$(foreach name,search_engines resume search,search/test_$(name).py) criteria/test_derivatives.py \
+	$(foreach name,search_engines resume search,search/test_$(name).py) pruning/test_model_derivatives.py \
 	$(foreach name,backend_derivatives protocol,backends/test_$(name).py) \
 	backends/test_rowwise.py::test_it_trains_as_the_dense_program \
 	layers/test_masked_layers.py::test_gradient_is_zero_where_pruned_and_that_of_keras_elsewhere

@@ -14,7 +14,6 @@ from lth_keras.criteria.initialisers import Initialiser
 from lth_keras.criteria.learned import Learned, features
 from lth_keras.criteria.magnitude import magnitude
 from lth_keras.criteria.magnitude_change import magnitude_change
-from lth_keras.criteria.model_derivatives import ModelDerivatives, NothingPassesError
 from lth_keras.criteria.movement import movement
 from lth_keras.criteria.names import CRITERIA, DATA_AWARE, criteria_and_scale, criterion, parse_call, takes_data
 from lth_keras.criteria.random import random
@@ -29,9 +28,7 @@ __all__ = [
     "Criterion",
     "Initialiser",
     "Learned",
-    "ModelDerivatives",
     "NetworkDerivatives",
-    "NothingPassesError",
     "Stacked",
     "State",
     "bimodal",

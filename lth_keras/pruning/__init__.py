@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lth_keras.pruning.densities import layer_counts
+from lth_keras.pruning.model_derivatives import ModelDerivatives, NothingPassesError
 from lth_keras.pruning.oneshot import prune
 from lth_keras.pruning.plan import Plan
 from lth_keras.pruning.ranking import keep_highest

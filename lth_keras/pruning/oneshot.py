@@ -12,11 +12,12 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays
-from lth_keras.criteria import Criterion, ModelDerivatives, State, name_of
+from lth_keras.criteria import Criterion, State, name_of
 from lth_keras.criteria import criterion as find_criterion
 from lth_keras.data import check_examples, check_loss, check_model, draw_samples
 from lth_keras.masking import check_connected, get_mask, lora_updates, mask_model, prunable_weights, set_mask, variables
 from lth_keras.pruning.densities import SCOPES, shot_densities
+from lth_keras.pruning.model_derivatives import ModelDerivatives
 from lth_keras.pruning.shots import prune_in_shots
 from lth_keras.system import integer, one_of, real
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays, Weights
-from lth_keras.criteria import NothingPassesError, State, criterion, name_of, takes_data
+from lth_keras.criteria import State, criterion, name_of, takes_data
 from lth_keras.mask import Mask
 from lth_keras.masking import is_connected, lora_updates
-from lth_keras.pruning import prune_in_shots
+from lth_keras.pruning import NothingPassesError, prune_in_shots
 from lth_keras.search.branches import BRANCHES, is_control, masks_of
 from lth_keras.search.start import initialiser_of
 from lth_keras.search.tasks import Task, task_of

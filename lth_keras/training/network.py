@@ -15,7 +15,6 @@ import numpy as np
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays
 from lth_keras.backends import NOTHING_PRUNED, ProgramParts, Pruned, Splits, as_fit_takes_it, assign, backend
-from lth_keras.criteria import ModelDerivatives
 from lth_keras.data import SPLITS, Arrays, check_cadence, check_makers, check_splits
 from lth_keras.mask import Mask
 from lth_keras.masking import (
@@ -33,6 +32,7 @@ from lth_keras.masking import (
     variables,
     walk,
 )
+from lth_keras.pruning import ModelDerivatives
 from lth_keras.system import boolean, integer
 from lth_keras.training import Counter, Curves, make_counter, make_metric
 from lth_keras.training.engines import AUTO, Callbacks, Schedule, Ticket, check_spelling

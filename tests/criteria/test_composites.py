@@ -22,9 +22,9 @@ from lth_keras.criteria import (
     synflow,
     takes_data,
 )
-from lth_keras.criteria.model_derivatives import ModelDerivatives
 from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, mask_model, set_mask, variables
+from lth_keras.pruning.model_derivatives import ModelDerivatives
 from lth_keras.pruning.oneshot import prune
 from tests import tiny
 from tests.few import few

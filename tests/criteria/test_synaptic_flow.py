@@ -12,9 +12,9 @@ from keras import layers, ops
 
 from lth_keras.backends.linearised import linearised
 from lth_keras.criteria import State, criterion
-from lth_keras.criteria.model_derivatives import ModelDerivatives
 from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, mask_model, variables
+from lth_keras.pruning.model_derivatives import ModelDerivatives
 from lth_keras.pruning.oneshot import prune
 
 Weights = dict[str, np.ndarray]

@@ -6,6 +6,8 @@ import dataclasses
 import functools
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +212,11 @@ def test_an_experiment_adds_notes_and_facts_or_describes_itself(
     run(monkeypatch, None, "--describe", "--out", str(tmp_path / "none"), config=Talkative)
     assert capfd.readouterr().out.split() == ["all", "about", "it"]
     assert not (tmp_path / "none").exists()
+
+
+def test_a_criterion_is_read_before_a_backend_is_chosen() -> None:
+    """With KERAS_BACKEND set, as in the other tests, an early import of Keras would not be noticed."""
+    code = "import sys; from experiments.flags import checked_criterion; checked_criterion('stacked(snip,synflow)')"
+    code += "; sys.exit('keras' in sys.modules)"
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0

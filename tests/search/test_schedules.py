@@ -12,9 +12,9 @@ import pytest
 
 from lth_keras import seeds
 from lth_keras.criteria import Initialiser, State
-from lth_keras.criteria.model_derivatives import ModelDerivatives
 from lth_keras.data.sampling import draw_samples
 from lth_keras.masking import get_mask, mask_model, variables
+from lth_keras.pruning.model_derivatives import ModelDerivatives
 from lth_keras.pruning.oneshot import prune
 from lth_keras.search.tasks import LevelError, Task, is_ready, pending_tasks, ready_together
 from lth_keras.training.network import Network

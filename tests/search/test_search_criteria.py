@@ -11,11 +11,11 @@ import pytest
 
 from lth_keras import seeds
 from lth_keras.criteria import CRITERIA, State, criterion
-from lth_keras.criteria.model_derivatives import ModelDerivatives
 from lth_keras.data.sampling import draw_samples
 from lth_keras.mask import Mask
 from lth_keras.masking.tables import LARGE
 from lth_keras.pruning.densities import erk_counts
+from lth_keras.pruning.model_derivatives import ModelDerivatives
 from lth_keras.pruning.ranking import keep_highest
 from lth_keras.search.tasks import Task
 from lth_keras.training.network import Network

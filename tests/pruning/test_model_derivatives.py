@@ -12,9 +12,9 @@ from keras import layers
 
 from lth_keras.backends.derivatives import tempered
 from lth_keras.criteria import State, criterion
-from lth_keras.criteria.model_derivatives import ModelDerivatives
 from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, mask_model, variables
+from lth_keras.pruning.model_derivatives import ModelDerivatives
 from tests.few import few
 
 LOSS = "sparse_categorical_crossentropy"
