@@ -222,6 +222,7 @@ class TicketSearch(SearchParameters):
         runner.check_workers(workers, fresh_graphs)
         execution.check_callbacks(facts, reporter)
         asked = execution.Asked(trials, branches, out, keep_weights, control_levels)
+        asked.check(self.levels, self.seed)
         in_workers = workers > 1 or fresh_graphs
         with interrupts.stopped_by_ctrl_c():
             train: execution.Train = groups.train_in_groups
