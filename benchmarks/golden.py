@@ -27,9 +27,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".golden"
 MODELS = Path(__file__).with_name("golden_models.py")
-NOT_COMPARED = ("seconds", "peak_memory_bytes", "made", "checksum", "schema_version")
-"""Variables and groups that differ from run to run, or record what a level was made with, and the version of the
-layout, which rises on purpose."""
+NOT_COMPARED = ("seconds", "peak_memory_bytes", "made", "checksum")
+"""Variables and groups that differ from run to run, or record what a level was made with."""
 
 
 class Case(NamedTuple):

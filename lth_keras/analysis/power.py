@@ -40,7 +40,7 @@ def trials_needed(difference: float, deviation: float, *, alpha: float = 0.05, p
         return 2
     effect = abs(difference) / deviation
     z = scipy.stats.norm.isf(alpha / 2)
-    by_normal = ((z + scipy.stats.norm.ppf(power)) / effect) ** 2
+    by_normal = (max(0.0, z + scipy.stats.norm.ppf(power)) / effect) ** 2
     if by_normal > _LARGE:
         return math.ceil(by_normal + z**2 / 2)
     trials = max(2, math.ceil(by_normal))  # the t test needs at least as many

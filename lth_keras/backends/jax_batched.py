@@ -146,7 +146,9 @@ class BatchedJaxProgram:
 
     def value(self, ticket: int, variable: Any) -> np.ndarray:
         """A ticket's value of a Keras variable; see `Program.value`."""
-        group, i = self._pure.places[id(variable)]
+        group, i = self._pure.places.get(id(variable), ("slots", 0))
+        if group == "slots":
+            raise KeyError(variable.path)
         return np.array(self._state[group][i][ticket])
 
     def _weights(self, best: bool) -> State:

@@ -109,7 +109,7 @@ def _opened(path: Path, create: bool = True) -> BinaryIO:
         number = error.errno
     else:
         status = os.fstat(file.fileno())
-        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:  # 0: its holder has just removed it
             return file
         file.close()
         number = errno.EEXIST

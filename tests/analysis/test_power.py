@@ -26,6 +26,7 @@ def test_large_numbers_continue_small_ones() -> None:
     for effect in (0.0887, 0.0885):  # on both sides of where the normal distribution takes over
         trials = trials_needed(effect, 1.0)
         assert by_t(effect, trials) >= 0.8 > by_t(effect, trials - 2)
+    assert trials_needed(0.05, 1.0, power=0.01) == 2  # less than chance alone gives
     assert trials_needed(1e-4, 1.0) == pytest.approx(((1.959964 + 0.841621) / 1e-4) ** 2, rel=1e-3)
 
 

@@ -117,6 +117,22 @@ def test_a_lock_that_is_removed_before_it_is_held_is_taken_anew(
             pass
 
 
+def test_a_lock_that_is_removed_as_it_is_opened_is_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its holder ends before it is known to be a regular file: it has no name then, and is no link."""
+    look = os.fstat
+    others = [True]
+
+    def slow(descriptor: int) -> os.stat_result:
+        if stat.S_ISREG(look(descriptor).st_mode) and others:
+            others.pop()
+            (tmp_path / LOCK_FILE).unlink()
+        return look(descriptor)
+
+    monkeypatch.setattr(os, "fstat", slow)
+    with lock.held(tmp_path):
+        assert not others and (tmp_path / LOCK_FILE).exists()
+
+
 def test_who_holds_it_need_not_be_known(tmp_path: Path) -> None:
     """The moment before it is written, or a disk so full that it could not be."""
     with lock.held(tmp_path):

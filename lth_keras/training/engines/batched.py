@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import keras
@@ -32,7 +32,7 @@ class Batched(Compiled):
     Results equal those of separate trainings within float32 rounding, but are not bit-identical.
     """
 
-    width: int
+    width: int = field()  # without a default, though Compiled has one
 
     in_place = False
     forms = ("batched:N",)
