@@ -116,7 +116,7 @@ def test_as_many_threads_give_the_same_bits_and_others_are_refused(forks: Forks,
     files = {path: path.read_bytes() for path in one.rglob("*") if path.is_file()}
     for threads, message in (
         (1, f"ValueError: {directory(one).path} was made with 2 threads, received 1: results would not be bit"),
-        (None, "ValueError: Expected threads=2, which"),
+        (None, "ValueError: Expected threads=2, as "),
     ):
         refused = asked(one, 2, threads)
         assert refused.code == 1 and refused.error is not None and refused.error.startswith(message)

@@ -192,7 +192,7 @@ def test_as_long_as_nothing_is_finished_another_engine_may_be_asked_for(tmp_path
 
 
 @jax_only
-@few("width", [2, 4, 7], 4)
+@few("width", [2, 4, 7], 2)
 def test_data_are_loaded_once_for_each_trial(tmp_path: Path, width: int) -> None:
     asked: list[int] = []
     load: Callable[[int], Any] = lambda seed: (asked.append(seed), tiny.data(seed))[1]  # noqa: E731

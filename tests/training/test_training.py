@@ -56,7 +56,7 @@ def test_a_batch_must_fit_the_examples(size):
         BatchOrder(4, size, np.random.default_rng(0))
 
 
-@few("name", ["adam", "sgd", "adamw"], "adamw")
+@few("name", ["adam", "sgd", "adamw"], "adam")
 def test_the_program_is_plain_keras_on_the_same_batches(name):
     regularizer = keras.regularizers.L2(0.01)
     ours, theirs = perceptron(regularizer=regularizer), perceptron(regularizer=regularizer)

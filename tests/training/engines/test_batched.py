@@ -36,7 +36,7 @@ def assert_as_alone(network: Network, datasets: Any) -> None:
 
 
 @jax_only
-@few("name", OPTIMIZERS, "adam")
+@few("name", OPTIMIZERS, "sgd")
 def test_each_has_its_own_dropout_and_batch_statistics(name: str) -> None:
     build = lambda: several(layers.BatchNormalization(), layers.Dropout(0.3))()  # noqa: E731
     network = tiny.network_of(build, optimizer=OPTIMIZERS[name], evaluation_batch_size=16)
@@ -44,6 +44,7 @@ def test_each_has_its_own_dropout_and_batch_statistics(name: str) -> None:
 
 
 @jax_only
+@pytest.mark.slow
 def test_multi_label_tickets_are_measured_as_if_alone() -> None:
     def data(seed: int) -> dict[str, Any]:
         one_hot = np.eye(3, dtype="float32")
