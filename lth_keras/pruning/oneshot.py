@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from lth_keras import seeds
-from lth_keras.arrays import LazyArrays
-from lth_keras.criteria import Criterion, State, name_of
+from lth_keras.criteria import Criterion, name_of
 from lth_keras.criteria import criterion as find_criterion
-from lth_keras.data import check_examples, check_loss, check_model, draw_samples
-from lth_keras.masking import check_connected, get_mask, lora_updates, mask_model, prunable_weights, set_mask, variables
+from lth_keras.data import check_loss, check_model
+from lth_keras.masking import check_connected, get_mask, mask_model, set_mask
 from lth_keras.pruning.densities import SCOPES, shot_densities
-from lth_keras.pruning.model_derivatives import ModelDerivatives
+from lth_keras.pruning.scoring import derivatives_on, scorer, warn_of_frozen, weights_by_key
 from lth_keras.pruning.shots import prune_in_shots
 from lth_keras.system import integer, one_of, real
 
@@ -95,58 +93,22 @@ def prune(
         check_loss(loss)
     densities = shot_densities(real("density", density), integer("shots", shots), shot_schedule)
     one_of("scope", scope, SCOPES)
-    score, name = find_criterion(criterion), name_of(criterion)
+    find_criterion(criterion)
     pruned = mask_model(model)
-    frozen = [weight.key for weight in prunable_weights(pruned) if not weight.layer.trainable]
-    if frozen:
-        warnings.warn(
-            f"Pruned too, though their layers are frozen (trainable=False): {', '.join(frozen)}.", stacklevel=2
-        )
-    mask = get_mask(pruned)
-    values = variables(pruned)
-    before = None if initial is None else _by_key(model, initial)
-    shapes = {key: tuple(variable.shape) for key, variable in values.items()}
-    weights = LazyArrays(shapes, lambda key: keras.ops.convert_to_numpy(values[key]))
-    derivatives = _derivatives(pruned, data, loss, samples_per_class, seed)
-    updates = lora_updates(pruned)
+    warn_of_frozen(pruned)
+    before = None if initial is None else weights_by_key(model, initial)
+    derivatives = derivatives_on(pruned, data, loss, samples_per_class, seed)
     draws, ties = seeds.stream(seed, "prune", "criterion"), seeds.stream(seed, "prune", "ties")
     mask = prune_in_shots(
-        mask,
+        get_mask(pruned),
         densities,
-        lambda mask: score(State(weights, mask, draws, before, derivatives, name, updates=updates)),
+        scorer(pruned, criterion, draws, before, derivatives),
         scope=scope,
         ties=ties,
         min_per_layer=min_per_layer,
-        criterion=name,
+        criterion=name_of(criterion),
         check=functools.partial(check_connected, pruned),
         exact=True,
     )
     set_mask(pruned, mask)
     return pruned
-
-
-def _by_key(model: keras.Model, weights: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Weight key to array, of arrays in the order of `model.get_weights()`."""
-    keys = {id(variable): key for key, variable in variables(model).items()}
-    arrays = [np.asarray(weight) for weight in weights]
-    if [array.shape for array in arrays] != [tuple(variable.shape) for variable in model.weights]:
-        raise ValueError(
-            "Expected initial to be what model.get_weights() gave before training: "
-            f"{len(model.weights)} arrays of the shapes of the model's weights. Received: {len(arrays)} arrays of "
-            f"shapes {[array.shape for array in arrays]}."
-        )
-    return {keys[id(v)]: array for v, array in zip(model.weights, arrays, strict=True) if id(v) in keys}
-
-
-def _derivatives(
-    model: keras.Model, data: Any, loss: Any, samples_per_class: int | None, seed: int
-) -> ModelDerivatives:
-    derivatives = ModelDerivatives(model, loss)
-    if data is None:
-        return derivatives
-    x, y = check_examples(model, loss, data)
-    if samples_per_class is not None:
-        outputs = int(model.output_shape[-1] or 1)
-        chosen = draw_samples(y, samples_per_class, outputs, seeds.stream(seed, "prune", "samples"))
-        x, y = x[chosen], y[chosen]
-    return derivatives.on(lambda: (x, y))
