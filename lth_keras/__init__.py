@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 if TYPE_CHECKING:
-    from lth_keras.layers import MaskedConv1D, MaskedConv2D, MaskedDense, MaskedEmbedding
+    from lth_keras.layers import MaskedConv1D, MaskedConv2D, MaskedDense, MaskedEmbedding, register_prunable
     from lth_keras.mask import Mask
     from lth_keras.masking import get_mask, mask_model, set_mask, strip_masks
     from lth_keras.pruning import prune
@@ -54,6 +54,7 @@ _HOMES = {
     "mask_model": "masking",
     "open_run": "storage",
     "prune": "pruning",
+    "register_prunable": "layers",
     "set_mask": "masking",
     "strip_masks": "masking",
 }
@@ -80,6 +81,7 @@ __all__ = [
     "mask_model",
     "open_run",
     "prune",
+    "register_prunable",
     "set_mask",
     "strip_masks",
 ]
@@ -88,7 +90,7 @@ __all__ = [
 @wrapt.when_imported("keras")
 def _register_layers(keras: Any) -> None:
     # Keras finds the class of a saved layer by its registered name.
-    importlib.import_module("lth_keras.layers")
+    importlib.import_module("lth_keras.masking")
 
 
 def __getattr__(name: str) -> Any:

@@ -29,8 +29,8 @@ OPERATIONS = frozenset(
     "Softsign Softmax LogSoftmax".split()
 )
 """Activations that are operations of a graph, such as `keras.ops.relu(x)`, by the names of Keras' classes."""
-
-
+REVERSIBLE = getattr(keras.layers, "ReversibleEmbedding", ())
+"""Embeddings that are also called in reverse, as projections, so that a sum over rows cannot replace them."""
 LINEAR = frozenset(
     "Activation ActivityRegularization Add AlphaDropout Average BatchNormalization Concatenate Dense Dropout "
     "EinsumDense Embedding Flatten GaussianDropout GaussianNoise Identity InputLayer Masking Maximum Minimum Permute "
@@ -74,7 +74,7 @@ def linearised(model: keras.Model, prunable: Sequence[Any]) -> Iterator[None]:
         for operation in _operations(model):
             if isinstance(operation, ACTIVATIONS + NORMALISATIONS) or _is_operation(operation, OPERATIONS):
                 change(operation, "call", _identity)
-            elif isinstance(operation, keras.layers.Embedding):
+            elif isinstance(operation, keras.layers.Embedding) and not isinstance(operation, REVERSIBLE):
                 change(operation, "call", _sum_of_rows(operation, masked.get(id(operation))))
             elif callable(getattr(operation, "activation", None)) and not isinstance(operation, keras.layers.RNN):
                 change(operation, "activation", _identity)
@@ -98,7 +98,8 @@ def not_followed(model: keras.Model) -> list[str]:
     return [
         f"{operation.name} ({type(operation).__name__})"
         for operation in _operations(model)
-        if not (isinstance(operation, known) or _is_operation(operation, OPERATIONS | LINEAR_OPERATIONS))
+        if isinstance(operation, REVERSIBLE)
+        or not (isinstance(operation, known) or _is_operation(operation, OPERATIONS | LINEAR_OPERATIONS))
     ]
 
 

@@ -7,17 +7,19 @@ from typing import Any
 from lth_keras.layers.conv import MaskedConv1D, MaskedConv2D
 from lth_keras.layers.dense import MaskedDense
 from lth_keras.layers.embedding import MaskedEmbedding
-from lth_keras.layers.masked import MaskedLayer, MaskedWeight, has_lora, mask_name
+from lth_keras.layers.masked import MaskedLayer, MaskedWeight, has_lora, mask_in_place, mask_name, unmask_in_place
 from lth_keras.layers.reading import pruned_weights_are_zero
-from lth_keras.layers.registry import KINDS, PRUNABLE, Prunable
+from lth_keras.layers.registry import KINDS, NOT_PRUNABLE, PRUNABLE, Prunable
 from lth_keras.layers.rows import Rows, rows_in_use
-from lth_keras.layers.types import MASKED_LAYERS, PLAIN_LAYERS, add_prunable
+from lth_keras.layers.types import MASKED_LAYERS, PLAIN_LAYERS, REGISTERED, class_entry, register_prunable
 
 __all__ = [
     "KINDS",
     "MASKED_LAYERS",
+    "NOT_PRUNABLE",
     "PLAIN_LAYERS",
     "PRUNABLE",
+    "REGISTERED",
     "MaskedConv1D",
     "MaskedConv2D",
     "MaskedDense",
@@ -26,11 +28,14 @@ __all__ = [
     "MaskedWeight",
     "Prunable",
     "Rows",
-    "add_prunable",
+    "class_entry",
     "has_lora",
+    "mask_in_place",
     "mask_name",
     "pruned_weights_are_zero",
+    "register_prunable",
     "rows_in_use",
+    "unmask_in_place",
 ]
 
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import reduce, wraps
+from functools import partial, reduce, wraps
 from typing import Any, ClassVar, NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
-from lth_keras.layers.penalties import ConstraintOnMasked, RegularizerOnMasked
-from lth_keras.layers.reading import MaskedAttribute, Reading, as_read, reading_masked, reading_type
+from lth_keras.layers.penalties import ConstraintOnMasked, OnMasked, RegularizerOnMasked
+from lth_keras.layers.reading import (
+    MaskedAttribute,
+    Reading,
+    as_read,
+    reading_masked,
+    reading_type,
+    without_reading,
+)
 from lth_keras.layers.registry import PRUNABLE
 
 
@@ -51,11 +59,14 @@ class MaskedLayer:
     Attributes:
         prunable: names of the prunable weights.
         kind_of_layer: see `registry.KINDS`.
+        needed: see `registry.Prunable`.
     """
 
     prunable: ClassVar[tuple[str, ...]] = ()
     kind_of_layer: ClassVar[str] = "dense"
+    needed: ClassVar[tuple[str, ...]] = ()
     _variable_paths: ClassVar[Mapping[str, str]] = {}
+    _optional: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Gives a masked layer type the weights of its Keras layer, as the registry has them."""
@@ -63,7 +74,9 @@ class MaskedLayer:
         plain = next((base for base in cls.__bases__ if base in PRUNABLE), None)
         if plain is None:
             return
-        cls.kind_of_layer, cls._variable_paths = PRUNABLE[plain]
+        entry = PRUNABLE[plain]
+        cls.kind_of_layer, cls._variable_paths, cls._optional = entry.kind, entry.variables, entry.optional
+        cls.needed = entry.needed
         cls.prunable = tuple(cls._variable_paths)
         own = [_attribute(path) for path in cls._variable_paths.values() if "." not in path]
         members: dict[str, Any] = {name: MaskedAttribute(plain, name) for name in own}
@@ -79,26 +92,54 @@ class MaskedLayer:
         """
         _check_quantization(self, self.quantization_mode)  # type: ignore[attr-defined]
         super().build(*args, **kwargs)  # type: ignore[misc]
-        for name in self.prunable:
-            if hasattr(self, mask_name(name)):
-                continue  # Embedding.build may run twice
-            holder, attribute, variable = self._place(name)
-            self._tracker.unlock()  # type: ignore[attr-defined]  # LoRA locks it; Keras locks it again after build
-            mask = self.add_weight(  # type: ignore[attr-defined]
-                name=mask_name(name),
-                # Of the weight: int4 packs two of its values in one of the variable.
-                shape=getattr(holder, attribute).shape,
-                initializer="ones",
-                dtype="bool",
-                trainable=False,
-            )
-            setattr(self, mask_name(name), mask)
-            if holder is not self:
-                holder.__class__ = reading_type(holder.__class__, attribute)
-            if variable.regularizer is not None:
-                variable.regularizer = RegularizerOnMasked(variable.regularizer, mask)
-            if variable.constraint is not None:
-                variable.constraint = ConstraintOnMasked(variable.constraint, mask)
+        self.add_masks()
+
+    def add_masks(self) -> None:
+        """Adds an all-True mask for each prunable weight of a built layer.
+
+        Raises:
+            ValueError: for a layer without a variable where its type's entry in the registry has one.
+        """
+        for name in filter(self._is_present, self.prunable):
+            if not hasattr(self, mask_name(name)):  # Embedding.build may run twice
+                self._add_mask(name)
+
+    def remove_masks(self) -> None:
+        """Removes the masks, and what they have changed in the layer; weights keep their values."""
+        for weight in self.masked_weights():
+            self._untrack_variable(weight.mask)  # type: ignore[attr-defined]
+            delattr(self, mask_name(weight.name))
+            weight.holder.__class__ = without_reading(type(weight.holder))
+            for name in ("regularizer", "constraint"):
+                value = getattr(weight.variable, name)
+                if isinstance(value, OnMasked):
+                    setattr(weight.variable, name, value.function)
+
+    @property
+    def _masked_names(self) -> list[str]:
+        return [name for name in self.prunable if hasattr(self, mask_name(name))]
+
+    def _add_mask(self, name: str) -> None:
+        holder, attribute, variable = self._place(name)
+        locked = self._tracker.locked  # type: ignore[attr-defined]  # by LoRA, or where the layer was built before
+        self._tracker.unlock()  # type: ignore[attr-defined]
+        mask = self.add_weight(  # type: ignore[attr-defined]
+            name=mask_name(name),
+            # Of the weight: int4 packs two of its values in one of the variable.
+            shape=getattr(holder, attribute).shape,
+            initializer="ones",
+            dtype="bool",
+            trainable=False,
+        )
+        setattr(self, mask_name(name), mask)
+        if locked:
+            self._lock_state()  # type: ignore[attr-defined]
+        if holder is not self:
+            holder.__class__ = reading_type(holder.__class__, attribute)
+        if variable.regularizer is not None:
+            variable.regularizer = RegularizerOnMasked(variable.regularizer, mask)
+        if variable.constraint is not None:
+            variable.constraint = ConstraintOnMasked(variable.constraint, mask)
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Forward pass of the Keras layer with masked weights."""
@@ -107,11 +148,25 @@ class MaskedLayer:
 
     def masked_weights(self) -> list[MaskedWeight]:
         """The prunable weights of the layer, which must be built."""
-        return [MaskedWeight(name, *self._place(name), getattr(self, mask_name(name))) for name in self.prunable]
+        return [MaskedWeight(name, *self._place(name), getattr(self, mask_name(name))) for name in self._masked_names]
 
     def prunable_variable(self, name: str) -> Any:
         """The Keras variable that holds a prunable weight, unmasked."""
         return self._place(name)[2]
+
+    def _is_present(self, name: str) -> bool:
+        """Whether the layer has a weight; some weights exist only with certain arguments."""
+        path = self._variable_paths.get(name, f"_{name}")
+        try:
+            found = isinstance(self._place(name)[2], keras.Variable)
+        except (AttributeError, KeyError):
+            found = False
+        if not found and name not in self._optional:
+            raise ValueError(
+                f"Expected {type(self).__name__} {self.name!r} to keep a variable in {path!r} once it is built. "  # type: ignore[attr-defined]
+                f"Received: none there. Correct weights= of lth_keras.register_prunable({type(self).__name__}, ...)."
+            )
+        return found
 
     def _place(self, name: str) -> tuple[Any, str, Any]:
         """The holder, attribute and variable of a prunable weight."""
@@ -125,7 +180,7 @@ class MaskedLayer:
 
         Not with LoRA, which adds to them. Not where the layer is quantised: int4 packs two values in one.
         """
-        holders = (self._place(name)[0] for name in self.prunable)
+        holders = (self._place(name)[0] for name in self._masked_names)
         return not any(has_lora(holder) or holder.quantization_mode is not None for holder in holders)
 
     @contextmanager
@@ -139,7 +194,7 @@ class MaskedLayer:
 
     def note_masks(self) -> None:
         """Notes the masks of the running forward pass for the constraints of this layer's weights."""
-        for name in self.prunable:
+        for name in self._masked_names:
             constraint = self.prunable_variable(name).constraint
             if isinstance(constraint, ConstraintOnMasked):
                 constraint.note()
@@ -176,9 +231,8 @@ class MaskedLayer:
         """Saves the Keras layer's variables and the masks, each by name."""
         with self._masks_hidden():
             super().save_own_variables(store)  # type: ignore[misc]
-        if self.built:  # type: ignore[attr-defined]
-            for name in self.prunable:
-                store[mask_name(name)] = getattr(self, mask_name(name))
+        for name in self._masked_names:
+            store[mask_name(name)] = getattr(self, mask_name(name))
 
     def load_own_variables(self, store: Any) -> None:
         """Loads what `save_own_variables` wrote.
@@ -186,9 +240,7 @@ class MaskedLayer:
         Raises:
             ValueError: for a mask of other values than zeros and ones; then nothing is loaded.
         """
-        masks = {}
-        if self.built:  # type: ignore[attr-defined]
-            masks = {mask_name(name): _checked_bits(store[mask_name(name)], name, self) for name in self.prunable}
+        masks = {mask_name(name): _checked_bits(store[mask_name(name)], name, self) for name in self._masked_names}
         kept = {key: store[key] for key in store.keys() if key not in masks}  # Keras' stores are no mappings
         with self._masks_hidden():
             super().load_own_variables(kept)  # type: ignore[misc]
@@ -199,12 +251,46 @@ class MaskedLayer:
     def _masks_hidden(self) -> Iterator[None]:
         """Within it the layer does not list its masks. Some Keras layers save what they list, others what they name."""
         listed = vars(self)["_non_trainable_variables"]
-        masks = [getattr(self, mask_name(name), None) for name in self.prunable]
+        masks = [getattr(self, mask_name(name)) for name in self._masked_names]
         vars(self)["_non_trainable_variables"] = [v for v in listed if not any(v is mask for mask in masks)]
         try:
             yield
         finally:
             vars(self)["_non_trainable_variables"] = listed
+
+
+def mask_in_place(layer: Any, masked: type) -> None:
+    """Turns a built Keras layer into a masked one of the given class, in every model that holds it.
+
+    Its quantisation is refused from then on: Keras has bound the plain layer's method to it.
+
+    Raises:
+        NotImplementedError: for a dtype whose quantisation does not keep pruned weights at zero.
+    """
+    _check_quantization(layer, layer.quantization_mode)
+    layer.__class__ = masked
+    vars(layer)["quantize"] = partial(_refuse_to_quantize, layer)
+    layer.add_masks()
+
+
+def unmask_in_place(layer: Any, plain: type) -> None:
+    """Turns a masked layer into a plain Keras layer, with zeros in place of pruned weights and LoRA's update merged."""
+    for weight in layer.masked_weights():
+        if weight.holder.quantization_mode is None:  # otherwise pruned weights were zeros when it was quantised
+            value = getattr(weight.holder, weight.attribute)
+            weight.variable.assign(value * ops.cast(weight.mask, value.dtype))
+            if has_lora(weight.holder):
+                update = getattr(weight.holder, f"lora_{weight.attribute}_b")
+                update.assign(ops.zeros_like(update))
+    layer.remove_masks()
+    layer.__class__ = plain
+
+
+def _refuse_to_quantize(layer: Any, *_: Any, **__: Any) -> None:
+    raise NotImplementedError(
+        f"Expected a layer that was made as a masked layer. Received: {layer.name!r}, which was masked in place. "
+        "Use lth_keras.strip_masks(model) first, and quantise the plain model."
+    )
 
 
 def has_lora(layer: Any) -> bool:

@@ -30,6 +30,9 @@ class Reading(NamedTuple):
 _running: ContextVar[Mapping[tuple[int, str], Reading] | None] = ContextVar("lth_keras_running_layer", default=None)
 _zero: ContextVar[bool] = ContextVar("lth_keras_pruned_weights_are_zero", default=False)
 
+_MADE = "_lth_keras_reads_masked"
+"""Marks the classes that `reading_type` makes."""
+
 
 @contextmanager
 def pruned_weights_are_zero() -> Iterator[None]:
@@ -103,7 +106,14 @@ class MaskedAttribute:
 def reading_type(base: Any, attribute: str) -> type:
     """A subclass of a layer class, of the same name, that reads one of its weights by `as_read`."""
     members = {attribute: MaskedAttribute(base, attribute), "__module__": base.__module__, "__doc__": base.__doc__}
-    return type(base.__name__, (base,), members)
+    return type(base.__name__, (base,), members | {_MADE: True})
+
+
+def without_reading(kind: Any) -> type:
+    """The layer class that `reading_type` made a subclass of; other classes are returned."""
+    while _MADE in vars(kind):
+        kind = kind.__bases__[0]
+    return kind
 
 
 def _with_masked_gradient(value: Any, mask: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -16,42 +17,136 @@ MASKED_LAYERS: dict[type[keras.layers.Layer], type[keras.layers.Layer]] = {}
 """The masked counterpart of each Keras layer that has one."""
 PLAIN_LAYERS: dict[type[keras.layers.Layer], type[keras.layers.Layer]] = {}
 """The plain counterpart of each masked layer."""
+REGISTERED: dict[type[keras.layers.Layer], Prunable] = {}
+"""What `register_prunable` has added to `PRUNABLE`."""
 
 
-def add_prunable(layer: type[keras.layers.Layer], kind: str, variables: Mapping[str, str]) -> type[keras.layers.Layer]:
-    """Makes a layer type prunable: `mask_model`, `prune` and the search mask its layers from now on.
+def register_prunable(
+    layer: type[keras.layers.Layer],
+    weights: Mapping[str, str] | Sequence[str],
+    kind: str = "dense",
+) -> type[keras.layers.Layer]:
+    """Makes a layer type prunable: `mask_model`, `prune` and searches mask its layers from now on.
 
-    A masked layer adds no argument to the layer's, so that `get_config` and `from_config` must suffice to make it
-    again. It is registered with Keras as `lth_keras>Masked<name>`: call this before such a model is loaded.
+    For layers of other packages and your own; those of Keras are prunable already. The forward pass must read each
+    weight as an attribute of the layer that has it. Worker processes of a search register it too. A saved model holds
+    the registration; it loads where the same registration has been made.
 
     Args:
-        layer: a subclass of `keras.layers.Layer`.
+        layer: a subclass of `keras.layers.Layer` whose `get_config` and `from_config` make it again.
+        weights: the attributes that hold the Keras variables of the prunable weights once the layer is built; dots lead
+            to layers inside, as in `"cell.recurrent_kernel"`. A mapping also names the weights: `{"kernel": "w"}`; the
+            mask is called `<name>_mask`. Otherwise the name is the attribute, without a leading underscore.
         kind: `dense`, `conv` or `embedding`: which pruning rate applies where the layer is not the output.
-        variables: name of each prunable weight, unique within the layer, to the attribute that holds its Keras
-            variable once the layer is built; dots lead to layers inside. The mask is called `<name>_mask`.
 
     Returns:
-        The masked layer type, `Masked<name>`.
+        The masked layer type, a subclass of `layer`.
 
     Raises:
-        ValueError: for a type that is there already, another kind, or no weight.
+        TypeError: for an object that is not a layer class.
+        ValueError: for a type that is registered with other weights or another kind, an unknown kind, or no weight.
 
     Example:
-        >>> add_prunable(keras.layers.EinsumDense, "dense", {"kernel": "_kernel"})
+        >>> class Scaled(keras.layers.Dense):
+        ...     def call(self, inputs):
+        ...         return 2 * super().call(inputs)
+        >>> register_prunable(Scaled, weights=["_kernel"])
     """
-    if layer in PRUNABLE or kind not in KINDS[:-1] or not variables:
+    if not (isinstance(layer, type) and issubclass(layer, keras.layers.Layer)):
+        raise TypeError(f"Expected a class, a subclass of keras.layers.Layer. Received: {layer!r}.")
+    entry = Prunable(kind, _named(weights))
+    if kind not in KINDS[:-1] or not entry.variables:
         raise ValueError(
-            f"Expected a layer type that is not prunable yet, a kind out of {KINDS[:-1]} and at least one weight. "
-            f"Received: {layer.__name__}, {kind!r}, {dict(variables)}."
+            f"Expected a kind out of {KINDS[:-1]} and at least one weight. Received: {kind!r}, {dict(entry.variables)}."
         )
-    PRUNABLE[layer] = Prunable(kind, dict(variables))
-    return _add(layer, _masked_type(layer))
+    if layer in PRUNABLE:
+        if PRUNABLE[layer][:2] != entry[:2]:
+            raise ValueError(
+                f"Expected a layer type that is not prunable yet. Received: {layer.__name__}, which is already, as "
+                f"{PRUNABLE[layer].kind!r} with the weights {dict(PRUNABLE[layer].variables)}."
+            )
+        return MASKED_LAYERS[layer]
+    PRUNABLE[layer] = REGISTERED[layer] = entry
+    return _add(layer, _registered_type(layer))
+
+
+def _named(weights: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+    if isinstance(weights, Mapping):
+        return dict(weights)
+    paths = [weights] if isinstance(weights, str) else list(weights)
+    named = {path.rpartition(".")[2].removeprefix("_"): path for path in paths}
+    if len(named) != len(paths):
+        raise ValueError(
+            f"Expected weights whose attributes have different names, or a mapping that names them. Received: {paths}."
+        )
+    return named
+
+
+class MaskedRegistered:
+    """How a masked layer of a type that `register_prunable` added is saved: with its registration."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration of the plain layer, and the registration that it needs."""
+        plain: Any = PLAIN_LAYERS[type(self)]
+        entry = PRUNABLE[plain]
+        layer = {**class_entry(plain), "config": self.plain_config()}
+        return {"layer": layer, "prunable": {"weights": dict(entry.variables), "kind": entry.kind}}
+
+    def plain_config(self) -> Any:
+        """The configuration of the plain layer."""
+        return super().get_config()  # type: ignore[misc]
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        """The masked layer of such a configuration, or of that of the plain layer.
+
+        Raises:
+            ValueError: naming the call of `register_prunable` that is missing here.
+        """
+        if config.keys() != {"layer", "prunable"}:
+            return super().from_config(config)  # type: ignore[misc]
+        own = {kind.__name__: kind for kind in REGISTERED}
+        plain = keras.saving.deserialize_keras_object(config["layer"], custom_objects=own)
+        entry, needed = PRUNABLE.get(type(plain)), config["prunable"]
+        if entry is None or (dict(entry.variables), entry.kind) != (needed["weights"], needed["kind"]):
+            known = "no registration" if entry is None else f"kind={entry.kind!r}, weights={dict(entry.variables)}"
+            raise ValueError(
+                f"Expected the layer type {type(plain).__name__} to be prunable as when the model was saved. "
+                f"Received: {known}. Before loading, call lth_keras.register_prunable({type(plain).__name__}, "
+                f"weights={needed['weights']!r}, kind={needed['kind']!r})."
+            )
+        return MASKED_LAYERS[type(plain)].from_config(config["layer"]["config"])
+
+
+_save_registered = keras.saving.register_keras_serializable(package="lth_keras", name="MaskedRegistered")
+"""Registers a class under one name for all types, as a file must load before it is known which one it holds."""
+_save_registered(MaskedRegistered)
+
+
+def class_entry(kind: type) -> dict[str, Any]:
+    """How Keras names a class in a saved configuration."""
+    if kind.__module__.startswith("keras."):
+        return {"module": "keras.layers", "class_name": _public_name(kind), "registered_name": None}
+    registered = keras.saving.get_registered_name(kind)
+    return {"module": kind.__module__, "class_name": kind.__name__, "registered_name": registered}
+
+
+def _public_name(kind: type) -> str:
+    """The name of a layer class in `keras.layers`, where it may be another than in its own module."""
+    own = kind.__name__
+    return own if hasattr(keras.layers, own) else next(name for name, one in vars(keras.layers).items() if one is kind)
+
+
+def _registered_type(layer: type[keras.layers.Layer]) -> type[keras.layers.Layer]:
+    members = {"__module__": layer.__module__, "__doc__": layer.__doc__}
+    made: type = type(f"Masked{layer.__name__}", (MaskedRegistered, MaskedLayer, layer), members)
+    return _save_registered(made)
 
 
 def _masked_type(layer: type[keras.layers.Layer]) -> type[keras.layers.Layer]:
     """A masked layer type that needs nothing beside its registry entry."""
-    members = {"__module__": __name__, "__doc__": f"`keras.layers.{layer.__name__}` with a mask on its weights."}
-    made: type = type(f"Masked{layer.__name__}", (MaskedLayer, layer), members)
+    members = {"__module__": __name__, "__doc__": f"`keras.layers.{_public_name(layer)}` with masks."}
+    made: type = type(f"Masked{_public_name(layer)}", (MaskedLayer, layer), members)
     return keras.saving.register_keras_serializable(package="lth_keras")(made)
 
 

@@ -20,7 +20,8 @@ def check_connected(model: keras.Model, mask: Mask) -> None:
     A layer without any weight left outputs its bias. Where every path to an output leads through such a layer, the
     network is cut through; a parallel branch or a skip connection keeps it connected. Sequential and Functional models
     are checked, also nested, and layers inside `TimeDistributed` and `SpectralNormalization`. Subclassed models and
-    custom layers count as connected, since their graph is not known. So does a layer with one weight left.
+    custom layers count as connected, since their graph is not known. So does a layer with one weight left; where a
+    layer has several kernels in series, as a separable convolution or an attention, each needs one.
 
     Args:
         model: a built model with masked layers; its current masks are not used.
@@ -42,10 +43,16 @@ def check_connected(model: keras.Model, mask: Mask) -> None:
 def is_connected(model: keras.Model, mask: Mask) -> bool:
     """Whether every output of a model can still depend on an input of it, as `check_connected` checks."""
     counts = mask.counts()
-    kept: dict[int, int] = {}
+    kept: dict[int, dict[str, int]] = {}
+    needed: dict[int, Sequence[str]] = {}
     for weight in prunable_weights(model):
-        kept[id(weight.layer)] = kept.get(id(weight.layer), 0) + counts[weight.key]
-    empty = {layer for layer, count in kept.items() if count == 0}
+        kept.setdefault(id(weight.layer), {})[weight.name] = counts[weight.key]
+        needed[id(weight.layer)] = weight.layer.needed
+    empty = {
+        layer
+        for layer, count in kept.items()
+        if not any(count.values()) or any(count.get(name) == 0 for name in needed[layer])
+    }
     return not empty or all(_reached(model, empty, [True]))
 
 

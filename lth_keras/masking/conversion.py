@@ -10,7 +10,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from lth_keras.layers import MASKED_LAYERS, PLAIN_LAYERS, MaskedLayer, has_lora, mask_name
+from lth_keras.layers import MASKED_LAYERS, PLAIN_LAYERS, REGISTERED, MaskedLayer, class_entry, has_lora, mask_name
+from lth_keras.masking.inside import (
+    MaskedInside,
+    keep_masked,
+    maskable_inside,
+    plain_type,
+    unmask_inside,
+    with_maskable_inside,
+)
 from lth_keras.masking.layer_state import copy_state
 from lth_keras.masking.places import variables, walk
 from lth_keras.masking.prunable import prunable_weights
@@ -20,20 +28,22 @@ from lth_keras.masking.unmasked import warn_of_unmasked
 def mask_model(model: keras.Model, *, frozen: bool = True) -> keras.Model:
     """Returns a copy of the model with masked layers that computes the same function.
 
-    Layers of the types in `lth_keras.layers.PRUNABLE` (Dense, Conv1D, Conv2D, Embedding) become their masked
-    counterparts, with masks that are all True. Every other layer is rebuilt from its configuration, also inside nested
-    models and wrappers such as `TimeDistributed`. All weights and state are kept: what `adapt` computed, vocabularies,
-    seed generators, which weights are trained. Subclasses of these types, and layers inside custom layers, stay plain.
-    The result is not compiled, and `model` is not changed.
+    Every layer of Keras with kernels becomes its masked counterpart, with masks that are all True, and so do layers of
+    types that `register_prunable` has added; also inside nested models, wrappers such as `TimeDistributed`, and custom
+    layers. Other layers are rebuilt from their configuration. All weights and state are kept: what `adapt` computed,
+    vocabularies, seed generators, which weights are trained. The result is not compiled, and `model` is not changed.
+
+    A subclassed model cannot be copied: **it is masked in place**, and returned. So its optimiser and compiled state
+    stay.
 
     Args:
-        model: a Sequential or Functional model; its masked layers keep their masks.
+        model: a built model; its masked layers keep their masks.
         frozen: whether layers with `trainable=False` are masked too.
 
     Raises:
-        TypeError: for a subclassed model. Write it with the layers of `lth_keras.layers`.
-        ValueError: for a model without prunable weights, or naming a layer that cannot be rebuilt or whose state
-            cannot be copied.
+        TypeError: for an object that is no Keras model.
+        ValueError: for a model without prunable weights, or a subclassed model that is not built, or naming a layer
+            that cannot be rebuilt or whose state cannot be copied.
         NotImplementedError: for a layer whose quantisation does not keep pruned weights at zero.
 
     Warns:
@@ -46,7 +56,7 @@ def mask_model(model: keras.Model, *, frozen: bool = True) -> keras.Model:
 
 def masked_copy(model: keras.Model, *, frozen: bool = True) -> keras.Model:
     """As `mask_model`, without its warning: for a further copy of a model."""
-    converted = _convert(model, MASKED_LAYERS, frozen=frozen)
+    converted = _convert(model, MASKED_LAYERS, frozen=frozen) if has_graph(model) else _in_place(model, frozen)
     if not any(isinstance(layer, MaskedLayer) for _, layer in walk(converted)):
         kinds = ", ".join(layer.__name__ for layer in MASKED_LAYERS)
         found = sorted({type(layer).__name__ for _, layer in walk(model)})
@@ -57,22 +67,57 @@ def masked_copy(model: keras.Model, *, frozen: bool = True) -> keras.Model:
     return converted
 
 
+def has_graph(model: Any) -> bool:
+    """Whether a model is Sequential or Functional, so that it can be copied layer by layer.
+
+    Raises:
+        TypeError: for an object that is no Keras model.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"Expected a Keras model. Received: {type(model).__name__}.")
+    return isinstance(model, keras.Sequential | keras.src.models.Functional)
+
+
+def _in_place(model: Any, frozen: bool) -> Any:
+    """Masks the layers of a subclassed model, and has its steps compiled anew."""
+    if not model.built or not model.variables:
+        raise ValueError(
+            f"Expected a subclassed model that is built. Received: {type(model).__name__} {model.name!r}, without "
+            "weights yet. Call it once on a batch."
+        )
+    places = maskable_inside(model, lambda layer: frozen or layer.trainable)
+    if places:
+        keep_masked(model, places)
+        _forget_compiled(model)
+    return model
+
+
+def _forget_compiled(model: Any) -> None:
+    """Has Keras compile a model's steps again at their next use."""
+    model.train_function = model.test_function = model.predict_function = None
+
+
 def strip_masks(model: keras.Model) -> keras.Model:
     """Returns a plain Keras model with the same outputs, in which pruned weights are zeros; it loads without lth_keras.
 
-    State is kept as by `mask_model`.
+    State is kept as by `mask_model`. A subclassed model is stripped in place, and returned.
 
     Args:
         model: a model with masked layers.
 
     Raises:
-        TypeError: for a subclassed model, or a subclass of a masked layer.
+        TypeError: for a subclass of a masked layer, or a subclassed model whose own code makes masked layers.
         ValueError: for a model without masked layers, or that cannot be copied; see `mask_model`.
     """
     weights = prunable_weights(model)
     foreign = sorted({type(w.layer).__name__ for w in weights if type(w.layer) not in PLAIN_LAYERS})
     if foreign:
         raise TypeError(f"Expected masked layers of lth_keras.layers, not subclasses of them. Received: {foreign}.")
+    if not has_graph(model):
+        _check_strippable(model)
+        unmask_inside(model)
+        _forget_compiled(model)
+        return model
     stripped = _convert(model, PLAIN_LAYERS)
     values = variables(stripped)
     for weight in weights:
@@ -89,16 +134,22 @@ def strip_masks(model: keras.Model) -> keras.Model:
     return stripped
 
 
+def _check_strippable(model: Any) -> None:
+    """Raises TypeError for a subclassed model that would make masked layers again when it is loaded."""
+    masked = [place for place, layer in walk(model) if isinstance(layer, MaskedLayer)]
+    own = [place for place in masked if place not in getattr(model, "masked_places", ())]
+    if own:
+        raise TypeError(
+            f"Expected a subclassed model with masks of mask_model. Received: {type(model).__name__}, whose code makes "
+            f"masked layers itself: {', '.join(own)}. Write it with Keras' layers, and call mask_model on it."
+        )
+
+
 def _convert(model: keras.Model, replacements: Mapping[type, type], *, frozen: bool = True) -> keras.Model:
     """A copy of a model with layers replaced by class. Variables are copied, and masks where both layers have them.
 
     Unless `frozen`, layers that are not trainable keep their class.
     """
-    if not (isinstance(model, keras.Sequential) or hasattr(model, "_operations")):
-        raise TypeError(
-            f"Expected a Sequential or Functional model. Received: {type(model).__name__}, a subclassed model. "
-            "Write it with the layers of lth_keras.layers, which take the Keras layers' arguments."
-        )
     with _not_compiled(model):
         copy = keras.models.clone_model(
             model,
@@ -131,10 +182,22 @@ def _convert(model: keras.Model, replacements: Mapping[type, type], *, frozen: b
                 f"{place!r}, a {type(layer).__name__}, which is not in the copy."
             )
         copy_state(layer, copies[place], place)
+    if replacements is MASKED_LAYERS:
+        _mask_inside(model, copies, copy, frozen)
+    for place, layer in walk(model):
         if isinstance(layer, MaskedLayer) and isinstance(copies[place], MaskedLayer):
-            for name in map(mask_name, layer.prunable):
-                getattr(copies[place], name).assign(keras.ops.copy(getattr(layer, name)))
+            for weight in layer.masked_weights():
+                getattr(copies[place], mask_name(weight.name)).assign(keras.ops.copy(weight.mask))
     return copy
+
+
+def _mask_inside(model: keras.Model, copies: Mapping[str, Any], copy: keras.Model, frozen: bool) -> None:
+    """Masks layers inside the custom layers of a copy, and those that are masked in the model."""
+    for layer, places in with_maskable_inside(copy, lambda layer: frozen or layer.trainable):
+        keep_masked(layer, places)
+    for place, layer in walk(model):
+        if isinstance(layer, MaskedInside):
+            keep_masked(copies[place], layer.masked_places)
 
 
 @contextmanager
@@ -172,8 +235,10 @@ def _remade(layer: Any, replacements: Mapping[type, type]) -> Any:
         return type(layer).from_config(layer.get_config())
     if type(layer) is keras.layers.Lambda:
         return _same_lambda(layer)
-    config = _replace_in_config(layer.get_config(), replacements)
-    kind: Any = replacements.get(type(layer), type(layer))
+    plain = layer.plain_config() if hasattr(layer, "plain_config") else layer.get_config()
+    in_config = {one: other for one, other in replacements.items() if not {one, other} & {*REGISTERED}}
+    config = _replace_in_config(plain, in_config)
+    kind: Any = replacements.get(type(layer), plain_type(layer))
     if isinstance(layer, tuple(PLAIN_LAYERS.values())):
         # Activations, initialisers, regularisers and constraints as objects: not all can be made from a configuration.
         objects = {key: getattr(layer, key) for key in config if callable(getattr(layer, key, None))}
@@ -208,13 +273,6 @@ def _replace_in_config(config: Any, replacements: Mapping[type, type]) -> Any:
         return config
     replaced = {key: _replace_in_config(value, replacements) for key, value in config.items()}
     for kind, replacement in replacements.items():
-        if _class_entry(kind).items() <= config.items():
-            replaced |= _class_entry(replacement)
+        if class_entry(kind).items() <= config.items():
+            replaced |= class_entry(replacement)
     return replaced
-
-
-def _class_entry(kind: type) -> dict[str, Any]:
-    registered = keras.saving.get_registered_name(kind)
-    if registered == kind.__name__:  # Keras' own
-        return {"module": "keras.layers", "class_name": kind.__name__, "registered_name": None}
-    return {"module": kind.__module__, "class_name": kind.__name__, "registered_name": registered}

@@ -21,6 +21,7 @@ class PrunableWeight:
 
     Attributes:
         key: its place inside the model, `"<layer>/<weight>"`.
+        name: of the weight within its layer.
         layer: the masked layer that prunes it.
         holder: the layer that has the variable: `layer`, or one inside it.
         variable: the Keras variable, unmasked.
@@ -29,6 +30,7 @@ class PrunableWeight:
     """
 
     key: str
+    name: str
     layer: Any
     holder: Any
     variable: Any
@@ -167,7 +169,7 @@ def prunable_weights(model: keras.Model) -> list[PrunableWeight]:
         kind = "output" if id(layer) in outputs else layer.kind_of_layer
         for weight in layer.masked_weights():
             key = keys[id(weight.variable)]
-            weights.append(PrunableWeight(key, layer, weight.holder, weight.variable, weight.mask, kind))
+            weights.append(PrunableWeight(key, weight.name, layer, weight.holder, weight.variable, weight.mask, kind))
     if not weights:
         raise ValueError(f"Model {model.name!r} has no masked layer. Convert it with lth_keras.mask_model(model).")
     return weights

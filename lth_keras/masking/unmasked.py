@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from lth_keras.layers import MaskedLayer
+from lth_keras.layers import NOT_PRUNABLE, PRUNABLE, MaskedLayer
 from lth_keras.masking.places import walk
 
 _NOT_PRUNED = ("bias", "gamma", "beta", "alpha")
@@ -29,11 +29,13 @@ class Unmasked(NamedTuple):
         place: its place inside the model.
         kind: the name of its class.
         weights: how many such weights it has.
+        reason: why they have no mask.
     """
 
     place: str
     kind: str
     weights: int
+    reason: str
 
 
 def unmasked_layers(model: keras.Model, frozen: bool = True) -> tuple[list[Unmasked], int]:
@@ -55,8 +57,19 @@ def unmasked_layers(model: keras.Model, frozen: bool = True) -> tuple[list[Unmas
                 counted.add(id(variable))
                 owner = _owner(place, layers)
                 found[owner] = found.get(owner, 0) + math.prod(variable.shape)
-    unmasked = [Unmasked(place, type(layers[place]).__name__, count) for place, count in found.items()]
+    unmasked = [
+        Unmasked(place, type(layers[place]).__name__, count, _reason(layers[place])) for place, count in found.items()
+    ]
     return unmasked, sum(found.values()) + sum(math.prod(variable.shape) for variable in masked.values())
+
+
+def _reason(layer: Any) -> str:
+    kind = type(layer).__name__
+    if kind in NOT_PRUNABLE and type(layer).__module__.startswith("keras."):
+        return NOT_PRUNABLE[kind]
+    if type(layer) in PRUNABLE:
+        return "it is frozen" if not layer.trainable else "it has been made as a plain layer"
+    return f"its class is not registered, see lth_keras.register_prunable({kind}, weights=[...])"
 
 
 def warn_of_unmasked(model: keras.Model, stacklevel: int = 2, *, frozen: bool = True) -> None:
@@ -68,8 +81,8 @@ def warn_of_unmasked(model: keras.Model, stacklevel: int = 2, *, frozen: bool = 
     named = ", ".join(f"{layer.place} ({layer.kind}, {layer.weights / weights:.1%})" for layer in layers)
     warnings.warn(
         f"Not masked, and so not pruned: {named}; in all {share:.1%} of the weights of the model's kernels, without "
-        "biases and normalisation. Densities count masked weights alone. Layers of these classes, and layers inside "
-        "layers of another class, have no mask.",
+        "biases and normalisation. Densities count masked weights alone. lth_keras.register_prunable makes classes "
+        "prunable.",
         stacklevel=stacklevel + 1,
     )
 

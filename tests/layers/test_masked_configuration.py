@@ -59,7 +59,7 @@ def not_default(cls):
     return arguments
 
 
-@pytest.mark.parametrize("cls", MASKED_LAYERS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", NOT_DEFAULT, ids=lambda cls: cls.__name__)
 def test_configuration_is_complete_and_makes_the_same_layer(cls):
     arguments = not_default(cls)
     if max(np.ravel(arguments.get("strides", 1))) > 1:

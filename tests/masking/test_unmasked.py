@@ -12,14 +12,28 @@ from lth_keras.models import conv_2, lenet_300_100, newsgroups_end2end, reuters_
 from lth_keras.pruning.oneshot import prune
 from lth_keras.training.network import Network
 from tests.few import few
-from tests.masking.models import Block, OwnDense, Scale
+from tests.masking.models import OwnDense, Scale
 
 
-def transformer():
-    x = keras.Input((5, 8))
-    attended = layers.MultiHeadAttention(2, 4, name="attention")(x, x)
-    hidden = layers.LayerNormalization(axis=(1, 2))(attended)
-    return keras.Model(x, layers.Dense(8)(hidden))
+class Kernel(layers.Layer):
+    """A layer of the user's with a kernel."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], 4), name="kernel")
+
+    def call(self, x):
+        return x @ self.kernel
+
+
+class Holder(layers.Layer):
+    """A layer of the user's that holds one with a kernel and a Dense layer."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first, self.second = Kernel(), layers.Dense(4)
+
+    def call(self, x):
+        return self.second(self.first(x))
 
 
 def after(shape, *inside):
@@ -28,27 +42,16 @@ def after(shape, *inside):
 
 # What is named, of which class, with how many weights.
 CASES = {
-    "LSTM": (lambda: after((5, 3), layers.LSTM(4)), {"lstm": ("LSTM", 4 * 4 * (3 + 4))}),
-    "GRU, both ways": (
-        lambda: after((5, 3), layers.Bidirectional(layers.GRU(4))),
-        {"bidirectional": ("Bidirectional", 2 * 3 * 4 * (3 + 4))},
-    ),
-    "depthwise": (lambda: after((5, 5, 3), layers.DepthwiseConv2D(2)), {"depthwise_conv2d": ("DepthwiseConv2D", 12)}),
-    "separable": (
-        lambda: after((5, 5, 3), layers.SeparableConv2D(4, 2)),
-        {"separable_conv2d": ("SeparableConv2D", 12 + 12)},
-    ),
-    "transposed": (
-        lambda: after((5, 5, 3), layers.Conv2DTranspose(4, 2)),
-        {"conv2d_transpose": ("Conv2DTranspose", 48)},
-    ),
-    "three axes": (lambda: after((4, 4, 4, 2), layers.Conv3D(3, 2)), {"conv3d": ("Conv3D", 48)}),
-    "attention": (transformer, {"attention": ("MultiHeadAttention", 4 * 8 * 8)}),
     "a subclass of Dense": (lambda: after((4,), OwnDense(3, name="own")), {"own": ("OwnDense", 12)}),
-    "a layer of the user's": (lambda: after((4,), Block()), {"block": ("Block", 16)}),
+    "in a wrapper": (
+        lambda: after((5, 4), layers.TimeDistributed(OwnDense(3))),
+        {"time_distributed": ("TimeDistributed", 12)},
+    ),
+    "a kernel of the user's": (lambda: after((3,), Kernel()), {"kernel": ("Kernel", 12)}),
+    "beside a layer that is masked": (lambda: after((3,), Holder()), {"holder/kernel": ("Kernel", 12)}),
     "nested": (
-        lambda: after((5, 3), keras.Sequential([keras.Input((5, 3)), layers.LSTM(4), layers.Dense(3)], name="inner")),
-        {"inner/lstm": ("LSTM", 112)},
+        lambda: after((5, 3), keras.Sequential([keras.Input((5, 3)), Kernel(), layers.Dense(3)], name="inner")),
+        {"inner/kernel": ("Kernel", 12)},
     ),
 }
 
@@ -68,7 +71,7 @@ def test_layers_without_masks_are_named_with_their_share(name):
 
 
 def test_prune_and_a_network_warn_once():
-    build = CASES["LSTM"][0]
+    build = CASES["a subclass of Dense"][0]
     network = {"optimizer": keras.optimizers.Adam, "loss": "mse", "batch_size": 4}
     for function in (lambda: prune(build(), 0.5), lambda: Network(build, **network).draw_weights(1, "initial")):
         with warnings.catch_warnings(record=True) as caught:
@@ -106,3 +109,11 @@ def test_lora_and_quantised_layers_have_no_other_kernels():
     dense.layers[0].quantize("int8")
     assert [(one.place, one.weights) for one in unmasked_layers(dense)[0]] == [("einsum_dense", 32), ("dense", 48)]
     assert np.isclose(sum(one.weights for one in unmasked_layers(dense)[0]), unmasked_layers(dense)[1])
+
+
+def test_the_reason_is_given():
+    model = after((4,), OwnDense(3, name="own"), layers.Dense(3))
+    model.layers[1].trainable = False
+    reasons = {one.place: one.reason for one in unmasked_layers(mask_model(model, frozen=False))[0]}
+    assert "lth_keras.register_prunable(OwnDense, weights=[...])" in reasons["own"]
+    assert reasons["dense"] == "it is frozen"
