@@ -14,7 +14,7 @@ import wrapt
 if TYPE_CHECKING:
     from lth_keras.layers import MaskedConv1D, MaskedConv2D, MaskedDense, MaskedEmbedding, register_prunable
     from lth_keras.mask import Mask
-    from lth_keras.masking import get_mask, mask_model, set_mask, strip_masks
+    from lth_keras.masking import get_mask, mask_model, set_mask, strip_masks, summary
     from lth_keras.pruning import prune
     from lth_keras.search import (
         LevelError,
@@ -57,6 +57,7 @@ _HOMES = {
     "register_prunable": "layers",
     "set_mask": "masking",
     "strip_masks": "masking",
+    "summary": "masking",
 }
 
 __all__ = [
@@ -84,6 +85,7 @@ __all__ = [
     "register_prunable",
     "set_mask",
     "strip_masks",
+    "summary",
 ]
 
 

@@ -60,11 +60,13 @@ class MaskedLayer:
         prunable: names of the prunable weights.
         kind_of_layer: see `registry.KINDS`.
         needed: see `registry.Prunable`.
+        outputs: see `registry.Prunable`.
     """
 
     prunable: ClassVar[tuple[str, ...]] = ()
     kind_of_layer: ClassVar[str] = "dense"
     needed: ClassVar[tuple[str, ...]] = ()
+    outputs: ClassVar[Mapping[str, tuple[int, ...]]] = {}
     _variable_paths: ClassVar[Mapping[str, str]] = {}
     _optional: ClassVar[tuple[str, ...]] = ()
 
@@ -76,7 +78,7 @@ class MaskedLayer:
             return
         entry = PRUNABLE[plain]
         cls.kind_of_layer, cls._variable_paths, cls._optional = entry.kind, entry.variables, entry.optional
-        cls.needed = entry.needed
+        cls.needed, cls.outputs = entry.needed, entry.outputs
         cls.prunable = tuple(cls._variable_paths)
         own = [_attribute(path) for path in cls._variable_paths.values() if "." not in path]
         members: dict[str, Any] = {name: MaskedAttribute(plain, name) for name in own}

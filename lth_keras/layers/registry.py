@@ -22,12 +22,15 @@ class Prunable(NamedTuple):
         optional: names of weights that exist only with certain arguments of the layer.
         needed: names of weights each of which all paths from the layer's inputs to its outputs lead through; with none
             given, all weights together.
+        outputs: name of a weight to the axes that count its outputs (units, filters, heads x dimensions), where they
+            are not the last axis alone.
     """
 
     kind: str
     variables: Mapping[str, str]
     optional: tuple[str, ...] = ()
     needed: tuple[str, ...] = ()
+    outputs: Mapping[str, tuple[int, ...]] = {}
 
 
 _KERNEL = {"kernel": "_kernel"}
@@ -35,7 +38,10 @@ _SEPARABLE = Prunable(
     "conv",
     {"depthwise_kernel": "depthwise_kernel", "pointwise_kernel": "pointwise_kernel"},
     needed=("depthwise_kernel", "pointwise_kernel"),
+    outputs={"depthwise_kernel": (-2, -1)},
 )
+_TRANSPOSED = Prunable("conv", {"kernel": "kernel"}, outputs={"kernel": (-2,)})
+_DEPTHWISE = Prunable("conv", {"kernel": "kernel"}, outputs={"kernel": (-2, -1)})
 _CELL = {"kernel": "kernel", "recurrent_kernel": "recurrent_kernel"}
 _RECURRENT = {"kernel": "cell.kernel", "recurrent_kernel": "cell.recurrent_kernel"}
 _ATTENTION = Prunable(
@@ -43,6 +49,7 @@ _ATTENTION = Prunable(
     {f"{name}_kernel": f"_{name}_dense._kernel" for name in ("query", "key", "value", "gate", "output")},
     optional=("gate_kernel",),
     needed=("value_kernel", "output_kernel"),
+    outputs={f"{name}_kernel": (-2, -1) for name in ("query", "key", "value", "gate")},
 )
 _BY_NAME: dict[str, Prunable] = {
     "Dense": Prunable("dense", _KERNEL),
@@ -50,11 +57,11 @@ _BY_NAME: dict[str, Prunable] = {
     "Conv1D": Prunable("conv", _KERNEL),
     "Conv2D": Prunable("conv", _KERNEL),
     "Conv3D": Prunable("conv", _KERNEL),
-    "Conv1DTranspose": Prunable("conv", {"kernel": "kernel"}),
-    "Conv2DTranspose": Prunable("conv", {"kernel": "kernel"}),
-    "Conv3DTranspose": Prunable("conv", {"kernel": "kernel"}),
-    "DepthwiseConv1D": Prunable("conv", {"kernel": "kernel"}),
-    "DepthwiseConv2D": Prunable("conv", {"kernel": "kernel"}),
+    "Conv1DTranspose": _TRANSPOSED,
+    "Conv2DTranspose": _TRANSPOSED,
+    "Conv3DTranspose": _TRANSPOSED,
+    "DepthwiseConv1D": _DEPTHWISE,
+    "DepthwiseConv2D": _DEPTHWISE,
     "SeparableConv1D": _SEPARABLE,
     "SeparableConv2D": _SEPARABLE,
     "Embedding": Prunable("embedding", {"embeddings": "_embeddings"}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -11,21 +11,15 @@ import keras
 import numpy as np
 
 from lth_keras.layers import MASKED_LAYERS, PLAIN_LAYERS, REGISTERED, MaskedLayer, class_entry, has_lora, mask_name
-from lth_keras.masking.inside import (
-    MaskedInside,
-    keep_masked,
-    maskable_inside,
-    plain_type,
-    unmask_inside,
-    with_maskable_inside,
-)
+from lth_keras.masking.choosing import Choice, choose, layers_to_choose, maskable
+from lth_keras.masking.inside import MaskedInside, has_graph, keep_masked, mask_inside, plain_type, unmask_inside
 from lth_keras.masking.layer_state import copy_state
 from lth_keras.masking.places import variables, walk
 from lth_keras.masking.prunable import prunable_weights
 from lth_keras.masking.unmasked import warn_of_unmasked
 
 
-def mask_model(model: keras.Model, *, frozen: bool = True) -> keras.Model:
+def mask_model(model: keras.Model, *, exclude: Choice | Sequence[Choice] = (), frozen: bool = True) -> keras.Model:
     """Returns a copy of the model with masked layers that computes the same function.
 
     Every layer of Keras with kernels becomes its masked counterpart, with masks that are all True, and so do layers of
@@ -38,6 +32,9 @@ def mask_model(model: keras.Model, *, frozen: bool = True) -> keras.Model:
 
     Args:
         model: a built model; its masked layers keep their masks.
+        exclude: layers that stay plain, and so do not count in densities: names or places of layers, patterns
+            (`"block*"`), kinds (`"embedding"`), `"first"`, `"last"`, layers, classes of layers, or functions
+            `(layer) -> bool`; one or several. See docs/pruning.md.
         frozen: whether layers with `trainable=False` are masked too.
 
     Raises:
@@ -49,14 +46,16 @@ def mask_model(model: keras.Model, *, frozen: bool = True) -> keras.Model:
     Warns:
         UserWarning: naming the layers with kernels that have no mask, and their share of the weights.
     """
-    masked = masked_copy(model, frozen=frozen)
-    warn_of_unmasked(masked, frozen=frozen)
+    excluded = _excluded(model, exclude)
+    masked = masked_copy(model, frozen=frozen, excluded=excluded)
+    warn_of_unmasked(masked, frozen=frozen, excluded=excluded)
     return masked
 
 
-def masked_copy(model: keras.Model, *, frozen: bool = True) -> keras.Model:
-    """As `mask_model`, without its warning: for a further copy of a model."""
-    converted = _convert(model, MASKED_LAYERS, frozen=frozen) if has_graph(model) else _in_place(model, frozen)
+def masked_copy(model: keras.Model, *, frozen: bool = True, excluded: Sequence[str] = ()) -> keras.Model:
+    """As `mask_model`, without its warning: for a further copy of a model. `excluded` are places of layers."""
+    included = _included(model, frozen, excluded)
+    converted = _convert(model, MASKED_LAYERS, included) if has_graph(model) else _in_place(model, included)
     if not any(isinstance(layer, MaskedLayer) for _, layer in walk(converted)):
         kinds = ", ".join(layer.__name__ for layer in MASKED_LAYERS)
         found = sorted({type(layer).__name__ for _, layer in walk(model)})
@@ -67,27 +66,39 @@ def masked_copy(model: keras.Model, *, frozen: bool = True) -> keras.Model:
     return converted
 
 
-def has_graph(model: Any) -> bool:
-    """Whether a model is Sequential or Functional, so that it can be copied layer by layer.
-
-    Raises:
-        TypeError: for an object that is no Keras model.
-    """
+def _excluded(model: keras.Model, exclude: Choice | Sequence[Choice]) -> list[str]:
+    """The places of the layers to leave out."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"Expected a Keras model. Received: {type(model).__name__}.")
-    return isinstance(model, keras.Sequential | keras.src.models.Functional)
+    if isinstance(exclude, list | tuple | set | frozenset) and not exclude:
+        return []
+    layers = dict(walk(model))
+    found = choose(exclude, layers_to_choose(model), "exclude")
+    masked = [place for place in found if isinstance(layers[place], MaskedLayer)]
+    if masked:
+        raise ValueError(
+            f"Expected to exclude layers that have no mask yet. Received: {', '.join(masked)}. "
+            "To keep all that is left of such a layer, give it a density of its own."
+        )
+    return found
 
 
-def _in_place(model: Any, frozen: bool) -> Any:
+def _included(model: keras.Model, frozen: bool, excluded: Sequence[str]) -> list[str]:
+    """The places of the layers to mask, without those that are masked."""
+    layers = dict(walk(model))
+    plain = [place for place in maskable(layers) if not isinstance(layers[place], MaskedLayer)]
+    return [place for place in plain if place not in excluded and (frozen or layers[place].trainable)]
+
+
+def _in_place(model: Any, included: Sequence[str]) -> Any:
     """Masks the layers of a subclassed model, and has its steps compiled anew."""
     if not model.built or not model.variables:
         raise ValueError(
             f"Expected a subclassed model that is built. Received: {type(model).__name__} {model.name!r}, without "
             "weights yet. Call it once on a batch."
         )
-    places = maskable_inside(model, lambda layer: frozen or layer.trainable)
-    if places:
-        keep_masked(model, places)
+    if included:
+        mask_inside(model, included)
         _forget_compiled(model)
     return model
 
@@ -145,17 +156,27 @@ def _check_strippable(model: Any) -> None:
         )
 
 
-def _convert(model: keras.Model, replacements: Mapping[type, type], *, frozen: bool = True) -> keras.Model:
+def _convert(
+    model: keras.Model, replacements: Mapping[type, type], included: Sequence[str] | None = None
+) -> keras.Model:
     """A copy of a model with layers replaced by class. Variables are copied, and masks where both layers have them.
 
-    Unless `frozen`, layers that are not trainable keep their class.
+    Args:
+        model: a Sequential or Functional model.
+        replacements: class of layers to the class that replaces it.
+        included: places of the layers to replace; None for all.
     """
+    layers = dict(walk(model))
+    left_out = [] if included is None else [p for p in _included(model, True, ()) if p not in included]
+    plain = {id(layers[place]) for place in left_out}
+
+    def replaces(layer: Any) -> bool:
+        return not any(id(one) in plain for one in (layer, *_layers_inside(layer)))
+
     with _not_compiled(model):
         copy = keras.models.clone_model(
             model,
-            clone_function=lambda layer: _rebuild(
-                layer, replacements if frozen or getattr(layer, "trainable", True) else {}
-            ),
+            clone_function=lambda layer: _rebuild(layer, replacements if replaces(layer) else {}),
             recursive=True,
         )
     built = {place: layer for place, layer in walk(model) if layer.built}
@@ -182,8 +203,8 @@ def _convert(model: keras.Model, replacements: Mapping[type, type], *, frozen: b
                 f"{place!r}, a {type(layer).__name__}, which is not in the copy."
             )
         copy_state(layer, copies[place], place)
-    if replacements is MASKED_LAYERS:
-        _mask_inside(model, copies, copy, frozen)
+    if included is not None:
+        _mask_inside(model, copies, copy, included)
     for place, layer in walk(model):
         if isinstance(layer, MaskedLayer) and isinstance(copies[place], MaskedLayer):
             for weight in layer.masked_weights():
@@ -191,10 +212,13 @@ def _convert(model: keras.Model, replacements: Mapping[type, type], *, frozen: b
     return copy
 
 
-def _mask_inside(model: keras.Model, copies: Mapping[str, Any], copy: keras.Model, frozen: bool) -> None:
+def _layers_inside(layer: Any) -> list[Any]:
+    return [inner for _, inner in walk(layer)] if isinstance(layer, keras.layers.Layer) else []
+
+
+def _mask_inside(model: keras.Model, copies: Mapping[str, Any], copy: keras.Model, included: Sequence[str]) -> None:
     """Masks layers inside the custom layers of a copy, and those that are masked in the model."""
-    for layer, places in with_maskable_inside(copy, lambda layer: frozen or layer.trainable):
-        keep_masked(layer, places)
+    mask_inside(copy, included)
     for place, layer in walk(model):
         if isinstance(layer, MaskedInside):
             keep_masked(copies[place], layer.masked_places)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from lth_keras.layers import (
     mask_in_place,
     unmask_in_place,
 )
-from lth_keras.masking.places import sublayers, walk
+from lth_keras.masking.places import walk
 
 
 class MaskedInside:
@@ -92,35 +92,33 @@ def unmask_inside(layer: Any) -> None:
     del vars(layer)["_self_masked"], vars(layer)["_self_unmasked"]
 
 
-def maskable_inside(layer: Any, included: Callable[[Any], bool]) -> list[str]:
-    """The places, relative to a layer, of plain layers inside it that can be masked, without those inside of others.
-
-    Args:
-        layer: a custom layer or subclassed model.
-        included: whether a layer is to be masked.
-    """
-    return [place for place, inner in _maskable(layer) if included(inner)]
-
-
-def with_maskable_inside(model: Any, included: Callable[[Any], bool]) -> Iterator[tuple[Any, list[str]]]:
-    """Yields the custom layers of a model, also of nested ones, that have such layers inside, with their places."""
-    for layer in sublayers(model):
-        if isinstance(layer, keras.Sequential | keras.src.models.Functional):
-            yield from with_maskable_inside(layer, included)
-        elif not isinstance(layer, MaskedLayer) and type(layer) not in MASKED_LAYERS:
-            places = maskable_inside(layer, included)
-            if places:
-                yield layer, places
+def mask_inside(model: Any, places: Sequence[str]) -> None:
+    """Masks plain layers in place that are inside of custom layers, wrappers or a subclassed model, by their places."""
+    layers = dict(walk(model))
+    inside: dict[str, list[str]] = {}
+    for place in places:
+        if type(layers[place]) in MASKED_LAYERS:
+            holder = _holder(model, place, layers)
+            inside.setdefault(holder, []).append(place[len(holder) :].removeprefix("/"))
+    for holder, found in inside.items():
+        keep_masked(layers[holder] if holder else model, found)
 
 
-def _maskable(layer: Any) -> Iterator[tuple[str, Any]]:
-    found: list[str] = []
-    for place, inner in walk(layer):
-        if any(place.startswith(f"{outer}/") for outer in found):
-            continue  # part of a layer that is masked as a whole
-        if type(inner) in MASKED_LAYERS:
-            found.append(place)
-            yield place, inner
+def _holder(model: Any, place: str, layers: Mapping[str, Any]) -> str:
+    """The place of the outermost layer around another whose own code makes the layers inside; empty for the model."""
+    if not has_graph(model):
+        return ""
+    parts = place.split("/")
+    return next(
+        outer
+        for outer in ("/".join(parts[: i + 1]) for i in range(len(parts) - 1))
+        if outer in layers and not has_graph(layers[outer])
+    )
+
+
+def has_graph(model: Any) -> bool:
+    """Whether a model is Sequential or Functional, so that it can be copied layer by layer."""
+    return isinstance(model, keras.Sequential | keras.src.models.Functional)
 
 
 def _mask_built(layer: Any) -> None:

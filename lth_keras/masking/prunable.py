@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -158,7 +158,7 @@ def prunable_weights(model: keras.Model) -> list[PrunableWeight]:
     Raises:
         ValueError: for a model without masked layers, or with one that is not built.
     """
-    outputs = _output_layers(model)
+    outputs = output_layers(model)
     keys = {id(variable): key for key, variable in variables(model).items()}
     weights = []
     for place, layer in walk(model):
@@ -175,17 +175,26 @@ def prunable_weights(model: keras.Model) -> list[PrunableWeight]:
     return weights
 
 
-def _output_layers(layer: Any) -> set[int]:
-    """Ids of the last masked layers inside `layer`: only layers without masks lie between them and its outputs."""
-    if isinstance(layer, MaskedLayer):
+def _is_masked(layer: Any) -> bool:
+    return isinstance(layer, MaskedLayer)
+
+
+def output_layers(layer: Any, counts: Callable[[Any], bool] = _is_masked) -> set[int]:
+    """Ids of the last masked layers inside `layer`: only layers without masks lie between them and its outputs.
+
+    Args:
+        layer: a layer or model.
+        counts: whether a layer counts as masked.
+    """
+    if counts(layer):
         return {id(layer)}
-    inside = [inner for inner in sublayers(layer) if _holds_masked(inner)]
+    inside = [inner for inner in sublayers(layer) if _holds(inner, counts)]
     if not inside:
         return set()
     try:
         pending = [tensor._keras_history for tensor in keras.tree.flatten(layer.outputs)]
     except (AttributeError, ValueError):  # a Sequential model not yet built, a wrapper, a subclassed model: no graph
-        return _output_layers(inside[-1])
+        return output_layers(inside[-1], counts)
     found: set[int] = set()
     seen = set()
     while pending:
@@ -194,13 +203,13 @@ def _output_layers(layer: Any) -> set[int]:
             continue
         seen.add((id(history.operation), history.node_index))
         operation = history.operation
-        if isinstance(operation, keras.layers.Layer) and _holds_masked(operation):
-            found |= _output_layers(operation)
+        if isinstance(operation, keras.layers.Layer) and _holds(operation, counts):
+            found |= output_layers(operation, counts)
         else:
             node = operation._inbound_nodes[history.node_index]
             pending += [tensor._keras_history for tensor in node.input_tensors]
     return found
 
 
-def _holds_masked(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, MaskedLayer) or any(isinstance(inner, MaskedLayer) for _, inner in walk(layer))
+def _holds(layer: keras.layers.Layer, counts: Callable[[Any], bool]) -> bool:
+    return counts(layer) or any(counts(inner) for _, inner in walk(layer))

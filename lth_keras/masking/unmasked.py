@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -38,7 +39,9 @@ class Unmasked(NamedTuple):
     reason: str
 
 
-def unmasked_layers(model: keras.Model, frozen: bool = True) -> tuple[list[Unmasked], int]:
+def unmasked_layers(
+    model: keras.Model, frozen: bool = True, excluded: Sequence[str] = ()
+) -> tuple[list[Unmasked], int]:
     """The layers with kernels that have no mask, and the number of weights in all kernels of the model.
 
     A kernel is a weight with two axes or more that is no bias and not part of a normalisation. Layers inside of others
@@ -47,8 +50,10 @@ def unmasked_layers(model: keras.Model, frozen: bool = True) -> tuple[list[Unmas
     Args:
         model: with masked layers or without.
         frozen: whether layers with `trainable=False` count.
+        excluded: places of layers that do not count, nor those inside.
     """
-    layers = dict(walk(model))
+    outer = tuple(f"{place}/" for place in excluded)
+    layers = {place: one for place, one in walk(model) if not f"{place}/".startswith(outer or ("//",))}
     masked = {id(variable): variable for layer in layers.values() for variable in _masked(layer)}
     counted, found = set(masked), dict[str, int]()
     for place, layer in layers.items():
@@ -72,9 +77,11 @@ def _reason(layer: Any) -> str:
     return f"its class is not registered, see lth_keras.register_prunable({kind}, weights=[...])"
 
 
-def warn_of_unmasked(model: keras.Model, stacklevel: int = 2, *, frozen: bool = True) -> None:
+def warn_of_unmasked(
+    model: keras.Model, stacklevel: int = 2, *, frozen: bool = True, excluded: Sequence[str] = ()
+) -> None:
     """Warns of the layers of a masked model that stay dense, with their share of the weights in kernels."""
-    layers, weights = unmasked_layers(model, frozen)
+    layers, weights = unmasked_layers(model, frozen, excluded)
     if not layers:
         return
     share = sum(layer.weights for layer in layers) / weights

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,22 +13,23 @@ from lth_keras import seeds
 from lth_keras.criteria import Criterion, name_of
 from lth_keras.criteria import criterion as find_criterion
 from lth_keras.data import check_loss, check_model
-from lth_keras.masking import check_connected, get_mask, mask_model, set_mask
+from lth_keras.masking import Choice, check_connected, get_mask, grouped, mask_model, set_mask, weights_to_choose
 from lth_keras.pruning.densities import SCOPES, shot_densities
 from lth_keras.pruning.scoring import derivatives_on, scorer, warn_of_frozen, weights_by_key
-from lth_keras.pruning.shots import prune_in_shots
+from lth_keras.pruning.shots import prune_groups_in_shots
 from lth_keras.system import integer, one_of, real
 
 
 def prune(
     model: keras.Model,
-    density: float,
+    density: float | Mapping[Choice, float],
     criterion: str | Criterion = "magnitude",
     scope: str = "global",
     data: Any = None,
     loss: Any = None,
     seed: int = 0,
     *,
+    exclude: Choice | Sequence[Choice] = (),
     samples_per_class: int | None = None,
     shots: int = 1,
     shot_schedule: str = "exponential",
@@ -42,7 +43,9 @@ def prune(
         model: a built Sequential or Functional model, plain or masked; it is not changed. Weights that its masks have
             pruned already stay pruned.
         density: share of all N prunable weights of the dense network to keep, in (0, 1]: exactly round(N * density)
-            survive in every scope.
+            survive in every scope. Or a density for each of several groups of weights, each ranked on its own,
+            `{"conv": 0.5, "dense*": 0.1}`: choices as for `exclude`, and keys of weights; every weight is in exactly
+            one group, and 1.0 keeps all of a group.
         criterion: name or function that scores the weights.
         scope: `global` ranks all weights together; `layer` keeps the same share of each layer, rounded by largest
             remainder (see `densities.layer_shares`); `uniform` does so for all layers but the first, which is not
@@ -50,6 +53,9 @@ def prune(
         data: `(x, y)` for criteria that take gradients, scored as one batch.
         loss: as Keras' `compile` takes it, for the same criteria.
         seed: decides random scores, samples and ties.
+        exclude: layers that stay plain, and so do not count in densities: names or places of layers, patterns
+            (`"block*"`), kinds (`"embedding"`), `"first"`, `"last"`, layers of the model, classes of layers, or
+            functions `(layer) -> bool`; one or several.
         samples_per_class: examples of each class to draw from `data`; None takes all of them.
         shots: number of steps, each with new scores of the remaining weights; 100 for SynFlow in its paper.
         shot_schedule: the densities of the shots: `exponential` (each prunes the same share of the remaining weights)
@@ -78,6 +84,7 @@ def prune(
         0.1
         >>> pruned = prune(model, 0.1, "snip", data=(x, y), loss="sparse_categorical_crossentropy")
         >>> pruned = prune(model, 0.01, "synflow", shots=100)
+        >>> pruned = prune(model, {"conv": 0.5, "dense": 0.1}, exclude="last")
     """
     check_model(model)
     if schedule is not None:
@@ -91,17 +98,23 @@ def prune(
         integer("samples_per_class", samples_per_class, 1)
     if loss is not None:
         check_loss(loss)
-    densities = shot_densities(real("density", density), integer("shots", shots), shot_schedule)
+    shots = integer("shots", shots)
+    each = density.values() if isinstance(density, Mapping) else [density]
+    in_shots = [shot_densities(real("density", one), shots, shot_schedule) for one in each]
     one_of("scope", scope, SCOPES)
     find_criterion(criterion)
-    pruned = mask_model(model)
+    pruned = mask_model(model, exclude=exclude)
     warn_of_frozen(pruned)
     before = None if initial is None else weights_by_key(model, initial)
     derivatives = derivatives_on(pruned, data, loss, samples_per_class, seed)
     draws, ties = seeds.stream(seed, "prune", "criterion"), seeds.stream(seed, "prune", "ties")
-    mask = prune_in_shots(
-        get_mask(pruned),
-        densities,
+    before_pruning = get_mask(pruned)
+    groups = [tuple(before_pruning)]
+    if isinstance(density, Mapping):
+        groups = [tuple(keys) for _, keys in grouped(density, weights_to_choose(pruned, model), "density")]
+    mask = prune_groups_in_shots(
+        before_pruning,
+        dict(zip(groups, in_shots, strict=True)),
         scorer(pruned, criterion, draws, before, derivatives),
         scope=scope,
         ties=ties,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lth_keras.layers import KINDS
 from lth_keras.mask import Mask
+from lth_keras.masking import candidates_of, decided
 from lth_keras.pruning.densities import SCOPES, Density, check_shots, counts_at, shot_densities
 from lth_keras.system import one_of
 
@@ -128,28 +129,27 @@ def resolve_rates(rates: Mapping[str, float], kinds: Mapping[str, str]) -> dict[
     """The share of its surviving weights that each weight array loses per level.
 
     Args:
-        rates: kind to rate, as Frankle & Carbin (2019, arXiv:1803.03635) give them in figure 2. Kinds that the model
-            does not have are ignored.
+        rates: kind to rate, as Frankle & Carbin (2019, arXiv:1803.03635) give them in figure 2; also names and patterns
+            of layers or weights, `first`, `last`, and `*` for all others. A name comes before a pattern or kind. Kinds
+            that the model does not have are ignored.
         kinds: weight key to its kind, one of `KINDS`.
 
     Returns:
         Weight key to rate, in the order of `kinds`.
 
     Raises:
-        ValueError: a kind that is not in `KINDS`, or a kind of the model without a rate.
+        ValueError: an entry that matches nothing and is no kind, or a weight that two entries match, or none.
 
     Example:
     >>> resolve_rates({"dense": 0.2, "output": 0.1}, {"a/kernel": "dense", "b/kernel": "output"})
     {'a/kernel': 0.2, 'b/kernel': 0.1}
     """
-    for kind in [*kinds.values(), *rates]:
-        if kind not in KINDS:
-            names = ", ".join(map(repr, KINDS))
-            raise ValueError(f"Expected kinds of layers among {names}. Received: {kind!r}.")
-    for key, kind in kinds.items():
-        if kind not in rates:
+    found: dict[str, float] = {}
+    for key, choice in decided(rates, candidates_of(kinds), "rates", optional=KINDS).items():
+        if choice is None:
             raise ValueError(
                 f"Expected a rate for every kind of layer in the model. Received: {dict(rates)}, "
-                f"but {key!r} is of kind {kind!r}; add a rate for it (0 to leave it dense)."
+                f"but {key!r} is of kind {kinds[key]!r}; add a rate for it (0 to leave it dense)."
             )
-    return {key: float(rates[kind]) for key, kind in kinds.items()}
+        found[key] = float(rates[str(choice)])
+    return found

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from lth_keras.arrays import LazyArrays
 from lth_keras.mask import Mask
 from lth_keras.pruning.densities import Density, counts_at
 from lth_keras.pruning.ranking import Array, keep_highest
@@ -46,14 +47,75 @@ def prune_in_shots(
     Raises:
         ValueError: as `pruning.keep_highest` and `densities.counts_at`, or what `score` and `check` raise.
     """
-    for shot, density in enumerate(densities, start=1):
-        if shot > 1:
+    return prune_groups_in_shots(
+        mask,
+        {tuple(mask): densities},
+        score,
+        scope=scope,
+        ties=ties,
+        min_per_layer=min_per_layer,
+        criterion=criterion,
+        check=check,
+        exact=exact,
+    )
+
+
+def prune_groups_in_shots(
+    mask: Mask,
+    groups: Mapping[tuple[str, ...], Sequence[Density]],
+    score: Callable[[Mask], Mapping[str, Array]],
+    *,
+    scope: str,
+    ties: np.random.Generator,
+    min_per_layer: int = 1,
+    criterion: str | None = None,
+    check: Callable[[Mask], None] | None = None,
+    exact: bool = False,
+) -> Mask:
+    """As `prune_in_shots`, for groups of weights that are ranked each on its own; all are scored together.
+
+    Args:
+        mask: the mask to begin with.
+        groups: the keys of a group to its densities, as many for each; every key is in one group.
+        score: scores the weights that a mask leaves.
+        scope: one of `densities.SCOPES`, within a group.
+        ties: breaks ties.
+        min_per_layer: as `pruning.keep_highest`.
+        criterion: name of the criterion, for messages.
+        check: as `prune_in_shots`.
+        exact: as `prune_in_shots`, within a group.
+    """
+    shots = len(next(iter(groups.values())))
+    for shot in range(shots):
+        if shot:
             interrupts.check()
-        last = shot == len(densities)
-        keep = counts_at(density, mask, scope, min_per_layer, last=last, exact=exact)
-        if not last and keep in (mask.kept, mask.counts()):
+        last = shot == shots - 1
+        parts = {keys: _part(mask, keys) for keys in groups}
+        keep = {
+            keys: counts_at(groups[keys][shot], part, scope, min_per_layer, last=last, exact=exact)
+            for keys, part in parts.items()
+        }
+        if not last and all(keep[keys] in (part.kept, part.counts()) for keys, part in parts.items()):
             continue
-        mask = keep_highest(score(mask), mask, keep, generator=ties, min_per_layer=min_per_layer, criterion=criterion)
+        scores = score(mask)
+        mask.check_same_weights(scores)
+        kept = {
+            keys: keep_highest(
+                scores if part is mask else LazyArrays(part.shapes, scores.__getitem__),
+                part,
+                keep[keys],
+                generator=ties,
+                min_per_layer=min_per_layer,
+                criterion=criterion,
+            )
+            for keys, part in parts.items()
+        }
+        of_group = {key: keys for keys in groups for key in keys}
+        mask = Mask({key: kept[of_group[key]][key] for key in mask}, copy=False)
         if check is not None:
             check(mask)
     return mask
+
+
+def _part(mask: Mask, keys: tuple[str, ...]) -> Mask:
+    return mask if keys == tuple(mask) else Mask({key: mask[key] for key in keys}, copy=False)

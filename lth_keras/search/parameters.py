@@ -80,7 +80,8 @@ class Pruning:
 
     Args:
         rates: share of the remaining weights pruned per level, in [0, 1): one number, or by kind of layer,
-            `{"dense": 0.2, "conv": 0.15, "embedding": 0.2, "output": 0.1}`; or give `densities`.
+            `{"dense": 0.2, "conv": 0.15, "embedding": 0.2, "output": 0.1}`, or also by names and patterns of layers;
+            alternatively `densities`.
         densities: share of all prunable weights that each level keeps, from level 1 on.
         criterion: name or function that scores weights, or the name of a composite, `stacked(snip,synflow)`.
         scope: `layer` ranks weights within their layer, `global` across all layers; `uniform` and `erk` within layers
@@ -98,6 +99,8 @@ class Pruning:
         cut_through: what to do if pruning disconnects inputs from outputs. `refuse` raises. `train` trains the
             remaining weights, such as biases; further masks are random, since no prunable weight affects the output.
         masks_of_drawn: whether masks made before training score the drawn weights if `start` makes other weights.
+        exclude: names or places of layers that are not pruned and do not count in densities, patterns of them
+            (`"block*"`), kinds of layers (`"embedding"`), `"first"` or `"last"`; one or several.
         prune_frozen: whether layers with `trainable=False` are pruned. By default they are not, and do not count in
             densities. Their weights are those that `build` makes, in all trials.
 
@@ -117,6 +120,7 @@ class Pruning:
     min_per_layer: int = parameter(1, affects=MASKS, check=count(0), identity=ALWAYS)
     cut_through: str = parameter("refuse", affects=MASKS, check=one_of("refuse", "train"))
     masks_of_drawn: bool = parameter(False, affects=TRAINING, check=values.boolean)
+    exclude: str | Sequence[str] = parameter((), affects=TRAINING, check=values.texts)
     prune_frozen: bool = parameter(False, affects=TRAINING, check=values.boolean)
 
     def __post_init__(self) -> None:

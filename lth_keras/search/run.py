@@ -74,6 +74,7 @@ class Run:
             loss=search.loss,
             batch_size=1,
             start=given_of(search.start),
+            exclude=search.pruning.exclude,
             prune_frozen=search.pruning.prune_frozen,
         )
         values = result.weights

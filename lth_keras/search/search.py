@@ -289,6 +289,7 @@ class TicketSearch(SearchParameters):
             "jit_compile": training.jit_compile,
             "engine": engine,
             "start": given_of(self.start),
+            "exclude": self.pruning.exclude,
             "prune_frozen": self.pruning.prune_frozen,
             "metric": training.metric,
         }

@@ -74,6 +74,12 @@ def sequence(name: str, value: Any, of: str) -> list[Any]:
     return list(value)
 
 
+def texts(name: str, value: Any) -> tuple[str, ...]:
+    """One string or several as a tuple; ValueError for anything else."""
+    several = [value] if isinstance(value, str) else sequence(name, value, "strings")
+    return tuple(text(f"each of {name}", one) for one in several)
+
+
 def path(name: str, value: Any) -> str:
     """A path with `~` expanded; ValueError if it is not a path."""
     if not isinstance(value, str | os.PathLike):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import warnings
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from lth_keras.backends import NOTHING_PRUNED, ProgramParts, Pruned, Splits, as_
 from lth_keras.data import SPLITS, Arrays, check_cadence, check_makers, check_splits
 from lth_keras.mask import Mask
 from lth_keras.masking import (
+    Choice,
     check_start,
     draw_weights,
     get_mask,
@@ -70,6 +71,7 @@ class Network:
             those that `build` makes under the trial's seed. None keeps loaded or pretrained weights and draws the
             others; it calls `build` under two seeds, and takes weights as loaded if they are equal both times although
             their initialiser is random and has no seed.
+        exclude: layers without masks, see `mask_model`.
         prune_frozen: whether layers with `trainable=False` are masked. By default they are not, and do not count in
             densities. Their weights are never drawn.
         metric: `accuracy`, `micro_f1`, `mae`, `r2`, a Keras metric or its name, or a function (y, outputs) -> a number
@@ -111,6 +113,7 @@ class Network:
         jit_compile: bool | None = None,
         engine: str = AUTO,
         start: str | None = None,
+        exclude: Choice | Sequence[Choice] = (),
         prune_frozen: bool = False,
         metric: Any = None,
         **older: Any,
@@ -130,7 +133,7 @@ class Network:
         if not isinstance(made, keras.Model):
             raise TypeError(f"Expected build() to return a keras.Model. Received: {type(made).__name__}.")
         first = FirstModel.of(made)
-        self.model = mask_model(made, frozen=prune_frozen)
+        self.model = mask_model(made, exclude=exclude, frozen=prune_frozen)
         large = sum(math.prod(variable.shape) for variable in self.model.variables) >= _LARGE
         del made  # so that garbage collection can free the model, which has reference cycles
         if large:

@@ -314,9 +314,9 @@ def test_rates_outside_0_to_1_are_refused(rate: float) -> None:
 def test_rates_must_fit_the_model() -> None:
     with pytest.raises(ValueError, match=r"'head/kernel' is of kind 'output'"):
         resolve_rates({"dense": 0.2}, {"fc/kernel": "dense", "head/kernel": "output"})
-    with pytest.raises(ValueError, match="Expected kinds.*'embedding'.*Received: 'convolution'"):
+    with pytest.raises(ValueError, match="Received: 'convolution', which matches none of a"):
         resolve_rates({"dense": 0.2, "convolution": 0.1}, {"a": "dense"})
-    with pytest.raises(ValueError, match="Received: 'lstm'"):
+    with pytest.raises(ValueError, match="'a' is of kind 'lstm'"):
         resolve_rates({"dense": 0.2}, {"a": "lstm"})
 
 

@@ -265,7 +265,7 @@ def test_what_does_not_fit_shows_before_anything_is_trained(network: Network, tm
     x, y = tiny.data()["train"]
     bad: tuple[tuple[Callable[[], TicketSearch], type[Exception], str], ...] = (
         (lambda: make(rates={"dense": 0.2}), ValueError, "'output/kernel' is of kind 'output'; add a rate"),
-        (lambda: make(rates={"dense": 0.2, "hidden": 0.1, "output": 0.1}), ValueError, "Received: 'hidden'"),
+        (lambda: make(rates={"dense": 0.2, "hiden": 0.1, "output": 0.1}), ValueError, "Received: 'hiden'"),
         (lambda: make(network, data={"train": (x, y)}), ValueError, "Expected data with"),
         (lambda: make(network, data={**tiny.data(), "train": (x, y + 1)}), ValueError, "Expected labels in 0"),
     )

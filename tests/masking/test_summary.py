@@ -1,0 +1,98 @@
+"""A summary counts what is kept, what is empty and what is computed, and names what is not masked."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import lth_keras as lth
+from lth_keras.masking import get_mask, mask_model, set_mask
+from tests.few import few
+from tests.masking.models import OwnDense
+from tests.masking.test_inside import X, subclassed
+
+L = layers
+# Layer, shape of its input, multiplications by its kernels on one example, counted by hand.
+CASES = {
+    "dense": (L.Dense(3), (4,), {"kernel": 12}),
+    "dense on sequences": (L.Dense(3), (5, 4), {"kernel": 5 * 12}),
+    "einsum": (L.EinsumDense("abc,cd->abd", (5, 3)), (5, 4), {"kernel": 5 * 12}),
+    "embedding": (L.Embedding(9, 3), (4,), {"embeddings": 0}),
+    "conv": (L.Conv2D(3, 2), (5, 4, 2), {"kernel": 4 * 3 * 2 * 2 * 2 * 3}),
+    "conv, strided": (L.Conv2D(3, 2, strides=2, padding="same"), (5, 4, 2), {"kernel": 3 * 2 * 2 * 2 * 2 * 3}),
+    "conv, transposed": (L.Conv1DTranspose(3, 2), (5, 2), {"kernel": 5 * 2 * 2 * 3}),
+    "depthwise": (L.DepthwiseConv1D(2), (5, 3), {"kernel": 4 * 2 * 3}),
+    "separable": (L.SeparableConv1D(4, 2), (5, 3), {"depthwise_kernel": 4 * 2 * 3, "pointwise_kernel": 4 * 3 * 4}),
+    "recurrent": (L.LSTM(3), (5, 2), {"lstm_cell/kernel": 5 * 2 * 12, "lstm_cell/recurrent_kernel": 5 * 3 * 12}),
+    "convolutional and recurrent": (
+        L.ConvLSTM1D(3, 2, return_sequences=True),
+        (5, 4, 2),
+        {"conv_lstm_cell/kernel": 5 * 3 * 2 * 2 * 12, "conv_lstm_cell/recurrent_kernel": 5 * 3 * 2 * 3 * 12},
+    ),
+}
+
+
+@few("name", CASES, "dense on sequences", "conv, strided", "conv, transposed", "recurrent")
+def test_operations_are_counted(name):
+    layer, shape, expected = CASES[name]
+    x = keras.Input(shape)
+    summary = lth.summary(keras.Model(x, layer(x)))
+    assert {row.weight.partition("/")[2]: row.flops for row in summary.rows} == {k: 2 * n for k, n in expected.items()}
+
+
+def test_attention_and_shared_layers_count_each_call():
+    query, value = keras.Input((5, 4)), keras.Input((7, 3))
+    shared = layers.Dense(4)
+    attended = layers.MultiHeadAttention(2, 3)(shared(query), value)
+    model = keras.Model([query, value], shared(attended))
+    found = {row.weight: row.flops // 2 // row.size for row in lth.summary(model).rows}
+    places = ["query", "key", "value", "attention_output"]
+    assert [found[f"multi_head_attention/{place}/kernel"] for place in places] == [5, 7, 7, 5]
+    assert found["dense/kernel"] == 10
+
+
+def test_kept_weights_and_empty_outputs():
+    x = keras.Input((6, 2))
+    model = mask_model(keras.Model(x, layers.Dense(3)(layers.Flatten()(layers.Conv1DTranspose(4, 2)(x)))))
+    mask = {key: np.ones(array.shape, bool) for key, array in get_mask(model).items()}
+    mask["conv1d_transpose/kernel"][:, 1] = False  # a filter: the kernel is (width, filters, channels)
+    mask["dense/kernel"][:, :2] = False
+    set_mask(model, mask)
+    transposed, dense = lth.summary(model).rows
+    assert (transposed.empty_outputs, transposed.outputs, transposed.kept) == (1, 4, 12)
+    assert (dense.empty_outputs, dense.outputs, dense.kept, dense.size) == (2, 3, 28, 84)
+    assert transposed.flops_kept == transposed.flops * 12 / 16
+    summary = lth.summary(model)
+    assert (summary.kept, summary.size, summary.density) == (40, 100, 0.4)
+    frame = summary.to_frame()
+    assert list(frame.index) == [row.weight for row in summary.rows] and list(frame.density) == [0.75, 28 / 84]
+    assert "1 of 4" in str(summary) and "40.00" in str(summary)
+
+
+def test_what_is_not_masked_is_listed_with_its_reason():
+    model = keras.Sequential([keras.Input((4,)), OwnDense(3, name="own"), layers.Dense(2), layers.Dense(2)])
+    model.layers[1].trainable = False
+    for given in (model, mask_model(model, frozen=False)):
+        summary = lth.summary(given)
+        assert [one.place for one in summary.unmasked][:1] == ["own"]
+        assert "own (OwnDense), 12 weights: its class is not registered, see lth_keras.register_prunable" in str(
+            summary
+        )
+    assert "dense (Dense), 6 weights: it is frozen" in str(summary)
+
+
+def test_a_subclassed_model_is_summed_up_as_it_is():
+    model = subclassed()
+    before = model(X[:1])
+    assert lth.summary(model).rows == [] and len(lth.summary(model).unmasked) > 3
+    mask_model(model)
+    rows = lth.summary(model).rows
+    assert {row.flops for row in rows} == {None} and "?" in str(lth.summary(model))
+    np.testing.assert_allclose(model(X[:1]), before, rtol=1e-6)
+
+
+def test_a_model_that_is_not_built_is_refused():
+    with pytest.raises(ValueError, match="Expected a built model"):
+        lth.summary(keras.Sequential([layers.Dense(3)]))
