@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,20 @@ Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 Weights = Mapping[str, Array]
 """Weight key to array; may be lazy. `lth_keras.masking.variables` defines the keys."""
+
+
+class TrainingState(NamedTuple):
+    """The state of a training after a step, from which it can go on.
+
+    Attributes:
+        step: optimiser updates done.
+        weights: all weights by key, including statistics of normalisation layers.
+        optimizer: the optimiser's variables, in order; empty if a training does not go on with its optimiser.
+    """
+
+    step: int
+    weights: Weights
+    optimizer: Sequence[Array] = ()
 
 
 class LazyArrays(Mapping[str, Array]):

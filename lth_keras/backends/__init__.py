@@ -6,7 +6,7 @@ from lth_keras.backends.backend import BACKENDS, Backend, assign, backend, set_t
 from lth_keras.backends.derivatives import Differentiator
 from lth_keras.backends.linearised import not_followed
 from lth_keras.backends.losses import LossFacts, LossKind, has_several, loss_facts, with_axis_of
-from lth_keras.backends.optimizers import LOWER, as_fit_takes_it
+from lth_keras.backends.optimizers import LOWER, OptimizerStart, as_fit_takes_it
 from lth_keras.backends.program import (
     NOTHING_PRUNED,
     Arrays,
@@ -19,4 +19,5 @@ from lth_keras.backends.program import (
     Values,
     due_steps,
 )
+from lth_keras.backends.schedules import Movable, Place
 from lth_keras.backends.skipped import is_plain, skipped

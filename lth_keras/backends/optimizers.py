@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from lth_keras.backends.backend import assign
+from lth_keras.backends.schedules import Place, move_schedules
 
 Pairs = list[tuple[Any, Any]]
 """Pairs of Keras variables: a weight and the optimiser's variable for it."""
@@ -84,6 +86,35 @@ def restart(optimizer: keras.Optimizer, values: list[np.ndarray], updates: int =
         assign(count, updates)
     for weight, state in begin_as_weights(optimizer):
         assign(state, weight.value)
+
+
+class OptimizerStart(NamedTuple):
+    """How an optimiser begins a training, where it differs from a new one.
+
+    Attributes:
+        values: the values of `optimizer.variables`, in order: moments, averages and step counts; None for those of a
+            new optimiser.
+        place: the place in the learning rate schedule; None leaves it to the step count.
+    """
+
+    values: Sequence[np.ndarray] | None = None
+    place: Place | None = None
+
+
+def restore(optimizer: keras.Optimizer, start: OptimizerStart) -> None:
+    """Gives a built optimiser, on which `restart` was called, the state that a training begins with.
+
+    Raises:
+        ValueError: for values of another optimiser; see also `move_schedules`.
+    """
+    if start.values is not None:
+        own, given = ([tuple(value.shape) for value in values] for values in (optimizer.variables, start.values))
+        if own != given:
+            raise ValueError(f"Expected the state of the same optimiser, shapes {own}. Received: shapes {given}.")
+        for variable, value in zip(optimizer.variables, start.values, strict=True):
+            assign(variable, value)
+    if start.place is not None:
+        move_schedules(optimizer, start.place)
 
 
 def advice(optimizer: keras.Optimizer) -> str:

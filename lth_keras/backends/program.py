@@ -12,7 +12,7 @@ import numpy as np
 
 from lth_keras.backends.backend import assign
 from lth_keras.backends.losses import LossKind, loss_facts, with_axis_of
-from lth_keras.backends.optimizers import LOWER
+from lth_keras.backends.optimizers import LOWER, OptimizerStart, restore
 
 Arrays = tuple[np.ndarray, np.ndarray]
 """x and y."""
@@ -189,6 +189,7 @@ class ProgramOfOne(ABC):
 
     def __init__(self, training: ProgramParts) -> None:
         self.capacity, self.every = training.capacity, training.evaluate_every
+        self._of_training = training.optimizer
         self._model_variables, self._model_weights = list(training.model.variables), list(training.weights)
         self._splits: Splits = {}
 
@@ -213,6 +214,14 @@ class ProgramOfOne(ABC):
                 if id(variable) in own:
                     assign(variable, own[id(variable)])
         self._start(updates[0])
+
+    def restore(self, start: OptimizerStart) -> None:
+        """Gives the optimiser the state that a training continues from; called after `begin`."""
+        restore(self._of_training, start)
+
+    def optimizer_values(self) -> list[np.ndarray]:
+        """Copies of the optimiser's variables, in their order."""
+        return [np.array(keras.ops.convert_to_numpy(variable)) for variable in self._of_training.variables]
 
     def reset(self) -> None:
         """Resets the optimiser; see `Program.reset`."""

@@ -17,7 +17,6 @@ from lth_keras.masking.connectivity import check_connected, is_connected
 from lth_keras.masking.conversion import mask_model, masked_copy, strip_masks
 from lth_keras.masking.drawing import (
     STARTS,
-    check_rewind,
     check_start,
     draw_weights,
     own_array,

@@ -13,9 +13,6 @@ import numpy as np
 from lth_keras.arrays import LazyArrays
 from lth_keras.system import one_of
 
-REWINDS = ("init",)
-"""Weights that a ticket restarts from: `init`, those before any training (Frankle & Carbin, 2019, section 1)."""
-
 STARTS = ("initial", "given")
 """Initial weights of trials: drawn by the layers' initialisers, or given by `build()`."""
 
@@ -27,15 +24,6 @@ def check_start(start: str | None) -> str | None:
         ValueError: for an unknown name.
     """
     return one_of("start", start, (*STARTS, None))
-
-
-def check_rewind(rewind: str) -> str:
-    """Returns `rewind` where it is known.
-
-    Raises:
-        ValueError: for an unknown name.
-    """
-    return one_of("rewind", rewind, REWINDS)
 
 
 def redrawing(layer: keras.layers.Layer, variable: Any, seed: int) -> Callable[[], np.ndarray] | None:

@@ -23,11 +23,13 @@ class Branch(NamedTuple):
 
     Attributes:
         mask: (the branch's mask at level n - 1, the winning ticket's at level n, trial's seed, n) -> mask at level n.
-        weights: (initial weights, draw, n) -> weights to start from; draw(n) draws new weights for level n.
+        weights: (rewound weights, draw, n) -> weights to start from; draw(n) draws new weights for level n.
+        rewinds: whether it starts from the rewound weights.
     """
 
     mask: Callable[[Mask, Mask, int, int], Mask]
     weights: Callable[[Weights, Callable[[int], Weights], int], Weights]
+    rewinds: bool = True
 
 
 def _same_mask(previous: Mask, winning: Mask, seed: int, level: int) -> Mask:
@@ -50,11 +52,12 @@ def _drawn(initial: Weights, draw: Callable[[int], Weights], level: int) -> Weig
 
 BRANCHES: dict[str, Branch] = {
     WINNING_TICKET: Branch(_same_mask, _initial),
-    "random_reinit": Branch(_same_mask, _drawn),
+    "random_reinit": Branch(_same_mask, _drawn, rewinds=False),
     "random_mask": Branch(_random_mask, _initial),
 }
 """Branches by name. `random_reinit`: the winning ticket's mask on newly drawn weights. `random_mask`: the same initial
 weights under a random mask with the same number of weights in each layer; the masks of successive levels are nested.
+A search that rewinds to a later step rewinds it too; newly drawn weights are trained from step 0.
 Source: Frankle & Carbin (2019), section 1 and appendix G (random reinitialisation), and its sparse random control."""
 
 

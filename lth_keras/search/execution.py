@@ -101,6 +101,12 @@ def prepare(search: TicketSearch, asked: Asked, in_workers: bool = False) -> Pre
     asked = asked._replace(branches=check_branches(asked.branches, search.variants))
     for branch in asked.branches:
         search.search_of(branch).check_counts()  # so that an invalid variant fails before anything is trained
+    if search.rewinding.continues and "random_mask" in asked.branches:
+        raise ValueError(
+            f"Expected branches without random_mask with rewind={search.rewind!r}, since the weights at the end of the "
+            "level before were trained under the winning ticket's mask. Received: random_mask. Use a variant with "
+            "criterion='random' instead."
+        )
     identity = _identity_in(search, out)
     _choose_engine(search, out, identity, asked)
     if search.width > 1 and in_workers:
@@ -180,6 +186,7 @@ def _choose_engine(
     """Chooses the engine and checks that it can train the search, before anything is recorded."""
     everywhere = asked.control_levels is None or 2 * len(set(asked.control_levels)) > search.levels
     at_most_levels = [branch for branch in asked.branches if everywhere or not is_control(branch)]
+    whole = all(search.search_of(branch).rewinding.is_whole for branch in asked.branches)
     tickets = asked.trials * tickets_at_a_time(at_most_levels, search.levels, search.independent)
     made = recorded_engine(RunDirectory.recorded(out, search.name, identity), search.engine)
 
@@ -187,6 +194,6 @@ def _choose_engine(
         search.set_threads()
         return backend().device()[0]
 
-    search.choose_engine(*spelling_for(search.engine, made, tickets, device, lambda: search.network))
+    search.choose_engine(*spelling_for(search.engine, made, tickets if whole else 1, device, lambda: search.network))
     if width_of(search.spelling) > 1:
         engine_for(search.spelling, search.network)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lth_keras.analysis import MetricName
-from lth_keras.arrays import Weights
+from lth_keras.arrays import TrainingState, Weights
 from lth_keras.mask import Mask
 from lth_keras.masking import check_connected
+from lth_keras.search.branches import is_control
 from lth_keras.search.failures import Failures
+from lth_keras.search.rewinding import NONE, WEIGHTS
 from lth_keras.search.tasks import LevelError, Task
-from lth_keras.search.tickets import starting_weights
+from lth_keras.search.tickets import rewound_state, starting_weights
 from lth_keras.storage import LevelResult, RunDirectory
 from lth_keras.system import integer, interrupts, peak_memory_bytes, return_free_memory
 from lth_keras.training import NonFiniteLossError
@@ -37,7 +39,7 @@ class Level:
         keep_weights: see `TicketSearch.run`.
 
     Raises:
-        ValueError: if the training is too short for `score_at`; see also the criterion and `start`.
+        ValueError: if the training is too short for `score_at` or `rewind`; see also the criterion and `start`.
     """
 
     def __init__(
@@ -47,7 +49,15 @@ class Level:
         steps = training.steps_of(examples)
         if self.score_at is not None and self.score_at > steps:
             raise ValueError(f"Expected score_at in 0 ... {steps}, the steps of a training. Received: {self.score_at}.")
-        self.schedule = Schedule(integer("steps", steps, 1), training.patience, training.confusion)
+        self.rewinding = search.rewinding
+        whole = self.rewinding.is_whole
+        self.schedule = Schedule(integer("steps", steps, 1), training.patience, training.confusion, whole)
+        self.point = self.rewinding.step(examples // training.batch_size, steps)
+        if self.score_at is not None and self.score_at < self.point:
+            raise ValueError(
+                f"Expected score_at in {self.point} ... {steps}, the steps of a level with rewind={search.rewind!r}. "
+                f"Received: {self.score_at}."
+            )
         self.updates = task.level * steps if training.carry_step_count else 0
         self.search, self.network, self.directory, self.task = search, search.network, directory, task
         self.data = search.trial_data.key(task.seed)
@@ -71,14 +81,50 @@ class Level:
                 mask = Mask.ones(network.mask.shapes)
             if self.search.pruning.cut_through == "refuse":
                 check_connected(network.model, mask)
-        return mask, starting_weights(task, self.initial, network.draw_weights)
+            state = self.rewound
+        rewound = self.initial if state is None else state.weights
+        return mask, starting_weights(task, rewound, network.draw_weights)
+
+    @cached_property
+    def rewound(self) -> TrainingState | None:
+        """The state of an earlier training that it continues from; see `tickets.rewound_state`."""
+        return rewound_state(self.directory, self.task, self.rewinding)
 
     @property
     def ticket(self) -> Ticket:
         """The ticket to train."""
         mask, weights = self.start
         names = ("level", self.task.level)
-        return Ticket(weights, mask, self.task.seed, names, self.data, self.score_at, self.updates)
+        ticket = Ticket(weights, mask, self.task.seed, names, self.data, self.score_at, self.updates)
+        ticket = ticket._replace(state_at=self.state_at)
+        if self.rewound is None:
+            return ticket
+        optimizer = self.rewinding.optimizer(self.rewound, self.point, self.schedule.steps)
+        return ticket._replace(start=self.point, optimizer=optimizer)
+
+    @property
+    def state_at(self) -> int | None:
+        """The step whose state later levels start from, with the optimiser's; None if they need no optimiser."""
+        if self.rewinding.form == WEIGHTS and self.task.level == 0:
+            return self.point
+        goes_on = self.rewinding.form == NONE and not is_control(self.task.branch)
+        return self.schedule.steps if goes_on else None
+
+    def state(self, trained: Trained) -> TrainingState | None:
+        """The state that later levels start from, for the level file.
+
+        Raises:
+            LevelError: if the training has ended before the step that later levels are rewound to.
+        """
+        kept, task = trained.state, self.task
+        if self.rewinding.form == WEIGHTS and kept is not None and kept.step < self.point:
+            raise LevelError(
+                f"In {task}: expected a training that reaches step {self.point}, which later levels are rewound to. "
+                f"Received: patience ended it at step {kept.step}. {self.directory.kept()}"
+            )
+        if self.rewinding.continues and kept is None and not is_control(task.branch):
+            return TrainingState(int(trained.curves.step[-1]), dict(trained.weights))
+        return kept
 
     def finish(self, trained: Trained, began: float) -> LevelResult:
         """Makes the mask of the branch's next level and writes the level file.
@@ -132,6 +178,7 @@ class Level:
                 "peak_memory_bytes": float(peak_memory_bytes()),
             },
             weights=dict(trained.weights) if self.keeps_weights else None,
+            state=self.state(trained),
             steps_per_epoch=len(network.datasets[self.data]["train"][0]) // network.batch_size,
             kinds=network.kinds,
             distributions=seen,

@@ -15,9 +15,9 @@ import keras
 from lth_keras.arrays import Weights
 from lth_keras.criteria import Criterion, State
 from lth_keras.data import SAMPLES_PER_CLASS, check_cadence
-from lth_keras.masking import check_rewind
 from lth_keras.pruning import Plan
 from lth_keras.search.observation import Observation
+from lth_keras.search.rewinding import check_rewind
 from lth_keras.system import values
 from lth_keras.training.engines import AUTO, check_spelling
 

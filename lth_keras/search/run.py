@@ -11,7 +11,7 @@ import keras
 from lth_keras.search.branches import WINNING_TICKET
 from lth_keras.search.start import given_of
 from lth_keras.search.tasks import task_of
-from lth_keras.search.tickets import finished_level, starting_weights
+from lth_keras.search.tickets import finished_level, rewound_state, starting_weights
 from lth_keras.storage import RunDirectory, curves_frame, levels_frame, open_run
 from lth_keras.system import integer
 from lth_keras.training import Network
@@ -80,6 +80,7 @@ class Run:
         values = result.weights
         if values is None:
             initial = search.made_weights(seed, branch) or network.draw_weights(seed, "initial")
-            values = starting_weights(task, initial, network.draw_weights)
+            state = rewound_state(self.directory, task, search.search_of(branch).rewinding)
+            values = starting_weights(task, initial if state is None else state.weights, network.draw_weights)
         network.rewind(values, result.mask)
         return network.model

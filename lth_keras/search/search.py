@@ -11,7 +11,7 @@ import keras
 
 from lth_keras.analysis import Distributions
 from lth_keras.arrays import Weights
-from lth_keras.backends import LossKind, loss_facts, set_threads
+from lth_keras.backends import LossKind, Movable, loss_facts, set_threads
 from lth_keras.criteria import State, name_of
 from lth_keras.data import SPLITS, check_cadence, check_makers, part_of
 from lth_keras.mask import Mask
@@ -36,6 +36,7 @@ from lth_keras.search.parameters import (
     with_shorthands,
 )
 from lth_keras.search.provenance import check, trained_by
+from lth_keras.search.rewinding import Rewinding, rewinding_of
 from lth_keras.search.run import Run
 from lth_keras.search.selection import Selection
 from lth_keras.search.start import given_of, initialiser_of
@@ -45,7 +46,7 @@ from lth_keras.search.variants import check_variants
 from lth_keras.storage import Facts, LevelResult, RunDirectory
 from lth_keras.system import checked_build, clear_memory_errors, interrupts
 from lth_keras.training import Given, Network, given_by
-from lth_keras.training.engines import AUTO, Engine, engine_named, width_of
+from lth_keras.training.engines import AUTO, Engine, Schedule, engine_named, width_of
 
 
 class TicketSearch(SearchParameters):
@@ -60,7 +61,9 @@ class TicketSearch(SearchParameters):
         levels: number of prunings; there are levels + 1 trainings. By default the number of densities.
         pruning: a `Pruning`; `rates`, `densities` and `criterion` can also be given directly.
         training: a `Training`; `steps`, `epochs` and `batch_size` can also be given directly.
-        rewind: the weights that tickets are rewound to: `init`, the initial weights.
+        rewind: what tickets are rewound to, see docs/search.md. `init`: the initial weights. `step:K` or `epoch:K`:
+            weights, optimiser and learning rate schedule of the dense network after K. `learning_rate`: only the
+            schedule. `fine_tune`: nothing, and the learning rate stays the schedule's last. `none`: nothing.
         start: the initial weights of trials. `initial` draws them from their initialisers. `given` takes those that
             `build` makes. None keeps loaded or pretrained weights in all trials, with a warning that names them, and
             draws the others; it calls `build` under two seeds, and takes weights as loaded if they are equal both times
@@ -140,6 +143,7 @@ class TicketSearch(SearchParameters):
             )
         self.variants = check_variants(self.variants)
         self.test_every = check_cadence(self.training.evaluate_every, self.training.test_every)
+        self._check_rewinding()
         self.processes = 1
         """Processes, including this one, that still have to allocate such a network."""
         self.variant_of: TicketSearch | None = None
@@ -162,6 +166,28 @@ class TicketSearch(SearchParameters):
             f"TicketSearch(name={self.name!r}, levels={self.levels}, {length}, batch_size={training.batch_size}, "
             f"criterion={name_of(self.pruning.criterion)!r}, seed={self.seed})"
         )
+
+    @property
+    def rewinding(self) -> Rewinding:
+        """What levels after the dense network start from."""
+        return rewinding_of(self.rewind)
+
+    def _check_rewinding(self) -> None:
+        """Raises ValueError for parameters that do not go with `rewind`."""
+        rewinding, training = self.rewinding, self.training
+        own = (training.steps, training.epochs)[rewinding.unit == "epoch"]
+        if own is not None:
+            rewinding.step(1, own)
+        if self.rewind != "init" and self.pruning.when == "before_training":
+            raise ValueError(
+                "Expected rewind='init' with when='before_training', whose levels do not depend on a training. "
+                f"Received: rewind={self.rewind!r}."
+            )
+        if self.rewind != "init" and training.carry_step_count:
+            raise ValueError(
+                "Expected carry_step_count=False unless rewind='init', since rewinding decides the step count. "
+                f"Received: rewind={self.rewind!r} and carry_step_count=True."
+            )
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -281,7 +307,7 @@ class TicketSearch(SearchParameters):
         training, networks = self.training, self.cache.networks
         arguments = {
             "build": self.build,
-            "optimizer": self.optimizer,
+            "optimizer": Movable(self.optimizer) if self.rewinding.moves_schedule else self.optimizer,
             "loss": self.loss,
             "batch_size": training.batch_size,
             "evaluate_every": training.evaluate_every,
@@ -302,6 +328,10 @@ class TicketSearch(SearchParameters):
                 networks[key] = Network(**{**arguments, "build": build})
             interrupts.check()
         network = networks[key]
+        if not self.rewinding.is_whole:
+            refusal = network.engine.refusal(network, Schedule(1, whole=False))
+            if refusal is not None:
+                raise ValueError(refusal)
         self.plan.density(0, network.kinds)  # raises for a kind without a rate before anything is trained
         if self.pruning.scope == "uniform" and self.levels:  # raises for a first layer that is too large
             self.plan.keep(self.levels, Mask.ones(network.mask.shapes), network.kinds)

@@ -21,6 +21,12 @@ def write_array(group: h5py.Group, name: str, values: np.ndarray, compression: s
     return group.create_dataset(name, data=values, fletcher32=checked, compression=compression if checked else None)
 
 
+def write_arrays(group: h5py.Group, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by key; `ordered` reads them in their order."""
+    for position, (key, values) in enumerate(arrays.items()):
+        write_array(group, key, np.asarray(values)).attrs["position"] = position
+
+
 def ordered(group: h5py.Group) -> list[tuple[str, h5py.Dataset]]:
     """Datasets below `group` by key ("dense/kernel" is nested), in the order they were written."""
     found: list[tuple[str, h5py.Dataset]] = []

@@ -200,8 +200,10 @@ class RunDirectory:
         branch = DENSE if shared else record.path_part("branch", branch)
         return self.path / "levels" / f"seed_{seed}" / branch / f"level_{level:02d}.h5"
 
-    def read(self, seed: int, branch: str, level: int, *, weights: bool = False) -> LevelResult | None:
-        """The finished level; None if it has to be trained.
+    def read(
+        self, seed: int, branch: str, level: int, *, weights: bool = False, state: bool = False
+    ) -> LevelResult | None:
+        """The finished level; None if it has to be trained. `weights` and `state` as in `read_level`.
 
         A damaged file is renamed to `*.damaged`, with a warning.
 
@@ -209,7 +211,7 @@ class RunDirectory:
             ValueError: Written by a newer version of lth_keras.
             OSError: The file exists but cannot be read.
         """
-        return self._read((seed, branch, level), partial(read_level, weights=weights))
+        return self._read((seed, branch, level), partial(read_level, weights=weights, state=state))
 
     def summary(self, seed: int, branch: str, level: int) -> LevelSummary | None:
         """Measurements of the finished level; None if it has to be trained. Cheap even for large masks.

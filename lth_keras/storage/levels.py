@@ -26,14 +26,16 @@ from lth_keras.analysis import (
     scalars_of,
     version_of,
 )
+from lth_keras.arrays import TrainingState
 from lth_keras.mask import Mask, PackedBits, count_kept
 from lth_keras.storage import atomic, checksum, unsealed
-from lth_keras.storage.arrays import ordered, packed_weights, write_array, write_mask
+from lth_keras.storage.arrays import ordered, packed_weights, write_array, write_arrays, write_mask
 from lth_keras.storage.containment import contained
 from lth_keras.storage.counts import check_counts
 from lth_keras.storage.distribution_files import read_distributions, write_distributions
 from lth_keras.storage.older import NewerSchema, check_version, names_of_level
 from lth_keras.storage.plausible import check_nested, check_scalars, check_shares
+from lth_keras.storage.states import read_state, write_state
 
 _MADE = "made"
 
@@ -95,6 +97,7 @@ class LevelResult(MeasuredLevel):
         mask: The mask that was trained.
         next_mask: The mask of the next level, a subset of `mask`.
         weights: All of the model's weights by key at the end of training, or None if not kept.
+        state: A state of its training that later levels start from, or None.
         made: What it was made with, JSON values: identity of the run, data, model, optimiser, versions; empty if not
             recorded. See `lth_keras.search.provenance`.
 
@@ -105,6 +108,7 @@ class LevelResult(MeasuredLevel):
     mask: Mask
     next_mask: Mask
     weights: Mapping[str, np.ndarray] | None = None
+    state: TrainingState | None = None
     made: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -160,18 +164,20 @@ def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
             file.attrs.update(metric_attributes(result.metric))
         if result.weights is not None:
             weights = file.create_group("weights")
-            for position, (key, values) in enumerate(result.weights.items()):
-                write_array(weights, key, np.asarray(values)).attrs["position"] = position
+            write_arrays(weights, result.weights)
+        if result.state is not None:
+            write_state(file, result.state)
     content = image.getbuffer()
     atomic.write_bytes(Path(path), content, checksum.trailer(content))
 
 
-def read_level(path: str | os.PathLike[str], *, weights: bool = False) -> LevelResult:
+def read_level(path: str | os.PathLike[str], *, weights: bool = False, state: bool = False) -> LevelResult:
     """Read what `write_level` wrote.
 
     Args:
         path: The level file.
         weights: Whether to read the model's weights, if the file has them.
+        state: Whether to read the state that later levels start from, if the file has it.
 
     Raises:
         DamagedFile: Truncated, changed, or not a level file.
@@ -187,6 +193,7 @@ def read_level(path: str | os.PathLike[str], *, weights: bool = False) -> LevelR
             mask=Mask.unpack(dict(packed_weights(file["mask"]))),
             next_mask=Mask.unpack(dict(packed_weights(file["next_mask"]))),
             weights=kept,
+            state=read_state(file) if state else None,
             made=_read_made(file),
         )
 

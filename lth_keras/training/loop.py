@@ -89,6 +89,7 @@ def train(
     orders: Sequence[BatchOrder],
     *,
     steps: int,
+    start: int = 0,
     labels: Sequence[np.ndarray],
     test_every: int,
     validated: bool = True,
@@ -107,7 +108,9 @@ def train(
     Args:
         program: has the model, the optimisers and the data.
         orders: the batch order of each ticket.
-        steps: number of updates.
+        steps: number of updates, including `start`.
+        start: number of updates done before; evaluations are counted from the first of these. The orders begin with the
+            next update.
         labels: labels of each ticket's test split.
         test_every: steps between evaluations on the test split, which affect nothing; a multiple of the program's
             `every`. The last step is always tested.
@@ -123,9 +126,9 @@ def train(
         For each ticket its curves, or the error if its training or validation loss became NaN or infinite; other
         tickets continue.
     """
-    records = [_Record(own, validated, counter, patience, program.advice) for own in labels]
+    records = [_Record(own, (start, program.every), validated, counter, patience, program.advice) for own in labels]
     bounds = test_every if patience is None else program.every  # with patience, any evaluation can be the last
-    calls = _Calls(steps, bounds, program.capacity, after or {}, progress)
+    calls = _Calls(start, steps, bounds, program.capacity, after or {}, progress)
     try:
         _train(program, orders, records, calls, test_every, ended)
     except BaseException:  # including Ctrl-C: state of an interrupted training must not affect later ones
@@ -176,14 +179,20 @@ class _Calls:
     """
 
     def __init__(
-        self, steps: int, bounds: int, capacity: int, after: Hooks, progress: Callable[[int, int], None] | None
+        self,
+        start: int,
+        steps: int,
+        bounds: int,
+        capacity: int,
+        after: Hooks,
+        progress: Callable[[int, int], None] | None,
     ) -> None:
-        self.steps, self._whole = steps, steps
+        self._start, self.steps, self._whole = start, steps, steps
         self._bounds, self._capacity, self._after, self._progress = bounds, capacity, after, progress
         self._started = self._seconds = 0.0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        done, size = 0, 1
+        done, size = self._start, 1
         while True:
             if done in self._after:
                 self._after[done]()
@@ -213,8 +222,16 @@ class _Record:
     """Collects the evaluations of one training; `error` ends it."""
 
     def __init__(
-        self, labels: np.ndarray, validated: bool, counter: Counter | None, patience: int | None, advice: str
+        self,
+        labels: np.ndarray,
+        begins: tuple[int, int],
+        validated: bool,
+        counter: Counter | None,
+        patience: int | None,
+        advice: str,
     ) -> None:
+        start, every = begins
+        self._start, self._before = start, start % every
         self._labels, self._validated, self.counter, self._patience = labels, validated, counter, patience
         self._advice = advice
         self.error: NonFiniteLossError | None = None
@@ -227,6 +244,10 @@ class _Record:
             self.error = NonFiniteLossError("training", bad_step, self._advice)
         elif self._validated and not finite.all():
             self.error = NonFiniteLossError("validation", int(evaluations.step[np.argmin(finite)]), self._advice)
+        if self._before and len(evaluations.step):  # programs divide by all steps since the evaluation before `start`
+            own, losses = evaluations.step[0] - self._start, np.array(evaluations.train_loss)
+            losses[0] *= (own + self._before) / own
+            evaluations, self._before = evaluations._replace(train_loss=losses), 0
         self._rows += [(*row, np.nan, np.nan) for row in zip(*evaluations, strict=True)]
 
     @property

@@ -31,6 +31,11 @@ class BatchOrder:
         """Full batches in one pass over the data."""
         return self._examples // self._batch_size
 
+    def skip(self, steps: int) -> None:
+        """Leaves out the next batches; later ones are those of an order that was used from the beginning."""
+        while steps > 0:
+            steps -= len(self.take(min(steps, self.steps_per_epoch)))
+
     def take(self, steps: int) -> np.ndarray:
         """Indices of the next batches: int32, `(steps, batch_size)`."""
         parts, missing = [], steps

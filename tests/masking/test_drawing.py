@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from lth_keras.masking.drawing import check_rewind, redrawing, seeded
+from lth_keras.masking.drawing import redrawing, seeded
 from lth_keras.training.network import Network
 from tests import tiny
 
@@ -117,9 +117,3 @@ def test_a_layer_without_such_an_initialiser_is_left_to_a_rebuild() -> None:
     draw = redrawing(layer, layer.bias, 0)
     assert draw is not None
     np.testing.assert_array_equal(draw(), np.zeros(2))
-
-
-def test_an_unknown_rewind_is_refused() -> None:
-    assert check_rewind("init") == "init"
-    with pytest.raises(ValueError, match="Expected rewind to be one of 'init'. Received: 'step_500'"):
-        check_rewind("step_500")

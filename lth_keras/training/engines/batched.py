@@ -51,6 +51,8 @@ class Batched(Compiled):
 
     def refusal(self, network: Network, schedule: Schedule | None) -> str | None:
         """See `Engine.refusal`."""
+        if schedule is not None and (refusal := schedule.refusal_unless_whole(self.spelling)) is not None:
+            return refusal
         most = backend().most_tickets
         if most is not None and self.width > most:
             return (

@@ -77,6 +77,8 @@ class Compact:
 
     def refusal(self, network: Network, schedule: Schedule | None) -> str | None:
         """See `Engine.refusal`."""
+        if schedule is not None and (refusal := schedule.refusal_unless_whole(self.spelling)) is not None:
+            return refusal
         try:
             check_optimizer(network.make_optimizer)
             dense_chain(network.model)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from lth_keras.arrays import Weights
+from lth_keras.arrays import TrainingState, Weights
 from lth_keras.mask import Mask
 from lth_keras.training.loop import Curves, Hooks, NonFiniteLossError
 
 if TYPE_CHECKING:
-    from lth_keras.backends import Program
+    from lth_keras.backends import OptimizerStart, Program
     from lth_keras.training.network import Network
 
 
@@ -26,6 +26,10 @@ class Ticket(NamedTuple):
         data: the key of its data set in `Network.datasets`.
         score_at: the step whose weights are kept for scoring, 0 for the initial ones; None for the last.
         updates: initial value of the optimiser's step count.
+        start: the step that the training begins after; it makes the schedule's steps less these.
+        optimizer: the optimiser's state at the beginning; None for a new one.
+        state_at: the step whose weights and optimiser are kept as `Trained.state`, or the last step if a training ends
+            earlier; None keeps none.
     """
 
     weights: Weights | None
@@ -35,6 +39,14 @@ class Ticket(NamedTuple):
     data: Hashable = None
     score_at: int | None = None
     updates: int = 0
+    start: int = 0
+    optimizer: OptimizerStart | None = None
+    state_at: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it trains from step 0 with a new optimiser, whose state is not kept."""
+        return self.start == 0 and self.optimizer is None and self.state_at is None
 
 
 class Schedule(NamedTuple):
@@ -44,11 +56,22 @@ class Schedule(NamedTuple):
         steps: optimiser updates.
         patience: evaluations without a lower validation loss after which a training ends; None for never.
         confusion: whether to count outcomes by class at every test.
+        whole: whether all tickets are `Ticket.is_whole`.
     """
 
     steps: int
     patience: int | None = None
     confusion: bool = False
+    whole: bool = True
+
+    def refusal_unless_whole(self, engine: str) -> str | None:
+        """The error message of an engine that trains whole tickets only; None if there are no others."""
+        if self.whole:
+            return None
+        return (
+            "Expected rewind='init' or 'learning_rate' with an engine that cannot continue a training from the middle. "
+            f"Received: engine={engine!r}. Use engine='compiled'."
+        )
 
 
 class Callbacks(NamedTuple):
@@ -74,6 +97,7 @@ class Trained(NamedTuple):
         weights: the final weights by key, read when accessed; valid until the next result is requested.
         scored: the weights for the criterion: the final ones or earlier ones.
         test_metric_at_early_stop: the metric on the test split at the least validation loss.
+        state: the state at the ticket's `state_at`, or None.
         failure: the error if the loss became NaN or infinite; then the other attributes are void.
     """
 
@@ -82,6 +106,7 @@ class Trained(NamedTuple):
     scored: Weights
     test_metric_at_early_stop: float
     failure: NonFiniteLossError | None = None
+    state: TrainingState | None = None
 
 
 class Engine(Protocol):

@@ -52,6 +52,8 @@ class Rows(Compiled):
 
     def refusal(self, network: Network, schedule: Schedule | None) -> str | None:
         """See `Engine.refusal`."""
+        if schedule is not None and (refusal := schedule.refusal_unless_whole(self.spelling)) is not None:
+            return refusal
         tables = large_tables(network.model)
         if not tables:
             return (

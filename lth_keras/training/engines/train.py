@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from lth_keras import seeds
-from lth_keras.arrays import LazyArrays, Weights
-from lth_keras.backends import Program, Values
+from lth_keras.arrays import LazyArrays, TrainingState, Weights
+from lth_keras.backends import Program, ProgramOfOne, Values
 from lth_keras.data import check_patience
 from lth_keras.training.engines.engine import Callbacks, Schedule, Ticket, Trained
 from lth_keras.training.loop import NonFiniteLossError, train
@@ -51,29 +51,40 @@ def train_batch(
         values = [dict(value) for value in values]
     updates = [ticket.updates for ticket in padded]
     program.begin([values[i] for i in padding], [places[i] for i in padding], updates)
+    first = tickets[0]
+    if first.optimizer is not None:
+        _alone(program).restore(first.optimizer)
+    state: TrainingState | None = None
     scored: dict[int, Weights] = {}
     ends: dict[int, tuple[Weights, float]] = {}
 
     def keep(step: int) -> None:
+        nonlocal state
+        if step == first.state_at:
+            state = _state(network, program, step, first)
         at = [i for i, ticket in enumerate(tickets) if ticket.score_at == step and i not in ends]
-        scored.update({i: dict(_weights(network, program, i)) for i in at})
+        scored.update({i: dict(_weights(network, program, i, first)) for i in at})
         if step in callbacks.after:
             callbacks.after[step]()
 
     def end(i: int) -> None:
         if i < len(tickets):
             metric = float(program.evaluate("test", best=True).metric[i])
-            ends[i] = dict(_weights(network, program, i)), metric
+            ends[i] = dict(_weights(network, program, i, first)), metric
 
-    hooks = {ticket.score_at for ticket in tickets if ticket.score_at is not None} | callbacks.after.keys()
+    asked = {first.state_at, *(ticket.score_at for ticket in tickets)} - {None}
+    hooks = cast(set[int], asked) | callbacks.after.keys()
     orders = [
         batch_order(len(own["train"][0]), network.batch_size, ticket.seed, *ticket.names)
         for own, ticket in zip(splits, padded, strict=True)
     ]
+    for order in orders:
+        order.skip(first.start)
     results = train(
         program,
         orders,
         steps=schedule.steps,
+        start=first.start,
         labels=[own["test"][1] for own in splits],
         test_every=network.test_every,
         validated=validated,
@@ -89,12 +100,14 @@ def train_batch(
         if isinstance(result, NonFiniteLossError):
             yield Trained(None, {}, {}, np.nan, result)  # type: ignore[arg-type]  # it has no curves
             continue
-        final, metric = _weights(network, program, i), result.test_metric[result.early_stop]
+        final, metric = _weights(network, program, i, first), result.test_metric[result.early_stop]
         if i in ends:
             final, metric = ends[i]
         elif best is not None:
             metric = best[i]
-        yield Trained(result, final, scored.get(i, final), float(metric))
+        if first.state_at is not None and state is None:
+            state = _state(network, program, int(result.step[-1]), first)
+        yield Trained(result, final, scored.get(i, final), float(metric), state=state)
 
 
 def _values(network: Network, ticket: Ticket) -> Values:
@@ -120,8 +133,24 @@ def _start(weights: Weights, mask: Weights, key: str) -> np.ndarray:
     return array * mask[key] if key in mask else array
 
 
-def _weights(network: Network, program: Program, ticket: int) -> Weights:
-    return network.by_key(lambda key: program.value(ticket, network.variables[key]))
+def _weights(network: Network, program: Program, place: int, ticket: Ticket) -> Weights:
+    """The current weights of a program's ticket at a place.
+
+    Restored moments move pruned weights, which the masked layers do not use; they are zero here all the same.
+    """
+    pruned: Weights = {} if ticket.optimizer is None or ticket.mask is None else ticket.mask
+    read = network.by_key(lambda key: program.value(place, network.variables[key]))
+    return network.by_key(partial(_start, read, pruned)) if pruned else read
+
+
+def _state(network: Network, program: Program, step: int, ticket: Ticket) -> TrainingState:
+    return TrainingState(step, dict(_weights(network, program, 0, ticket)), _alone(program).optimizer_values())
+
+
+def _alone(program: Program) -> ProgramOfOne:
+    """A program that can continue trainings; engines with others refuse them."""
+    assert isinstance(program, ProgramOfOne)
+    return program
 
 
 def batch_order(examples: int, batch_size: int, seed: int, *names: str | int) -> BatchOrder:

@@ -30,6 +30,8 @@ class Native(Compiled):
 
     def refusal(self, network: Network, schedule: Schedule | None) -> str | None:
         """See `Engine.refusal`."""
+        if schedule is not None and (refusal := schedule.refusal_unless_whole(self.spelling)) is not None:
+            return refusal
         if network.asked_jit_compile is not None:
             return (
                 "Expected jit_compile=None with engine='native', which compiles its own kernel. "
