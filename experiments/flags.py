@@ -22,6 +22,17 @@ def checked_criterion(name: str) -> str:
     return name
 
 
+def checked_rewind(rewind: str) -> str:
+    """The usual spelling of a form of rewinding.
+
+    Raises:
+        ValueError: for an unknown one.
+    """
+    from lth_keras.search import check_rewind
+
+    return check_rewind(rewind)
+
+
 def _name(metavar: str, read: Callable[[str], str] = str) -> tyro.constructors.PrimitiveConstructorSpec[str]:
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
@@ -34,6 +45,7 @@ def _name(metavar: str, read: Callable[[str], str] = str) -> tyro.constructors.P
 
 CriterionName = Annotated[str, _name("NAME|stacked(NAME,NAME)", checked_criterion)]
 EngineName = Annotated[str, _name("auto|compiled|batched:N|compact|native")]
+RewindName = Annotated[str, _name("init|step:K|epoch:K|learning_rate|fine_tune|none", checked_rewind)]
 Length = Annotated[
     int | None,
     tyro.conf.arg(metavar="INT"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from experiments.flags import BranchName, CriterionName, EngineName, Length
+from experiments.flags import BranchName, CriterionName, EngineName, Length, RewindName
 
 if TYPE_CHECKING:
     import xarray
@@ -66,6 +66,10 @@ class Options:
     code of Unverzagt, 2020); change in training (magnitude_change, movement); chance (random); effect on the loss
     (snip) or on the gradient (grasp, grasp_magnitude) of 10 training examples of each class; synaptic flow (synflow).
     stacked(snip,synflow) is synflow of a network whose weights are snip's scores. See docs/criteria.md."""
+    rewind: RewindName | None = None
+    """What trainings after the first start from: the initial weights (init, the default); the dense network after step
+    or epoch K (step:K, epoch:K); the end of the level before, with a new schedule (learning_rate), at the last learning
+    rate (fine_tune), or with the same optimiser (none). See docs/search.md."""
     batch_size: int = 60
     """Examples per step."""
     evaluate_every: int = 100
@@ -146,7 +150,7 @@ class Options:
         from lth_keras.search import PARAMETERS, TicketSearch, grouped
 
         shared = PARAMETERS.keys() & {item.name for item in dataclasses.fields(Options)} - {"name"}
-        own = {name: getattr(self, name) for name in shared}
+        own = {name: getattr(self, name) for name in shared if getattr(self, name) is not None}
         fixed = {"confusion": True, "config": self.identity(), "threads": threads}
         return TicketSearch(**grouped({**own, **fixed, **parameters}))
 

@@ -16,6 +16,7 @@ from experiments import (
     cifar10_conv4,
     cifar10_conv6,
     digits_lenet_fcn,
+    digits_resnet_rewinding,
     mnist_early_tickets,
     mnist_lenet_fcn,
     newsgroups_end2end,
@@ -47,10 +48,12 @@ def test_what_decides_no_number_does_not_name_the_run(module: Any) -> None:
         *NOT_HASHED,
         "epochs",
         "patience",
+        "rewind",
     }
     for changes in (
         {"steps": 1},
         {"patience": 1},
+        {"rewind": "step:5"},
         {"epochs": 1},
         {"engine": "native"},
         {"seed": 1},
@@ -111,6 +114,7 @@ DESCRIBED = {
     cifar10_conv4: (("conv", 259_776, 260_160), ("dense", 2_162_688, 2_163_200), ("output", 2_560, 2_570)),
     cifar10_conv6: (("conv", 1_144_512, 1_145_408), ("dense", 1_114_112, 1_114_624), ("output", 2_560, 2_570)),
     digits_lenet_fcn: (("dense", 49_200, 49_600), ("output", 1_000, 1_010)),
+    digits_resnet_rewinding: (("conv", 76_432, 76_432), ("output", 640, 650)),
     mnist_early_tickets: (("dense", 265_200, 265_600), ("output", 1_000, 1_010)),
     mnist_lenet_fcn: (("dense", 265_200, 265_600), ("output", 1_000, 1_010)),
     newsgroups_end2end: (
