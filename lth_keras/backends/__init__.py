@@ -9,6 +9,7 @@ from lth_keras.backends.losses import LossFacts, LossKind, has_several, loss_fac
 from lth_keras.backends.optimizers import LOWER, OptimizerStart, as_fit_takes_it
 from lth_keras.backends.program import (
     NOTHING_PRUNED,
+    SAMPLE_WEIGHT,
     Arrays,
     Evaluations,
     Program,
@@ -17,6 +18,7 @@ from lth_keras.backends.program import (
     Pruned,
     Splits,
     Values,
+    check_unweighted,
     due_steps,
 )
 from lth_keras.backends.schedules import Movable, Place

@@ -42,6 +42,8 @@ class JaxProgram(ProgramOfOne):
         ValueError: for jit_compile=False, since JAX always compiles with XLA.
     """
 
+    takes_weights = True
+
     def __init__(self, training: ProgramParts) -> None:
         if not training.jit_compile:
             raise ValueError("Expected jit_compile=True or None with JAX, which compiles with XLA. Received: False.")
@@ -62,7 +64,8 @@ class JaxProgram(ProgramOfOne):
     def _take(self, train: Arrays, validation: Arrays) -> None:
         self._on_device = OnDevice(_on_device, train, validation)
         rows = jnp.arange(len(validation[0]), dtype=jnp.int32)
-        self._data: tuple[Any, ...] = (*self._on_device(*train), *self._on_device(*validation), rows)
+        weight = None if self._weight is None else jnp.array(self._weight)
+        self._data: tuple[Any, ...] = (*self._on_device(*train), weight, *self._on_device(*validation), rows)
 
     def _release(self) -> None:
         self._data = ()

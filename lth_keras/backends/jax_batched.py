@@ -19,6 +19,7 @@ from lth_keras.backends.program import (
     ProgramParts,
     Splits,
     Values,
+    check_unweighted,
     due_steps,
     padded_order,
 )
@@ -43,7 +44,7 @@ class BatchedJaxProgram:
         self._pure = Pure(training)
         self.capacity, self.every, self.advice = self._pure.capacity, self._pure.every, self._pure.advice
         self._slots_start = values_after_build(self._pure.optimizer)
-        data = (None, None, None, None, 0)
+        data = (None, None, None, None, None, 0)
         self._advance = jax.jit(
             jax.vmap(exactly(self._pure.advance), in_axes=(0, data, 0, None, None, None)), donate_argnums=0
         )
@@ -66,6 +67,8 @@ class BatchedJaxProgram:
         """
         if list(map(id, datasets)) == list(map(id, self._datasets)):
             return
+        for splits in datasets:
+            check_unweighted(splits)
         self.unload()  # frees memory before the new data are loaded
         self._splits = {name: _Shared([data[name] for data in datasets]) for name in ("train", "validation", "test")}
         self._datasets = list(datasets)
@@ -122,7 +125,7 @@ class BatchedJaxProgram:
         stop = start + orders.shape[1]
         order = padded_order(orders + self._offsets["train"][:, None, None], self.capacity)
         bounds = map(jnp.int32, (start, stop, total))
-        data = (*self._splits["train"].arrays, *self._splits["validation"].arrays, self._rows["validation"])
+        data = (*self._splits["train"].arrays, None, *self._splits["validation"].arrays, self._rows["validation"])
         with uninterrupted():
             self._state, bad, curves = self._advance(self._state, data, order, *bounds)
         step = due_steps(start, stop, total, self._pure.every)

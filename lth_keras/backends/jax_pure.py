@@ -86,14 +86,15 @@ class Pure:
             The new state; the first step whose loss was not finite, or `NEVER`; and the curves, `(3, evaluations)`.
         """
         self.traces += 1
-        x_train, y_train, *validation = data
+        x_train, y_train, weight, *validation = data
         state = self._with_zeros(state)
 
         def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
             i, state, bad = carry
             batch = order[i - start]
             x, y = jnp.take(x_train, batch, axis=0), jnp.take(y_train, batch, axis=0)
-            state, loss = self._train_step(state, x, y)
+            own = None if weight is None else jnp.take(weight, batch, axis=0)
+            state, loss = self._train_step(state, x, y, own)
             bad = jnp.where(jnp.isfinite(loss), bad, jnp.minimum(bad, i + 1))
             return i + 1, {**state, "loss_sum": state["loss_sum"] + loss}, bad
 
@@ -168,13 +169,13 @@ class Pure:
     def _kept_of(self, state: State) -> list[Any]:
         return [state[group][i] for group, i in self.kept]
 
-    def _train_step(self, state: State, x: Any, y: Any) -> tuple[State, Any]:
+    def _train_step(self, state: State, x: Any, y: Any, weight: Any) -> tuple[State, Any]:
         def objective(trainable: list[Any]) -> tuple[Any, tuple[Any, Any]]:
             with self.pruned.known():
                 outputs, others, losses = self.model.stateless_call(
                     trainable, state["others"], x, training=True, return_losses=True
                 )
-            loss = self.loss(y, outputs)
+            loss = self.loss(y, outputs, weight)
             terms = sum(term.astype(jnp.float32) for term in (loss, *losses))  # types differ in mixed precision
             with keras.StatelessScope(state_mapping=list(zip(self.slots, state["slots"], strict=True))):
                 return self.optimizer.scale_loss(terms), (loss.astype(jnp.float32), others)

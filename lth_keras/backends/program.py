@@ -16,8 +16,10 @@ from lth_keras.backends.optimizers import LOWER, OptimizerStart, restore
 
 Arrays = tuple[np.ndarray, np.ndarray]
 """x and y."""
-Splits = Mapping[str, Arrays]
-"""`train`, `validation` and `test`."""
+Splits = Mapping[str, Any]
+"""`train`, `validation` and `test`, each x and y; and `SAMPLE_WEIGHT` where training examples have weights."""
+SAMPLE_WEIGHT = "sample_weight"
+"""The key of the weights of training examples in splits, float32 `(examples,)`."""
 Values = Mapping[int, np.ndarray]
 """The value of each variable of a Keras model by the variable's `id`; may be made when accessed."""
 ORDER_BYTES = 4 << 20
@@ -186,19 +188,25 @@ class ProgramOfOne(ABC):
     tickets = 1
     keeps_best = True
     advice: str = LOWER
+    takes_weights = False
+    """Whether it trains with weights of examples, as `self._weight`."""
 
     def __init__(self, training: ProgramParts) -> None:
         self.capacity, self.every = training.capacity, training.evaluate_every
         self._of_training = training.optimizer
         self._model_variables, self._model_weights = list(training.model.variables), list(training.weights)
         self._splits: Splits = {}
+        self._weight: np.ndarray | None = None
 
     def load(self, datasets: Sequence[Splits]) -> None:
         """Loads the data set; see `Program.load`."""
         (splits,) = datasets
         if splits is self._splits:
             return
+        if not self.takes_weights:
+            check_unweighted(splits)
         self.unload()  # frees memory before the new data are loaded
+        self._weight = splits.get(SAMPLE_WEIGHT)
         self._take(splits["train"], splits["validation"])
         self._splits = splits
 
@@ -252,7 +260,8 @@ class ProgramOfOne(ABC):
         return np.array(keras.ops.convert_to_numpy(variable))
 
     def _measured(self, split: str, outputs: bool) -> Measured:
-        loss, metric, out = self._evaluate_one(*self._splits[split], outputs)
+        x, y = self._splits[split]
+        loss, metric, out = self._evaluate_one(x, y, outputs)
         return Measured(np.array([loss]), np.array([metric]), None if out is None else out[None])
 
     def _set_weights(self, values: Sequence[np.ndarray]) -> None:
@@ -320,17 +329,37 @@ def padded_order(order: np.ndarray, capacity: int) -> np.ndarray:
 
 
 def loss_function(loss: Any) -> Any:
-    """A loss, given as to Keras' `compile`, as a function (y, outputs) -> scalar mean.
+    """A loss, given as to Keras' `compile`, as a function (y, outputs, weights of examples) -> scalar mean.
 
+    As in Keras' `fit`, weights multiply the losses of their examples before the mean over the number of examples.
     Floating labels for the user's own loss are converted to the type of the outputs, as Keras' losses do.
     """
     function = keras.losses.get(loss)
     own = loss_facts(loss).kind == LossKind.OWN
 
-    def mean_loss(y: Any, outputs: Any) -> Any:
+    def mean_loss(y: Any, outputs: Any, weight: Any = None) -> Any:
         y = with_axis_of(outputs, y)
         if own and "float" in keras.backend.standardize_dtype(y.dtype):
             y = keras.ops.cast(y, outputs.dtype)
-        return keras.ops.mean(function(y, outputs))
+        if weight is None:
+            return keras.ops.mean(function(y, outputs))
+        if isinstance(function, keras.losses.Loss):
+            return keras.ops.mean(function(y, outputs, sample_weight=weight))
+        losses = keras.ops.convert_to_tensor(function(y, outputs))
+        if not losses.shape:
+            raise ValueError(
+                "Expected a loss that gives a number for each example, to weight them. Received: one number for all."
+            )
+        weight = keras.ops.reshape(keras.ops.cast(weight, losses.dtype), (-1, *[1] * (len(losses.shape) - 1)))
+        return keras.ops.mean(losses * weight)
 
     return mean_loss
+
+
+def check_unweighted(splits: Splits) -> None:
+    """Raises ValueError for splits with weights of examples."""
+    if SAMPLE_WEIGHT in splits:
+        raise ValueError(
+            "Expected training examples without sample_weight and class_weight, which only engine='compiled' on "
+            f"TensorFlow and JAX uses. Received: weights of {len(splits[SAMPLE_WEIGHT])} examples."
+        )

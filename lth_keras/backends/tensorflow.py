@@ -37,6 +37,8 @@ class TensorFlowProgram(ProgramOfOne):
         training: its parts.
     """
 
+    takes_weights = True
+
     def __init__(self, training: ProgramParts) -> None:
         self._model, self._optimizer = training.model, training.optimizer
         super().__init__(training)
@@ -58,7 +60,8 @@ class TensorFlowProgram(ProgramOfOne):
 
     def _take(self, train: Arrays, validation: Arrays) -> None:
         self._on_device = OnDevice(_on_device, train, validation)
-        self._data: tuple[Any, ...] = (*self._on_device(*train), *self._on_device(*validation))
+        weight = None if self._weight is None else tf.constant(self._weight)
+        self._data: tuple[Any, ...] = (*self._on_device(*train), weight, *self._on_device(*validation))
 
     def _release(self) -> None:
         self._on_device = OnDevice(_on_device)
@@ -98,7 +101,7 @@ class TensorFlowProgram(ProgramOfOne):
         self, data: Tensors, order: tf.Tensor, bounds: Tensors, best_loss: tf.Tensor, loss_sum: tf.Tensor
     ) -> Tensors:
         """Makes steps `start` + 1 to `stop`, in segments that end with an evaluation."""
-        x, y, *validation = data
+        x, y, weight, *validation = data
         start, stop, total = bounds
         self.traces += 1
         self._mask_weights()
@@ -107,7 +110,8 @@ class TensorFlowProgram(ProgramOfOne):
 
         def step(i: tf.Tensor, loss_sum: tf.Tensor, bad: tf.Tensor) -> Tensors:
             batch = tf.gather(order, i - start)  # with order[...], XLA would compile again for every start
-            loss = self._train_step(tf.gather(x, batch), tf.gather(y, batch))
+            own = None if weight is None else tf.gather(weight, batch)
+            loss = self._train_step(tf.gather(x, batch), tf.gather(y, batch), own)
             bad = tf.where(tf.math.is_finite(loss), bad, tf.minimum(bad, i + 1))
             return i + 1, loss_sum + loss, bad
 
@@ -142,11 +146,11 @@ class TensorFlowProgram(ProgramOfOne):
         )
         return loss_sum, best_loss, bad, curves
 
-    def _train_step(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    def _train_step(self, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
         with tf.GradientTape() as tape:
             with self._pruned.known():
                 outputs = self._model(x, training=True)
-            loss = self._loss(y, outputs)
+            loss = self._loss(y, outputs, weight)
             terms = [tf.cast(term, tf.float32) for term in (loss, *self._model.losses)]  # differ in mixed precision
             objective = self._optimizer.scale_loss(tf.add_n(terms))
         # An embedding's gradient has one part per use of a row. Keras' Adam would square the parts before their sum,

@@ -3,5 +3,15 @@
 from __future__ import annotations
 
 from lth_keras.data.arguments import check_loss, check_makers, check_model
-from lth_keras.data.checks import SPLITS, Arrays, check_cadence, check_examples, check_patience, check_splits, part_of
+from lth_keras.data.checks import (
+    SPLITS,
+    Arrays,
+    check_cadence,
+    check_examples,
+    check_patience,
+    check_splits,
+    part_of,
+    sample_weights_of,
+)
 from lth_keras.data.sampling import SAMPLES_PER_CLASS, draw_samples
+from lth_keras.data.weights import check_class_weight, weights_of_classes

@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from lth_keras.backends import Arrays
+from lth_keras.backends import SAMPLE_WEIGHT, Arrays
 from lth_keras.data.labels import checked_labels, fits
+from lth_keras.data.weights import checked_weights
 from lth_keras.masking import input_rows
 from lth_keras.system import integer, shown
 
@@ -41,8 +42,8 @@ def check_patience(patience: int | None, validated: bool) -> None:
         )
 
 
-def check_splits(model: keras.Model, loss: Any, data: Any) -> dict[str, Arrays]:
-    """The arrays of the splits, checked against the model and the loss.
+def check_splits(model: keras.Model, loss: Any, data: Any) -> dict[str, Any]:
+    """The arrays of the splits, checked against the model and the loss; see `lth_keras.backends.program.Splits`.
 
     Args:
         model: built, with one input and one output.
@@ -54,10 +55,14 @@ def check_splits(model: keras.Model, loss: Any, data: Any) -> dict[str, Arrays]:
     """
     without = data.get("without_validation") if isinstance(data, Mapping) else getattr(data, "without_validation", 0)
     rows = input_rows(model)
-    return {
+    splits: dict[str, Any] = {
         name: _checked(model, loss, name, part_of(data, name), bool(without) and name == "validation", rows)
         for name in SPLITS
     }
+    weights = sample_weights_of(data)
+    if weights is not None:
+        splits[SAMPLE_WEIGHT] = checked_weights(weights, len(splits["train"][0]))
+    return splits
 
 
 def check_examples(model: keras.Model, loss: Any, data: Any) -> Arrays:
@@ -127,6 +132,8 @@ def part_of(data: Any, name: str) -> Any:
         x, y = part_of(data, "train")
         return x[:0], y[:0]
     expected = f"Expected data with {SPLITS}, as keys or attributes, each a pair (x, y)"
+    if name == "train" and isinstance(part, tuple | list) and len(part) == 3:
+        part = part[:2]
     received = f"Received: {type(data).__name__} whose {name!r} is {shown(part)}"
     if isinstance(part, float) and name == "validation":
         raise ValueError(f"{expected}. {received}; split the arrays before, e.g. by numpy or scikit-learn.")
@@ -141,6 +148,12 @@ def part_of(data: Any, name: str) -> Any:
         if array is None or isinstance(array, str | Mapping) or _remedy(array):
             raise ValueError(f"Split {name!r}: Expected {what} as an array{_remedy(array)}. Received: {shown(array)}.")
     return part
+
+
+def sample_weights_of(data: Any) -> Any:
+    """The weights of the training examples: the third entry of `train`, or None."""
+    part = _attribute(data, "train")
+    return part[2] if isinstance(part, tuple | list) and len(part) == 3 else None
 
 
 def _attribute(data: Any, name: str) -> Any:

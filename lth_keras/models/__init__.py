@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lth_keras.models.conv import conv_2, conv_4, conv_6, vgg
     from lth_keras.models.lenet import lenet_300_100
     from lth_keras.models.newsgroups import newsgroups_end2end, newsgroups_end2end_sizes
-    from lth_keras.models.resnet import resnet
+    from lth_keras.models.residual import resnet
     from lth_keras.models.reuters import reuters_cnn, reuters_cnn_sizes
     from lth_keras.models.sizes import LayerSize
 
@@ -24,7 +24,7 @@ _HOMES = {
     "lenet_300_100": "lenet",
     "newsgroups_end2end": "newsgroups",
     "newsgroups_end2end_sizes": "newsgroups",
-    "resnet": "resnet",
+    "resnet": "residual",
     "reuters_cnn": "reuters",
     "reuters_cnn_sizes": "reuters",
     "vgg": "conv",

@@ -186,7 +186,7 @@ def _choose_engine(
     """Chooses the engine and checks that it can train the search, before anything is recorded."""
     everywhere = asked.control_levels is None or 2 * len(set(asked.control_levels)) > search.levels
     at_most_levels = [branch for branch in asked.branches if everywhere or not is_control(branch)]
-    whole = all(search.search_of(branch).rewinding.is_whole for branch in asked.branches)
+    batches = all(search.search_of(branch).can_be_batched for branch in asked.branches)
     tickets = asked.trials * tickets_at_a_time(at_most_levels, search.levels, search.independent)
     made = recorded_engine(RunDirectory.recorded(out, search.name, identity), search.engine)
 
@@ -194,6 +194,6 @@ def _choose_engine(
         search.set_threads()
         return backend().device()[0]
 
-    search.choose_engine(*spelling_for(search.engine, made, tickets if whole else 1, device, lambda: search.network))
+    search.choose_engine(*spelling_for(search.engine, made, tickets if batches else 1, device, lambda: search.network))
     if width_of(search.spelling) > 1:
         engine_for(search.spelling, search.network)

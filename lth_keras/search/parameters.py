@@ -14,7 +14,7 @@ import keras
 
 from lth_keras.arrays import Weights
 from lth_keras.criteria import Criterion, State
-from lth_keras.data import SAMPLES_PER_CLASS, check_cadence
+from lth_keras.data import SAMPLES_PER_CLASS, check_cadence, check_class_weight
 from lth_keras.pruning import Plan
 from lth_keras.search.observation import Observation
 from lth_keras.search.rewinding import check_rewind
@@ -164,6 +164,8 @@ class Training:
         jit_compile: whether to compile with XLA; None decides by the model (see `Network`).
         carry_step_count: whether the optimiser's step count, which Adam's bias correction and learning rate schedules
             use, continues from level to level. By default every level begins at 0.
+        class_weight: weight of each class in the training loss, by its index, 1 for others, as in Keras' `fit`; needs
+            one class for each example. Validation and test are not weighted.
         threads: threads per training; None uses the backend's default. Results with different numbers of threads are
             not bit-identical, so a run records the number and is resumed with it.
 
@@ -181,6 +183,7 @@ class Training:
     confusion: bool = parameter(False, affects=TRAINING, check=values.boolean, identity=NEVER)
     jit_compile: bool | None = parameter(None, affects=TRAINING, check=values.boolean, identity=ALWAYS)
     carry_step_count: bool = parameter(False, affects=TRAINING, check=values.boolean)
+    class_weight: Mapping[int, float] | None = parameter(None, affects=TRAINING, check=check_class_weight)
     threads: int | None = parameter(None, affects=RUN, check=count(), identity=NEVER)
 
     def __post_init__(self) -> None:

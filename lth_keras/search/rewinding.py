@@ -31,13 +31,13 @@ class Rewinding(NamedTuple):
 
     Attributes:
         form: one of these.
-        unit: of `count`, `step` or `epoch`.
-        count: the point K.
+        unit: of `number`, `step` or `epoch`.
+        number: the point K.
     """
 
     form: str = INIT
     unit: str = "step"
-    count: int = 0
+    number: int = 0
 
     @property
     def continues(self) -> bool:
@@ -47,12 +47,12 @@ class Rewinding(NamedTuple):
     @property
     def is_whole(self) -> bool:
         """Whether all trainings have all steps and a new optimiser, so that every engine can make them."""
-        return self.form == INIT or (self.form == LEARNING_RATE and self.count == 0)
+        return self.form == INIT or (self.form == LEARNING_RATE and self.number == 0)
 
     @property
     def moves_schedule(self) -> bool:
         """Whether a learning rate schedule begins at another step than the optimiser."""
-        return self.form == FINE_TUNE or (self.form == LEARNING_RATE and self.count > 0)
+        return self.form == FINE_TUNE or (self.form == LEARNING_RATE and self.number > 0)
 
     def step(self, steps_per_epoch: int, steps: int) -> int:
         """The point K in steps.
@@ -64,11 +64,11 @@ class Rewinding(NamedTuple):
         Raises:
             ValueError: for a point that is not before the end of a training.
         """
-        step = self.count * (steps_per_epoch if self.unit == "epoch" else 1)
+        step = self.number * (steps_per_epoch if self.unit == "epoch" else 1)
         if step >= steps:
             raise ValueError(
                 f"Expected rewind to a step before the end of a training, 0 ... {steps - 1}. "
-                f"Received: {self.unit} {self.count}, which is step {step}."
+                f"Received: {self.unit} {self.number}, which is step {step}."
             )
         return step
 
@@ -88,10 +88,10 @@ def check_rewind(rewind: str) -> str:
         ValueError: see `rewinding_of`.
     """
     asked = rewinding_of(rewind)
-    point = f"{asked.unit}:{asked.count}"
+    point = f"{asked.unit}:{asked.number}"
     if asked.form == WEIGHTS:
         return point
-    return f"{asked.form}:{point}" if asked.count else asked.form
+    return f"{asked.form}:{point}" if asked.number else asked.form
 
 
 def rewinding_of(rewind: str) -> Rewinding:
@@ -99,7 +99,7 @@ def rewinding_of(rewind: str) -> Rewinding:
 
     Example:
         >>> rewinding_of("epoch:2")
-        Rewinding(form='weights', unit='epoch', count=2)
+        Rewinding(form='weights', unit='epoch', number=2)
 
     Raises:
         ValueError: for an unknown spelling or a negative number.
@@ -110,5 +110,5 @@ def rewinding_of(rewind: str) -> Rewinding:
             f"Expected rewind to be one of {', '.join(map(repr, SPELLINGS))}, with a step K of at least 0, or epoch:K. "
             f"Received: {shown(rewind)}."
         )
-    form, pointed, unit, count = found.groups()
-    return Rewinding(form) if form else Rewinding(pointed or WEIGHTS, unit, int(count))
+    form, pointed, unit, number = found.groups()
+    return Rewinding(form) if form else Rewinding(pointed or WEIGHTS, unit, int(number))

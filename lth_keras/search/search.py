@@ -13,7 +13,7 @@ from lth_keras.analysis import Distributions
 from lth_keras.arrays import Weights
 from lth_keras.backends import LossKind, Movable, loss_facts, set_threads
 from lth_keras.criteria import State, name_of
-from lth_keras.data import SPLITS, check_cadence, check_makers, part_of
+from lth_keras.data import SPLITS, check_cadence, check_makers, part_of, sample_weights_of
 from lth_keras.mask import Mask
 from lth_keras.search import execution, groups, runner
 from lth_keras.search.branches import BRANCHES, DENSE, WINNING_TICKET
@@ -54,8 +54,9 @@ class TicketSearch(SearchParameters):
 
     Args:
         build: makes the Keras model, `() -> keras.Model`. Its initialisers are drawn with each trial's seed.
-        data: train, validation and test as attributes or keys, each a pair (x, y); or a function of the trial's seed
-            that returns them, where the validation split is drawn per trial.
+        data: train, validation and test as attributes or keys, each a pair (x, y), for train also (x, y,
+            sample_weight); or a function of the trial's seed that returns them, where the validation split is drawn per
+            trial.
         optimizer: makes the optimiser, `() -> keras.Optimizer`.
         loss: as Keras' `compile` takes it.
         levels: number of prunings; there are levels + 1 trainings. By default the number of densities.
@@ -171,6 +172,12 @@ class TicketSearch(SearchParameters):
     def rewinding(self) -> Rewinding:
         """What levels after the dense network start from."""
         return rewinding_of(self.rewind)
+
+    @property
+    def can_be_batched(self) -> bool:
+        """Whether all engines can make its trainings, as far as its parameters tell."""
+        weighted = not callable(self.data) and sample_weights_of(self.data) is not None
+        return self.rewinding.is_whole and self.training.class_weight is None and not weighted
 
     def _check_rewinding(self) -> None:
         """Raises ValueError for parameters that do not go with `rewind`."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lth_keras import seeds
-from lth_keras.data import Arrays, draw_samples
+from lth_keras.backends import SAMPLE_WEIGHT
+from lth_keras.data import Arrays, draw_samples, weights_of_classes
 from lth_keras.search.identity import digest
 from lth_keras.system import interrupts
 from lth_keras.training import Network
@@ -23,14 +24,15 @@ class TrialData:
 
     def key(self, seed: int) -> Hashable:
         """A key of the data, equal for all trials that share them."""
-        data = self._search.data
-        return (data, seed) if callable(data) else (id(data), 0)
+        data, class_weight = self._search.data, self._search.training.class_weight
+        key = (data, seed) if callable(data) else (id(data), 0)
+        return key if class_weight is None else (*key, *class_weight.items())
 
-    def checked(self, seed: int) -> dict[str, Arrays]:
-        """The checked splits of a trial.
+    def checked(self, seed: int) -> dict[str, Any]:
+        """The checked splits of a trial, with the weights of its examples if there are some.
 
         Raises:
-            ValueError: see `Network.load`.
+            ValueError: for both `sample_weight` and `class_weight`; see `weights_of_classes` and `Network.load`.
         """
         data, key, digests = self._search.data, self.key(seed), self._search.cache.digests
         made = data(seed) if callable(data) else data
@@ -38,6 +40,11 @@ class TrialData:
         splits = self._search.network.checked(made)
         if key not in digests:
             digests[key] = (None if callable(data) else made, digest(made))
+        class_weight = self._search.training.class_weight
+        if class_weight is not None:
+            if SAMPLE_WEIGHT in splits:
+                raise ValueError("Expected class_weight or sample_weight of training examples. Received: both.")
+            splits[SAMPLE_WEIGHT] = weights_of_classes(self._search.loss, splits["train"][1], class_weight)
         return splits
 
     def digest(self, seed: int) -> str:

@@ -259,9 +259,10 @@ class Network:
 
         Args:
             data: train, validation and test, as attributes or keys, each a pair (x, y) of arrays of equal length. x has
-                the model's input shape; y is in the loss's format (class indices for sparse losses). The validation
-                split may be empty if an attribute or key `without_validation` is true; then the last step counts as
-                the early stop.
+                the model's input shape; y is in the loss's format (class indices for sparse losses). train may be
+                (x, y, sample_weight): weights of its examples in the loss, as in Keras' `fit`. The validation split may
+                be empty if an attribute or key `without_validation` is true; then the last step counts as the early
+                stop.
 
         Raises:
             ValueError: for a missing or empty split, shapes that do not fit the model, labels out of range, values
@@ -287,7 +288,7 @@ class Network:
         for program in self.programs.values():
             program.unload()
 
-    def checked(self, data: Any) -> dict[str, Arrays]:
+    def checked(self, data: Any) -> dict[str, Any]:
         """The splits of a trial's data, checked but not loaded; arguments and errors as `load`."""
         splits = check_splits(self.model, self.loss, data)
         if len(splits["train"][0]) < self.batch_size:

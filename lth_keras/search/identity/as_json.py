@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from lth_keras.data import SPLITS, part_of
+from lth_keras.data import SPLITS, part_of, sample_weights_of
 from lth_keras.masking import settled_seeds
 from lth_keras.search.identity.model import describe_model, describe_parts
 from lth_keras.search.identity.source import is_library
@@ -38,8 +38,10 @@ _AMBIGUOUS = ("<lambda>", "<locals>", "__lambda__", '"partial"', '"closure"', '"
 def digest(data: Any) -> str:
     """SHA-256 over the arrays of all splits: dtypes, shapes and values."""
     sha = hashlib.sha256()
-    for name in SPLITS:
-        for array in map(np.ascontiguousarray, part_of(data, name)):
+    parts = [(name, part_of(data, name)) for name in SPLITS]
+    weights = sample_weights_of(data)
+    for name, part in parts if weights is None else [*parts, ("sample_weight", (weights,))]:
+        for array in map(np.ascontiguousarray, part):
             sha.update(f"{name} {array.dtype.str} {array.shape}".encode())
             sha.update(array.data.cast("B") if array.size else b"")
     return sha.hexdigest()

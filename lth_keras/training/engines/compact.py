@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from lth_keras.arrays import Weights
-from lth_keras.backends import Program
+from lth_keras.backends import Program, check_unweighted
 from lth_keras.data import SPLITS
 from lth_keras.mask import Mask
 from lth_keras.masking import ChainLayer, dense_chain, living_units
@@ -100,6 +100,7 @@ class Compact:
         """
         chain = dense_chain(network.model)
         for ticket in tickets:
+            check_unweighted(network.datasets[ticket.data])
             living = _living(chain, ticket)
             full = [len(units) for units in living]
             sizes = compact_sizes(full, [int(units.sum()) for units in living])
