@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -333,6 +334,12 @@ class TicketSearch(SearchParameters):
                 build = checked_build(self.build, self.optimizer, self.processes)
                 interrupts.check()
                 networks[key] = Network(**{**arguments, "build": build})
+            if networks[key].mask.kept < networks[key].mask.size:
+                warnings.warn(
+                    f"Expected build to make a dense network, which a search starts from. Received: masks that keep "
+                    f"{networks[key].mask.density:.1%} of the weights; the search does not use them.",
+                    stacklevel=2,
+                )
             interrupts.check()
         network = networks[key]
         if not self.rewinding.is_whole:

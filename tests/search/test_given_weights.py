@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+from lth_keras.masking import get_mask, mask_model, set_mask
 from lth_keras.search.identity import describe
 from lth_keras.search.search import TicketSearch
 from tests import tiny
@@ -128,3 +129,13 @@ def test_workers_begin_with_the_same_weights(tmp_path: Path) -> None:
     together = tiny.run(make, trials=2, out=tmp_path / "workers", workers=2)
     tiny.assert_same_numbers(together, alone)
     assert (together.directory.path / "start.json").read_text() == (alone.directory.path / "start.json").read_text()
+
+
+def test_masks_that_build_gives_are_not_used() -> None:
+    def pruned() -> keras.Model:
+        model = mask_model(tiny.build())
+        set_mask(model, {key: np.indices(mask.shape).sum(0) % 2 == 0 for key, mask in get_mask(model).items()})
+        return model
+
+    with pytest.warns(UserWarning, match="dense network.*masks that keep 50.0% of the weights; the search does not"):
+        make(build=pruned).network  # noqa: B018

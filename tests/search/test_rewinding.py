@@ -171,6 +171,18 @@ class _Moved(keras.optimizers.schedules.LearningRateSchedule):
         return self.schedule(STEPS - 1 + 0 * step if self.last else self.start + step)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", [adam, momentum])
+def test_a_carried_step_count_goes_on_in_the_schedule(tmp_path: Path, optimizer: Any) -> None:
+    run = search_of("init", optimizer=optimizer, carry_step_count=True).run(out=tmp_path, keep_weights="all")
+    hand = ByHand(run, optimizer)
+    for level in (0, 1, 2):
+        own = optimizer()
+        own.build(run.ticket(level=0).trainable_variables)
+        own.iterations.assign(level * STEPS)
+        hand.check(level, hand.train(level, hand.initial(), own)[0])
+
+
 def test_step_0_is_the_beginning(tmp_path: Path) -> None:
     one, other = (search_of(rewind, levels=1).run(out=tmp_path, keep_weights="all") for rewind in ("init", "step:0"))
     assert one.directory.path != other.directory.path
