@@ -15,6 +15,7 @@ from lth_keras.criteria import criterion as find_criterion
 from lth_keras.data import check_loss, check_model
 from lth_keras.masking import Choice, check_connected, get_mask, grouped, mask_model, set_mask, weights_to_choose
 from lth_keras.pruning.densities import SCOPES, shot_densities
+from lth_keras.pruning.patterns import density_of, layouts, pattern_of, pruned_by_pattern
 from lth_keras.pruning.scoring import derivatives_on, scorer, warn_of_frozen, weights_by_key
 from lth_keras.pruning.shots import prune_groups_in_shots
 from lth_keras.system import integer, one_of, real
@@ -22,7 +23,7 @@ from lth_keras.system import integer, one_of, real
 
 def prune(
     model: keras.Model,
-    density: float | Mapping[Choice, float],
+    density: float | Mapping[Choice, float] | None = None,
     criterion: str | Criterion = "magnitude",
     scope: str = "global",
     data: Any = None,
@@ -30,6 +31,8 @@ def prune(
     seed: int = 0,
     *,
     exclude: Choice | Sequence[Choice] = (),
+    pattern: str | None = None,
+    multiple_of: int = 1,
     samples_per_class: int | None = None,
     shots: int = 1,
     shot_schedule: str = "exponential",
@@ -56,6 +59,14 @@ def prune(
         exclude: layers that stay plain, and so do not count in densities: names or places of layers, patterns
             (`"block*"`), kinds (`"embedding"`), `"first"`, `"last"`, layers of the model, classes of layers, or
             functions `(layer) -> bool`; one or several.
+        pattern: groups of weights to keep or prune together. `"2:4"` keeps the 2 highest of every 4 consecutive inputs
+            of each output; the density is then 0.5, and need not be given. `"units"` (or `"filters"`, `"columns"`)
+            prunes whole units of dense layers, filters of convolutions and columns of embedding tables, but not those
+            of the model's outputs; `"heads"` those of MultiHeadAttention; `"4x4"` blocks along the last two axes. A
+            group's score is the sum of its weights' scores. `density` is then the share of groups, and weights that
+            have none stay as they are; scope `layer` keeps the same share of each layer, and `global` ranks groups by
+            their mean score. A pruned unit has no incoming weights; its bias is left.
+        multiple_of: number to whose multiples the units or heads that a layer keeps are rounded.
         samples_per_class: examples of each class to draw from `data`; None takes all of them.
         shots: number of steps, each with new scores of the remaining weights; 100 for SynFlow in its paper.
         shot_schedule: the densities of the shots: `exponential` (each prunes the same share of the remaining weights)
@@ -85,6 +96,8 @@ def prune(
         >>> pruned = prune(model, 0.1, "snip", data=(x, y), loss="sparse_categorical_crossentropy")
         >>> pruned = prune(model, 0.01, "synflow", shots=100)
         >>> pruned = prune(model, {"conv": 0.5, "dense": 0.1}, exclude="last")
+        >>> pruned = prune(model, pattern="2:4", exclude="first")
+        >>> pruned = prune(model, 0.5, pattern="filters", scope="layer", multiple_of=8)
     """
     check_model(model)
     if schedule is not None:
@@ -99,6 +112,9 @@ def prune(
     if loss is not None:
         check_loss(loss)
     shots = integer("shots", shots)
+    kept_in = None if pattern is None else pattern_of(pattern, integer("multiple_of", multiple_of, 1))
+    if kept_in is not None:
+        density = density_of(kept_in, density, scope, shots)
     each = density.values() if isinstance(density, Mapping) else [density]
     in_shots = [shot_densities(real("density", one), shots, shot_schedule) for one in each]
     one_of("scope", scope, SCOPES)
@@ -112,15 +128,31 @@ def prune(
     groups = [tuple(before_pruning)]
     if isinstance(density, Mapping):
         groups = [tuple(keys) for _, keys in grouped(density, weights_to_choose(pruned, model), "density")]
+    score = scorer(pruned, criterion, draws, before, derivatives)
+    check = functools.partial(check_connected, pruned)
+    if kept_in is not None:
+        mask = pruned_by_pattern(
+            kept_in,
+            before_pruning,
+            in_shots[0],
+            score,
+            layouts(pruned),
+            scope=scope,
+            ties=ties,
+            min_per_layer=min_per_layer,
+        )
+        check(mask)
+        set_mask(pruned, mask)
+        return pruned
     mask = prune_groups_in_shots(
         before_pruning,
         dict(zip(groups, in_shots, strict=True)),
-        scorer(pruned, criterion, draws, before, derivatives),
+        score,
         scope=scope,
         ties=ties,
         min_per_layer=min_per_layer,
         criterion=name_of(criterion),
-        check=functools.partial(check_connected, pruned),
+        check=check,
         exact=True,
     )
     set_mask(pruned, mask)
