@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         WorkerError,
         WorkerStartError,
     )
-    from lth_keras.storage import InUseError, open_run
+    from lth_keras.storage import InUseError, load_mask, open_run, save_mask
     from lth_keras.system import NotEnoughMemoryError
     from lth_keras.training import Network, NonFiniteLossError
 
@@ -51,10 +51,12 @@ _HOMES = {
     "WorkerError": "search",
     "WorkerStartError": "search",
     "get_mask": "masking",
+    "load_mask": "storage",
     "mask_model": "masking",
     "open_run": "storage",
     "prune": "pruning",
     "register_prunable": "layers",
+    "save_mask": "storage",
     "set_mask": "masking",
     "strip_masks": "masking",
     "summary": "masking",
@@ -79,10 +81,12 @@ __all__ = [
     "WorkerError",
     "WorkerStartError",
     "get_mask",
+    "load_mask",
     "mask_model",
     "open_run",
     "prune",
     "register_prunable",
+    "save_mask",
     "set_mask",
     "strip_masks",
     "summary",
