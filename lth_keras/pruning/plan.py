@@ -25,6 +25,7 @@ class Plan:
         shots: to prune a level in.
         shot_schedule: one of `densities.SHOT_SCHEDULES`.
         min_per_layer: weights that every layer keeps at least.
+        start: the mask of level 0, whose weights `rates` are shares of; None keeps all weights.
 
     Raises:
         ValueError: for anything out of range, both rates and densities or neither, several rates in another scope than
@@ -38,12 +39,19 @@ class Plan:
     shots: int
     shot_schedule: str
     min_per_layer: int
+    start: Mask | None = None
 
     def __post_init__(self) -> None:
         one_of("scope", self.scope, SCOPES)
         check_shots(self.shots, self.shot_schedule)
         if (self.rates is None) == (self.densities is None):
             raise ValueError(f"Expected rates or densities. Received: rates={self.rates}, densities={self.densities}.")
+        if self.start is not None and (self.densities is not None or self.scope not in ("layer", "global")):
+            received = f"scope={self.scope!r}" if self.densities is None else f"densities={self.densities}"
+            raise ValueError(
+                f"Expected rates in layer or global scope with start_mask, whose weights they are shares of. "
+                f"Received: {received}."
+            )
         if self.densities is not None:
             self._check_densities(list(self.densities))
         elif self.scope != "layer" and not isinstance(self.rates, int | float):
@@ -74,7 +82,7 @@ class Plan:
         """The density of a level: of the network, or by weight key where rates depend on the kind of layer.
 
         Args:
-            level: 0 is dense.
+            level: 0 is dense, but for `start`.
             kinds: weight key to the kind of its layer.
 
         Raises:
@@ -83,9 +91,17 @@ class Plan:
         if self.densities is not None:
             return self.densities[level - 1] if level else 1.0
         if isinstance(self.rates, Mapping):
-            return {key: (1 - rate) ** level for key, rate in resolve_rates(self.rates, kinds).items()}
-        assert self.rates is not None
-        return (1 - float(self.rates)) ** level
+            left = {key: (1 - rate) ** level for key, rate in resolve_rates(self.rates, kinds).items()}
+        else:
+            assert self.rates is not None
+            share = (1 - float(self.rates)) ** level
+            if self.start is None or self.scope == "global":
+                return share if self.start is None else share * self.start.density
+            left = dict.fromkeys(kinds, share)
+        if self.start is None:
+            return left
+        begun = self.start.densities()
+        return {key: share * begun[key] for key, share in left.items()}
 
     def shots_to(self, level: int, mask: Mask, kinds: Mapping[str, str]) -> list[Density]:
         """The densities after each of the shots that lead to a level, as shares of the dense network.

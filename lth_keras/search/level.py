@@ -78,7 +78,7 @@ class Level:
             if task.level:
                 mask = self.search.selection.starting_mask(self.directory, task, self.initial)
             else:
-                mask = Mask.ones(network.mask.shapes)
+                mask = self.search.first_mask
             if self.search.pruning.cut_through == "refuse":
                 check_connected(network.model, mask)
             state = self.rewound

@@ -15,6 +15,7 @@ import keras
 from lth_keras.arrays import Weights
 from lth_keras.criteria import Criterion, State
 from lth_keras.data import SAMPLES_PER_CLASS, check_cadence, check_class_weight
+from lth_keras.mask import Mask
 from lth_keras.pruning import Plan
 from lth_keras.search.observation import Observation
 from lth_keras.search.rewinding import check_rewind
@@ -67,6 +68,10 @@ def instance(kind: type[Any], expected: str) -> Check:
     return check
 
 
+def _mask(name: str, value: Any) -> Mask:
+    return Mask(instance(Mapping, "a mask, as lth_keras.get_mask returns it")(name, value))
+
+
 def _densities(name: str, value: Any) -> tuple[float, ...]:
     return tuple(values.real("each density", one) for one in values.sequence(name, value, "numbers"))
 
@@ -103,6 +108,8 @@ class Pruning:
             (`"block*"`), kinds of layers (`"embedding"`), `"first"` or `"last"`; one or several.
         prune_frozen: whether layers with `trainable=False` are pruned. By default they are not, and do not count in
             densities. Their weights are those that `build` makes, in all trials.
+        start_mask: the mask of level 0, such as that of another model's ticket (`get_mask`), by the keys of this
+            network's weights; `rates` are shares of the weights that it keeps. By default level 0 is dense.
 
     Example:
         >>> Pruning(rates={"dense": 0.2, "output": 0.1}, criterion="magnitude", scope="layer")
@@ -122,6 +129,7 @@ class Pruning:
     masks_of_drawn: bool = parameter(False, affects=TRAINING, check=values.boolean)
     exclude: str | Sequence[str] = parameter((), affects=TRAINING, check=values.texts)
     prune_frozen: bool = parameter(False, affects=TRAINING, check=values.boolean)
+    start_mask: Mapping[str, Any] | None = parameter(None, affects=TRAINING, check=_mask, identity=NEVER)
 
     def __post_init__(self) -> None:
         check_values(self)
@@ -141,6 +149,7 @@ class Pruning:
             self.shots,
             self.shot_schedule,
             self.min_per_layer,
+            None if self.start_mask is None else Mask(self.start_mask),
         )
 
 

@@ -175,6 +175,12 @@ class TicketSearch(SearchParameters):
         return rewinding_of(self.rewind)
 
     @property
+    def first_mask(self) -> Mask:
+        """The mask of level 0: `start_mask`, or one that keeps all weights."""
+        start = self.plan.start
+        return Mask.ones(self.network.mask.shapes) if start is None else start
+
+    @property
     def can_be_batched(self) -> bool:
         """Whether all engines can make its trainings, as far as its parameters tell."""
         weighted = not callable(self.data) and sample_weights_of(self.data) is not None
@@ -337,7 +343,8 @@ class TicketSearch(SearchParameters):
             if networks[key].mask.kept < networks[key].mask.size:
                 warnings.warn(
                     f"Expected build to make a dense network, which a search starts from. Received: masks that keep "
-                    f"{networks[key].mask.density:.1%} of the weights; the search does not use them.",
+                    f"{networks[key].mask.density:.1%} of the weights; the search does not use them. Pass them as "
+                    "Pruning(start_mask=get_mask(model)).",
                     stacklevel=2,
                 )
             interrupts.check()
@@ -346,6 +353,8 @@ class TicketSearch(SearchParameters):
             refusal = network.engine.refusal(network, Schedule(1, whole=False))
             if refusal is not None:
                 raise ValueError(refusal)
+        if self.plan.start is not None:
+            network.mask.check_same_weights(self.plan.start)
         self.plan.density(0, network.kinds)  # raises for a kind without a rate before anything is trained
         if self.pruning.scope == "uniform" and self.levels:  # raises for a first layer that is too large
             self.plan.keep(self.levels, Mask.ones(network.mask.shapes), network.kinds)

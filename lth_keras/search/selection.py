@@ -52,7 +52,7 @@ class Selection:
     def drawn_state(self, seed: int) -> State:
         """The state of a trial's dense network with newly drawn weights."""
         network = self._search.network
-        drawn, dense = network.draw_weights(seed, "initial"), Mask.ones(network.mask.shapes)
+        drawn, dense = network.draw_weights(seed, "initial"), self._search.first_mask
         return self._state(seed, seeds.stream(seed, "initialise"), drawn, drawn, dense, "initialise")
 
     def starting_mask(self, directory: RunDirectory, task: Task, initial: Weights) -> Mask:
@@ -71,7 +71,7 @@ class Selection:
             network = self._search.network
             drawn = self._search.pruning.masks_of_drawn
             weights = network.draw_weights(task.seed, "initial") if drawn else initial
-            dense = Mask.ones(network.mask.shapes)
+            dense = self._search.first_mask
             mask = self._pruned(task.seed, dense, task.level, weights, weights)
             if is_control(task.branch) and mask.kept:
                 return BRANCHES[task.branch].mask(dense, mask, task.seed, task.level)
@@ -82,7 +82,7 @@ class Selection:
             own = directory.read(task.seed, task.branch, level)
             if own is not None:
                 return _control_mask(directory, task, level + 1, own.next_mask)
-        return _control_mask(directory, task, 0, None)
+        return _control_mask(directory, task, 0, self._search.first_mask)
 
     def next_mask(self, directory: RunDirectory, task: Task, mask: Mask, initial: Weights, final: Weights) -> Mask:
         """The mask of the branch's next level (after level 0: of the winning ticket's); `mask` if there is none.
@@ -146,11 +146,9 @@ def _made_before(directory: RunDirectory, task: Task) -> Mask:
     return finished_level(directory, task_of(task.seed, masks_of(task.branch), task.level - 1)).next_mask
 
 
-def _control_mask(directory: RunDirectory, task: Task, level: int, mask: Mask | None) -> Mask:
-    """The mask of a control's task, from its mask at an earlier level; None for the dense network's."""
+def _control_mask(directory: RunDirectory, task: Task, level: int, mask: Mask) -> Mask:
+    """The mask of a control's task, from its mask at an earlier level."""
     for n in range(level + 1, task.level + 1):
         winning = _made_before(directory, task._replace(level=n))
-        before = Mask.ones(winning.shapes) if mask is None else mask
-        mask = BRANCHES[task.branch].mask(before, winning, task.seed, n) if winning.kept else winning
-    assert mask is not None
+        mask = BRANCHES[task.branch].mask(mask, winning, task.seed, n) if winning.kept else winning
     return mask

@@ -147,7 +147,7 @@ def test_the_dense_network_is_restored_at_a_step(tmp_path: Path, rewind: str, op
 
 
 @few("optimizer", [adam, momentum], adam)
-@few("rewind", ["learning_rate", "learning_rate:step:7", "fine_tune", "fine_tune:epoch:1", "none"], "fine_tune", "none")
+@few("rewind", ["learning_rate", "learning_rate:step:7", "fine_tune", "fine_tune:epoch:1", "none"], "fine_tune")
 def test_the_weights_go_on_from_the_level_before(tmp_path: Path, rewind: str, optimizer: Any) -> None:
     hand = found(rewind, optimizer, tmp_path)
     weights, own = hand.initial(), optimizer()

@@ -85,7 +85,14 @@ def describe(search: TicketSearch, **replaced: Any) -> dict[str, Any]:
             "model": describe_model(model),
             "data": digest(data(parameters["seed"]) if callable(data) else data),
             "backend": keras.backend.backend(),
-            **given_only({"given": given, "metric": _metric(metric), "code": code}),
+            **given_only(
+                {
+                    "given": given,
+                    "metric": _metric(metric),
+                    "code": code,
+                    "start_mask": describe_value(parameters["start_mask"], "start_mask"),
+                }
+            ),
         }
     )
     return result
