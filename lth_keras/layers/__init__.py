@@ -11,7 +11,14 @@ from lth_keras.layers.masked import MaskedLayer, MaskedWeight, has_lora, mask_in
 from lth_keras.layers.reading import pruned_weights_are_zero
 from lth_keras.layers.registry import KINDS, NOT_PRUNABLE, PRUNABLE, Prunable
 from lth_keras.layers.rows import Rows, rows_in_use
-from lth_keras.layers.types import MASKED_LAYERS, PLAIN_LAYERS, REGISTERED, class_entry, register_prunable
+from lth_keras.layers.types import (
+    MASKED_LAYERS,
+    PLAIN_LAYERS,
+    REGISTERED,
+    class_entry,
+    register_prunable,
+    registrations,
+)
 
 __all__ = [
     "KINDS",
@@ -34,6 +41,7 @@ __all__ = [
     "mask_name",
     "pruned_weights_are_zero",
     "register_prunable",
+    "registrations",
     "rows_in_use",
     "unmask_in_place",
 ]

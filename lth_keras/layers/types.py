@@ -70,6 +70,11 @@ def register_prunable(
     return _add(layer, _registered_type(layer))
 
 
+def registrations() -> list[tuple[type[keras.layers.Layer], dict[str, str], str]]:
+    """The arguments of all calls of `register_prunable` so far, for another process."""
+    return [(layer, dict(entry.variables), entry.kind) for layer, entry in REGISTERED.items()]
+
+
 def _named(weights: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
     if isinstance(weights, Mapping):
         return dict(weights)

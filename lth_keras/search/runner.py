@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle
 
+from lth_keras.layers import register_prunable, registrations
 from lth_keras.search.branches import is_control
 from lth_keras.search.failures import Failures
 from lth_keras.search.tasks import LevelError, Task, is_ready
@@ -80,7 +81,10 @@ def in_workers(
     Raises:
         TypeError: if the search cannot be sent to worker processes.
     """
-    payload, by_value = _pickled(remake or partial(type(search), **search.arguments))
+    make = remake or partial(type(search), **search.arguments)
+    if registrations():  # in one pickle with the search, so that both have the same classes
+        make = partial(_registered, registrations(), make)
+    payload, by_value = _pickled(make)
 
     def train(
         run: Prepared, pending: list[Task], finished: set[tuple[int, str, int]], failures: Failures, reporter: Any
@@ -132,6 +136,13 @@ class Sent(NamedTuple):
         search.choose_engine(self.spelling, self.reason)
         search.cache.provenance.update(self.provenance)
         return search
+
+
+def _registered(calls: Sequence[tuple[Any, ...]], make_search: Callable[[], TicketSearch]) -> TicketSearch:
+    """The search, made after its layer types are prunable in this process too."""
+    for arguments in calls:
+        register_prunable(*arguments)
+    return make_search()
 
 
 def _pickled(make_search: Callable[[], TicketSearch]) -> tuple[bytes, bool]:

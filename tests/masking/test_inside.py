@@ -217,3 +217,39 @@ def test_a_registration_of_a_weight_that_is_not_there_is_refused_where_a_model_i
             mask_model(with_own())
     finally:
         forget(masked)
+
+
+class Twice(layers.Dense):
+    """Of a module that worker processes import, but they do not register it."""
+
+    def call(self, inputs, training=None):
+        return 2 * super().call(inputs, training=training)
+
+
+@pytest.mark.slow
+def test_worker_processes_prune_registered_types_and_a_run_knows_of_them(tmp_path):
+    def search():
+        x, y = np.random.default_rng(0).normal(size=(60, 4)).astype("float32"), np.arange(60) % 2
+        data = {"train": (x, y), "validation": (x[:20], y[:20]), "test": (x[:20], y[:20])}
+        return lth.TicketSearch(
+            build=lambda: keras.Sequential([keras.Input((4,)), Twice(6, name="twice"), layers.Dense(2, "softmax")]),
+            data=data,
+            optimizer=keras.optimizers.Adam,
+            loss="sparse_categorical_crossentropy",
+            rates=0.2,
+            levels=1,
+            steps=4,
+            batch_size=20,
+        )
+
+    with pytest.warns(UserWarning, match="Not masked"):
+        before = search().run(1, out=tmp_path)
+    masked = lth.register_prunable(Twice, weights=["_kernel"])
+    try:
+        run = search().run(1, out=tmp_path, workers=2)
+        assert run.directory.path != before.directory.path
+        assert list(get_mask(run.ticket(trial=0, level=1))) == ["twice/kernel", "dense/kernel"]
+        here = search().run(1, out=tmp_path / "here")
+        assert get_mask(here.ticket(trial=0, level=1)) == get_mask(run.ticket(trial=0, level=1))
+    finally:
+        forget(masked)

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 
 from lth_keras.data import SPLITS, part_of, sample_weights_of
-from lth_keras.masking import settled_seeds
+from lth_keras.layers import PLAIN_LAYERS, registrations
+from lth_keras.masking import settled_seeds, walk
 from lth_keras.search.identity.model import describe_model, describe_parts
 from lth_keras.search.identity.source import is_library
 from lth_keras.search.identity.values import (
@@ -90,6 +91,7 @@ def describe(search: TicketSearch, **replaced: Any) -> dict[str, Any]:
                     "given": given,
                     "metric": _metric(metric),
                     "code": code,
+                    "registered": _registered_types(model),
                     "start_mask": describe_value(parameters["start_mask"], "start_mask"),
                 }
             ),
@@ -135,6 +137,12 @@ def describe_changes(changes: Mapping[str, Any], seed: int) -> dict[str, Any]:
     described = {name: _changed(name, value, seed) for name, value in own.items()}
     result: dict[str, Any] = plain({**described, **identity_of(changes.get("engine", AUTO))})
     return result
+
+
+def _registered_types(model: keras.Model) -> dict[str, Any]:
+    """The prunable weights of the model's layer types that `register_prunable` has added, by name of the class."""
+    present = {PLAIN_LAYERS.get(type(layer), type(layer)) for _, layer in walk(model)}
+    return {kind.__name__: weights for kind, weights, _ in registrations() if kind in present}
 
 
 def _metric(metric: Any) -> Any:
