@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from lth_keras.backends.backend import backend
+from lth_keras.backends.inputs import squares_of_inputs
 from lth_keras.backends.linearised import linearised, ones_for
 from lth_keras.backends.program import loss_function
 
@@ -128,6 +129,17 @@ class Differentiator:
 
         compiled = self._function(("flow", tuple(shapes)), self._backend.gradients, flow)
         return compiled([np.abs(weight) for weight in map(_wide, weights)], others)
+
+    def input_squares(self, weights: Arrays, others: Arrays, x: np.ndarray) -> Arrays:
+        """The sum of squares of the inputs of each weight over all examples and positions; see `squares_of_inputs`."""
+        wide, total = list(map(_wide, weights)), None
+        for start in range(0, len(x), EXAMPLES):
+            with self._with(wide, others), in_float32(self._model):
+                part = keras.ops.convert_to_tensor(x[start : start + EXAMPLES])
+                found = squares_of_inputs(self._prunable, lambda part=part: self._model(part, training=False))  # type: ignore[misc]
+            total = found if total is None else [one + other for one, other in zip(total, found, strict=True)]
+        assert total is not None
+        return total
 
     def _mean_loss(self, temperature: float) -> Callable[..., Any]:
         loss = loss_function(self._loss)

@@ -21,6 +21,7 @@ from lth_keras.criteria.snip import snip
 from lth_keras.criteria.stacked import Stacked
 from lth_keras.criteria.state import Criterion, NetworkDerivatives, State, name_of
 from lth_keras.criteria.synflow import synflow
+from lth_keras.criteria.wanda import wanda
 
 __all__ = [
     "CRITERIA",
@@ -48,4 +49,5 @@ __all__ = [
     "snip",
     "synflow",
     "takes_data",
+    "wanda",
 ]

@@ -15,6 +15,7 @@ from lth_keras.criteria.snip import snip
 from lth_keras.criteria.stacked import Stacked
 from lth_keras.criteria.state import Criterion
 from lth_keras.criteria.synflow import synflow
+from lth_keras.criteria.wanda import wanda
 
 CRITERIA: dict[str, Criterion] = {
     "magnitude": magnitude,
@@ -26,8 +27,9 @@ CRITERIA: dict[str, Criterion] = {
     "grasp": grasp,
     "grasp_magnitude": grasp_magnitude,
     "synflow": synflow,
+    "wanda": wanda,
 }
-DATA_AWARE: frozenset[Criterion] = frozenset({snip, grasp, grasp_magnitude})
+DATA_AWARE: frozenset[Criterion] = frozenset({snip, grasp, grasp_magnitude, wanda})
 """Criteria that take data, so that missing data is an error before training."""
 
 

@@ -32,13 +32,19 @@ class NetworkDerivatives(Protocol):
     def synaptic_flow(self, weights: Weights, mask: Mask) -> Weights:
         """The gradient, by the magnitude of each weight, of the linearised network's output for inputs of ones."""
 
+    def input_norms(self, weights: Weights, mask: Mask) -> Weights:
+        """The L2 norm, over examples and positions, of the inputs that each weight is multiplied with.
+
+        Needs no loss. Arrays broadcast to the weights' shapes, and may be zero where the weight is kept.
+        """
+
 
 @dataclass(frozen=True)
 class State:
     """A network at the end of a level's training, the input of a criterion.
 
-    Weights may be lazy: each access makes the array anew, so access each weight once. `gradients`, `hessian_gradients`
-    and `synaptic_flow` are computed at first access, at the weights `final` under `mask`, and kept.
+    Weights may be lazy: each access makes the array anew, so access each weight once. `gradients`, `hessian_gradients`,
+    `input_norms` and `synaptic_flow` are computed at first access, at the weights `final` under `mask`, and kept.
 
     Attributes:
         final: weight key to its values at the end of training. May hold weights that the mask
@@ -97,6 +103,15 @@ class State:
     def hessian_gradients_at(self, temperature: float) -> Weights:
         """As `hessian_gradients`, with the softmax' logits divided by a temperature; computed at each call."""
         return self._derived(lambda derivatives: derivatives.hessian_gradients(self.final, self.mask, temperature))
+
+    @cached_property
+    def input_norms(self) -> Weights:
+        """The L2 norm of the inputs that each weight is multiplied with; broadcasts to the weight's shape.
+
+        Raises:
+            ValueError: without data, or for weights whose inputs are not known.
+        """
+        return self._derived(lambda derivatives: derivatives.input_norms(self.final, self.mask))
 
     @cached_property
     def synaptic_flow(self) -> Weights:

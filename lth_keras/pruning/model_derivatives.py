@@ -94,6 +94,25 @@ class ModelDerivatives:
         found = self._differentiator.synaptic_flow(*self._values(weights, mask), shapes)
         return self._checked(found, mask, "synaptic flow", not_followed(self._model))
 
+    def input_norms(self, weights: Weights, mask: Mask) -> Weights:
+        """The L2 norm of the inputs that each prunable weight is multiplied with, over examples and positions.
+
+        Args:
+            weights: as `gradients`.
+            mask: as `gradients`.
+
+        Raises:
+            ValueError: without data, naming weights whose inputs are not known, or where a norm is not finite.
+        """
+        if self._sample is None:
+            raise ValueError("Expected data=(x, y), as this criterion takes activations. Received: no data.")
+        squares = self._differentiator.input_squares(*self._values(weights, mask), self._sample()[0])
+        norms = {w.key: np.sqrt(array).astype(np.float32) for w, array in zip(self._prunable, squares, strict=True)}
+        broken = [key for key, array in norms.items() if not np.isfinite(array).all()]
+        if broken:
+            raise ValueError(f"Expected finite activations. Received: NaN or infinity at {', '.join(broken)}.")
+        return norms
+
     def _examples(self) -> tuple[np.ndarray, np.ndarray]:
         if self._sample is None or self._loss is None:
             missing = " and ".join(

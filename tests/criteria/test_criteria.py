@@ -38,6 +38,10 @@ class Made:
         self.asked += 1
         return {key: np.abs(value) for key, value in weights(self.seed + 2).items()}
 
+    def input_norms(self, final: object, mask: Mask) -> dict[str, np.ndarray]:
+        self.asked += 1
+        return {key: np.abs(value) for key, value in weights(self.seed + 3).items()}
+
 
 def state(*, final: int = 1, initial: int | None = 2, draws: int = 3, derivatives: int = 4) -> State:
     return State(
@@ -88,6 +92,7 @@ def test_criteria_are_pure(name: str) -> None:
         ("grasp", {"final", "derivatives"}),
         ("grasp_magnitude", {"final", "derivatives"}),
         ("synflow", {"final", "derivatives"}),
+        ("wanda", {"final", "derivatives"}),
     ],
 )
 def test_the_mask_changes_with_what_the_criterion_scores_and_with_nothing_else(name: str, decides: set[str]) -> None:
@@ -109,7 +114,7 @@ def test_only_criteria_that_need_derivatives_have_them_computed_and_once(name: s
     for _ in range(2):
         assert all(np.isfinite(scores[key]).all() for key in scores)
     assert isinstance(seen.derivatives, Made)
-    assert seen.derivatives.asked == (name in ("snip", "grasp", "grasp_magnitude", "synflow"))
+    assert seen.derivatives.asked == (name in ("snip", "grasp", "grasp_magnitude", "synflow", "wanda"))
     if seen.derivatives.asked:
         with pytest.raises(ValueError, match=f"Expected a network to differentiate for the criterion '{name}'"):
             criterion(name)(dataclasses.replace(seen, derivatives=None, criterion=name))
