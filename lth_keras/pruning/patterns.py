@@ -177,13 +177,19 @@ class Grouped:
         ties: np.random.Generator,
     ) -> dict[str, int]:
         """How many groups each weight keeps."""
+        available = left.counts()
         if scope == "layer":
             counts = {key: round(density * array.size) for key, array in left.items()}
         else:
             counts = _global_counts(sums, left, sizes, density, least, ties)
-        rounded = {key: self._rounded(count, left[key].size) for key, count in counts.items()}
-        available = left.counts()
-        return {key: min(available[key], max(least, count)) for key, count in rounded.items()}
+        short = [key for key, count in counts.items() if count < min(least, available[key])]
+        if short:
+            named = ", ".join(f"{counts[key]} of {left[key].size} in {key}" for key in short)
+            raise ValueError(
+                f"Expected a density that leaves each layer at least {least} of its {self.kind}. "
+                f"Received: density={density}, which leaves {named}. Use a higher density."
+            )
+        return {key: min(available[key], self._rounded(count, left[key].size)) for key, count in counts.items()}
 
     def _rounded(self, count: int, most: int) -> int:
         nearest = self.multiple_of * max(1, round(count / self.multiple_of)) if self.multiple_of > 1 else count

@@ -157,6 +157,16 @@ def test_several_shots_nest_and_a_pruned_model_stays_pruned() -> None:
         (images, {"pattern": "units", "density": 0.5, "scope": "erk"}, "scope 'layer' or 'global'"),
         (attention, {"pattern": "units", "density": 0.5}, "a recurrent or attention layer. Leave it out"),
         (images, {}, "Expected density to be a number"),
+        (
+            images,
+            {"pattern": "units", "density": 0.05, "scope": "layer"},
+            "leaves 0 of 8 in first/kernel, 0 of 8 in dep",
+        ),
+        (
+            images,
+            {"pattern": "units", "density": 0.01},
+            "Expected a density that leaves each layer at least 1 of its u",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(build: Any, arguments: dict[str, Any], message: str) -> None:
