@@ -86,7 +86,7 @@ class Options:
     --backend jax as many tickets at once as fit into memory. See docs/search.md."""
     out: Path = Path("runs")
     """Directory for runs. It holds one directory for each run, named by a hash of the parameters."""
-    backend: Literal["tensorflow", "jax"] = "tensorflow"
+    backend: Literal["tensorflow", "jax", "torch"] = "tensorflow"
     """Keras backend. Each backend has its own runs: results agree within float32 rounding and diverge during training.
     """
     workers: int = 1

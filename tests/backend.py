@@ -1,4 +1,4 @@
-"""What the tests ask of Keras' active backend, TensorFlow or JAX."""
+"""What the tests ask of Keras' active backend."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import keras
 import numpy as np
 
 BACKEND = keras.backend.backend()
+EAGER = BACKEND == "torch"
+"""Whether it runs functions at every call, and traces nothing."""
 
 
 def gradients(function: Callable[[], tuple[Any, Any]], variables: Sequence[Any]) -> tuple[Any, list[np.ndarray]]:
@@ -31,6 +33,12 @@ def gradients(function: Callable[[], tuple[Any, Any]], variables: Sequence[Any])
 
         found, others = jax.grad(loss, has_aux=True)([variable.value for variable in variables])
         return others, [np.array(gradient) for gradient in found]
+    if BACKEND == "torch":
+        import torch
+
+        loss, others = function()
+        found = torch.autograd.grad(loss, [variable.value for variable in variables], materialize_grads=True)
+        return others, [keras.ops.convert_to_numpy(gradient) for gradient in found]
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
@@ -40,16 +48,37 @@ def gradients(function: Callable[[], tuple[Any, Any]], variables: Sequence[Any])
 
 
 def shapes_computed(function: Callable[[Any], Any], x: np.ndarray) -> set[tuple[int, ...]]:
-    """The shapes of all that operations compute within a function of one tensor, as the backend traces it."""
+    """The shapes of all that operations compute within a function of one tensor, as the backend computes it."""
     if BACKEND == "jax":
         import jax
 
         return set(_shapes(jax.make_jaxpr(function)(x).jaxpr))
+    if BACKEND == "torch":
+        return _computed_by_torch(function, x)
     import tensorflow as tf
 
     graph = tf.function(function).get_concrete_function(tf.TensorSpec(x.shape, x.dtype)).graph
     computing = (operation for operation in graph.get_operations() if operation.type != "ReadVariableOp")
     return {tuple(out.shape.as_list()) for operation in computing for out in operation.outputs if out.shape.rank}
+
+
+def _computed_by_torch(function: Callable[[Any], Any], x: np.ndarray) -> set[tuple[int, ...]]:
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    found: set[tuple[int, ...]] = set()
+
+    class Recorded(TorchDispatchMode):
+        def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = op(*args, **(kwargs or {}))
+            views = any(returned.alias_info for returned in op._schema.returns)  # as of the table: nothing is computed
+            parts = [] if views else keras.tree.flatten(out)
+            found.update(tuple(part.shape) for part in parts if isinstance(part, torch.Tensor) and part.ndim)
+            return out
+
+    with Recorded():
+        function(keras.ops.convert_to_tensor(x))
+    return found
 
 
 def _shapes(jaxpr: Any) -> Iterator[tuple[int, ...]]:

@@ -170,7 +170,7 @@ def imported(*folders: str) -> set[str]:
 
 
 def test_the_library_requires_exactly_what_it_imports() -> None:
-    optional = required("native").keys() | required("jax").keys()
+    optional = {name for extra in ("native", "jax", "torch") for name in required(extra)}
     assert required().keys() - {"h5netcdf"} == imported("lth_keras") - optional
     assert optional <= imported("lth_keras")
     assert "h5netcdf" in required()  # xarray imports it
@@ -183,8 +183,8 @@ def test_the_experiments_require_exactly_what_they_import_beside_the_library() -
 
 
 def test_what_tests_and_benchmarks_import_is_declared() -> None:
-    declared = required().keys() | required("dev").keys()
-    assert imported("tests") <= declared and imported("benchmarks") <= declared | required("bench").keys()
+    declared = required().keys() | required("dev").keys() | required("torch").keys()
+    assert imported("tests") <= declared and imported("benchmarks") <= declared
 
 
 def test_every_requirement_has_a_lower_bound() -> None:

@@ -7,6 +7,7 @@ The library is also imported and used where nothing is installed that only the e
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import re
@@ -45,14 +46,14 @@ def output(*command: str, **options: str) -> str:
     return result.stdout
 
 
-def of_tensorflow() -> set[str]:
-    """The modules that import TensorFlow when they are imported themselves."""
+def of_backends(absent: set[str]) -> set[str]:
+    """The modules that import one of these backends when they are imported themselves."""
     found = set()
     for path in sources("lth_keras"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
-            if any(name.split(".")[0] == "tensorflow" for name in names):
+            if any(name.split(".")[0] in absent for name in names):
                 found.add(".".join(path.relative_to(ROOT).with_suffix("").parts))
     return found
 
@@ -119,8 +120,9 @@ def test_the_library_is_used_on_jax_without_tensorflow_and_what_only_the_experim
     assert {"sklearn", "tyro", "nltk"} <= set(names)
     failed, there = json.loads(output("-c", USE, str(tmp_path), *names).splitlines()[-1])
     assert there == []
-    assert set(failed.values()) == {"tensorflow"}
-    assert set(failed) == of_tensorflow() and all(name.startswith("lth_keras.backends.") for name in failed)
+    without = {"tensorflow"} | ({"torch"} if importlib.util.find_spec("torch") is None else set())
+    assert set(failed.values()) == without
+    assert set(failed) == of_backends(without) and all(name.startswith("lth_keras.backends.") for name in failed)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lth_keras.backends.derivatives import Derivatives
     from lth_keras.backends.program import Program, ProgramParts
 
-BACKENDS = {"tensorflow": "TensorFlow", "jax": "Jax"}
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "Jax", "torch": "Torch"}
 """Keras' name of a backend, which is also the module's name in this folder -> the class in it; see `Backend`."""
 
 _threads: int | None = None
@@ -26,8 +26,12 @@ class Backend(Protocol):
     A new backend is a module with a class that has these members and a line in `lth_keras.backends.BACKENDS`.
     """
 
+    compiles: bool
+    """Whether training can be compiled with XLA."""
     compiles_always: bool
     """Whether all training is compiled with XLA."""
+    trains_by_rows: bool
+    """Whether `rowwise_program` is written for it."""
     most_tickets: int | None
     """The most tickets that a program can train at once; None for any number."""
     derivatives: Derivatives
@@ -40,21 +44,21 @@ class Backend(Protocol):
         """Sets how many threads one operation may use, before the backend has run anything in this process.
 
         Raises:
-            RuntimeError: if it has run with another number.
+            RuntimeError: if it has run with another number, unless the backend can change it then.
         """
 
     def device(self) -> tuple[str, int | None]:
         """The kind of device, such as `cpu` or `gpu`, and its free memory in bytes, or None if unknown."""
 
     def program(self, training: ProgramParts, tickets: int = 1) -> Program:
-        """The compiled training program of a model.
+        """The training program of a model, compiled where the backend compiles.
 
         Args:
             training: its parts.
             tickets: number of tickets that it trains at once, at most `most_tickets`.
 
         Raises:
-            ValueError: for layers that the backend cannot compile.
+            ValueError: for layers that the backend cannot compile, or a `jit_compile` that it does not have.
         """
 
     def rowwise_program(
@@ -64,7 +68,11 @@ class Backend(Protocol):
         using_rows: Callable[..., Any],
         rule: Callable[[int], Any],
     ) -> Program:
-        """The program for models with large embedding tables; arguments as `RowwiseProgram`."""
+        """The program for models with large embedding tables; arguments as `RowwiseProgram`.
+
+        Raises:
+            NotImplementedError: unless it `trains_by_rows`.
+        """
 
 
 def backend() -> Backend:

@@ -30,8 +30,9 @@ class Derivatives(Protocol):
     """The protocol of a backend's module `<backend>_derivatives`, which differentiates functions.
 
     Each method takes a function written in `keras.ops` and returns a compiled one, which is traced at its first call
-    and for arguments of new shapes or dtypes. The compiled function takes numpy arrays, does not change them, and
-    returns a new writeable array of each weight's shape and dtype; zeros for weights that the function does not read.
+    and for arguments of new shapes or dtypes; on PyTorch it runs at every call. The compiled function takes numpy
+    arrays, does not change them, and returns a new writeable array of each weight's shape and dtype; zeros for weights
+    that the function does not read.
     """
 
     def gradients(self, function: Function) -> Callable[..., Arrays]:
@@ -71,7 +72,7 @@ class Differentiator:
 
     Attributes:
         others: the model's variables that are not prunable, including masks, in the order of the arguments `others`.
-        traces: number of compilations.
+        traces: number of compilations; on PyTorch, which runs eagerly, of calls.
     """
 
     def __init__(self, model: keras.Model, prunable: Sequence[Any], loss: Any = None) -> None:

@@ -121,7 +121,8 @@ def _on_device(arrays: Arrays) -> tuple[Any, ...]:
 class Jax:
     """Keras on JAX; see `lth_keras.backends.backend.Backend`."""
 
-    compiles_always = True
+    compiles, compiles_always = True, True
+    trains_by_rows = True
     most_tickets = None
     derivatives = jax_derivatives
 

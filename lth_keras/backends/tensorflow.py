@@ -213,7 +213,8 @@ def _on_device(arrays: Arrays) -> Tensors:
 class TensorFlow:
     """Keras on TensorFlow; see `lth_keras.backends.backend.Backend`."""
 
-    compiles_always = False
+    compiles, compiles_always = True, False
+    trains_by_rows = True
     most_tickets = 1
     derivatives = tensorflow_derivatives
 

@@ -15,7 +15,7 @@ from typing import Any
 
 LONGEST = 200
 """Largest size of a name in bytes: file systems allow 255, and some names get a hash."""
-_PACKAGES = ("lth_keras", "keras", "tensorflow", "jax", "numpy", "h5py")
+_PACKAGES = ("lth_keras", "keras", "tensorflow", "jax", "torch", "numpy", "h5py")
 
 
 _SUM = "sha256"

@@ -18,8 +18,10 @@ PROCESS_BYTES = {"tensorflow": 1_050_000_000, "jax": 630_000_000}
 """Memory of a training process without weights, by backend: Python, Keras, the backend, and the compiled program
 (resident memory, measured on CPUs after 300 steps of LeNet-300-100, with TensorFlow 2.21, JAX 0.10, Keras 3.15)."""
 
-_TENSORFLOW_BESIDE_JAX = 450_000_000
-"""Additional memory on JAX if TensorFlow is installed: Keras imports it to read a layer's configuration."""
+_TENSORFLOW_BESIDE = 450_000_000
+"""Additional memory on another backend if TensorFlow is installed: Keras imports it to read a layer's configuration."""
+_OUT_OF_MEMORY = ("resourceexhausted", "outofmemoryerror", "defaultcpuallocator")
+"""Words in errors of backends: TensorFlow and JAX; PyTorch on a GPU; PyTorch on a CPU."""
 _TABLES_AT_WORK = 3
 """Copies of one weight while it is drawn, masked and assigned (measured: 220 MB for a table of 73 MB)."""
 _MASKS_AT_WORK = 4
@@ -75,8 +77,8 @@ def clear_memory_errors(what: str) -> Iterator[None]:
     except NotEnoughMemoryError:
         raise
     except Exception as error:
-        named = f"{type(error).__name__} {error}".replace("_", "").lower()  # TensorFlow: the class; JAX: the message
-        if isinstance(error, MemoryError) or "resourceexhausted" in named:
+        named = f"{type(error).__name__} {error}".replace("_", "").lower()  # of some the class, of others the message
+        if isinstance(error, MemoryError) or any(word in named for word in _OUT_OF_MEMORY):
             raise not_enough_memory(f"enough for {what}", free_memory_bytes()) from error
         raise
 
@@ -122,8 +124,8 @@ def process_bytes() -> int:
 
     backend, beside = keras.backend.backend(), 0
     with suppress(ImportError):  # an import hook may block TensorFlow
-        if backend == "jax" and importlib.util.find_spec("tensorflow"):
-            beside = _TENSORFLOW_BESIDE_JAX
+        if backend != "tensorflow" and importlib.util.find_spec("tensorflow"):
+            beside = _TENSORFLOW_BESIDE
     return PROCESS_BYTES.get(backend, 0) + beside  # other backends are refused elsewhere
 
 

@@ -61,9 +61,9 @@ class Network:
         test_every: steps between evaluations on the test split, a multiple of `evaluate_every`; by default ten times
             it, or equal to it with the engine `rows`. Test results affect nothing.
         evaluation_batch_size: examples per forward pass of an evaluation.
-        jit_compile: whether to compile with XLA. JAX always does. None on TensorFlow compiles models without
-            convolutions, which XLA runs slower on CPUs, and without layers that Keras does not compile with XLA, such
-            as RandomRotation (their attribute `supports_jit`).
+        jit_compile: whether to compile with XLA. JAX always does, PyTorch never. None on TensorFlow compiles models
+            without convolutions, which XLA runs slower on CPUs, and without layers that Keras does not compile with
+            XLA, such as RandomRotation (their attribute `supports_jit`).
         engine: the engine that trains it, see docs/search.md: `auto`, `compiled`, `batched:N`, `rows`, `compact` or
             `native`. `auto` is `rows` if the model has embedding tables of at least 4 million weights that read its
             input and the optimiser allows it, otherwise `compiled`.
@@ -194,7 +194,12 @@ class Network:
         """Whether steps are compiled with XLA."""
         if asked is None:
             convolves = any("Conv" in type(layer).__name__ for _, layer in walk(self.model))
-            return backend().compiles_always or not (convolves or self.without_xla)
+            return backend().compiles_always or (backend().compiles and not (convolves or self.without_xla))
+        if asked and not backend().compiles:
+            raise ValueError(
+                f"Expected jit_compile=None or False with Keras on {self.backend}, which does not compile with XLA. "
+                f"Received: {asked}."
+            )
         if asked and self.without_xla and not backend().compiles_always:
             raise ValueError(
                 f"Expected jit_compile=None or False for layers that Keras does not compile with XLA: "
@@ -234,7 +239,7 @@ class Network:
 
     @property
     def backend(self) -> str:
-        """The Keras backend that trains: `tensorflow` or `jax`."""
+        """The Keras backend that trains: `tensorflow`, `jax` or `torch`."""
         return str(keras.backend.backend())
 
     @property

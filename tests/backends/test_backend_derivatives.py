@@ -11,7 +11,7 @@ import pytest
 from keras import ops
 
 from lth_keras.backends.derivatives import Derivatives, Function
-from tests.backend import BACKEND
+from tests.backend import BACKEND, EAGER
 
 DERIVATIVES: Derivatives = importlib.import_module(f"lth_keras.backends.{BACKEND}_derivatives")  # type: ignore[assignment]
 GENERATOR = np.random.default_rng(0)
@@ -59,6 +59,7 @@ def test_derivatives_are_those_found_by_hand(name: str) -> None:
         np.testing.assert_array_equal(array, old)
 
 
+@pytest.mark.skipif(EAGER, reason="it runs eagerly, and traces nothing")
 @pytest.mark.parametrize("name", METHODS)
 def test_a_function_is_traced_again_for_other_shapes_alone(name: str) -> None:
     method, arguments, _ = METHODS[name]

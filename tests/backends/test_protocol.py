@@ -28,6 +28,7 @@ def training(model: keras.Model) -> ProgramParts:
         evaluate_every=EVERY,
         evaluation_batch_size=7,
         metric=make_metric(LOSS, model.output_shape),
+        jit_compile=backend().compiles,
     )
 
 
@@ -97,6 +98,10 @@ def test_its_program_by_rows_says_that_it_keeps_no_best_weights() -> None:
     model = mask_model(keras.Sequential([keras.Input((6,), dtype="int32"), *layers]))
     made, tables = training(model), large_tables(model, at_least=1)
     rule = skipped(made.optimizer, [table.variable for table in tables])
+    if not backend().trains_by_rows:
+        with pytest.raises(NotImplementedError, match="Expected Keras on TensorFlow or JAX.*Received: torch"):
+            backend().rowwise_program(made, tables, using_rows, rule)
+        return
     program = backend().rowwise_program(made, tables, using_rows, rule)
     assert program.tickets == 1 and not program.keeps_best
 
@@ -104,6 +109,14 @@ def test_its_program_by_rows_says_that_it_keeps_no_best_weights() -> None:
 def test_threads_cannot_change_once_it_has_run() -> None:
     keras.ops.zeros(1)
     threads = 0
+    if keras.backend.backend() == "torch":
+        import torch
+
+        threads = torch.get_num_threads()
+        backend().set_threads(threads + 1)  # it can
+        assert torch.get_num_threads() == threads + 1
+        backend().set_threads(threads)
+        return
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -13,6 +13,8 @@ from lth_keras.training.loop import train
 from tests.few import few
 
 BACKEND = keras.backend.backend()
+if not backend().trains_by_rows:
+    pytest.skip("there is no such program", allow_module_level=True)
 HEIGHT, DIMENSION, LENGTH, BATCH, EVERY = 2000, 4, 12, 5, 4
 CROSS_ENTROPY = "sparse_categorical_crossentropy"
 ADAM, ADAMW, SGD = keras.optimizers.Adam, keras.optimizers.AdamW, keras.optimizers.SGD

@@ -123,7 +123,7 @@ def test_what_cannot_be_run_is_one_clear_line(
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
-    "arguments", ["--criterion lost", "--branches lost", "--levels two", "--backend torch", "--lr 1", "--epochs 1.5"]
+    "arguments", ["--criterion lost", "--branches lost", "--levels two", "--backend numpy", "--lr 1", "--epochs 1.5"]
 )
 def test_what_cannot_be_read_shows_the_usage(
     arguments: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

@@ -63,7 +63,7 @@ def make(model, optimizer=OPTIMIZERS["adam"], *, jit=False, loss=LOSS, data=(TRA
         batch_size=BATCH,
         evaluate_every=EVERY,
         evaluation_batch_size=7,
-        jit_compile=jit or BACKEND == "jax",
+        jit_compile=(jit or BACKEND == "jax") and BACKEND != "torch",
         **options,
     )
     program = backend().program(training)

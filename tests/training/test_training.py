@@ -10,6 +10,7 @@ from lth_keras.layers import pruned_weights_are_zero
 from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, prunable_weights, seed_states, set_mask, variables
 from lth_keras.training import BatchOrder
+from tests.backend import EAGER
 from tests.few import few
 from tests.training.programs import (
     BATCH,
@@ -238,6 +239,7 @@ def test_a_count_of_updates_that_goes_on_leaves_adam_uncorrected():
     np.testing.assert_allclose(later[moved] / fresh[moved], 0.1 / np.sqrt(0.001), rtol=1e-2)
 
 
+@pytest.mark.skipif(EAGER, reason="it runs eagerly, and traces nothing")
 @few("jit", [False, True], False)
 def test_one_trace_serves_all_levels(jit):
     model = perceptron(layers.Dropout(0.3))

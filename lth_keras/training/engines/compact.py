@@ -230,7 +230,7 @@ def check_optimizer(make: Callable[[], keras.Optimizer]) -> None:
     optimizer = make()
     name = type(optimizer).__name__
     moves = None
-    if type(optimizer) not in [getattr(keras.optimizers, known) for known in ELEMENTWISE]:
+    if name not in ELEMENTWISE or not type(optimizer).__module__.startswith("keras."):  # PyTorch has classes of its own
         moves = name
     elif optimizer.weight_decay:
         moves = f"{name} with weight_decay={optimizer.weight_decay}"

@@ -82,6 +82,8 @@ def why_densely(network: Network) -> str | None:
             f"{dense}: the updates of unused rows by {type(optimizer).__name__} with these arguments have no closed "
             "form."
         )
+    if not backend().trains_by_rows:
+        return f"{dense}: steps by rows are not written for Keras on {network.backend}."
     unsupported = network.without_xla
     if unsupported and not backend().compiles_always:
         return f"{dense}: steps by rows need XLA, with which Keras does not compile {', '.join(unsupported)}."

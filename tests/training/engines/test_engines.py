@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+from lth_keras.backends import backend
 from lth_keras.masking import large_tables
 from lth_keras.training.engines import (
     Callbacks,
@@ -22,6 +23,7 @@ from lth_keras.training.engines import (
     width_of,
 )
 from lth_keras.training.network import Network
+from tests.backend import BACKEND
 from tests.training.engines.cases import (
     ON_JAX,
     adam,
@@ -56,10 +58,12 @@ def build_for(engine: str) -> Callable[[], keras.Model]:
 
 QUICK = "batched:3" if ON_JAX else "compact"
 """The engine that `make test` runs the suite on; `make test-all` runs it on all."""
+rows_only = pytest.mark.skipif(not backend().trains_by_rows, reason="it has no program for large embedding tables")
 
 
 def marks_of(engine: str) -> list[Any]:
-    return [jax_only] * ("batched" in engine) + [pytest.mark.slow] * (engine != QUICK)
+    needed = [jax_only] * ("batched" in engine) + [rows_only] * ("rows" in engine)
+    return needed + [pytest.mark.slow] * (engine != QUICK)
 
 
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=marks_of(name)) for name in SPELLINGS])
@@ -250,7 +254,6 @@ REFUSALS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "Adam or SGD",
         {"optimizer": lambda: keras.optimizers.RMSprop(0.01, name="named"), "jit_compile": None},
     ),
-    "XLA beside the native kernel": ("native", "jit_compile=None with engine='native'", {"jit_compile": True}),
     "a metric of another name": (
         "native",
         "metric=None with engine='native'",
@@ -264,7 +267,19 @@ if ON_JAX:
         {"build": table},
     )
 else:
-    REFUSALS["a batch"] = ("batched:2", r"Expected Keras on JAX.*Received: tensorflow, engine='batched:2'", {})
+    REFUSALS["a batch"] = ("batched:2", rf"Expected Keras on JAX.*Received: {BACKEND}, engine='batched:2'", {})
+if backend().compiles:
+    REFUSALS["XLA beside the native kernel"] = (
+        "native",
+        "jit_compile=None with engine='native'",
+        {"jit_compile": True},
+    )
+if not backend().trains_by_rows:
+    REFUSALS["rows where they are not written"] = (
+        "rows",
+        "trained densely.*not written for Keras on torch",
+        {"build": table},
+    )
 
 
 @pytest.mark.parametrize("what", REFUSALS)
@@ -276,6 +291,18 @@ def test_what_it_cannot_train_is_refused_before_anything_is_trained(what: str) -
     with pytest.raises(ValueError) as refused:
         network_of(engine, **changes)
     assert str(refused.value) == said
+
+
+@pytest.mark.skipif(backend().compiles, reason="it can be compiled")
+def test_xla_is_refused_where_there_is_none() -> None:
+    with pytest.raises(ValueError, match=r"Expected jit_compile=None or False with Keras on torch.*Received: True"):
+        network_of("compiled", jit_compile=True)
+
+
+@pytest.mark.skipif(backend().trains_by_rows, reason="large tables are trained by rows")
+def test_large_tables_are_trained_densely_with_a_warning_where_rows_are_not_written() -> None:
+    with pytest.warns(UserWarning, match="trained densely.*not written for Keras on torch"):
+        assert network_of("auto", build=table).engine.spelling == "compiled"
 
 
 def test_an_optimiser_that_all_networks_would_share_is_refused() -> None:
