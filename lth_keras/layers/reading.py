@@ -121,7 +121,8 @@ def _with_masked_gradient(value: Any, mask: Any) -> Any:
 
     @ops.custom_gradient
     def function(value: Any) -> tuple[Any, Callable[..., Any]]:
-        def gradient(upstream: Any) -> Any:
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            upstream = args[-1] if upstream is None else upstream  # by name on PyTorch only, after the inputs
             return ops.multiply(upstream, ops.cast(mask, upstream.dtype))
 
         return value, gradient

@@ -146,7 +146,7 @@ def _picture(value: Any, depth: int = 0) -> _Picture:
     if isinstance(value, _tracked_types()) or _is_symbolic(value):
         return _TRACKED  # by Keras: among the weights, layers or generators
     if _is_array(value) or _is_variable(value):
-        array = np.asarray(value)
+        array = _as_array(value)
         return repr(array.tolist()) if array.dtype == object else array
     if isinstance(value, Mapping):
         items = sorted(value.items(), key=lambda item: repr(item[0]))
@@ -218,10 +218,14 @@ def _is_symbolic(value: Any) -> bool:
     if isinstance(value, np.ndarray) or not (keras.ops.is_tensor(value) or _is_of_tensorflow(value, "Tensor")):
         return False
     try:
-        np.asarray(value)
+        _as_array(value)
     except Exception:  # each backend has its own
         return True
     return False
+
+
+def _as_array(value: Any) -> np.ndarray:
+    return keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else np.asarray(value)
 
 
 def _is_variable(value: Any) -> bool:
@@ -248,14 +252,14 @@ def _is_data(value: Any) -> bool:
 
 
 def _copied(value: Any) -> Any:
-    """A copy of data; tensors are shared, as they are immutable."""
+    """A copy of data."""
     if isinstance(value, Mapping):
         return {key: _copied(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_copied(part) for part in value]
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
         return tuple(_copied(part) for part in value)
-    return value if keras.ops.is_tensor(value) else copy.copy(value)
+    return keras.ops.copy(value) if keras.ops.is_tensor(value) else copy.copy(value)
 
 
 def _saves_itself(layer: Any) -> bool:

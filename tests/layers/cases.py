@@ -90,7 +90,7 @@ def gradient(layer, x):
         out = layer(x)
         factors = np.arange(np.prod(out.shape), dtype=keras.backend.standardize_dtype(out.dtype)).reshape(out.shape)
         added = sum(layer.losses)
-        return ops.sum(out * factors) + added, added
+        return ops.sum(ops.multiply(out, factors)) + added, added
 
     added, (found,) = gradients(loss, [weight(layer)])
     return found, float(added)

@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from lth_keras.backends import backend
 from lth_keras.layers import MaskedConv1D, MaskedEmbedding
 from lth_keras.layers.rows import Rows, looked_up, rows_in_use
 from lth_keras.masking import get_mask, mask_model, set_mask
 from tests.backend import gradients
 from tests.few import few
 
+if not backend().trains_by_rows:
+    pytest.skip("no program uses rows there", allow_module_level=True)
 HEIGHT, DIMENSION, LENGTH = 40, 6, 25
 INDEX = np.random.default_rng(0).integers(3, 20, (5, LENGTH)).astype(np.int32)  # with duplicates
 

@@ -140,8 +140,8 @@ def evaluated(model, x):
     "name", CASES, *(name for name in CASES if name not in ("int8", "recurrent dropout", "normalisation in a wrapper"))
 )
 def test_copies_compute_the_same_function(name):
-    if name in OF_STRINGS and BACKEND == "jax":
-        pytest.skip("JAX has no strings")
+    if name in OF_STRINGS and BACKEND != "tensorflow":
+        pytest.skip("only TensorFlow has strings")
     model, x = CASES[name]()
     expected = evaluated(model, x)
     masked = mask_model(model)
@@ -150,13 +150,15 @@ def test_copies_compute_the_same_function(name):
 
 
 def test_dropout_and_which_weights_are_trained_are_copied():
-    model = sequential((8,), layers.Dropout(0.5), layers.Dense(8), layers.GaussianNoise(1.0))
+    seed = 1 if BACKEND == "torch" else None  # where Keras' dropout without a seed reads no generator of the layer's
+    model = sequential((8,), layers.Dropout(0.5, seed=seed), layers.Dense(8), layers.GaussianNoise(1.0))
     model.layers[1]._kernel.trainable = False
     model.layers[3].trainable = False
     x = floats(5, 8)
     masked = mask_model(model)
     for _ in range(2):
-        np.testing.assert_array_equal(masked(x, training=True), model(x, training=True))
+        drawn = [keras.ops.convert_to_numpy(each(x, training=True)) for each in (masked, model)]
+        np.testing.assert_array_equal(*drawn)
     stripped = strip_masks(masked)
     for copy in (masked, stripped):
         assert [v.shape for v in copy.trainable_variables] == [v.shape for v in model.trainable_variables] == [(8,)]

@@ -15,6 +15,7 @@ from lth_keras.criteria import State, criterion
 from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, mask_model, variables
 from lth_keras.pruning.model_derivatives import ModelDerivatives
+from tests.backend import EAGER
 from tests.few import few
 
 LOSS = "sparse_categorical_crossentropy"
@@ -223,7 +224,7 @@ def test_nothing_is_traced_before_it_is_asked_for_and_then_once_whatever_the_mas
             found = derive({key: value * share for key, value in weights.items()}, mask)
             assert all(not found[key][~mask[key]].any() and found[key][mask[key]].any() for key in mask)
         traced.append(bound.traces)
-    assert traced[0] > 0 and traced == traced[:1] * 3
+    assert traced[0] > 0 and (EAGER or traced == traced[:1] * 3)
     for key, value in variables(model).items():
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(value), before[key])
     assert get_mask(model).density == 1

@@ -15,6 +15,7 @@ from lth_keras.masking import get_mask, mask_model, set_mask, variables
 from lth_keras.models import conv_6
 from lth_keras.pruning.densities import SCOPES, erk_counts
 from lth_keras.pruning.oneshot import prune
+from tests.backend import EAGER
 from tests.few import few
 
 
@@ -202,7 +203,7 @@ def test_each_shot_scores_what_the_one_before_left() -> None:
     pruned = prune(classifier(), 0.1, snip, data=(X, Y), loss=LOSS, shots=5)
     assert [mask.kept for mask in seen] == [432, 273, 172, 109, 68] and get_mask(pruned).kept == 43
     assert all(smaller.is_subset(mask) for mask, smaller in zip(seen, [*seen[1:], get_mask(pruned)], strict=True))
-    assert traces[0] == 0 and len(set(traces[1:])) == 1
+    assert traces[0] == 0 and (EAGER or len(set(traces[1:])) == 1)
     at_once = prune(classifier(), 0.1, snip, data=(X, Y), loss=LOSS)
     assert get_mask(at_once) != get_mask(pruned)
 

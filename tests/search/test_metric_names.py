@@ -81,7 +81,7 @@ def test_metrics_that_are_no_sums_over_examples_are_computed_over_all_batches() 
     network.weights = dict(network.draw_weights(0))
     curves = network.train(20, seed=0)
     x, y = data["test"]
-    expected = metrics.roc_auc_score(y, np.array(network.model(x)))
+    expected = metrics.roc_auc_score(y, keras.ops.convert_to_numpy(network.model(x)))
     assert network.metric == "auc" and curves.test_metric[-1] == pytest.approx(expected, abs=5e-3)
 
 
@@ -116,7 +116,7 @@ def test_outcomes_of_a_yes_or_no_are_counted_two_by_two(loss: str, activation: s
     network.weights = dict(network.draw_weights(0))
     curves = network.train(20, seed=0, confusion=True)
     x, y = data["test"]
-    predicted = np.array(network.model(x)).ravel() > (0.5 if loss != "hinge" else 0.0)
+    predicted = keras.ops.convert_to_numpy(network.model(x)).ravel() > (0.5 if loss != "hinge" else 0.0)
     np.testing.assert_array_equal(curves.test_confusion[-1], metrics.confusion_matrix(y > 0, predicted))
 
 

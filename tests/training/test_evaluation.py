@@ -104,7 +104,7 @@ def test_multi_label_metrics_are_micro_f1_of_the_whole_split(name, places):
     y[7:14] = 0  # a batch without any class
     program = make(model, loss=loss, data=((x, y), (x[:23], y[:23]), (x, y)))
     curves = run(program, test=(x, y), test_every=5, counter=make_counter(loss, model.output_shape))
-    predicted = np.array(model(x)) > threshold
+    predicted = keras.ops.convert_to_numpy(model(x)) > threshold
     assert predicted.any() and not predicted.all()
     assert curves.validation_metric[-1] == pytest.approx(f1(y[:23], predicted[:23]))
     assert curves.test_metric[-1] == pytest.approx(f1(y, predicted))
@@ -213,7 +213,7 @@ def test_the_best_weights_are_those_of_least_validation_loss(jit):
     # In the model's place, they give the least validation loss; the model itself is at the end, before and after.
     final = weights(ours)
     assign(theirs, at[best])
-    np.testing.assert_allclose(outputs_at_best(program), theirs(TEST[0]), atol=1e-2)
+    np.testing.assert_allclose(outputs_at_best(program), keras.ops.convert_to_numpy(theirs(TEST[0])), atol=1e-2)
     assert measured(program, "validation", best=True)[0] == pytest.approx(curves.validation_loss.min(), rel=1e-5)
     assert_same(weights(ours), final)
     assert measured(program, "validation")[0] == pytest.approx(curves.validation_loss[-1], rel=1e-5)

@@ -190,7 +190,7 @@ def test_the_metric_is_the_one_of_scikit_learn(case: str) -> None:
     loss, units, activation, y, name, value = RIGHT[case]
     made = network(loss, units, activation, y)
     made.weights = dict(made.draw_weights(0))
-    outputs = np.array(made.model(PLACES if y is AT else X))
+    outputs = keras.ops.convert_to_numpy(made.model(PLACES if y is AT else X))
     assert made.metric == name
     assert made.evaluate("test")[1] == pytest.approx(value(y, outputs), rel=2e-5, abs=1e-6)
 
@@ -201,7 +201,7 @@ def test_confusion_is_the_one_of_scikit_learn(case: str) -> None:
     made = network(loss, units, activation, y)
     made.weights = dict(made.draw_weights(0))
     curves = made.train(1, seed=0, confusion=True)
-    predicted, true = np.argmax(made.model(X), -1), y.argmax(-1) if y.ndim == 2 else y
+    predicted, true = np.argmax(keras.ops.convert_to_numpy(made.model(X)), -1), y.argmax(-1) if y.ndim == 2 else y
     expected = metrics.confusion_matrix(true[true >= 0], predicted[true >= 0], labels=range(3))
     np.testing.assert_array_equal(curves.test_confusion[-1], expected)
 

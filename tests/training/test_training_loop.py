@@ -1,5 +1,6 @@
 """The loop that drives a program: progress, errors, confusion matrices, and what it lets go of."""
 
+import keras
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -27,7 +28,7 @@ from tests.training.programs import (
 
 def test_no_split_is_on_the_device_twice():
     if BACKEND != "jax":
-        pytest.skip("TensorFlow copies a split for as long as it is evaluated")
+        pytest.skip("only JAX tells what is on its device")
     import jax
 
     own = [(x + np.float32(0.5), y) for x, y in (TRAIN, VALIDATION, TEST)]  # no other program has these
@@ -88,7 +89,7 @@ def test_confusion_matrices_are_those_of_scikit_learn():
     curves = run(program, test=(x, y.reshape(17, 1)), counter=make_counter(LOSS, (None, 3)))
     assert list(curves.step) == [5, 10, 12] and curves.test_confusion.dtype == np.int32
     assert (curves.test_confusion[0] == -1).all() and np.isnan(curves.test_metric[0])
-    expected = sklearn.metrics.confusion_matrix(y, np.array(model(x)).argmax(axis=1), labels=range(3))
+    expected = sklearn.metrics.confusion_matrix(y, keras.ops.convert_to_numpy(model(x)).argmax(axis=1), labels=range(3))
     np.testing.assert_array_equal(curves.test_confusion[2], expected)
     for matrix, accuracy in zip(curves.test_confusion[1:], curves.test_metric[1:], strict=True):
         assert matrix.sum() == 17 and np.trace(matrix) / 17 == pytest.approx(accuracy)
