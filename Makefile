@@ -4,6 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 LOWEST := .venv-lowest
+TORCH := .venv-torch
 # Whatever the environment says, Python keeps compiled modules: a run of all tests imports them in dozens of processes.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -41,7 +42,11 @@ define quick
 	KERAS_BACKEND=tensorflow $(1) -m pytest -n 2 --dist loadfile -m "not slow" $(QUICK:%=tests/%)
 endef
 
-.PHONY: demo quick lowest test test-all lint types bench bench-embedding gpu clean
+# What people use without a search, and one search: the same tests on PyTorch, JAX and TensorFlow.
+ON_EVERY := layers masking criteria pruning backends training/test_training.py training/test_training_loop.py \
+	training/test_evaluation.py training/test_optimizers.py training/engines/test_engines.py search/test_search.py
+
+.PHONY: demo quick lowest test test-all test-backends lint types bench bench-embedding gpu clean
 .DEFAULT_GOAL := demo
 
 # The stamp is newer than what it was made from, so a second set-up takes no time. A pip of 2025 shows how many packages
@@ -60,6 +65,13 @@ $(LOWEST)/.installed: setup.cfg pyproject.toml
 	$(LOWEST)/bin/python -m pip install --disable-pip-version-check -c $(LOWEST)/bounds.txt -e '.[dev]'
 	touch $@
 
+# The pinned build first: setup.cfg's range alone would take the newest, which brings several GB for GPUs.
+$(TORCH)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(TORCH)
+	$(TORCH)/bin/python -m pip install --disable-pip-version-check 'torch == 2.13.0'
+	$(TORCH)/bin/python -m pip install --disable-pip-version-check -e '.[dev,torch]'
+	touch $@
+
 demo: $(INSTALLED)  ## lottery tickets in the digits that come with scikit-learn: a table, run.h5, figures
 	$(RUN) -m experiments.digits_lenet_fcn
 
@@ -74,6 +86,11 @@ test: $(INSTALLED)  ## every test but the slow ones, on JAX and on TensorFlow
 
 test-all: $(INSTALLED)  ## every test
 	$(call tests,,$(ONCE:%=--ignore=tests/%))
+
+test-backends: $(TORCH)/.installed  ## the library on PyTorch, JAX and TensorFlow, in an environment of their own
+	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(TORCH)/bin/python -m pytest $(PARALLEL) -m "not slow" $(ON_EVERY:%=tests/%)
+	KERAS_BACKEND=jax $(TORCH)/bin/python -m pytest $(PARALLEL) -m "not slow" $(ON_EVERY:%=tests/%)
+	KERAS_BACKEND=tensorflow $(TORCH)/bin/python -m pytest $(PARALLEL) -m "not slow" $(ON_EVERY:%=tests/%)
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .
