@@ -47,6 +47,11 @@ def gradients(function: Callable[[], tuple[Any, Any]], variables: Sequence[Any])
     return others, [tf.convert_to_tensor(gradient).numpy() for gradient in found]
 
 
+def aligned(arrays: Any) -> Any:
+    """Inputs to compare bits with: on PyTorch in its own memory, as its products round by the alignment of memory."""
+    return keras.tree.map_structure(keras.ops.copy, arrays) if BACKEND == "torch" else arrays
+
+
 def shapes_computed(function: Callable[[Any], Any], x: np.ndarray) -> set[tuple[int, ...]]:
     """The shapes of all that operations compute within a function of one tensor, as the backend computes it."""
     if BACKEND == "jax":

@@ -166,7 +166,8 @@ def _set_random_state(state: tuple[Any, list[Any]]) -> None:
 
 
 def _on_device(arrays: Arrays) -> tuple[Any, ...]:
-    return tuple(keras.ops.convert_to_tensor(array) for array in arrays)  # copies
+    # In PyTorch's own memory: on CPUs the rounding of a matrix product depends on how its factors are aligned.
+    return tuple(keras.ops.convert_to_tensor(array).clone() for array in arrays)
 
 
 def _array(tensor: Any) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from lth_keras.layers import MASKED_LAYERS, mask_name
-from tests.backend import BACKEND, gradients
+from tests.backend import BACKEND, aligned, gradients
 
 CASES = {
     "dense": (layers.Dense, {"units": 4}, (3, 5)),
@@ -80,7 +80,7 @@ def pair(cls, arguments, shape, dtype="float32"):
 
 
 def outputs(layer, x):
-    return np.asarray(keras.ops.convert_to_numpy(layer(x)), "float64")
+    return np.asarray(keras.ops.convert_to_numpy(layer(aligned(x))), "float64")
 
 
 def gradient(layer, x):

@@ -7,6 +7,7 @@ from keras import layers
 from lth_keras.layers import MaskedDense
 from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, mask_model, set_mask
+from tests.backend import aligned
 
 
 class Scale(layers.Layer):
@@ -155,7 +156,7 @@ def example(model, seed=0):
 
 
 def outputs(model, x):
-    return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(model(x, training=False))]
+    return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(model(aligned(x), training=False))]
 
 
 def assert_same_outputs(one, other, x):
