@@ -14,9 +14,10 @@ from lth_keras.system.machine import free_memory_bytes
 if TYPE_CHECKING:
     import keras
 
-PROCESS_BYTES = {"tensorflow": 1_050_000_000, "jax": 630_000_000}
+PROCESS_BYTES = {"tensorflow": 1_050_000_000, "jax": 630_000_000, "torch": 700_000_000}
 """Memory of a training process without weights, by backend: Python, Keras, the backend, and the compiled program
-(resident memory, measured on CPUs after 300 steps of LeNet-300-100, with TensorFlow 2.21, JAX 0.10, Keras 3.15)."""
+(resident memory, measured on CPUs after 300 steps of a small network, with TensorFlow 2.21, JAX 0.10, PyTorch 2.13,
+Keras 3.15)."""
 
 _TENSORFLOW_BESIDE = 450_000_000
 """Additional memory on another backend if TensorFlow is installed: Keras imports it to read a layer's configuration."""

@@ -46,12 +46,18 @@ def test_what_fits_passes_and_what_does_not_is_an_error_with_both_numbers(free: 
 
 @pytest.mark.parametrize(
     ("backend", "installed", "gigabytes"),
-    [("tensorflow", True, 1.05), ("jax", True, 1.08), ("jax", False, 0.63)],
+    [
+        ("tensorflow", True, 1.05),
+        ("jax", True, 1.08),
+        ("jax", False, 0.63),
+        ("torch", True, 1.15),
+        ("torch", False, 0.70),
+    ],
 )
 def test_a_process_takes_what_its_backend_takes(
     monkeypatch: pytest.MonkeyPatch, backend: str, installed: bool, gigabytes: float
 ) -> None:
-    """Keras imports TensorFlow beside JAX, where it is installed."""
+    """Keras imports TensorFlow beside another backend, where it is installed."""
     monkeypatch.setattr(keras.backend, "backend", lambda: backend)
     monkeypatch.setattr(memory.importlib.util, "find_spec", lambda name: name if installed else None)
     assert process_bytes() == round(gigabytes * 1e9)
