@@ -360,6 +360,6 @@ def check_unweighted(splits: Splits) -> None:
     """Raises ValueError for splits with weights of examples."""
     if SAMPLE_WEIGHT in splits:
         raise ValueError(
-            "Expected training examples without sample_weight and class_weight, which only engine='compiled' on "
-            f"TensorFlow and JAX uses. Received: weights of {len(splits[SAMPLE_WEIGHT])} examples."
+            "Expected training examples without sample_weight and class_weight, which only engine='compiled' uses. "
+            f"Received: weights of {len(splits[SAMPLE_WEIGHT])} examples."
         )

@@ -35,6 +35,8 @@ class TorchProgram(ProgramOfOne):
         ValueError: for jit_compile=True, since nothing is compiled.
     """
 
+    takes_weights = True
+
     def __init__(self, training: ProgramParts) -> None:
         if training.jit_compile:
             raise ValueError("Expected jit_compile=False or None with PyTorch, which runs eagerly. Received: True.")
@@ -53,7 +55,8 @@ class TorchProgram(ProgramOfOne):
 
     def _take(self, train: Arrays, validation: Arrays) -> None:
         self._on_device = OnDevice(_on_device, train, validation)
-        self._data: tuple[Any, ...] = (*self._on_device(*train), *self._on_device(*validation))
+        weight = None if self._weight is None else _on_device((self._weight,))[0]
+        self._data: tuple[Any, ...] = (*self._on_device(*train), weight, *self._on_device(*validation))
 
     def _release(self) -> None:
         self._on_device = OnDevice(_on_device)
@@ -77,12 +80,13 @@ class TorchProgram(ProgramOfOne):
                 self._random = _random_state()
 
     def _steps(self, order: np.ndarray, start: int, total: int) -> tuple[Evaluations, int | None]:
-        x, y, *validation = self._data
+        x, y, weight, *validation = self._data
         due = due_steps(start, start + len(order), total, self.every)
         losses, curves = [], []
         self._mask_weights()
         for step, batch in enumerate(keras.ops.convert_to_tensor(order, "int64"), start + 1):
-            losses.append(self._train_step(x.index_select(0, batch), y.index_select(0, batch)))
+            own = None if weight is None else weight.index_select(0, batch)
+            losses.append(self._train_step(x.index_select(0, batch), y.index_select(0, batch), own))
             self._loss_sum = self._loss_sum + losses[-1]
             if step == total:
                 self._finalize()
@@ -106,10 +110,10 @@ class TorchProgram(ProgramOfOne):
     def _best_weights(self) -> list[np.ndarray]:
         return [_array(value) for value in self._best]
 
-    def _train_step(self, x: Any, y: Any) -> Any:
+    def _train_step(self, x: Any, y: Any, weight: Any) -> Any:
         with self._pruned.known():
             outputs = self._model(x, training=True)
-        loss = self._loss(y, outputs)
+        loss = self._loss(y, outputs, weight)
         terms = [term.to(torch.float32) for term in (loss, *self._model.losses)]  # differ in mixed precision
         objective = self._optimizer.scale_loss(torch.stack(terms).sum())
         values = [variable.value for variable in self._trainable]
