@@ -17,7 +17,7 @@ from lth_keras.masking import Choice, check_connected, get_mask, grouped, mask_m
 from lth_keras.pruning.densities import SCOPES, shot_densities
 from lth_keras.pruning.patterns import density_of, layouts, pattern_of, pruned_by_pattern
 from lth_keras.pruning.scoring import derivatives_on, scorer, warn_of_frozen, weights_by_key
-from lth_keras.pruning.shots import prune_groups_in_shots
+from lth_keras.pruning.shots import prune_in_shots
 from lth_keras.system import integer, one_of, real
 
 
@@ -144,7 +144,7 @@ def prune(
         check(mask)
         set_mask(pruned, mask)
         return pruned
-    mask = prune_groups_in_shots(
+    mask = prune_in_shots(
         before_pruning,
         dict(zip(groups, in_shots, strict=True)),
         score,

@@ -15,7 +15,7 @@ from lth_keras.system import interrupts
 
 def prune_in_shots(
     mask: Mask,
-    densities: Sequence[Density],
+    groups: Mapping[tuple[str, ...], Sequence[Density]],
     score: Callable[[Mask], Mapping[str, Array]],
     *,
     scope: str,
@@ -25,16 +25,19 @@ def prune_in_shots(
     check: Callable[[Mask], None] | None = None,
     exact: bool = False,
 ) -> Mask:
-    """The mask after the last of several shots. Earlier shots that would prune nothing are skipped.
+    """The mask after the last of several shots, of groups of weights that are ranked each on its own.
+
+    All groups are scored together. Earlier shots that would prune nothing are skipped.
 
     Source: Tanaka et al. (2020), arXiv:2006.05467, algorithm 1; iterative SNIP of de Jorge et al. (2020),
     arXiv:2006.09081.
 
     Args:
         mask: the mask to begin with.
-        densities: after each shot, as shares of the dense network; see `densities.shot_densities`.
+        groups: the keys of each group to its densities after each shot, as shares of the dense weights, see
+            `densities.shot_densities`. There are as many shots for each group, and every key is in one group.
         score: scores the weights that a mask leaves.
-        scope: one of `densities.SCOPES`.
+        scope: one of `densities.SCOPES`, within a group.
         ties: breaks ties.
         min_per_layer: as `pruning.keep_highest`.
         criterion: name of the criterion, for messages.
@@ -46,44 +49,6 @@ def prune_in_shots(
 
     Raises:
         ValueError: as `pruning.keep_highest` and `densities.counts_at`, or what `score` and `check` raise.
-    """
-    return prune_groups_in_shots(
-        mask,
-        {tuple(mask): densities},
-        score,
-        scope=scope,
-        ties=ties,
-        min_per_layer=min_per_layer,
-        criterion=criterion,
-        check=check,
-        exact=exact,
-    )
-
-
-def prune_groups_in_shots(
-    mask: Mask,
-    groups: Mapping[tuple[str, ...], Sequence[Density]],
-    score: Callable[[Mask], Mapping[str, Array]],
-    *,
-    scope: str,
-    ties: np.random.Generator,
-    min_per_layer: int = 1,
-    criterion: str | None = None,
-    check: Callable[[Mask], None] | None = None,
-    exact: bool = False,
-) -> Mask:
-    """As `prune_in_shots`, for groups of weights that are ranked each on its own; all are scored together.
-
-    Args:
-        mask: the mask to begin with.
-        groups: the keys of a group to its densities, as many for each; every key is in one group.
-        score: scores the weights that a mask leaves.
-        scope: one of `densities.SCOPES`, within a group.
-        ties: breaks ties.
-        min_per_layer: as `pruning.keep_highest`.
-        criterion: name of the criterion, for messages.
-        check: as `prune_in_shots`.
-        exact: as `prune_in_shots`, within a group.
     """
     shots = len(next(iter(groups.values())))
     for shot in range(shots):

@@ -112,7 +112,7 @@ class Selection:
         scored = final if plan.shots == 1 else dict(final)  # reads lazy weights once, not at each shot
         return prune_in_shots(
             mask,
-            plan.shots_to(level, mask, kinds),
+            {tuple(mask): plan.shots_to(level, mask, kinds)},
             partial(self._scores, seed, seeds.stream(seed, "criterion", level), initial, scored),
             scope=plan.scope,
             ties=seeds.stream(seed, "ties", level),
