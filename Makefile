@@ -44,7 +44,8 @@ endef
 
 # What people use without a search, and one search: the same tests on PyTorch, JAX and TensorFlow.
 ON_EVERY := layers masking criteria pruning backends training/test_training.py training/test_training_loop.py \
-	training/test_evaluation.py training/test_optimizers.py training/engines/test_engines.py search/test_search.py
+	training/test_evaluation.py training/test_optimizers.py training/test_weighted_examples.py \
+	training/engines/test_engines.py search/test_search.py search/test_resume.py
 
 .PHONY: demo quick lowest test test-all test-backends lint types bench bench-embedding gpu clean
 .DEFAULT_GOAL := demo

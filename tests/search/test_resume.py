@@ -13,6 +13,7 @@ from lth_keras.search.run import Run
 from lth_keras.search.tasks import Task, pending_tasks
 from lth_keras.training.network import Network
 from tests import tiny
+from tests.backend import EAGER
 from tests.few import few
 from tests.search.whole import LEVELS, SEEDS, TASKS, expected_of
 from tests.tiny import ALL, Witness, assert_same_numbers, final_weights, make
@@ -34,6 +35,7 @@ def test_controls_at_no_level_of_the_search(network: Network, tmp_path: Path) ->
             make(network, levels=LEVELS).run(1, ALL, tmp_path, control_levels=levels)
 
 
+@pytest.mark.skipif(EAGER, reason="it runs eagerly, and traces nothing")
 def test_nothing_is_traced_again(run: Run, network: Network, tmp_path: Path) -> None:
     """For any level, branch or trial: another trace would cost memory at every level."""
     program = network.engine.program(network)
