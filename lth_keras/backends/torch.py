@@ -169,7 +169,7 @@ def _set_random_state(state: tuple[Any, list[Any]]) -> None:
         torch.cuda.set_rng_state_all(state[1])
 
 
-def _on_device(arrays: Arrays) -> tuple[Any, ...]:
+def _on_device(arrays: Sequence[np.ndarray]) -> tuple[Any, ...]:
     # In PyTorch's own memory: on CPUs the rounding of a matrix product depends on how its factors are aligned.
     return tuple(keras.ops.convert_to_tensor(array).clone() for array in arrays)
 
