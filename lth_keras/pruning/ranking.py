@@ -73,10 +73,10 @@ def keep_highest(
     if isinstance(keep, Mapping):
         _check_layer_scope(keep, left, floors)
         for key in mask:
-            kept |= highest({key: _checked_scores(key, scores[key], mask[key], criterion)}, mask, keep[key], generator)
+            kept |= highest({key: checked_scores(key, scores[key], mask[key], criterion)}, mask, keep[key], generator)
     else:
         _check_global_scope(keep, left, floors)
-        tables = {key: _checked_scores(key, scores[key], mask[key], criterion) for key in mask}
+        tables = {key: checked_scores(key, scores[key], mask[key], criterion) for key in mask}
         kept = highest_with_floors(tables, mask, keep, floors, generator)
     result = Mask({key: kept[key] for key in mask}, copy=False)
     collapsed = [key for key, count in result.counts().items() if left[key] > 0 and count == 0]
@@ -199,7 +199,12 @@ def _count(arrays: Mapping[str, BoolArray]) -> int:
     return sum(int(np.count_nonzero(array)) for array in arrays.values())
 
 
-def _checked_scores(key: str, scores: Array, kept: BoolArray, criterion: str | None) -> Array:
+def checked_scores(key: str, scores: Array, kept: BoolArray, criterion: str | None = None) -> Array:
+    """The scores of a weight in a type that numpy ranks.
+
+    Raises:
+        ValueError: for complex scores, or NaN and infinity where `kept` is True.
+    """
     scores = np.asarray(scores)
     if scores.dtype.kind == "c":
         raise ValueError(f"Expected real scores. Received: {scores.dtype} for {key!r}.")
