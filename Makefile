@@ -20,7 +20,9 @@ ON_JAX := $(foreach name,engines/test_engines engines/test_batched test_training
 	$(foreach name,search_engines resume search,search/test_$(name).py) pruning/test_model_derivatives.py \
 	$(foreach name,backend_derivatives protocol,backends/test_$(name).py) \
 	backends/test_rowwise.py::test_it_trains_as_the_dense_program \
-	layers/test_masked_layers.py::test_gradient_is_zero_where_pruned_and_that_of_keras_elsewhere
+	layers/test_masked_layers.py::test_gradient_is_zero_where_pruned_and_that_of_keras_elsewhere \
+	callbacks/test_gradual.py::test_the_next_update_is_made_with_the_new_mask \
+	callbacks/test_dynamic.py::test_what_grows_starts_at_zero_and_the_optimizer_remembers_nothing_of_it
 
 # In two processes, as compiling and starting keep but one core busy; they and what they start take less than 10 GB. A
 # file stays in one of them, for its fixtures; in their order the longest, crash, comes early. Tests that PYTEST_ARGS

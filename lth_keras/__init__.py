@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 if TYPE_CHECKING:
+    from lth_keras.callbacks import DynamicSparseTraining, GradualPruning, PruningSummaries
     from lth_keras.layers import MaskedConv1D, MaskedConv2D, MaskedDense, MaskedEmbedding, register_prunable
     from lth_keras.mask import Mask
     from lth_keras.masking import get_mask, mask_model, set_mask, strip_masks, summary
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "DynamicSparseTraining": "callbacks",
+    "GradualPruning": "callbacks",
     "InUseError": "storage",
     "LevelError": "search",
     "Mask": "mask",
@@ -44,6 +47,7 @@ _HOMES = {
     "NonFiniteLossError": "training",
     "NotEnoughMemoryError": "system",
     "Pruning": "search",
+    "PruningSummaries": "callbacks",
     "Run": "search",
     "TicketSearch": "search",
     "Training": "search",
@@ -63,6 +67,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "DynamicSparseTraining",
+    "GradualPruning",
     "InUseError",
     "LevelError",
     "Mask",
@@ -74,6 +80,7 @@ __all__ = [
     "NonFiniteLossError",
     "NotEnoughMemoryError",
     "Pruning",
+    "PruningSummaries",
     "Run",
     "TicketSearch",
     "Training",

@@ -28,7 +28,7 @@ LAYERS = (
     ("data",),
     ("criteria",),
     ("pruning",),
-    ("training",),
+    ("training", "callbacks"),
     ("search",),
     ("plots", "report"),
     ("cli",),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from lth_keras.backends.backend import BACKENDS, Backend, assign, backend, set_threads, threads
 from lth_keras.backends.derivatives import Differentiator
+from lth_keras.backends.events import ScalarWriter
 from lth_keras.backends.linearised import not_followed
 from lth_keras.backends.losses import LossFacts, LossKind, has_several, loss_facts, with_axis_of
-from lth_keras.backends.optimizers import LOWER, OptimizerStart, as_fit_takes_it
+from lth_keras.backends.optimizers import LOWER, OptimizerStart, as_fit_takes_it, forget
 from lth_keras.backends.program import (
     NOTHING_PRUNED,
     SAMPLE_WEIGHT,

@@ -131,3 +131,30 @@ def advice(optimizer: keras.Optimizer) -> str:
 LOWER = "Lower the learning rate, or check the data for NaN and the labels for the loss's format."
 LEAST_EPSILON_1 = 1e-16
 """Its square does not underflow in float32."""
+
+
+def forget(optimizer: Any, weight: Any, entries: np.ndarray) -> None:
+    """Gives an optimiser's state of some entries of a weight, all zero, the values that it has at the first update.
+
+    That is zero for moments, sums of gradients and averages of weights, and `initial_accumulator_value` for the
+    accumulators of Adagrad and Ftrl. Adafactor's sums over rows and columns stay, since other entries share them.
+
+    Args:
+        optimizer: one that is built, or not yet.
+        weight: the Keras variable.
+        entries: boolean, of the weight's shape.
+    """
+    for part in updating(optimizer):
+        trained = getattr(part, "_trainable_variables", [])
+        index = next((i for i, variable in enumerate(trained) if variable is weight), None)
+        if index is None:
+            continue
+        for name, variables in vars(part).items():
+            parallel = isinstance(variables, list) and len(variables) == len(trained)
+            if not parallel or name in ("_variables", "_trainable_variables"):
+                continue
+            slot = variables[index]
+            if isinstance(slot, keras.Variable) and tuple(slot.shape) == entries.shape:
+                value = np.array(keras.ops.convert_to_numpy(slot))
+                value[entries] = part.initial_accumulator_value if name == "_accumulators" else 0
+                assign(slot, value)

@@ -1,0 +1,197 @@
+"""Prunes a model little by little while Keras' `fit` trains it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from lth_keras import seeds
+from lth_keras.callbacks.updates import AtUpdates, updates_of
+from lth_keras.criteria import Criterion, name_of, takes_data
+from lth_keras.criteria import criterion as find_criterion
+from lth_keras.data import check_loss
+from lth_keras.mask import Mask
+from lth_keras.masking import check_connected, get_mask, set_mask
+from lth_keras.pruning import (
+    SCOPES,
+    counts_at,
+    derivatives_on,
+    keep_highest,
+    scorer,
+    warn_of_frozen,
+    weights_by_key,
+)
+from lth_keras.system import integer, one_of, real
+
+SCHEDULES = ("polynomial", "constant")
+
+
+class GradualPruning(AtUpdates):
+    """Prunes a masked model while `fit` trains it, from one density to a lower one, with new scores at each step.
+
+    At updates t = begin, begin + frequency, ... and at `end` the weights with the lowest scores are pruned, so that
+    the density is, with the polynomial schedule,
+
+        density + (initial_density - density) * (1 - (t - begin) / (end - begin)) ** 3.
+
+    Source: Zhu & Gupta (2017), arXiv:1710.01878, equation 1. The constant schedule prunes once, at `begin`. Pruned
+    weights do not come back, and exactly round(N * density) of N survive each step, as in `prune`.
+
+    Updates are those of the optimiser, counted from its first (`model.optimizer.iterations`): several batches that
+    accumulate gradients are one, and batches that loss scaling skips are none. A second `fit` and a loaded model
+    continue where the first stopped. Where `steps_per_execution` is above 1, a step is made at the first end of an
+    execution that is not before it.
+
+    Args:
+        density: share of all N prunable weights to keep in the end, in (0, 1].
+        begin: the first update to prune at.
+        end: the update at which `density` is reached. Leave some training after it. None for the constant schedule.
+        frequency: updates between two steps.
+        schedule: `polynomial` or `constant`.
+        initial_density: the density at `begin`.
+        criterion: as in `prune`. The scores are of the weights that are trained, also where the optimiser keeps
+            averages of them (`use_ema`).
+        scope: as in `prune`.
+        data: `(x, y)` for criteria that take gradients, scored as one batch at each step.
+        loss: for the same criteria; None is the loss that the model is compiled with.
+        seed: decides random scores, samples and ties.
+        samples_per_class: as in `prune`.
+        min_per_layer: as in `prune`.
+        initial: as in `prune`: what `model.get_weights()` of the masked model gave before training.
+
+    Raises:
+        ValueError: for arguments out of range, or a criterion that takes data without them. In `fit`: for a model
+            without masked layers, one of a lower density, and what `prune` raises.
+
+    Warns:
+        UserWarning: if `fit` ends before `density` is reached, or begins long after `begin` and so prunes much at once;
+            and what `prune` warns of.
+
+    Example:
+        >>> model = mask_model(model)
+        >>> model.compile("adam", "sparse_categorical_crossentropy")
+        >>> model.fit(x, y, epochs=10, callbacks=[GradualPruning(0.1, end=5 * len(x) // 32)])
+        >>> get_mask(model).density
+        0.1
+    """
+
+    def __init__(
+        self,
+        density: float,
+        *,
+        begin: int = 0,
+        end: int | None = None,
+        frequency: int = 100,
+        schedule: str = "polynomial",
+        initial_density: float = 1.0,
+        criterion: str | Criterion = "magnitude",
+        scope: str = "global",
+        data: Any = None,
+        loss: Any = None,
+        seed: int = 0,
+        samples_per_class: int | None = None,
+        min_per_layer: int = 1,
+        initial: Sequence[Any] | None = None,
+    ) -> None:
+        constant = one_of("schedule", schedule, SCHEDULES) == "constant"
+        if constant != (end is None) or (constant and initial_density != 1.0):
+            raise ValueError(
+                "Expected end, the update at which the density is reached, with schedule='polynomial', and neither it "
+                f"nor initial_density with 'constant', which prunes once, at begin. Received: schedule={schedule!r}, "
+                f"end={end}, initial_density={initial_density}."
+            )
+        super().__init__(begin, end, frequency, and_end=True)
+        self.density, self.initial_density = real("density", density), real("initial_density", initial_density)
+        if not 0 < self.density <= self.initial_density <= 1:
+            raise ValueError(
+                "Expected 0 < density <= initial_density <= 1, shares of the weights to keep. Received: "
+                f"density={density}, initial_density={initial_density}."
+            )
+        if takes_data(find_criterion(criterion)) and data is None:
+            raise ValueError(
+                f"Expected data=(x, y), examples and their labels, as the criterion {name_of(criterion)!r} takes "
+                "gradients. Received: no data."
+            )
+        if loss is not None:
+            check_loss(loss)
+        self.schedule, self.criterion, self.scope = schedule, criterion, one_of("scope", scope, SCOPES)
+        self.seed, self.min_per_layer = integer("seed", seed, 0), integer("min_per_layer", min_per_layer, 0)
+        self._data, self._loss, self._initial = data, loss, initial
+        self._samples = None if samples_per_class is None else integer("samples_per_class", samples_per_class, 1)
+
+    @property
+    def reached_at(self) -> int:
+        """The update after which the density is `density`."""
+        return self.begin if self.end is None else self.end
+
+    def density_at(self, update: int) -> float:
+        """The density after an update that is not before `begin`, as a share of all prunable weights."""
+        if update >= self.reached_at:
+            return self.density
+        assert self.end is not None
+        left = 1 - (update - self.begin) / (self.end - self.begin)
+        return self.density + (self.initial_density - self.density) * left**3
+
+    def next_point(self, count: int) -> int | None:
+        """See `AtUpdates`: nothing follows the density that is reached."""
+        return None if count >= self.reached_at else super().next_point(count)
+
+    def start(self, count: int) -> None:
+        """Prunes at once to the density that the schedule has for a model with so many updates."""
+        model = self.model
+        mask = get_mask(model)
+        self._check_reachable(mask)
+        warn_of_frozen(model)
+        loss = getattr(model, "loss", None) if self._loss is None else self._loss
+        self._derivatives = derivatives_on(model, self._data, loss, self._samples, self.seed)
+        self._before = None if self._initial is None else weights_by_key(model, self._initial)
+        point = self.last_point(count)
+        if point is None:
+            return
+        self.act(point)
+        if count > self.begin and (now := get_mask(model)) != mask:
+            warnings.warn(
+                f"Pruned from density {mask.density:.3g} to {now.density:.3g} at once, since the optimiser has made "
+                f"{count} updates before this fit, and begin={self.begin}. Compile the model anew to count from 0, or "
+                f"say begin={count} or later.",
+                stacklevel=2,
+            )
+
+    def act(self, point: int) -> None:
+        """Prunes to the density of an update; does nothing where it is no lower."""
+        model = self.model
+        mask = get_mask(model)
+        last = point >= self.reached_at
+        keep = counts_at(self.density_at(point), mask, self.scope, self.min_per_layer, last=last, exact=True)
+        if keep in (mask.kept, mask.counts()):
+            return
+        draws, ties = (seeds.stream(self.seed, "gradual", name, point) for name in ("criterion", "ties"))
+        score = scorer(model, self.criterion, draws, self._before, self._derivatives)
+        name = name_of(self.criterion)
+        kept = keep_highest(score(mask), mask, keep, generator=ties, min_per_layer=self.min_per_layer, criterion=name)
+        check_connected(model, kept)
+        set_mask(model, kept)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Warns where the density is not reached."""
+        model = self.model
+        mask, count = get_mask(model), updates_of(model)
+        if mask.kept != round(mask.size * self.density):
+            more = "another fit continues" if count < self.reached_at else "another callback has restored earlier masks"
+            warnings.warn(
+                f"Expected density {self.density} from update {self.reached_at} on. Received: density "
+                f"{mask.density:.3g} where fit ended, after update {count}; {more}.",
+                stacklevel=2,
+            )
+
+    def _check_reachable(self, mask: Mask) -> None:
+        """Raises ValueError for a density that pruning this mask cannot reach, before anything is trained."""
+        kept = round(mask.size * self.density)
+        least = max(1, sum(min(count, self.min_per_layer) for count in mask.counts().values()))
+        if not least <= kept <= mask.kept:
+            raise ValueError(
+                f"Expected a density that keeps {least} to {mask.kept} weights: min_per_layer in each layer, and no "
+                f"more than the model's mask has left. Received: {self.density}, which keeps {kept} of {mask.size}."
+            )
+        counts_at(self.density, mask, self.scope, self.min_per_layer, exact=True)
