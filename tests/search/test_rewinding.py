@@ -222,6 +222,7 @@ def test_controls_of_a_rewound_search(tmp_path: Path) -> None:
     np.testing.assert_array_equal(curve, plain.validation_loss.sel(branch="random_reinit"))
 
 
+@pytest.mark.slow
 def test_variants_compare_forms(tmp_path: Path) -> None:
     variants = {"late": {"rewind": "step:7"}, "tuned": {"rewind": "fine_tune"}}
     run = search_of("init", levels=1, variants=variants).run(branches=("winning_ticket", *variants), out=tmp_path)

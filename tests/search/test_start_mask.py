@@ -50,6 +50,7 @@ def test_levels_keep_a_share_of_the_weights_of_the_first_mask(
     assert [float(d) for d in run.dataset.density.sel(branch=branch)[0]] == [mask.density for mask in masks]
 
 
+@pytest.mark.slow
 def test_a_mask_of_ones_is_the_dense_network(network: Network, tmp_path: Path) -> None:
     plain = make(network, levels=1, config={"from": "dense"}).run(branches=ALL, out=tmp_path)
     ones = make(network, levels=1, config={"from": "ones"}, start_mask=Mask.ones(SHAPES))
