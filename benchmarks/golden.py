@@ -87,7 +87,7 @@ CASES = {
             "--dimension 20 --vocabulary training --branches winning_ticket --out {out}",
         )
     ),
-    "conv_2": Case(("-m experiments.cifar10_conv2 --trials 1 --levels 1 --steps 60 --test-every 60 --out {out}",)),
+    "conv_2": Case(("-m experiments.cifar10_conv2 --trials 1 --levels 1 --steps 100 --test-every 100 --out {out}",)),
     "models": Case((f"{MODELS} {{out}}",), short=True),
     "models_jax": Case((f"{MODELS} {{out}} jax",)),
 }
