@@ -4,6 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 LOWEST := .venv-lowest
+DOCS := .venv-docs
 TORCH := .venv-torch
 # Whatever the environment says, Python keeps compiled modules: a run of all tests imports them in dozens of processes.
 export PYTHONDONTWRITEBYTECODE :=
@@ -49,7 +50,7 @@ ON_EVERY := layers masking criteria pruning backends training/test_training.py t
 	training/test_evaluation.py training/test_optimizers.py training/test_weighted_examples.py \
 	training/engines/test_engines.py search/test_search.py search/test_resume.py
 
-.PHONY: demo quick lowest test test-all test-backends lint types bench bench-embedding gpu clean
+.PHONY: demo quick lowest test test-all test-backends lint types docs bench bench-embedding gpu clean
 .DEFAULT_GOAL := demo
 
 # The stamp is newer than what it was made from, so a second set-up takes no time. A pip of 2025 shows how many packages
@@ -59,6 +60,11 @@ $(INSTALLED): setup.cfg pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade 'pip >= 25.1'
 	@echo "Installs TensorFlow, JAX and the tools for tests into $(VENV): 1 GB to download, a few minutes."
 	$(RUN) -m pip install --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+$(DOCS)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv --clear $(DOCS)
+	$(DOCS)/bin/python -m pip install --disable-pip-version-check -e '.[docs]'
 	touch $@
 
 # Every lower bound of setup.cfg becomes the version that is installed.
@@ -100,6 +106,9 @@ lint: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(RUN) -m mypy
+
+docs: $(DOCS)/.installed  ## the site of the documentation, docs/_build/html/docs/index.html: a few minutes
+	$(DOCS)/bin/python -m sphinx -W --keep-going -b html -c docs . docs/_build/html
 
 bench: $(INSTALLED)  ## speed, tickets together, embedding step, memory: an hour, up to 9 GB
 	$(RUN) -m benchmarks speed tickets embedding memory_levels

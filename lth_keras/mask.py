@@ -128,7 +128,7 @@ class Mask(Mapping[str, BoolArray]):
         return not any(np.greater(self[key], other[key]).any() for key in self)
 
     def jaccard(self, other: Mask) -> float:
-        """Overlap with `other` over all weights: |both| / |either|; 1.0 if both are empty.
+        """Overlap with `other` over all weights: `|both| / |either|`; 1.0 if both are empty.
 
         Raises:
             ValueError: `other` masks other weights.
@@ -137,7 +137,7 @@ class Mask(Mapping[str, BoolArray]):
         return _ratio(sum(both for both, _ in overlaps), sum(either for _, either in overlaps))
 
     def jaccards(self, other: Mask) -> dict[str, float]:
-        """Overlap with `other` within each weight: key to |both| / |either|; see `jaccard`."""
+        """Overlap with `other` within each weight: key to `|both| / |either|`; see `jaccard`."""
         return {key: _ratio(*overlap) for key, overlap in self._overlaps(other).items()}
 
     def check_same_weights(self, other: Mapping[str, Any]) -> None:
