@@ -119,10 +119,11 @@ def _recorded(layers: Sequence[Any]) -> Iterator[dict[int, list[Call]]]:
 
 def _example(model: Any) -> Any:
     """Zeros in the shape of the model's inputs, or None where a size is not fixed."""
-    try:
-        inputs = model.input if isinstance(model, keras.Sequential | keras.src.models.Functional) else None
-    except (AttributeError, ValueError):
-        inputs = None
+    inputs = None
+    if isinstance(model, keras.Sequential):  # `input` is that of a layer: of the model's own call in another
+        inputs = model.inputs[0] if model.inputs else None
+    elif isinstance(model, keras.src.models.Functional):
+        inputs = model.input
     shapes = keras.tree.flatten(inputs) if inputs is not None else []
     if not shapes or any(size is None for tensor in shapes for size in tensor.shape[1:]):
         return None

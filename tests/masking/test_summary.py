@@ -38,8 +38,9 @@ CASES = {
 def test_operations_are_counted(name):
     layer, shape, expected = CASES[name]
     x = keras.Input(shape)
-    summary = lth.summary(keras.Model(x, layer(x)))
-    assert {row.weight.partition("/")[2]: row.flops for row in summary.rows} == {k: 2 * n for k, n in expected.items()}
+    for model in (keras.Model(x, layer(x)), keras.Sequential([keras.Input(shape), layer])):
+        found = {row.weight.partition("/")[2]: row.flops for row in lth.summary(model).rows}
+        assert found == {key: 2 * count for key, count in expected.items()}
 
 
 def test_attention_and_shared_layers_count_each_call():
