@@ -10,6 +10,7 @@ from keras import layers
 import lth_keras as lth
 from lth_keras.layers import MASKED_LAYERS, PLAIN_LAYERS, PRUNABLE, REGISTERED, MaskedLayer
 from lth_keras.masking import get_mask, mask_model, prunable_weights, set_mask, strip_masks, walk
+from tests.few import few
 from tests.masking.models import OwnDense, outputs
 
 
@@ -83,7 +84,7 @@ def test_masking_changes_no_output_and_names_the_layers_inside(build):
     np.testing.assert_array_equal(outputs(mask_model(masked), X)[0], expected)
 
 
-@pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
+@few("build", MODELS.values(), subclassed, ids=MODELS)
 def test_masks_hold_through_training_saving_and_loading(build, tmp_path):
     model = build()
     model.compile("adam", "sparse_categorical_crossentropy")

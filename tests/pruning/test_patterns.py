@@ -15,6 +15,7 @@ import lth_keras as lth
 from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, strip_masks, variables
 from lth_keras.pruning.patterns import Layout, NofM, pattern_of
+from tests.few import few
 
 
 def images() -> keras.Model:
@@ -123,7 +124,7 @@ def test_blocks() -> None:
     assert (blocks.all((1, 3)) == blocks.any((1, 3))).all() and blocks.any((1, 3)).sum() == 3
 
 
-@pytest.mark.parametrize("scope", ["layer", "global"])
+@few("scope", ["layer", "global"], "layer")
 def test_numbers_of_units_are_rounded_to_a_multiple(scope: str) -> None:
     mask = get_mask(lth.prune(images(), 0.4, pattern="units", scope=scope, multiple_of=4))
     for key, axes in {
