@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from abc import ABC, abstractmethod
 from typing import Any
 
 import keras
@@ -21,7 +22,7 @@ def updates_of(model: keras.Model) -> int:
     return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
 
 
-class AtUpdates(keras.callbacks.Callback):
+class AtUpdates(keras.callbacks.Callback, ABC):
     """Acts after the updates `begin`, `begin + frequency`, ..., while Keras' `fit` runs.
 
     Args:
@@ -44,13 +45,13 @@ class AtUpdates(keras.callbacks.Callback):
         self._done: int | None = None
         self._batches, self._per_call, self._wait, self._thread = 0, 1, 0.0, 0
 
+    @abstractmethod
     def start(self, count: int) -> None:
         """Prepares the model, which has made `count` updates, before the first batch of a `fit`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def act(self, point: int) -> None:
         """Acts on the model after update `point`, or later where several updates are one execution."""
-        raise NotImplementedError
 
     def last_point(self, count: int) -> int | None:
         """The last of the updates to act after that is not after `count`; None before the first."""

@@ -13,7 +13,7 @@ from lth_keras.masking.places import walk
 from lth_keras.masking.prunable import output_layers, prunable_weights
 
 Choice: TypeAlias = str | type | Callable[[Any], bool] | Any
-"""Chooses layers of a model; see `choose_layers`."""
+"""Chooses layers or weights of a model; see `choose`."""
 WORDS = ("first", "last")
 
 
