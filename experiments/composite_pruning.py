@@ -9,7 +9,7 @@ from experiments.command import main
 from experiments.composite_presets import STUDIED
 from experiments.composites import Rows
 from experiments.described import layers_of
-from experiments.flags import EngineName, Length
+from experiments.flags import EngineName, Length, Scope
 
 if TYPE_CHECKING:
     import keras
@@ -41,6 +41,7 @@ class Config(Rows):
     """
 
     examples: ClassVar[tuple[int, int, int]] = (EXAMPLES, 5_000, 10_000)
+    scope: ClassVar[Scope] = "global"
 
     trials: int = 5
     """Number of trials. All rows have the same seeds. A larger number extends the run."""
@@ -83,7 +84,7 @@ class Config(Rows):
             "optimiser": f"SGD, learning rate {self.learning_rate:g}",
             "initial weights": "Kaiming normal, truncated at two standard deviations",
             "densities": ", ".join(f"{100 * density:g}%" for density in self.densities[: self.levels]),
-            "scope": "global",
+            "scope": self.scope,
             "engine": self.engine,
             "shots": f"{self.shots}, exponential",
             "examples for scoring": f"{self.samples_per_class} of each class",
@@ -104,7 +105,6 @@ def make_search(config: Config, threads: int) -> TicketSearch:
         optimizer=lambda: keras.optimizers.SGD(config.learning_rate),
         loss="sparse_categorical_crossentropy",
         densities=config.densities,
-        scope="global",
         samples_per_class=config.samples_per_class,
         min_per_layer=0,
         cut_through="train",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import keras
     from rich.console import RenderableType
 
+    from experiments.flags import Scope
     from lth_keras.models import LayerSize
 
 
@@ -48,19 +49,21 @@ def weight_notes(layers: Iterable[LayerSize]) -> Iterator[str]:
 
 
 def tables(
-    layers: Sequence[LayerSize], training: Mapping[str, str], rates: Mapping[str, float], levels: int
+    layers: Sequence[LayerSize], training: Mapping[str, str], rates: Mapping[str, float], levels: int, scope: Scope
 ) -> Iterator[RenderableType]:
     """The model, its weights by kind, the training, and the weights that remain at each level.
 
     Args:
         layers: of the model.
         training: names and values of its parameters, without those of pruning.
-        rates: share pruned per level, by kind, within each layer.
+        rates: share pruned per level, by kind; the same for all kinds if the scope is global.
         levels: number of prunings.
+        scope: where weights are ranked. If it is global, their number by kind is not known before a run.
 
     Raises:
         ValueError: for a negative number of levels, or a rate outside [0, 1).
     """
+    from lth_keras.models import LayerSize
     from lth_keras.pruning import layer_counts
     from lth_keras.report import layers_table, parameters_table, remaining_table, weights_table
 
@@ -68,16 +71,20 @@ def tables(
         raise ValueError(f"Expected levels to be at least 0. Received: {levels}.")
     if not all(0 <= rate < 1 for rate in rates.values()):
         raise ValueError(f"Expected rates in [0, 1), the share pruned per level. Received: {dict(rates)}.")
+    pruning = {f"pruning rate, {kind}": f"{100 * rate:g}% per level" for kind, rate in rates.items()}
     prunable = [layer for layer in layers if layer.kind]
+    if scope == "global":  # all weights are ranked together, as if they were one layer's
+        (rate,) = set(rates.values())
+        rates = {"all": rate}
+        prunable = [LayerSize("all", "all", (), sum(layer.prunable for layer in prunable), 0)]
     dense = {layer.name: layer.prunable for layer in prunable}
-    rate_of = {layer.name: rates[layer.kind] for layer in prunable}
     remaining = []
     for level in range(levels + 1):
-        shares = {name: (1 - rate) ** level for name, rate in rate_of.items()}
+        shares = {layer.name: (1 - rates[layer.kind]) ** level for layer in prunable}
         left = layer_counts(dense, shares, dict.fromkeys(dense, 1))
         remaining.append({kind: sum(left[layer.name] for layer in prunable if layer.kind == kind) for kind in rates})
-    pruning = {f"pruning rate, {kind}": f"{100 * rate:g}% per level" for kind, rate in rates.items()}
     yield layers_table("Layers", layers)
     yield weights_table("Weights", layers)
-    yield parameters_table("Training", {**training, **pruning, "scope": "within each layer"})
+    where = {"layer": "within each layer", "global": "all layers together"}[scope]
+    yield parameters_table("Training", {**training, **pruning, "scope": where})
     yield remaining_table("Prunable weights that remain", remaining)

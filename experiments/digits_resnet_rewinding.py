@@ -17,87 +17,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from experiments.command import main
-from experiments.described import layers_of
-from experiments.flags import BranchName, Length
-from experiments.options import Options
+from experiments.residual import Rewound
 
 if TYPE_CHECKING:
-    import keras
-
-    from lth_keras.models import LayerSize
     from lth_keras.search import TicketSearch
 
 
 @dataclass(frozen=True)
-class Config(Options):
+class Config(Rewound):
     """Rewinding to step 0, to step K, of the learning rate alone, and fine-tuning, in ResNet-8 on digits."""
 
+    blocks: ClassVar[int] = 1
+    shape: ClassVar[tuple[int, ...]] = (64,)
     examples: ClassVar[tuple[int, int, int]] = (1_197, 300, 300)
 
-    trials: int = 5
     levels: int = 14
-    steps: Length = 1_000
-    evaluate_every: int = 50
-    test_every: int = 250
-    branches: tuple[BranchName, ...] = ("winning_ticket",)
-    """Branches to train beside `late`, `learning_rate` and `fine_tune`. winning_ticket is rewound to step 0."""
-    learning_rate: float = 0.1
-    """SGD's first learning rate."""
-    rate: float = 0.2
-    """Share of the remaining weights of all layers that a level prunes."""
-    point: int = 50
-    """The step K to which tickets are rewound."""
-
-    @property
-    def rates(self) -> dict[str, float]:
-        """Share pruned per level, the same for each kind of layer."""
-        return dict.fromkeys(("conv", "output"), self.rate)
-
-    @property
-    def variants(self) -> dict[str, dict[str, str]]:
-        """The branches that are rewound otherwise."""
-        forms = {"late": "", "learning_rate": "learning_rate:", "fine_tune": "fine_tune:"}
-        return {name: {"rewind": f"{form}step:{self.point}"} for name, form in forms.items()}
-
-    def asked_branches(self) -> tuple[str, ...]:
-        """The branches, those of other forms of rewinding included."""
-        return (*self.branches, *self.variants)
-
-    def model(self) -> keras.Model:
-        """The network, with newly drawn weights."""
-        from lth_keras.models import resnet
-
-        return resnet(blocks=1, input_shape=(64,))
-
-    def sizes(self) -> list[LayerSize]:
-        """The layers of the model."""
-        return layers_of(self.model())
-
-    def training(self) -> dict[str, str]:
-        """The training's parameters for --describe."""
-        return {**super().training(), "optimiser": f"SGD, momentum 0.9, learning rate {self.learning_rate:g}, in steps"}
 
 
 def make_search(config: Config, threads: int) -> TicketSearch:
     """The search with these parameters."""
-    import keras
-
     from datasets import digits
 
-    steps = config.steps or (config.epochs or 0) * (config.examples[0] // config.batch_size)
-    rates = [config.learning_rate / 10**n for n in range(3)]
-    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([steps // 2, 3 * steps // 4], rates)
-    return config.ticket_search(
-        threads,
-        build=config.model,
-        data=lambda seed: digits.load(seed=seed),
-        optimizer=lambda: keras.optimizers.SGD(schedule, momentum=0.9),
-        loss="sparse_categorical_crossentropy",
-        rates=config.rate,
-        scope="global",
-        variants=config.variants,
-        name="digits_resnet_rewinding",
-    )
+    return config.search(threads, "digits_resnet_rewinding", lambda seed: digits.load(seed=seed))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ def _name(metavar: str, read: Callable[[str], str] = str) -> tyro.constructors.P
 CriterionName = Annotated[str, _name("NAME|stacked(NAME,NAME)", checked_criterion)]
 EngineName = Annotated[str, _name("auto|compiled|batched:N|compact|native")]
 RewindName = Annotated[str, _name("init|step:K|epoch:K|learning_rate|fine_tune|none", checked_rewind)]
+Scope = Literal["layer", "global"]
 Length = Annotated[
     int | None,
     tyro.conf.arg(metavar="INT"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from experiments.flags import BranchName, CriterionName, EngineName, Length, RewindName
+from experiments.flags import BranchName, CriterionName, EngineName, Length, RewindName, Scope
 
 if TYPE_CHECKING:
     import xarray
@@ -44,6 +44,9 @@ class Options:
 
     metric: ClassVar[str] = "accuracy"
     """The metric beside the loss; `micro-F1` for multi-label tasks."""
+
+    scope: ClassVar[Scope] = "layer"
+    """Where weights are ranked: within each layer or over all of them."""
 
     trials: int = 1
     """Number of trials. A trial is a whole search with its own seed. A larger number extends the run."""
@@ -151,7 +154,7 @@ class Options:
 
         shared = PARAMETERS.keys() & {item.name for item in dataclasses.fields(Options)} - {"name"}
         own = {name: getattr(self, name) for name in shared if getattr(self, name) is not None}
-        fixed = {"confusion": True, "config": self.identity(), "threads": threads}
+        fixed = {"confusion": True, "config": self.identity(), "threads": threads, "scope": self.scope}
         return TicketSearch(**grouped({**own, **fixed, **parameters}))
 
     @property
@@ -188,7 +191,9 @@ class Options:
         """With --describe: tables of model, training and remaining weights, printed instead of running."""
         from experiments.described import tables
 
-        return tables(self.sizes(), self.training(), self.rates, self.levels) if self.describe else ()
+        if not self.describe:
+            return ()
+        return tables(self.sizes(), self.training(), self.rates, self.levels, self.scope)
 
     def notes(self) -> Iterable[str]:
         """Lines printed before a run. Experiments may override it."""

@@ -52,19 +52,18 @@ def weights_table(title: str, layers: Iterable[LayerSize]) -> Table:
 
 
 def remaining_table(title: str, levels: Sequence[Mapping[str, int]]) -> Table:
-    """Remaining weights at each level, by kind.
+    """Remaining weights at each level, by kind if there are several.
 
     Args:
         title: of the table.
         levels: for each level from 0 on, kind to number of remaining prunable weights.
     """
-    table = _table(title, "level", *levels[0], "all", "density, %")
+    kinds = levels[0] if len(levels[0]) > 1 else {}
+    table = _table(title, "level", *kinds, "all", "density, %")
     dense = sum(levels[0].values())
     for level, counts in enumerate(levels):
         left = sum(counts.values())
-        table.add_row(
-            str(level), *(f"{count:,}" for count in counts.values()), f"{left:,}", f"{100 * left / dense:.2f}"
-        )
+        table.add_row(str(level), *(f"{counts[kind]:,}" for kind in kinds), f"{left:,}", f"{100 * left / dense:.2f}")
     return table
 
 

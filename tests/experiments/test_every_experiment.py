@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tyro
 from rich.console import Console
@@ -15,6 +16,7 @@ from experiments import (
     cifar10_conv2,
     cifar10_conv4,
     cifar10_conv6,
+    cifar10_resnet_rewinding,
     digits_lenet_fcn,
     digits_resnet_rewinding,
     mnist_early_tickets,
@@ -113,6 +115,7 @@ DESCRIBED = {
     cifar10_conv2: (("conv", 38_592, 38_720), ("dense", 4_259_840, 4_260_352), ("output", 2_560, 2_570)),
     cifar10_conv4: (("conv", 259_776, 260_160), ("dense", 2_162_688, 2_163_200), ("output", 2_560, 2_570)),
     cifar10_conv6: (("conv", 1_144_512, 1_145_408), ("dense", 1_114_112, 1_114_624), ("output", 2_560, 2_570)),
+    cifar10_resnet_rewinding: (("conv", 270_256, 270_256), ("output", 640, 650)),
     digits_lenet_fcn: (("dense", 49_200, 49_600), ("output", 1_000, 1_010)),
     digits_resnet_rewinding: (("conv", 76_432, 76_432), ("output", 640, 650)),
     mnist_early_tickets: (("dense", 265_200, 265_600), ("output", 1_000, 1_010)),
@@ -138,6 +141,21 @@ def test_every_experiment_describes_its_weights_and_training(experiment: Any) ->
     for word in ("length", "batch", "loss", "optimiser", "criterion"):
         assert any(word in row for row in rows), word
     assert any(row[:1] == ["2"] for row in rows) and not any(row[:1] == ["3"] for row in rows)
+
+
+def test_a_description_says_where_weights_are_ranked_and_how_many_a_global_scope_leaves() -> None:
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(*cifar10_resnet_rewinding.Config(describe=True).described())
+    rows = [line.split() for line in console.export_text().splitlines()]
+    assert ["scope", "all", "layers", "together"] in rows
+    assert ["1", "88,583", "32.70"] in rows and ["2", "28,967", "10.69"] in rows
+
+
+def test_halved_images_are_means_of_four_pixels() -> None:
+    x = np.random.default_rng(0).random((3, 32, 32, 3), np.float32)
+    halved = cifar10_resnet_rewinding.halved(x)
+    assert halved.shape == (3, 16, 16, 3)
+    np.testing.assert_allclose(halved[1, 5, 7, 2], x[1, 10:12, 14:16, 2].mean(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
