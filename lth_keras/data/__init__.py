@@ -14,4 +14,5 @@ from lth_keras.data.checks import (
     sample_weights_of,
 )
 from lth_keras.data.sampling import SAMPLES_PER_CLASS, draw_samples
+from lth_keras.data.streams import Stream, is_stream, read_streams
 from lth_keras.data.weights import check_class_weight, weights_of_classes

@@ -177,6 +177,8 @@ class Training:
             one class for each example. Validation and test are not weighted.
         threads: threads per training; None uses the backend's default. Results with different numbers of threads are
             not bit-identical, so a run records the number and is resumed with it.
+        data_memory: the most memory for arrays that are read from a `tf.data.Dataset` or another stream, in bytes or as
+            `"2GB"`; None is a third of the free memory.
 
     Example:
         >>> Training(epochs=20, batch_size=60, evaluate_every=100)
@@ -194,6 +196,7 @@ class Training:
     carry_step_count: bool = parameter(False, affects=TRAINING, check=values.boolean)
     class_weight: Mapping[int, float] | None = parameter(None, affects=TRAINING, check=check_class_weight)
     threads: int | None = parameter(None, affects=RUN, check=count(), identity=NEVER)
+    data_memory: int | str | None = parameter(None, affects=RUN, check=values.memory, identity=NEVER)
 
     def __post_init__(self) -> None:
         check_values(self)

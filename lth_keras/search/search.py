@@ -14,7 +14,7 @@ from lth_keras.analysis import Distributions
 from lth_keras.arrays import Weights
 from lth_keras.backends import LossKind, Movable, loss_facts, set_threads
 from lth_keras.criteria import State, name_of
-from lth_keras.data import SPLITS, check_cadence, check_makers, part_of, sample_weights_of
+from lth_keras.data import SPLITS, check_cadence, check_makers, part_of, read_streams, sample_weights_of
 from lth_keras.mask import Mask
 from lth_keras.search import execution, groups, runner
 from lth_keras.search.branches import BRANCHES, DENSE, WINNING_TICKET
@@ -45,7 +45,7 @@ from lth_keras.search.tasks import Task
 from lth_keras.search.trial_data import TrialData
 from lth_keras.search.variants import check_variants
 from lth_keras.storage import Facts, LevelResult, RunDirectory
-from lth_keras.system import checked_build, clear_memory_errors, interrupts
+from lth_keras.system import checked_build, clear_memory_errors, interrupts, values
 from lth_keras.training import Given, Network, given_by
 from lth_keras.training.engines import AUTO, Engine, Schedule, engine_named, width_of
 
@@ -56,8 +56,8 @@ class TicketSearch(SearchParameters):
     Args:
         build: makes the Keras model, `() -> keras.Model`. Its initialisers are drawn with each trial's seed.
         data: train, validation and test as attributes or keys, each a pair (x, y), for train also (x, y,
-            sample_weight); or a function of the trial's seed that returns them, where the validation split is drawn per
-            trial.
+            sample_weight), or a stream of such batches, which is read into arrays (docs/search.md); or a function of
+            the trial's seed that returns them, where the validation split is drawn per trial.
         optimizer: makes the optimiser, `() -> keras.Optimizer`.
         loss: as Keras' `compile` takes it.
         levels: number of prunings; there are levels + 1 trainings. By default the number of densities.
@@ -131,8 +131,9 @@ class TicketSearch(SearchParameters):
         self.variants = {} if variants is None else variants
         check_values(self)
         if not callable(data):
+            self.data = self.arrays_of(data)
             for split in SPLITS:
-                part_of(data, split)
+                part_of(self.data, split)
         plan = self.pruning.plan
         self.levels = plan.levels(self.levels)
         given_of(self.start)
@@ -144,6 +145,9 @@ class TicketSearch(SearchParameters):
                 f"Received: when={self.pruning.when!r}, start={self.start!r}."
             )
         self.variants = check_variants(self.variants)
+        for changes in self.variants.values():
+            if "data" in changes and not callable(changes["data"]):
+                changes["data"] = self.arrays_of(changes["data"])
         self.test_every = check_cadence(self.training.evaluate_every, self.training.test_every)
         self._check_rewinding()
         self.processes = 1
@@ -185,6 +189,11 @@ class TicketSearch(SearchParameters):
         """Whether all engines can make its trainings, as far as its parameters tell."""
         weighted = not callable(self.data) and sample_weights_of(self.data) is not None
         return self.rewinding.is_whole and self.training.class_weight is None and not weighted
+
+    def arrays_of(self, data: Any) -> Any:
+        """A trial's data with all streams read into arrays; see `lth_keras.data.read_streams`."""
+        most = self.training.data_memory
+        return read_streams(data, SPLITS, None if most is None else values.memory("data_memory", most))
 
     def _check_rewinding(self) -> None:
         """Raises ValueError for parameters that do not go with `rewind`."""

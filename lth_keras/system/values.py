@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import operator
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -85,6 +86,19 @@ def path(name: str, value: Any) -> str:
     if not isinstance(value, str | os.PathLike):
         raise ValueError(f"Expected {name} to be a path. Received: {shown(value)}.")
     return os.path.expanduser(os.fspath(value))
+
+
+UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def memory(name: str, value: Any) -> int:
+    """A number of bytes, also of a text such as `2GB` or `500 MB`; ValueError for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]B)", value.upper()) if isinstance(value, str) else None
+    if found is not None:
+        value = int(float(found[1]) * UNITS[found[2]])
+    if isinstance(value, str):
+        raise ValueError(f"Expected {name} to be bytes, or a text such as '2GB'. Received: {value!r}.")
+    return integer(name, value, 1)
 
 
 def shown(value: Any) -> str:

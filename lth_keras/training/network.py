@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from lth_keras.backends import NOTHING_PRUNED, ProgramParts, Pruned, Splits, as_fit_takes_it
-from lth_keras.data import SPLITS, Arrays, check_cadence, check_makers, check_splits
+from lth_keras.data import SPLITS, Arrays, check_cadence, check_makers, check_splits, read_streams
 from lth_keras.masking import Choice, check_start, large_tables, pruned_weights_are_zero
 from lth_keras.pruning import ModelDerivatives
 from lth_keras.system import boolean, integer
@@ -195,9 +195,9 @@ class Network(MaskedNetwork):
         Args:
             data: train, validation and test, as attributes or keys, each a pair (x, y) of arrays of equal length. x has
                 the model's input shape; y is in the loss's format (class indices for sparse losses). train may be
-                (x, y, sample_weight): weights of its examples in the loss, as in Keras' `fit`. The validation split may
-                be empty if an attribute or key `without_validation` is true; then the last step counts as the early
-                stop.
+                (x, y, sample_weight): weights of its examples in the loss, as in Keras' `fit`. A split may also be a
+                stream of such batches, which is read into arrays. The validation split may be empty if an attribute or
+                key `without_validation` is true; then the last step counts as the early stop.
 
         Raises:
             ValueError: for a missing or empty split, shapes that do not fit the model, labels out of range, values
@@ -225,7 +225,7 @@ class Network(MaskedNetwork):
 
     def checked(self, data: Any) -> dict[str, Any]:
         """The splits of a trial's data, checked but not loaded; arguments and errors as `load`."""
-        splits = check_splits(self.model, self.loss, data)
+        splits = check_splits(self.model, self.loss, read_streams(data, SPLITS))
         if len(splits["train"][0]) < self.batch_size:
             raise ValueError(
                 f"Expected at least one batch of {self.batch_size} training examples. "

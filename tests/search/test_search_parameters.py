@@ -172,7 +172,7 @@ LABELS = np.zeros(4, np.int32)
 BAD_DATA: dict[str, tuple[Callable[[], Any], str]] = {
     "a fraction": (lambda: with_split("validation", 0.1), "'validation' is 0.1 .float.; split the arrays before"),
     "nothing": (lambda: with_split("validation", None), "say so by an attribute or key without_validation=True"),
-    "a generator": (lambda: with_split("train", (i for i in range(2))), "on arrays in memory, not on a generator"),
+    "a generator": (lambda: with_split("train", (i for i in range(2))), "'train': Expected batches .x, y. or .x, y, s"),
     "a generator of x": (
         lambda: with_split("train", (iter([1, 2]), LABELS)),
         "'train': Expected x as an array of all ex",
@@ -190,17 +190,7 @@ BAD_DATA: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: with_split("train", (np.zeros((4, 8)), None)),
         "'train': Expected y as an array. Received: None",
     ),
-    "a batched data set": (
-        lambda: with_split("train", BatchedDataset()),
-        "tf.data.Dataset with keras.utils.split_data",
-    ),
 }
-
-
-class BatchedDataset:
-    """What tells a tf.data.Dataset."""
-
-    element_spec = None
 
 
 @few("what", BAD_DATA, "a fraction", "a generator", "a sparse matrix")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from lth_keras.data import SPLITS, part_of, sample_weights_of
+from lth_keras.data import SPLITS, part_of, read_streams, sample_weights_of
 from lth_keras.layers import PLAIN_LAYERS, registrations
 from lth_keras.masking import settled_seeds, walk
 from lth_keras.search.identity.model import describe_model, describe_parts
@@ -84,7 +84,7 @@ def describe(search: TicketSearch, **replaced: Any) -> dict[str, Any]:
             "loss": _loss(parameters["loss"]),
             "optimizer": _optimizer(optimizer),
             "model": describe_model(model),
-            "data": digest(data(parameters["seed"]) if callable(data) else data),
+            "data": digest(search.arrays_of(data(parameters["seed"])) if callable(data) else data),
             "backend": keras.backend.backend(),
             **given_only(
                 {
@@ -163,7 +163,7 @@ def _changed(name: str, value: Any, seed: int) -> Any:
         optimizer = value()
         return {**_optimizer(optimizer), "code": describe_object(optimizer, "optimizer")}
     if name == "data":
-        return digest(value(seed) if callable(value) else value)
+        return digest(read_streams(value(seed), SPLITS) if callable(value) else value)
     return _loss(value) if name == "loss" else describe_value(value, name)
 
 
