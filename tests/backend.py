@@ -11,6 +11,8 @@ import numpy as np
 BACKEND = keras.backend.backend()
 EAGER = BACKEND == "torch"
 """Whether it runs functions at every call, and traces nothing."""
+JIT = BACKEND == "jax"
+"""What most tests give as `jit_compile`: on TensorFlow XLA compiles for longer than they train."""
 
 
 def gradients(function: Callable[[], tuple[Any, Any]], variables: Sequence[Any]) -> tuple[Any, list[np.ndarray]]:

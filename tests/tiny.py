@@ -24,6 +24,7 @@ from lth_keras.search.search import TicketSearch
 from lth_keras.search.tasks import Task
 from lth_keras.system import memory
 from lth_keras.training.network import Network
+from tests.backend import JIT
 
 ALL = ("winning_ticket", "random_reinit", "random_mask")
 SIZES = {"hidden/kernel": 8 * 16, "output/kernel": 16 * 3}
@@ -63,7 +64,7 @@ TRAINING: dict[str, Any] = {
     "batch_size": 10,
     "evaluate_every": 5,
     "test_every": 10,
-    "jit_compile": keras.backend.backend() == "jax",
+    "jit_compile": JIT,
 }
 
 

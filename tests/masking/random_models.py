@@ -12,6 +12,7 @@ from keras import layers
 Generator = np.random.Generator
 Layer = keras.layers.Layer
 FEATURES = 4
+TIME = 5
 
 
 def _normalization(generator: Generator) -> Layer:
@@ -69,6 +70,8 @@ ON_SEQUENCES: list[Callable[[Generator], Layer]] = [
     lambda _: layers.GRU(FEATURES, return_sequences=True, recurrent_dropout=0.2),
     lambda _: layers.SimpleRNN(FEATURES, return_sequences=True),
     lambda _: layers.RNN([layers.LSTMCell(3), layers.GRUCell(FEATURES)], return_sequences=True),
+    lambda _: layers.RNN(layers.SimpleRNNCell(FEATURES), return_sequences=True),
+    lambda _: layers.EinsumDense("abc,cd->abd", (TIME, FEATURES)),
     lambda _: layers.Bidirectional(layers.LSTM(FEATURES // 2, return_sequences=True)),
     lambda _: layers.Conv1D(FEATURES, 2, padding="same"),
     lambda _: layers.SeparableConv1D(FEATURES, 2, padding="same"),
@@ -88,6 +91,7 @@ ON_IMAGES: list[Callable[[Generator], Layer]] = [
     lambda _: layers.SeparableConv2D(FEATURES, 2, padding="same"),
     lambda _: layers.DepthwiseConv2D(2, padding="same"),
     lambda _: layers.Conv2DTranspose(FEATURES, 2, padding="same"),
+    lambda _: layers.ConvLSTM1D(FEATURES, 2, padding="same", return_sequences=True),
     lambda _: layers.RandomFlip(),
     lambda _: layers.RandomRotation(0.1),
     lambda _: layers.RandomZoom(0.1),
@@ -99,7 +103,15 @@ ON_VOLUMES: list[Callable[[Generator], Layer]] = [
     lambda _: layers.Conv3DTranspose(FEATURES, 2, padding="same"),
     lambda _: layers.ConvLSTM2D(FEATURES, 2, padding="same", return_sequences=True),
 ]
-
+ON_FILMS: list[Callable[[Generator], Layer]] = [
+    lambda _: layers.ConvLSTM3D(FEATURES, 1, return_sequences=True),
+    lambda _: layers.TimeDistributed(layers.Conv3D(FEATURES, 2, padding="same")),
+]
+TABLES: list[Callable[[Generator], Layer]] = [
+    lambda _: layers.Embedding(12, FEATURES),
+    lambda _: layers.ReversibleEmbedding(12, FEATURES),
+]
+MAKERS = [*ON_VECTORS, *ON_SEQUENCES, *ON_PAIRS, *ON_IMAGES, *ON_VOLUMES, *ON_FILMS, *TABLES]
 
 MERGES: list[Callable[[Any, Any], Any]] = [
     lambda x, y: layers.Add()([x, y]),
@@ -140,10 +152,20 @@ def random_model(seed: int) -> tuple[keras.Model, np.ndarray]:
     policy = generator.choice(["float32", "float32", "mixed_bfloat16"])
     keras.config.set_dtype_policy(str(policy))
     try:
-        kind = generator.choice(["vectors", "sequences", "images", "volumes", "integers"])
+        kind = generator.choice(sorted(_KINDS))
         return _KINDS[str(kind)](generator)
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def random_attention(seed: int) -> tuple[keras.Model, np.ndarray]:
+    """A random model of sequences in which MultiHeadAttention is sure to be, and inputs for it."""
+    generator = np.random.default_rng(seed)
+    keras.utils.set_random_seed(seed)
+    x = keras.Input((TIME, FEATURES))
+    y = _body(generator, x, (TIME, FEATURES), ON_SEQUENCES)
+    y = layers.MultiHeadAttention(int(generator.integers(2, 5)), 3)(y, x)
+    return _finished(x, layers.Flatten()(y)), generator.normal(size=(3, TIME, FEATURES)).astype("float32")
 
 
 def _any(generator: Generator, makers: list[Any]) -> Any:
@@ -191,19 +213,20 @@ def _paired(layer: Layer, x: Any) -> Any:
 
 def _of_integers(generator: Generator) -> tuple[keras.Model, np.ndarray]:
     first = _any(generator, FIRST)
-    x = keras.Input((5,), dtype="int32")
+    x = keras.Input((TIME,), dtype="int32")
     y = x
     for layer in first:
         y = layer(y)
-    y = layers.Embedding(12, FEATURES, mask_zero=False)(y)
-    y = layers.Flatten()(_body(generator, y, (5, FEATURES), ON_SEQUENCES))
-    return _finished(x, y), generator.integers(0, 9, (3, 5)).astype("int32")
+    y = _any(generator, TABLES)(y)
+    y = layers.Flatten()(_body(generator, y, (TIME, FEATURES), ON_SEQUENCES))
+    return _finished(x, y), generator.integers(0, 9, (3, TIME)).astype("int32")
 
 
 _KINDS: dict[str, Callable[[Generator], tuple[keras.Model, np.ndarray]]] = {
     "vectors": _of((FEATURES,), ON_VECTORS),
-    "sequences": _of((5, FEATURES), ON_SEQUENCES),
+    "sequences": _of((TIME, FEATURES), ON_SEQUENCES),
     "images": _of((4, 4, FEATURES), ON_IMAGES),
     "volumes": _of((2, 3, 3, FEATURES), ON_VOLUMES),
+    "films": _of((2, 2, 2, 2, FEATURES), ON_FILMS),
     "integers": _of_integers,
 }
