@@ -43,6 +43,13 @@ def images() -> keras.Model:
     )
 
 
+def images_and_examples(count: int) -> tuple[keras.Model, np.ndarray, np.ndarray, Weights]:
+    """A masked model, images and labels for it, and its weights."""
+    model, generator = mask_model(images()), np.random.default_rng(0)
+    x, y = generator.normal(size=(count, 4, 4, 2)).astype("float32"), generator.integers(0, 3, count)
+    return model, x, y, {key: keras.ops.convert_to_numpy(v) for key, v in variables(model).items()}
+
+
 def images_by_hand(w: Weights, x: np.ndarray) -> np.ndarray:
     h = np.tanh(convolve(x, w["conv/kernel"]) + w["conv/bias"]).mean(axis=(1, 2))
     h = np.tanh(h @ w["hidden/kernel"] + w["hidden/bias"])
@@ -180,10 +187,7 @@ def test_without_a_temperature_hessian_gradients_are_those_of_the_loss(case: tup
 
 
 def test_large_batches_are_those_of_their_parts() -> None:
-    model = mask_model(images())
-    generator = np.random.default_rng(1)
-    x, y = generator.normal(size=(520, 4, 4, 2)).astype("float32"), generator.integers(0, 3, 520)
-    weights = {key: keras.ops.convert_to_numpy(v) for key, v in variables(model).items()}
+    model, x, y, weights = images_and_examples(520)
     mask = get_mask(model)
 
     def found(rows: slice) -> tuple[Any, Any]:
@@ -210,11 +214,9 @@ def test_logits_and_other_losses_have_their_temperature_or_none() -> None:
 
 
 def test_nothing_is_traced_before_it_is_asked_for_and_then_once_whatever_the_mask() -> None:
-    model = mask_model(images())
+    model, x, y, weights = images_and_examples(9)
     generator = np.random.default_rng(0)
-    x, y = generator.normal(size=(9, 4, 4, 2)).astype("float32"), generator.integers(0, 3, 9)
     bound = ModelDerivatives(model, LOSS).on(lambda: (x, y))
-    weights = {key: keras.ops.convert_to_numpy(v) for key, v in variables(model).items()}
     before = {key: value.copy() for key, value in weights.items()}
     assert bound.traces == 0
     traced = []
@@ -231,10 +233,7 @@ def test_nothing_is_traced_before_it_is_asked_for_and_then_once_whatever_the_mas
 
 
 def test_the_same_bits_each_time() -> None:
-    model = mask_model(images())
-    generator = np.random.default_rng(0)
-    x, y = generator.normal(size=(9, 4, 4, 2)).astype("float32"), generator.integers(0, 3, 9)
-    weights = {key: keras.ops.convert_to_numpy(v) for key, v in variables(model).items()}
+    model, x, y, weights = images_and_examples(9)
     mask = get_mask(model)
     one, other = (ModelDerivatives(model, LOSS).on(lambda: (x, y)).hessian_gradients(weights, mask) for _ in range(2))
     assert all(one[key].tobytes() == other[key].tobytes() for key in mask)

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from lth_keras.masking import walk
-from lth_keras.search.identity.values import describe_object, plain
+from lth_keras.search.identity.values import describe_object, plain, stem_of
 
 _PLACES_OF_NAMES = ("name", "keras_history", "input_layers", "output_layers")
 """Keys of a model's configuration whose values are names of layers. Elsewhere `softmax` is an activation."""
@@ -30,7 +30,7 @@ def describe_model(model: keras.Model) -> Any:
         ) from error
     names: dict[str, str] = {}
     for name in _made_up_names(config):
-        names.setdefault(name, f"{_without_count(name)}_{len(names)}")
+        names.setdefault(name, f"{stem_of(name)}_{len(names)}")
 
     def rename(item: Any, place: str) -> Any:
         if isinstance(item, dict):
@@ -66,14 +66,10 @@ def _made_up_names(config: Any) -> Iterator[str]:
         inner = config.get("config")
         name = inner.get("name") if isinstance(inner, dict) else None
         if isinstance(name, str):
-            stem = re.sub("^(forward|backward)_", "", _without_count(name))
+            stem = re.sub("^(forward|backward)_", "", stem_of(name))
             kind = str(config.get("class_name")).lower()
             # A masked copy of a layer keeps the name that Keras generated for the layer.
             if stem.replace("_", "") in (kind, kind.removeprefix("masked")):
                 yield name
     for value in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
         yield from _made_up_names(value)
-
-
-def _without_count(name: str) -> str:
-    return re.sub(r"_\d+$", "", name)

@@ -261,10 +261,15 @@ def plain(config: Any) -> Any:
     return json.loads(json.dumps(config, default=lambda item: re.sub(r" at 0x[0-9a-f]+", "", str(item))))
 
 
+def stem_of(name: str) -> str:
+    """A name without the count that Keras adds: `dense` of `dense_3`."""
+    return re.sub(r"_\d+$", "", name)
+
+
 def without_count(config: Mapping[str, Any], kind: type) -> dict[str, Any]:
     """A configuration in which a name that Keras generated (`focal_3`) has no count."""
     name = config.get("name")
-    stem = re.sub(r"_\d+$", "", name) if isinstance(name, str) else ""
+    stem = stem_of(name) if isinstance(name, str) else ""
     made_up = stem.replace("_", "") == kind.__name__.lower().replace("_", "")
     return {**config, "name": stem} if made_up else dict(config)
 
