@@ -10,6 +10,7 @@ import numpy as np
 from lth_keras.callbacks.updates import updates_of
 from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, mask_model, prunable_weights, variables
+from tests.backend import JIT
 from tests.tiny import data
 
 X, Y = data()["train"]
@@ -29,6 +30,7 @@ def dense_model(dtype: Any = None) -> keras.Model:
 
 def compiled(optimizer: Any = None, dtype: Any = None, **options: Any) -> keras.Model:
     """The masked model, compiled."""
+    options = {"jit_compile": JIT, **options}
     model = mask_model(dense_model(dtype))
     model.compile(optimizer or keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", **options)
     return model

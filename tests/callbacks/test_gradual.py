@@ -64,7 +64,7 @@ def test_it_keeps_the_weights_that_are_largest_at_that_update() -> None:
 
 def test_the_next_update_is_made_with_the_new_mask() -> None:
     # Plain SGD changes a weight only where its gradient is not zero.
-    witness, model = Witness(), compiled(keras.optimizers.SGD(0.1))
+    witness, model = Witness(), compiled(keras.optimizers.SGD(0.1), jit_compile="auto")
     fit(model, GradualPruning(0.3, begin=2, end=16, frequency=3), witness)
     moved = 0
     for update in range(1, 2 * BATCHES):
@@ -122,7 +122,7 @@ def test_batches_that_loss_scaling_skips_are_no_updates() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{"steps_per_execution": 4}, {"run_eagerly": True}])
+@pytest.mark.parametrize("options", [{"steps_per_execution": 4}, {"run_eagerly": True}, {"jit_compile": "auto"}])
 def test_the_way_of_running_changes_nothing(options: dict[str, Any]) -> None:
     models = []
     for how in ({}, options):

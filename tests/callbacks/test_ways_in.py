@@ -12,6 +12,7 @@ from keras import layers
 
 import lth_keras as lth
 from lth_keras.masking import get_mask, prunable_weights, strip_masks
+from tests.backend import JIT
 from tests.few import few
 from tests.masking.models import outputs
 from tests.masking.test_inside import Transformer, X, Y, subclassed
@@ -48,7 +49,7 @@ def examples(name: str) -> np.ndarray:
 
 
 def compiled(model: keras.Model) -> keras.Model:
-    model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
+    model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", jit_compile=JIT)
     return model
 
 

@@ -1,5 +1,7 @@
 """Layers and weights are chosen by name, place, pattern, kind, class, layer, function, or as the first or last."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from tests.masking.models import outputs
 from tests.masking.test_inside import subclassed
 
 
+@functools.cache  # nothing here changes it
 def model():
     x = keras.Input((6, 6, 2))
     y = layers.Conv2D(3, 3, activation="relu", name="conv_a")(x)

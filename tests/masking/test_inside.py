@@ -10,6 +10,7 @@ from keras import layers
 import lth_keras as lth
 from lth_keras.layers import MASKED_LAYERS, PLAIN_LAYERS, PRUNABLE, REGISTERED, MaskedLayer
 from lth_keras.masking import get_mask, mask_model, prunable_weights, set_mask, strip_masks, walk
+from tests.backend import JIT
 from tests.few import few
 from tests.masking.models import OwnDense, outputs
 
@@ -87,12 +88,12 @@ def test_masking_changes_no_output_and_names_the_layers_inside(build):
 @few("build", MODELS.values(), subclassed, ids=MODELS)
 def test_masks_hold_through_training_saving_and_loading(build, tmp_path):
     model = build()
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=JIT)
     model.fit(X, Y, verbose=0)  # a compiled step of before, where the model is masked in place
     pruned = lth.prune(model, 0.3)
     mask = get_mask(pruned)
     assert mask.kept == round(0.3 * mask.size)
-    pruned.compile(keras.optimizers.Adam(0.1), "sparse_categorical_crossentropy")
+    pruned.compile(keras.optimizers.Adam(0.1), "sparse_categorical_crossentropy", jit_compile=JIT)
     start = {w.key: np.array(w.variable) for w in prunable_weights(pruned)}
     pruned.fit(X, Y, epochs=2, verbose=0)
     for weight in prunable_weights(pruned):

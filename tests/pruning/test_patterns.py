@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -15,9 +16,11 @@ import lth_keras as lth
 from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, strip_masks, variables
 from lth_keras.pruning.patterns import Layout, NofM, pattern_of
+from tests.backend import JIT
 from tests.few import few
 
 
+@functools.cache  # prune changes no model
 def images() -> keras.Model:
     x = keras.Input((6, 6, 4))
     y = layers.Conv2D(8, 3, activation="relu", name="first")(x)
@@ -27,6 +30,7 @@ def images() -> keras.Model:
     return keras.Model(x, layers.Dense(3, name="last")(layers.Dense(16, name="hidden")(layers.Flatten()(y))))
 
 
+@functools.cache
 def attention() -> keras.Model:
     x = keras.Input((5, 8))
     y = layers.MultiHeadAttention(4, 2, name="attention")(x, x)
@@ -55,7 +59,7 @@ def test_n_of_m_keeps_the_n_highest_of_every_group(data: st.DataObject) -> None:
 
 def test_two_of_four_holds_in_every_group_after_every_step() -> None:
     model = lth.prune(images(), pattern="2:4", exclude=["depthwise", "separable"])
-    model.compile(keras.optimizers.Adam(0.1), "sparse_categorical_crossentropy")
+    model.compile(keras.optimizers.Adam(0.1), "sparse_categorical_crossentropy", jit_compile=JIT)
     x, y = np.random.default_rng(0).normal(size=(8, 6, 6, 4)).astype("float32"), np.arange(8) % 3
     for _ in range(3):
         for key, value in variables(strip_masks(model)).items():

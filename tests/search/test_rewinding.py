@@ -16,6 +16,7 @@ from lth_keras.search.search import TicketSearch
 from lth_keras.search.tasks import LevelError
 from lth_keras.training.engines import batch_order
 from tests import tiny
+from tests.backend import JIT
 from tests.few import few
 from tests.tiny import assert_same_numbers, final_weights, make, masks_of
 
@@ -84,7 +85,7 @@ class ByHand:
             for variable, value in zip(optimizer.variables, values, strict=True):
                 variable.assign(value)
         self.optimizer, losses = optimizer, []
-        model.compile(optimizer, "sparse_categorical_crossentropy")
+        model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=JIT)
         x, y = tiny.data()["train"]
         for batch in batch_order(len(x), 10, 0, "level", level).take(stop)[start:]:
             model.reset_metrics()

@@ -12,6 +12,7 @@ import pytest
 from lth_keras.data.weights import weights_of_classes
 from lth_keras.training.engines import batch_order
 from tests import tiny
+from tests.backend import JIT
 from tests.few import few
 from tests.tiny import final_weights, make, network_of
 
@@ -73,7 +74,7 @@ def by_keras(loss: Any, start: Any, data: Any, names: tuple[Any, ...] = (), **we
     model, (x, y) = tiny.build(), data
     for layer in model.layers:
         layer.set_weights([start[f"{layer.name}/{kind}"] for kind in ("kernel", "bias")])
-    model.compile(tiny.adam(), loss)
+    model.compile(tiny.adam(), loss, jit_compile=JIT)
     losses = []
     for batch in batch_order(len(x), 10, 0, *names).take(STEPS):
         own = {name: value[batch] if name == "sample_weight" else value for name, value in weights.items()}
