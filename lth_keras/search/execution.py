@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lth_keras.backends import backend
+from lth_keras.backends import LossKind, backend, loss_facts
+from lth_keras.data import sample_weights_of
 from lth_keras.search.branches import check_branches, is_control
 from lth_keras.search.failures import Failures
 from lth_keras.search.identity import describe_changes, former
@@ -100,7 +101,7 @@ def prepare(search: TicketSearch, asked: Asked, in_workers: bool = False) -> Pre
     out = values.path("out", asked.out)
     asked = asked._replace(branches=check_branches(asked.branches, search.variants))
     for branch in asked.branches:
-        search.search_of(branch).check_counts()  # so that an invalid variant fails before anything is trained
+        _check_counts(search.search_of(branch))  # so that an invalid variant fails before anything is trained
     if search.rewinding.continues and "random_mask" in asked.branches:
         raise ValueError(
             f"Expected branches without random_mask with rewind={search.rewind!r}, since the weights at the end of the "
@@ -125,6 +126,14 @@ def prepare(search: TicketSearch, asked: Asked, in_workers: bool = False) -> Pre
         directory.record_description(search.identity)
     _record_variants(search, directory, asked.branches, in_workers)
     return Prepared(search, directory, asked, in_workers)
+
+
+def _check_counts(search: TicketSearch) -> None:
+    """Raises ValueError if `confusion` is set for a task without classes."""
+    if search.training.confusion:
+        if loss_facts(search.loss).kind == LossKind.OWN:
+            search.trial_data.checked(search.seed)  # the metric depends on the labels
+        search.network.make_counter()
 
 
 def check_callbacks(facts: Any, reporter: Any) -> None:
@@ -180,13 +189,19 @@ def _identity_in(search: TicketSearch, out: str | os.PathLike[str]) -> Mapping[s
     return search.identity
 
 
+def _can_be_batched(search: TicketSearch) -> bool:
+    """Whether all engines can make a search's trainings, as far as its parameters tell."""
+    weighted = not callable(search.data) and sample_weights_of(search.data) is not None
+    return search.rewinding.is_whole and search.training.class_weight is None and not weighted
+
+
 def _choose_engine(
     search: TicketSearch, out: str | os.PathLike[str], identity: Mapping[str, Any], asked: Asked
 ) -> None:
     """Chooses the engine and checks that it can train the search, before anything is recorded."""
     everywhere = asked.control_levels is None or 2 * len(set(asked.control_levels)) > search.levels
     at_most_levels = [branch for branch in asked.branches if everywhere or not is_control(branch)]
-    batches = all(search.search_of(branch).can_be_batched for branch in asked.branches)
+    batches = all(_can_be_batched(search.search_of(branch)) for branch in asked.branches)
     tickets = asked.trials * tickets_at_a_time(at_most_levels, search.levels, search.independent)
     made = recorded_engine(RunDirectory.recorded(out, search.name, identity), search.engine)
 

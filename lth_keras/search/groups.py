@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from typing import TYPE_CHECKING, Any
 
 from lth_keras.search.branches import BRANCHES, DENSE
@@ -53,12 +53,18 @@ def train_in_groups(
         block = failures.without(task for task in pending if task.seed in seeds[start : start + trials])
         while first := ready_together(block, done, 1, independent):
             own = of(first[0].branch)
-            alike = [task for task in block if of(task.branch).batch_key == own.batch_key]
+            alike = [task for task in block if _batch_key(of(task.branch)) == _batch_key(own)]
             group = ready_together(alike, done, own.width, independent)
             interrupts.check()
             written = train_group(search, run.directory, group, alike, failures, run.asked.keep_weights, reporter)
             done |= {Task(result.seed, result.branch, result.level) for result in written}
             block = failures.without(task for task in block if task not in done)
+
+
+def _batch_key(search: TicketSearch) -> Hashable:
+    """Tickets of searches with equal keys can be trained in one group."""
+    training = search.training
+    return search.network, search.spelling, training.steps, training.epochs, training.confusion, training.patience
 
 
 def train_group(
@@ -70,7 +76,7 @@ def train_group(
     keep_weights: str,
     reporter: Any,
 ) -> list[LevelResult]:
-    """Trains tasks with equal `batch_key` together; `alike` are later ones of the block, whose data are loaded too.
+    """Trains tasks with equal `_batch_key` together; `alike` are later ones of the block, whose data are loaded too.
 
     Returns:
         The results written.

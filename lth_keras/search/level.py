@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lth_keras.analysis import MetricName
+from lth_keras.analysis import Distributions, MetricName
 from lth_keras.arrays import TrainingState, Weights
 from lth_keras.mask import Mask
 from lth_keras.masking import check_connected
-from lth_keras.search.branches import is_control
+from lth_keras.search.branches import DENSE, is_control
 from lth_keras.search.failures import Failures
+from lth_keras.search.provenance import made_by
 from lth_keras.search.rewinding import NONE, WEIGHTS
 from lth_keras.search.tasks import LevelError, Task
 from lth_keras.search.tickets import rewound_state, starting_weights
@@ -62,8 +63,8 @@ class Level:
         self.search, self.network, self.directory, self.task = search, search.network, directory, task
         self.data = search.trial_data.key(task.seed)
         self.keeps_weights = keep_weights == "all" or (keep_weights == "last" and task.level == search.levels)
-        self.initial = search.initial_weights(task.seed)
-        self.made = search.made_by(task.seed)
+        self.initial = search.selection.initial_weights(task.seed)
+        self.made = made_by(search, task.seed)
 
     @cached_property
     def start(self) -> tuple[Mask, Weights]:
@@ -126,6 +127,12 @@ class Level:
             return TrainingState(int(trained.curves.step[-1]), dict(trained.weights))
         return kept
 
+    def observed(self, trained: Trained) -> Distributions:
+        """The distributions of the level; those of scores only at level 0, for the initial dense network."""
+        mask, before = self.start
+        drawn = partial(self.search.selection.drawn_state, self.task.seed) if self.task.branch == DENSE else None
+        return self.search.observe.of_level(mask, before, trained.weights, drawn)
+
     def finish(self, trained: Trained, began: float) -> LevelResult:
         """Makes the mask of the branch's next level and writes the level file.
 
@@ -136,7 +143,7 @@ class Level:
         Raises:
             LevelError: for a loss or weights that are not finite, or a criterion that cannot rank the weights.
         """
-        (mask, weights), network, task = self.start, self.network, self.task
+        mask, network, task = self.start[0], self.network, self.task
         with self._named(NonFiniteLossError):
             if trained.failure is not None:
                 raise trained.failure
@@ -148,7 +155,7 @@ class Level:
             )
         with self._named(ValueError):
             next_mask = self.search.selection.next_mask(self.directory, task, mask, self.initial, trained.scored)
-            seen = self.search.observed(task, mask, weights, trained.weights)
+            seen = self.observed(trained)
         seconds = time.perf_counter() - began
         curves, measured = trained.curves, network.measured
         metric = MetricName(measured.name, measured.label, measured.direction, measured.units)

@@ -14,7 +14,7 @@ import keras
 
 from lth_keras.arrays import Weights
 from lth_keras.criteria import Criterion, State
-from lth_keras.data import SAMPLES_PER_CLASS, check_cadence, check_class_weight
+from lth_keras.data import SAMPLES_PER_CLASS, SPLITS, check_cadence, check_class_weight, read_streams
 from lth_keras.mask import Mask
 from lth_keras.pruning import Plan
 from lth_keras.search.observation import Observation
@@ -203,6 +203,11 @@ class Training:
         check_cadence(self.evaluate_every, self.test_every)
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(f"Expected steps or epochs. Received: steps={self.steps}, epochs={self.epochs}.")
+
+    def arrays_of(self, data: Any) -> Any:
+        """A trial's data with all streams read into arrays; see `lth_keras.data.read_streams`."""
+        most = self.data_memory
+        return read_streams(data, SPLITS, None if most is None else values.memory("data_memory", most))
 
     def steps_of(self, examples: int) -> int:
         """Optimiser updates of a level on this number of training examples."""

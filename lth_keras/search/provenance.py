@@ -44,6 +44,11 @@ def trained_by(search: TicketSearch) -> dict[str, Any]:
     }
 
 
+def made_by(search: TicketSearch, seed: int) -> dict[str, Any]:
+    """The provenance of a trial's levels, as their files record it."""
+    return {**search.trained_by, "data": search.trial_data.digest(seed)}
+
+
 def recorded_engine(directory: RunDirectory | None, asked: str) -> str | None:
     """The engine that trained a run's levels; None if there are no levels or they do not record it.
 
@@ -93,7 +98,7 @@ def check(search: TicketSearch, directory: RunDirectory, levels: Iterable[Level]
             notes.add("some levels do not record their provenance, as in lth_keras 0.1, and are not checked")
             continue
         maker = search.search_of(key[1])
-        now = {**(maker.made_by(key[0]) if key[0] in seeds else maker.trained_by), "run": directory.identity}
+        now = {**(made_by(maker, key[0]) if key[0] in seeds else maker.trained_by), "run": directory.identity}
         made = {**made, "training": without_older(made.get("training"), now["engine"])}
         if changes := list(_changes(made, now)):
             more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""

@@ -79,8 +79,9 @@ class Run:
         )
         values = result.weights
         if values is None:
-            initial = search.made_weights(seed, branch) or network.draw_weights(seed, "initial")
-            state = rewound_state(self.directory, task, search.search_of(branch).rewinding)
+            own = search.search_of(branch)
+            initial = own.selection.made_weights(seed) or network.draw_weights(seed, "initial")
+            state = rewound_state(self.directory, task, own.rewinding)
             values = starting_weights(task, initial if state is None else state.weights, network.draw_weights)
         network.rewind(values, result.mask)
         return network.model

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import keras
 
-from lth_keras.analysis import Distributions
 from lth_keras.arrays import Weights
-from lth_keras.backends import LossKind, Movable, loss_facts, set_threads
+from lth_keras.backends import set_threads
 from lth_keras.criteria import State, name_of
-from lth_keras.data import SPLITS, check_cadence, check_makers, part_of, read_streams, sample_weights_of
+from lth_keras.data import check_cadence, check_makers
 from lth_keras.mask import Mask
 from lth_keras.search import execution, groups, runner
-from lth_keras.search.branches import BRANCHES, DENSE, WINNING_TICKET
+from lth_keras.search.branches import BRANCHES, WINNING_TICKET
 from lth_keras.search.cache import Cache
+from lth_keras.search.combinations import check_combinations
 from lth_keras.search.failures import Failures
 from lth_keras.search.identity import describe
+from lth_keras.search.networks import Networks
 from lth_keras.search.observation import Observation
 from lth_keras.search.older_parameters import by_newer_names
 from lth_keras.search.parameters import (
@@ -40,14 +40,14 @@ from lth_keras.search.provenance import check, trained_by
 from lth_keras.search.rewinding import Rewinding, rewinding_of
 from lth_keras.search.run import Run
 from lth_keras.search.selection import Selection
-from lth_keras.search.start import given_of, initialiser_of
+from lth_keras.search.start import given_of
 from lth_keras.search.tasks import Task
 from lth_keras.search.trial_data import TrialData
 from lth_keras.search.variants import check_variants
 from lth_keras.storage import Facts, LevelResult, RunDirectory
-from lth_keras.system import checked_build, clear_memory_errors, interrupts, values
+from lth_keras.system import interrupts
 from lth_keras.training import Given, Network, given_by
-from lth_keras.training.engines import AUTO, Engine, Schedule, engine_named, width_of
+from lth_keras.training.engines import AUTO, Engine, engine_named, width_of
 
 
 class TicketSearch(SearchParameters):
@@ -130,26 +130,12 @@ class TicketSearch(SearchParameters):
         self.levels = levels  # type: ignore[assignment]  # None is replaced below
         self.variants = {} if variants is None else variants
         check_values(self)
-        if not callable(data):
-            self.data = self.arrays_of(data)
-            for split in SPLITS:
-                part_of(self.data, split)
-        plan = self.pruning.plan
-        self.levels = plan.levels(self.levels)
-        given_of(self.start)
-        if plan.before_training and self.pruning.score_at is not None:
-            raise ValueError(f"Expected score_at=None with when='before_training'. Received: {self.pruning.score_at}.")
-        if self.pruning.masks_of_drawn and not (plan.before_training and initialiser_of(self.start)):
-            raise ValueError(
-                "Expected masks_of_drawn=False unless when='before_training' and start is a function. "
-                f"Received: when={self.pruning.when!r}, start={self.start!r}."
-            )
-        self.variants = check_variants(self.variants)
-        for changes in self.variants.values():
-            if "data" in changes and not callable(changes["data"]):
-                changes["data"] = self.arrays_of(changes["data"])
+        self.data = data if callable(data) else self.training.arrays_of(data)
+        self.plan = self.pruning.plan
+        self.levels = self.plan.levels(self.levels)
+        self.variants = check_variants(self.variants, self.training.arrays_of)
         self.test_every = check_cadence(self.training.evaluate_every, self.training.test_every)
-        self._check_rewinding()
+        check_combinations(self)
         self.processes = 1
         """Processes, including this one, that still have to allocate such a network."""
         self.variant_of: TicketSearch | None = None
@@ -157,11 +143,9 @@ class TicketSearch(SearchParameters):
         self.variant = ""
         """The name of the variant."""
         self.choose_engine(self.engine, "asked for")
-        self._networks: dict[str, Network] = {}
+        self._networks = Networks(self)
         self._variants: dict[str, TicketSearch] = {}
-        self._initial: dict[int, Weights] = {}
         self.cache = Cache()
-        self.plan = plan
         self.selection = Selection(self)
         self.trial_data = TrialData(self)
 
@@ -183,34 +167,6 @@ class TicketSearch(SearchParameters):
         """The mask of level 0: `start_mask`, or one that keeps all weights."""
         start = self.plan.start
         return Mask.ones(self.network.mask.shapes) if start is None else start
-
-    @property
-    def can_be_batched(self) -> bool:
-        """Whether all engines can make its trainings, as far as its parameters tell."""
-        weighted = not callable(self.data) and sample_weights_of(self.data) is not None
-        return self.rewinding.is_whole and self.training.class_weight is None and not weighted
-
-    def arrays_of(self, data: Any) -> Any:
-        """A trial's data with all streams read into arrays; see `lth_keras.data.read_streams`."""
-        most = self.training.data_memory
-        return read_streams(data, SPLITS, None if most is None else values.memory("data_memory", most))
-
-    def _check_rewinding(self) -> None:
-        """Raises ValueError for parameters that do not go with `rewind`."""
-        rewinding, training = self.rewinding, self.training
-        own = (training.steps, training.epochs)[rewinding.unit == "epoch"]
-        if own is not None:
-            rewinding.step(1, own)
-        if self.rewind != "init" and self.pruning.when == "before_training":
-            raise ValueError(
-                "Expected rewind='init' with when='before_training', whose levels do not depend on a training. "
-                f"Received: rewind={self.rewind!r}."
-            )
-        if self.rewind != "init" and training.carry_step_count:
-            raise ValueError(
-                "Expected carry_step_count=False unless rewind='init', since rewinding decides the step count. "
-                f"Received: rewind={self.rewind!r} and carry_step_count=True."
-            )
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -315,59 +271,11 @@ class TicketSearch(SearchParameters):
     @property
     def network(self) -> Network:
         """The network of all levels, branches and trials in this process, built at first use; assign to share one."""
-        engine = self.engine if self.width > 1 else self.spelling
-        for made in self._networks.values():
-            if engine in (made.engine.spelling, AUTO):
-                return made
-        self._networks[engine] = self._make_network(engine)
-        return self._networks[engine]
+        return self._networks.of_engine(self.engine if self.width > 1 else self.spelling)
 
     @network.setter
     def network(self, network: Network) -> None:
-        self._networks = {network.engine.spelling: network}
-
-    def _make_network(self, engine: str) -> Network:
-        training, networks = self.training, self.cache.networks
-        arguments = {
-            "build": self.build,
-            "optimizer": Movable(self.optimizer) if self.rewinding.moves_schedule else self.optimizer,
-            "loss": self.loss,
-            "batch_size": training.batch_size,
-            "evaluate_every": training.evaluate_every,
-            "test_every": training.test_every,
-            "jit_compile": training.jit_compile,
-            "engine": engine,
-            "start": given_of(self.start),
-            "exclude": self.pruning.exclude,
-            "prune_frozen": self.pruning.prune_frozen,
-            "metric": training.metric,
-        }
-        key = tuple(arguments.values())
-        if key not in networks:
-            self.set_threads()
-            with clear_memory_errors("the model and its optimiser"):
-                build = checked_build(self.build, self.optimizer, self.processes)
-                interrupts.check()
-                networks[key] = Network(**{**arguments, "build": build})
-            if networks[key].mask.kept < networks[key].mask.size:
-                warnings.warn(
-                    f"Expected build to make a dense network, which a search starts from. Received: masks that keep "
-                    f"{networks[key].mask.density:.1%} of the weights; the search does not use them. Pass them as "
-                    "Pruning(start_mask=get_mask(model)).",
-                    stacklevel=2,
-                )
-            interrupts.check()
-        network = networks[key]
-        if not self.rewinding.is_whole:
-            refusal = network.engine.refusal(network, Schedule(1, whole=False))
-            if refusal is not None:
-                raise ValueError(refusal)
-        if self.plan.start is not None:
-            network.mask.check_same_weights(self.plan.start)
-        self.plan.density(0, network.kinds)  # raises for a kind without a rate before anything is trained
-        if self.pruning.scope == "uniform" and self.levels:  # raises for a first layer that is too large
-            self.plan.keep(self.levels, Mask.ones(network.mask.shapes), network.kinds)
-        return network
+        self._networks.set_only(network)
 
     def choose_engine(self, spelling: str, reason: str) -> None:
         """Sets the engine of the search and of its variants without an engine of their own.
@@ -427,12 +335,6 @@ class TicketSearch(SearchParameters):
         return written[0]
 
     @property
-    def batch_key(self) -> Hashable:
-        """Tickets with equal keys can be trained in one group."""
-        training = self.training
-        return self.network, self.spelling, training.steps, training.epochs, training.confusion, training.patience
-
-    @property
     def trained_by(self) -> Mapping[str, Any]:
         """The provenance of its levels without the data; see `lth_keras.search.provenance`."""
         known = self.cache.provenance
@@ -441,39 +343,7 @@ class TicketSearch(SearchParameters):
             known[place] = trained_by(self)
         return known[place]
 
-    def made_by(self, seed: int) -> Mapping[str, Any]:
-        """The provenance of a trial's levels, as their files record it."""
-        return {**self.trained_by, "data": self.trial_data.digest(seed)}
-
-    def observed(self, task: Task, mask: Mask, before: Weights, after: Weights) -> Distributions:
-        """The distributions of a level; those of scores only at level 0, for the initial dense network."""
-        drawn = partial(self.selection.drawn_state, task.seed) if task.branch == DENSE else None
-        return self.observe.of_level(mask, before, after, drawn)
-
-    def check_counts(self) -> None:
-        """Raises ValueError if `confusion` is set for a task without classes."""
-        if self.training.confusion:
-            if loss_facts(self.loss).kind == LossKind.OWN:
-                self.trial_data.checked(self.seed)  # the metric depends on the labels
-            self.network.make_counter()
-
-    def initial_weights(self, seed: int) -> Weights:
-        """The initial weights of a trial; kept for one trial at a time to save memory."""
-        if self.selection.takes_data or self.observe.takes_data:
-            self.trial_data.sample(seed)  # raises for missing classes before anything is trained
-        if seed not in self._initial:
-            self._initial = {seed: self.selection.initial_weights(seed)}
-        return self._initial[seed]
-
     def drawn_state(self, seed: int) -> State:
         """The state of a trial's initial dense network with its data, as the input of a criterion."""
         self.trial_data.loaded(seed)
         return self.selection.drawn_state(seed)
-
-    def made_weights(self, seed: int, branch: str = WINNING_TICKET) -> Weights | None:
-        """The initial weights of a branch's trial if `start` is a function that makes them, otherwise None."""
-        search = self.search_of(branch)
-        if search.selection.initialiser is None:
-            return None
-        search.trial_data.loaded(seed)
-        return search.initial_weights(seed)

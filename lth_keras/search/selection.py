@@ -38,6 +38,7 @@ class Selection:
         self._criterion = criterion(search.pruning.criterion)
         self._name = name_of(search.pruning.criterion)
         self.initialiser = initialiser_of(search.start)
+        self._initial: dict[int, Weights] = {}
 
     @property
     def takes_data(self) -> bool:
@@ -45,9 +46,20 @@ class Selection:
         return any(takes_data(score) for score in (self._criterion, *getattr(self.initialiser, "parts", ())))
 
     def initial_weights(self, seed: int) -> Weights:
-        """The initial weights of a trial. Drawn ones are not stored but drawn again at each access."""
-        state = self.drawn_state(seed)
-        return state.final if self.initialiser is None else dict(self.initialiser(state))
+        """The initial weights of a trial, kept for one trial at a time; drawn ones are drawn again at each access."""
+        if self.takes_data or self._search.observe.takes_data:
+            self._search.trial_data.sample(seed)  # raises for missing classes before anything is trained
+        if seed not in self._initial:
+            state = self.drawn_state(seed)
+            self._initial = {seed: state.final if self.initialiser is None else dict(self.initialiser(state))}
+        return self._initial[seed]
+
+    def made_weights(self, seed: int) -> Weights | None:
+        """The initial weights of a trial if `start` is a function that makes them, otherwise None."""
+        if self.initialiser is None:
+            return None
+        self._search.trial_data.loaded(seed)
+        return self.initial_weights(seed)
 
     def drawn_state(self, seed: int) -> State:
         """The state of a trial's dense network with newly drawn weights."""

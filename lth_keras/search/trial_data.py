@@ -35,7 +35,7 @@ class TrialData:
             ValueError: for both `sample_weight` and `class_weight`; see `weights_of_classes` and `Network.load`.
         """
         data, key, digests = self._search.data, self.key(seed), self._search.cache.digests
-        made = self._search.arrays_of(data(seed)) if callable(data) else data
+        made = self._search.training.arrays_of(data(seed)) if callable(data) else data
         interrupts.check()
         splits = self._search.network.checked(made)
         if key not in digests:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lth_keras.criteria import name_of
@@ -28,8 +28,8 @@ has another name there, since it is a dimension."""
 _FOLDERS = re.compile(r"(?<=\()[^(,]*/")
 
 
-def check_variants(variants: Any) -> dict[str, dict[str, Any]]:
-    """Checks variants and returns them with the parameters' current names.
+def check_variants(variants: Any, arrays_of: Callable[[Any], Any]) -> dict[str, dict[str, Any]]:
+    """Checks variants and returns them with the parameters' current names, and streams of data as arrays.
 
     Raises:
         ValueError: for names of branches, names that no path can contain, and parameters that a variant cannot change.
@@ -50,6 +50,8 @@ def check_variants(variants: Any) -> dict[str, dict[str, Any]]:
                 f"Expected variants with new names that change parameters among {sorted(known)}. "
                 f"Received: {name!r} with {sorted(changes) if is_variant(name) else 'the name of a branch'}."
             )
+        if "data" in changes and not callable(changes["data"]):
+            changes["data"] = arrays_of(changes["data"])
         found[name] = changes
     return found
 

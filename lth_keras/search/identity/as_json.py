@@ -84,7 +84,7 @@ def describe(search: TicketSearch, **replaced: Any) -> dict[str, Any]:
             "loss": _loss(parameters["loss"]),
             "optimizer": _optimizer(optimizer),
             "model": describe_model(model),
-            "data": digest(search.arrays_of(data(parameters["seed"])) if callable(data) else data),
+            "data": digest(search.training.arrays_of(data(parameters["seed"])) if callable(data) else data),
             "backend": keras.backend.backend(),
             **given_only(
                 {
