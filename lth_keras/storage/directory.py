@@ -6,41 +6,26 @@ import contextlib
 import datetime
 import errno
 import hashlib
-import itertools
 import json
 import os
-import re
-import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from lth_keras.analysis import BRANCH_ORDER, DENSE
-from lth_keras.storage import atomic, lock, record, unsealed
+from lth_keras.storage import atomic, lock, record
 from lth_keras.storage.contents import Level
 from lth_keras.storage.facts import Facts
-from lth_keras.storage.levels import (
-    DamagedFile,
-    LevelResult,
-    LevelSummary,
-    read_level,
-    read_made,
-    summarise_level,
-    write_level,
-)
+from lth_keras.storage.level_files import LevelFiles, check_open
+from lth_keras.storage.levels import LevelResult, write_level
 from lth_keras.storage.mask_overlaps import overlap_variables
 from lth_keras.storage.run_file import NO_FACTS, RUN_FILE, assemble, write_run
 
 CONFIG_FILE = "config.json"
-_LEVEL_FILE = re.compile(r"level_(\d+)\.h5")
-_SEED_DIRECTORY = re.compile(r"seed_(-?\d+)")
-_Read = TypeVar("_Read", LevelResult, LevelSummary)
 
 
-class RunDirectory:
+class RunDirectory(LevelFiles):
     """`<out>/<experiment>-<hash>/`: config.json, levels/, run.h5. Made by `open` or `load`.
 
     Attributes:
@@ -56,7 +41,7 @@ class RunDirectory:
     """
 
     def __init__(self, path: Path, entry: Mapping[str, Any]) -> None:
-        self.path = path
+        super().__init__(path)
         self.experiment: str = entry["experiment"]
         self.config: dict[str, Any] = entry["config"]
         self.threads: int | None = entry["threads"]
@@ -156,9 +141,9 @@ class RunDirectory:
             OSError: The directory or one of its subdirectories cannot be read or written.
         """
         with lock.held(self.path):
-            _check_open(self.path / "levels", below=2)
+            check_open(self.path / "levels", below=2)
             atomic.remove_leftovers(self.path)
-            for _ in self._summaries(asked):
+            for _ in self.summaries(asked):
                 pass
             try:
                 yield
@@ -194,68 +179,6 @@ class RunDirectory:
             return None
         return RunDirectory._taken(path, experiment, json.loads(record.canonical(config)), None)
 
-    def level_path(self, seed: int, branch: str, level: int) -> Path:
-        """`levels/seed_<seed>/<branch>/level_<nn>.h5`; level 0 is in "dense" for every branch but variants."""
-        shared = level == 0 and branch in BRANCH_ORDER
-        branch = DENSE if shared else record.path_part("branch", branch)
-        return self.path / "levels" / f"seed_{seed}" / branch / f"level_{level:02d}.h5"
-
-    def read(
-        self, seed: int, branch: str, level: int, *, weights: bool = False, state: bool = False
-    ) -> LevelResult | None:
-        """The finished level; None if it has to be trained. `weights` and `state` as in `read_level`.
-
-        A damaged file is renamed to `*.damaged`, with a warning.
-
-        Raises:
-            ValueError: Written by a newer version of lth_keras.
-            OSError: The file exists but cannot be read.
-        """
-        return self._read((seed, branch, level), partial(read_level, weights=weights, state=state))
-
-    def summary(self, seed: int, branch: str, level: int) -> LevelSummary | None:
-        """Measurements of the finished level; None if it has to be trained. Cheap even for large masks.
-
-        Handles damaged files and raises errors like `read`.
-        """
-        return self._read((seed, branch, level), summarise_level)
-
-    def _summaries(self, asked: Iterable[Level] | None) -> Iterator[tuple[Level, LevelSummary]]:
-        """Each intact level file. Renames damaged ones that are asked for, by default those of the usual branches."""
-        unsealed.prepare(self.level_path(*key) for key in self._levels())
-        ours = None if asked is None else set(asked)
-        for key in sorted(self._levels()):
-            is_ours = key[1] in (DENSE, *BRANCH_ORDER) if ours is None else key in ours
-            if summary := self._read(key, summarise_level, is_ours):
-                yield key, summary
-
-    def _read(self, key: Level, read: Callable[[Path], _Read], is_ours: bool = True) -> _Read | None:
-        """What `read` returns; None if the file is absent, or damaged and therefore renamed, if it is the search's."""
-        path = self.level_path(*key)
-        try:
-            found = read(path)
-            if self.level_path(found.seed, found.branch, found.level) != path:
-                raise DamagedFile(
-                    f"Expected: the seed, branch and level in the name of {str(path)!r}. "
-                    f"Received: seed {found.seed}, branch {found.branch!r}, level {found.level}."
-                )
-            return found
-        except (FileNotFoundError, DamagedFile) as error:
-            if not is_ours:
-                warnings.warn(f"{error} Ignored and not renamed: this search has no such level.", stacklevel=3)
-            elif isinstance(error, DamagedFile):
-                aside = _unused(path.with_name(path.name + ".damaged"))
-                os.replace(path, aside)
-                warnings.warn(f"{error} Renamed to {aside.name!r}; the level is trained again.", stacklevel=3)
-            return None
-
-    def made(self, seed: int, branch: str, level: int) -> dict[str, Any] | None:
-        """What the finished level was made with; empty if not recorded, None if the file is absent or damaged."""
-        try:
-            return read_made(self.level_path(seed, branch, level))
-        except (FileNotFoundError, DamagedFile):
-            return None
-
     @property
     def identity(self) -> str:
         """SHA-256 of experiment and config. It identifies the run independently of its path."""
@@ -273,10 +196,6 @@ class RunDirectory:
         with atomic.explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         write_level(path, result)
-
-    def finished(self) -> set[Level]:
-        """(seed, branch, level) of every level file, by name only: damaged files count."""
-        return set(self._levels())
 
     def write_run(
         self,
@@ -297,7 +216,7 @@ class RunDirectory:
             OSError: It could not be written; an earlier run.h5 is intact.
         """
         asked = set(asked)
-        found = dict(self._summaries(asked or None))
+        found = dict(self.summaries(asked or None))
         dataset = assemble(
             found.values(),
             experiment=self.experiment,
@@ -326,7 +245,7 @@ class RunDirectory:
             OSError: The record cannot be written.
         """
         plain = json.loads(record.canonical(variants))
-        finished = {branch for _, branch, _ in self._levels()}
+        finished = {branch for _, branch, _ in self.finished()}
         for name in plain.keys() & self.variants.keys() & finished:
             changes = list(record.differences(self.variants[name], plain[name]))
             if changes:
@@ -359,7 +278,7 @@ class RunDirectory:
         before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
         if before == start:
             return False
-        if any(branch not in apart_from for _, branch, _ in self._levels()):
+        if any(branch not in apart_from for _, branch, _ in self.finished()):
             raise ValueError(
                 f"Expected: the initial weights of the levels in {self.path}: "
                 f"{before or 'all of them drawn'}. Received: {start or 'all of them drawn'}; undo the change, choose "
@@ -380,16 +299,6 @@ class RunDirectory:
                 entry = json.loads(file.read_text(encoding="utf-8"))
                 _write_record(self.path, {**entry, name: value})
         setattr(self, name, value)
-
-    def _levels(self) -> Iterator[Level]:
-        for path in self.path.glob("levels/*/*/*.h5"):
-            seed = _SEED_DIRECTORY.fullmatch(path.parent.parent.name)
-            level = _LEVEL_FILE.fullmatch(path.name)
-            if seed and level:
-                key = int(seed[1]), path.parent.name, int(level[1])
-                with contextlib.suppress(ValueError):  # a folder with a name that no branch can have
-                    if self.level_path(*key) == path and path.is_file():  # not seed_00, level_3.h5 or a dangling link
-                        yield key
 
     def _check(self, experiment: str, config: dict[str, Any], threads: int | None) -> None:
         changes = list(record.differences(self.config, config))
@@ -425,33 +334,3 @@ def _understood(path: Path) -> Iterator[None]:
             f"Expected: {path / CONFIG_FILE} as lth_keras writes it. "
             f"Received: another content ({error}); restore it, or move the directory away"
         ) from error
-
-
-def _check_open(folder: Path, below: int) -> None:
-    """Raises OSError if a directory, or one up to `below` levels below it, exists and cannot be read and written.
-
-    Otherwise its levels would be trained again, or could not be written after training.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            inside = [Path(entry.path) for entry in entries if below and entry.is_dir()]
-        effective = os.access in os.supports_effective_ids
-        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"Expected: a directory of levels that can be read and written. Received: {error.strerror}; change its "
-            "permissions, then run the same command again",
-            str(folder),
-        ) from error
-    for path in inside:
-        _check_open(path, below - 1)
-
-
-def _unused(path: Path) -> Path:
-    """`path`, or the first of path-2, path-3, ... that does not exist."""
-    names = (path.name if number == 1 else f"{path.name}-{number}" for number in itertools.count(1))
-    return next(candidate for name in names if not (candidate := path.with_name(name)).exists())
