@@ -49,7 +49,12 @@ def weight_notes(layers: Iterable[LayerSize]) -> Iterator[str]:
 
 
 def tables(
-    layers: Sequence[LayerSize], training: Mapping[str, str], rates: Mapping[str, float], levels: int, scope: Scope
+    layers: Sequence[LayerSize],
+    training: Mapping[str, str],
+    rates: Mapping[str, float],
+    levels: int,
+    scope: Scope,
+    pattern: str | None = None,
 ) -> Iterator[RenderableType]:
     """The model, its weights by kind, the training, and the weights that remain at each level.
 
@@ -59,6 +64,7 @@ def tables(
         rates: share pruned per level, by kind; the same for all kinds if the scope is global.
         levels: number of prunings.
         scope: where weights are ranked. If it is global, their number by kind is not known before a run.
+        pattern: of the masks; with one, the weights that remain depend on the groups of each layer and are left out.
 
     Raises:
         ValueError: for a negative number of levels, or a rate outside [0, 1).
@@ -83,8 +89,11 @@ def tables(
         shares = {layer.name: (1 - rates[layer.kind]) ** level for layer in prunable}
         left = layer_counts(dense, shares, dict.fromkeys(dense, 1))
         remaining.append({kind: sum(left[layer.name] for layer in prunable if layer.kind == kind) for kind in rates})
+    if pattern is not None:
+        pruning = {"pattern": pattern, **({} if ":" in pattern else pruning)}
     yield layers_table("Layers", layers)
     yield weights_table("Weights", layers)
     where = {"layer": "within each layer", "global": "all layers together"}[scope]
     yield parameters_table("Training", {**training, **pruning, "scope": where})
-    yield remaining_table("Prunable weights that remain", remaining)
+    if pattern is None:
+        yield remaining_table("Prunable weights that remain", remaining)

@@ -33,6 +33,17 @@ def checked_rewind(rewind: str) -> str:
     return check_rewind(rewind)
 
 
+def checked_pattern(pattern: str) -> str:
+    """The usual spelling of a pattern.
+
+    Raises:
+        ValueError: for an unknown one.
+    """
+    from lth_keras.search import check_pattern
+
+    return check_pattern("pattern", pattern)
+
+
 def _name(metavar: str, read: Callable[[str], str] = str) -> tyro.constructors.PrimitiveConstructorSpec[str]:
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
@@ -46,6 +57,7 @@ def _name(metavar: str, read: Callable[[str], str] = str) -> tyro.constructors.P
 CriterionName = Annotated[str, _name("NAME|stacked(NAME,NAME)", checked_criterion)]
 EngineName = Annotated[str, _name("auto|compiled|batched:N|compact|native")]
 RewindName = Annotated[str, _name("init|step:K|epoch:K|learning_rate|fine_tune|none", checked_rewind)]
+PatternName = Annotated[str, _name("units|heads|4x4|2:4", checked_pattern)]
 Scope = Literal["layer", "global"]
 Length = Annotated[
     int | None,

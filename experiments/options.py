@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from experiments.flags import BranchName, CriterionName, EngineName, Length, RewindName, Scope
+from experiments.flags import BranchName, CriterionName, EngineName, Length, PatternName, RewindName, Scope
 
 if TYPE_CHECKING:
     import xarray
@@ -73,6 +73,12 @@ class Options:
     """What trainings after the first start from: the initial weights (init, the default); the dense network after step
     or epoch K (step:K, epoch:K); the end of the level before, with a new schedule (learning_rate), at the last learning
     rate (fine_tune), or with the same optimiser (none). See docs/search.md."""
+    pattern: PatternName | None = None
+    """Groups of weights that are pruned together: units of dense layers and filters of convolutions (units or filters),
+    embedding columns (columns), attention heads (heads), blocks (4x4), or all but 2 of every 4 inputs (2:4, with
+    --levels 1). Rates are then shares of groups. Default: single weights. See docs/pruning.md."""
+    multiple_of: int | None = None
+    """With --pattern: number to whose multiples the units or heads that a layer keeps are rounded."""
     batch_size: int = 60
     """Examples per step."""
     evaluate_every: int = 100
@@ -155,7 +161,8 @@ class Options:
         shared = PARAMETERS.keys() & {item.name for item in dataclasses.fields(Options)} - {"name"}
         own = {name: getattr(self, name) for name in shared if getattr(self, name) is not None}
         fixed = {"confusion": True, "config": self.identity(), "threads": threads, "scope": self.scope}
-        return TicketSearch(**grouped({**own, **fixed, **parameters}))
+        no_rates = {"rates": None} if ":" in (self.pattern or "") else {}  # such a pattern has a density of its own
+        return TicketSearch(**grouped({**own, **fixed, **parameters, **no_rates}))
 
     @property
     def rates(self) -> dict[str, float]:
@@ -193,7 +200,7 @@ class Options:
 
         if not self.describe:
             return ()
-        return tables(self.sizes(), self.training(), self.rates, self.levels, self.scope)
+        return tables(self.sizes(), self.training(), self.rates, self.levels, self.scope, self.pattern)
 
     def notes(self) -> Iterable[str]:
         """Lines printed before a run. Experiments may override it."""

@@ -15,7 +15,8 @@ from lth_keras.criteria import criterion as find_criterion
 from lth_keras.data import check_loss, check_model
 from lth_keras.masking import Choice, check_connected, get_mask, grouped, mask_model, set_mask, weights_to_choose
 from lth_keras.pruning.densities import SCOPES, shot_densities
-from lth_keras.pruning.patterns import density_of, layouts, pattern_of, pruned_by_pattern
+from lth_keras.pruning.layouts import layouts
+from lth_keras.pruning.patterns import density_of, pattern_of, pruned_by_pattern
 from lth_keras.pruning.scoring import derivatives_on, scorer, warn_of_frozen, weights_by_key
 from lth_keras.pruning.shots import prune_in_shots
 from lth_keras.system import integer, one_of, real

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from lth_keras.layers import KINDS
 from lth_keras.mask import Mask
 from lth_keras.masking import candidates_of, decided
 from lth_keras.pruning.densities import SCOPES, Density, check_shots, counts_at, shot_densities
+from lth_keras.pruning.layouts import Layout
+from lth_keras.pruning.n_of_m import NofM
+from lth_keras.pruning.patterns import Pattern
 from lth_keras.system import one_of
 
 
@@ -26,10 +31,11 @@ class Plan:
         shot_schedule: one of `densities.SHOT_SCHEDULES`.
         min_per_layer: weights that every layer keeps at least.
         start: the mask of level 0, whose weights `rates` are shares of; None keeps all weights.
+        pattern: of the masks, whose groups the shares are of; None ranks single weights.
 
     Raises:
         ValueError: for anything out of range, both rates and densities or neither, several rates in another scope than
-            `layer`, or densities that do not decrease in schedule `iterative`.
+            `layer`, densities that do not decrease in schedule `iterative`, or what a pattern does not go with.
     """
 
     rates: float | Mapping[str, float] | None
@@ -40,10 +46,13 @@ class Plan:
     shot_schedule: str
     min_per_layer: int
     start: Mask | None = None
+    pattern: Pattern | None = None
 
     def __post_init__(self) -> None:
         one_of("scope", self.scope, SCOPES)
         check_shots(self.shots, self.shot_schedule)
+        if self.pattern is not None:
+            self._check_pattern(self.pattern)
         if (self.rates is None) == (self.densities is None):
             raise ValueError(f"Expected rates or densities. Received: rates={self.rates}, densities={self.densities}.")
         if self.start is not None and (self.densities is not None or self.scope not in ("layer", "global")):
@@ -129,6 +138,38 @@ class Plan:
         """How many weights a level keeps, as argument of `keep_highest`; 0 for none. Args as `shots_to`."""
         keep = counts_at(self.shots_to(level, mask, kinds)[-1], mask, self.scope, self.min_per_layer)
         return keep if isinstance(keep, int) or any(keep.values()) else 0
+
+    def check_pattern(self, levels: int, layout: Mapping[str, Layout], kinds: Mapping[str, str]) -> None:
+        """Raises ValueError if a network with this layout cannot have the pattern at one of the levels; see `density`.
+
+        Args:
+            levels: number of prunings.
+            layout: of each weight.
+            kinds: weight key to the kind of its layer.
+        """
+        if self.pattern is None or not levels:
+            return
+        lowest = levels if self.densities is None else 1 + int(np.argmin(self.densities[:levels]))
+        try:
+            self.pattern.check(layout, self.density(lowest, kinds), self.scope, self.min_per_layer)
+        except ValueError as error:
+            raise ValueError(f"At level {lowest}: {error}") from error
+
+    def _check_pattern(self, pattern: Pattern) -> None:
+        if self.scope not in ("layer", "global") or self.start is not None:
+            received = f"scope={self.scope!r}" if self.start is None else "start_mask"
+            raise ValueError(
+                f"Expected scope 'layer' or 'global', and no start_mask, with the pattern '{pattern}'. "
+                f"Received: {received}."
+            )
+        if isinstance(pattern, NofM):
+            exact = self.rates is None and list(self.densities or ()) == [pattern.density] and self.shots == 1
+            if not exact:
+                raise ValueError(
+                    f"Expected densities=[{pattern.density}], or neither rates nor densities, and one shot with the "
+                    f"pattern '{pattern}', which has no other density. Received: rates={self.rates}, "
+                    f"densities={self.densities}, shots={self.shots}."
+                )
 
     def _check_densities(self, densities: list[float]) -> None:
         if any(not 0 < density <= 1 for density in densities):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lth_keras.search.execution import Asked, prepare
 from lth_keras.search.observation import Observation
-from lth_keras.search.parameters import PARAMETERS, Pruning, Training, grouped
+from lth_keras.search.parameters import PARAMETERS, Pruning, Training, check_pattern, grouped
 from lth_keras.search.rewinding import check_rewind
 from lth_keras.search.run import Run
 from lth_keras.search.runner import WorkerDiedError, WorkerError, WorkerStartError

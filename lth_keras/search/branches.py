@@ -8,12 +8,14 @@ from typing import NamedTuple
 from lth_keras import seeds
 from lth_keras.arrays import Weights, uniform
 from lth_keras.mask import Mask
-from lth_keras.pruning import keep_highest
+from lth_keras.pruning import keep_as_many
 
 WINNING_TICKET = "winning_ticket"
 DENSE = "dense"
 """The branch of level 0, the unpruned network, which all branches share."""
 
+Keep = Callable[..., Mask]
+"""`pruning.keep_as_many`, with a search's pattern."""
 Draw = Callable[..., Weights]
 """Draws new weights: (seed, *names) -> weights. Equal arguments give equal weights."""
 
@@ -22,24 +24,25 @@ class Branch(NamedTuple):
     """The mask and initial weights of a branch at a level n > 0.
 
     Attributes:
-        mask: (the branch's mask at level n - 1, the winning ticket's at level n, trial's seed, n) -> mask at level n.
+        mask: (the branch's mask at level n - 1, the winning ticket's at level n, trial's seed, n, keep) -> mask at
+            level n; keep chooses as many weights, or groups of the search's pattern, as another mask keeps.
         weights: (rewound weights, draw, n) -> weights to start from; draw(n) draws new weights for level n.
         rewinds: whether it starts from the rewound weights.
     """
 
-    mask: Callable[[Mask, Mask, int, int], Mask]
+    mask: Callable[..., Mask]
     weights: Callable[[Weights, Callable[[int], Weights], int], Weights]
     rewinds: bool = True
 
 
-def _same_mask(previous: Mask, winning: Mask, seed: int, level: int) -> Mask:
+def _same_mask(previous: Mask, winning: Mask, seed: int, level: int, keep: Keep = keep_as_many) -> Mask:
     return winning
 
 
-def _random_mask(previous: Mask, winning: Mask, seed: int, level: int) -> Mask:
+def _random_mask(previous: Mask, winning: Mask, seed: int, level: int, keep: Keep = keep_as_many) -> Mask:
     generator = seeds.stream(seed, "random_mask", level)
     scores = uniform(previous.shapes, generator)
-    return keep_highest(scores, previous, winning.counts(), generator=generator, min_per_layer=0)
+    return keep(scores, previous, winning, generator)
 
 
 def _initial(initial: Weights, draw: Callable[[int], Weights], level: int) -> Weights:
@@ -56,7 +59,8 @@ BRANCHES: dict[str, Branch] = {
     "random_mask": Branch(_random_mask, _initial),
 }
 """Branches by name. `random_reinit`: the winning ticket's mask on newly drawn weights. `random_mask`: the same initial
-weights under a random mask with the same number of weights in each layer; the masks of successive levels are nested.
+weights under a random mask with the same number of weights in each layer, or of groups in a search with a pattern; the
+masks of successive levels are nested.
 A search that rewinds to a later step rewinds it too; newly drawn weights are trained from step 0.
 Source: Frankle & Carbin (2019), section 1 and appendix G (random reinitialisation), and its sparse random control."""
 

@@ -16,7 +16,7 @@ from lth_keras.arrays import Weights
 from lth_keras.criteria import Criterion, State
 from lth_keras.data import SAMPLES_PER_CLASS, SPLITS, check_cadence, check_class_weight, read_streams
 from lth_keras.mask import Mask
-from lth_keras.pruning import Plan
+from lth_keras.pruning import Plan, one_density, pattern_of
 from lth_keras.search.observation import Observation
 from lth_keras.search.rewinding import check_rewind
 from lth_keras.system import values
@@ -76,6 +76,15 @@ def _densities(name: str, value: Any) -> tuple[float, ...]:
     return tuple(values.real("each density", one) for one in values.sequence(name, value, "numbers"))
 
 
+def check_pattern(name: str, value: Any) -> str:
+    """The usual spelling of a pattern: `units` for `filters` and `columns`.
+
+    Raises:
+        ValueError: for an unknown one.
+    """
+    return str(pattern_of(values.text(name, value)))
+
+
 WHEN = ("after_training", "before_training")
 
 
@@ -108,6 +117,13 @@ class Pruning:
             (`"block*"`), kinds of layers (`"embedding"`), `"first"` or `"last"`; one or several.
         prune_frozen: whether layers with `trainable=False` are pruned. By default they are not, and do not count in
             densities. Their weights are those that `build` makes, in all trials.
+        pattern: groups of weights that are kept or pruned together, as `prune` takes them: `"units"`, `"filters"`,
+            `"columns"`, `"heads"`, blocks as `"4x4"`, whose scores are summed, or `"2:4"`. Rates and densities are then
+            shares of each layer's groups in scope `layer`, and in scope `global` groups compete by their mean score;
+            `min_per_layer` counts groups, of which at least one stays. Weights without groups stay as they are. `"N:M"`
+            has one level, of density N / M, and neither rates nor densities. The control `random_mask` keeps as many
+            groups. By default weights are pruned one by one.
+        multiple_of: number to whose multiples the units or heads that a layer keeps are rounded.
         start_mask: the mask of level 0, such as that of another model's ticket (`get_mask`), by the keys of this
             network's weights; `rates` are shares of the weights that it keeps. By default level 0 is dense.
 
@@ -129,10 +145,14 @@ class Pruning:
     masks_of_drawn: bool = parameter(False, affects=TRAINING, check=values.boolean)
     exclude: str | Sequence[str] = parameter((), affects=TRAINING, check=values.texts)
     prune_frozen: bool = parameter(False, affects=TRAINING, check=values.boolean)
+    pattern: str | None = parameter(None, affects=MASKS, check=check_pattern)
+    multiple_of: int = parameter(1, affects=MASKS, check=count())
     start_mask: Mapping[str, Any] | None = parameter(None, affects=TRAINING, check=_mask, identity=NEVER)
 
     def __post_init__(self) -> None:
         check_values(self)
+        if self.multiple_of != 1 and self.pattern is None:
+            raise ValueError(f"Expected a pattern with multiple_of. Received: multiple_of={self.multiple_of} without.")
 
     @property
     def plan(self) -> Plan:
@@ -141,15 +161,18 @@ class Pruning:
         Raises:
             ValueError: see `Plan`.
         """
+        pattern = None if self.pattern is None else pattern_of(self.pattern, self.multiple_of)
+        only = one_density(pattern) if self.rates is None else None
         return Plan(
             self.rates,
-            self.densities,
+            self.densities if self.densities is not None or only is None else (only,),
             self.scope,
             self.when == "before_training",
             self.shots,
             self.shot_schedule,
             self.min_per_layer,
             None if self.start_mask is None else Mask(self.start_mask),
+            pattern,
         )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from lth_keras.arrays import LazyArrays, Weights
 from lth_keras.criteria import State, criterion, name_of, takes_data
 from lth_keras.mask import Mask
 from lth_keras.masking import is_connected, lora_updates
-from lth_keras.pruning import NothingPassesError, prune_in_shots
-from lth_keras.search.branches import BRANCHES, is_control, masks_of
+from lth_keras.pruning import Layout, NothingPassesError, keep_as_many, layouts, prune_in_shots, pruned_by_pattern
+from lth_keras.search.branches import BRANCHES, Keep, is_control, masks_of
 from lth_keras.search.start import initialiser_of
 from lth_keras.search.tasks import Task, task_of
 from lth_keras.search.tickets import finished_level
@@ -86,15 +87,15 @@ class Selection:
             dense = self._search.first_mask
             mask = self._pruned(task.seed, dense, task.level, weights, weights)
             if is_control(task.branch) and mask.kept:
-                return BRANCHES[task.branch].mask(dense, mask, task.seed, task.level)
+                return BRANCHES[task.branch].mask(dense, mask, task.seed, task.level, self._keep)
             return mask
         if not is_control(task.branch):
             return _made_before(directory, task)
         for level in range(task.level - 1, 0, -1):  # finds the latest trained level: controls may skip levels
             own = directory.read(task.seed, task.branch, level)
             if own is not None:
-                return _control_mask(directory, task, level + 1, own.next_mask)
-        return _control_mask(directory, task, 0, self._search.first_mask)
+                return self._control_mask(directory, task, level + 1, own.next_mask)
+        return self._control_mask(directory, task, 0, self._search.first_mask)
 
     def next_mask(self, directory: RunDirectory, task: Task, mask: Mask, initial: Weights, final: Weights) -> Mask:
         """The mask of the branch's next level (after level 0: of the winning ticket's); `mask` if there is none.
@@ -113,24 +114,41 @@ class Selection:
         if self._plan.before_training or not self._plan.goes_on_to(level):
             return mask
         if is_control(task.branch):
-            return _control_mask(directory, task._replace(level=level), task.level, mask)
+            return self._control_mask(directory, task._replace(level=level), task.level, mask)
         return self._pruned(task.seed, mask, level, initial, final)
 
     def _pruned(self, seed: int, mask: Mask, level: int, initial: Weights, final: Weights) -> Mask:
         """The mask of a level, from the level before's or the dense network's, by the scores of `final`."""
         plan, kinds = self._plan, self._search.network.kinds
-        if not plan.keep(level, mask, kinds):  # possible with min_per_layer=0; training the level raises
-            return Mask.zeros(mask.shapes)
+        if plan.pattern is None and not plan.keep(level, mask, kinds):
+            return Mask.zeros(mask.shapes)  # possible with min_per_layer=0; training the level raises
         scored = final if plan.shots == 1 else dict(final)  # reads lazy weights once, not at each shot
-        return prune_in_shots(
-            mask,
-            {tuple(mask): plan.shots_to(level, mask, kinds)},
-            partial(self._scores, seed, seeds.stream(seed, "criterion", level), initial, scored),
-            scope=plan.scope,
-            ties=seeds.stream(seed, "ties", level),
-            min_per_layer=plan.min_per_layer,
-            criterion=self._name,
-        )
+        shots = plan.shots_to(level, mask, kinds)
+        score = partial(self._scores, seed, seeds.stream(seed, "criterion", level), initial, scored)
+        shared: dict[str, Any] = {
+            "scope": plan.scope,
+            "ties": seeds.stream(seed, "ties", level),
+            "min_per_layer": plan.min_per_layer,
+        }
+        if plan.pattern is not None:
+            return pruned_by_pattern(plan.pattern, mask, shots, score, self._layout, **shared)
+        return prune_in_shots(mask, {tuple(mask): shots}, score, criterion=self._name, **shared)
+
+    @cached_property
+    def _layout(self) -> Mapping[str, Layout]:
+        return layouts(self._search.network.model)
+
+    @property
+    def _keep(self) -> Keep:
+        pattern = self._plan.pattern
+        return keep_as_many if pattern is None else partial(keep_as_many, pattern=pattern, layout=self._layout)
+
+    def _control_mask(self, directory: RunDirectory, task: Task, level: int, mask: Mask) -> Mask:
+        """The mask of a control's task, from its mask at an earlier level."""
+        for n in range(level + 1, task.level + 1):
+            winning = _made_before(directory, task._replace(level=n))
+            mask = BRANCHES[task.branch].mask(mask, winning, task.seed, n, self._keep) if winning.kept else winning
+        return mask
 
     def _scores(self, seed: int, draws: np.random.Generator, initial: Weights, final: Weights, mask: Mask) -> Weights:
         """The scores of the unpruned weights; all equal if the mask disconnects the network and that is allowed."""
@@ -156,11 +174,3 @@ class Selection:
 def _made_before(directory: RunDirectory, task: Task) -> Mask:
     """The mask that the level before has made: a control's winning ticket's, otherwise the task's own."""
     return finished_level(directory, task_of(task.seed, masks_of(task.branch), task.level - 1)).next_mask
-
-
-def _control_mask(directory: RunDirectory, task: Task, level: int, mask: Mask) -> Mask:
-    """The mask of a control's task, from its mask at an earlier level."""
-    for n in range(level + 1, task.level + 1):
-        winning = _made_before(directory, task._replace(level=n))
-        mask = BRANCHES[task.branch].mask(mask, winning, task.seed, n) if winning.kept else winning
-    return mask

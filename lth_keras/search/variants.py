@@ -67,7 +67,7 @@ def coordinates(
 ) -> dict[str, dict[str, float] | dict[str, str]]:
     """The parameters that variants change, as coordinates of run.h5: name -> value by branch.
 
-    Includes numbers that every variant changes and, if a variant changes one, `rewind` or the parameters in
+    Includes numbers that every variant changes and, if a variant changes one, `rewind`, `pattern` or the parameters in
     `ALONG_BRANCHES` for all branches.
 
     Args:
@@ -93,8 +93,9 @@ def coordinates(
             found[called] = {branch: float(value or 0) for branch, value in each.items()}
         else:
             found[called] = {branch: _in_words(value) for branch, value in each.items()}
-    if any("rewind" in changes for changes in of_all.values()):
-        found["rewind"] = {branch: changes.get("rewind", own["rewind"]) for branch, changes in of_all.items()}
+    for name in ("rewind", "pattern"):
+        if any(name in changes for changes in of_all.values()):
+            found[name] = {branch: changes.get(name, own[name]) or "" for branch, changes in of_all.items()}
     return found
 
 

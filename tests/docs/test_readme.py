@@ -55,3 +55,5 @@ def test_the_examples_of_searches_run(tmp_path: Path, monkeypatch: pytest.Monkey
     names = run(ROOT / "docs" / "search.md")
     assert list(names["run"].dataset.branch.values) == ["winning_ticket", "early"]
     assert names["run"].dataset.test_accuracy_at_early_stop.notnull().all()
+    filters = names["lth"].get_mask(names["few_filters"])["conv_32/kernel"].reshape(-1, 32)
+    assert (filters.all(0) == filters.any(0)).all() and 0 < filters.any(0).sum() < 32

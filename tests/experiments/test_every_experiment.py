@@ -51,11 +51,15 @@ def test_what_decides_no_number_does_not_name_the_run(module: Any) -> None:
         "epochs",
         "patience",
         "rewind",
+        "pattern",
+        "multiple_of",
     }
     for changes in (
         {"steps": 1},
         {"patience": 1},
         {"rewind": "step:5"},
+        {"pattern": "units"},
+        {"pattern": "units", "multiple_of": 4},
         {"epochs": 1},
         {"engine": "native"},
         {"seed": 1},
@@ -64,6 +68,14 @@ def test_what_decides_no_number_does_not_name_the_run(module: Any) -> None:
         {"output_rate": 0.3},
     ):
         assert module.Config(**changes).identity() != config.identity()
+
+
+def test_a_pattern_of_the_command_line_is_that_of_the_search() -> None:
+    for flag, pattern in (("filters", "units"), ("2:4", "2:4")):
+        config = parsed(digits_lenet_fcn.Config, "--pattern", flag, "--levels", "1")
+        pruning = digits_lenet_fcn.make_search(config, 1).pruning
+        assert pruning.pattern == pattern and (pruning.rates is None) == (flag == "2:4")
+        assert config.identity() == digits_lenet_fcn.Config(pattern=pattern, levels=1).identity()
 
 
 @dataclasses.dataclass(frozen=True)

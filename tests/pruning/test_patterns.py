@@ -15,7 +15,9 @@ from keras import layers
 import lth_keras as lth
 from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, strip_masks, variables
-from lth_keras.pruning.patterns import Layout, NofM, pattern_of
+from lth_keras.pruning.layouts import Layout
+from lth_keras.pruning.n_of_m import NofM
+from lth_keras.pruning.patterns import pattern_of
 from tests.backend import JIT
 from tests.few import few
 
