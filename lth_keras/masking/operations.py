@@ -26,14 +26,15 @@ class Call(NamedTuple):
     output: Shape
 
 
-def calls_on_one_example(model: keras.Model, layers: Sequence[Any]) -> dict[int, list[Call]] | None:
+def calls_on_one_example(model: keras.Model, layers: Sequence[Any], inputs: Any = None) -> dict[int, list[Call]] | None:
     """The calls of layers in a forward pass on one example, by id of the layer; None where no input shape is known.
 
     Args:
         model: built; the forward pass is in inference mode.
         layers: layers of the model, also inside of others.
+        inputs: a batch for the model, whose first example is taken; None makes one where the model says its shape.
     """
-    example = _example(model)
+    example = _example(model) if inputs is None else keras.tree.map_structure(lambda one: one[:1], inputs)
     if example is None:
         return None
     with _recorded(layers) as calls:

@@ -120,16 +120,18 @@ class Summary:
         return table
 
 
-def summary(model: keras.Model) -> Summary:
+def summary(model: keras.Model, inputs: Any = None) -> Summary:
     """What is pruned in a model, weight by weight, and which layers with kernels cannot be pruned, and why.
 
     A floating-point operation is a multiplication or an addition. Counted are those by the kernels in a forward pass on
-    one example, where the shapes of all inputs are fixed: not biases, activations, normalisation, or the products of
-    queries, keys and values in attention.
+    one example, where the shapes of all inputs are fixed or `inputs` are given: not biases, activations, normalisation,
+    or the products of queries, keys and values in attention.
 
     Args:
         model: a built model, plain or with masks; it is not changed. Layers of a plain subclassed model are listed as
             not masked.
+        inputs: a batch of the model's inputs (arrays, or a list or dict of them), whose first example is used to count
+            operations. Subclassed models, and sequences of any length, have none without it.
 
     Returns:
         Prints as text; `to_frame()` is a pandas data frame, and `rows` and `unmasked` are tuples.
@@ -139,6 +141,7 @@ def summary(model: keras.Model) -> Summary:
 
     Example:
         >>> print(summary(prune(model, 0.1)))
+        >>> print(summary(prune(subclassed, 0.1), x[:1]))
     """
     if not model.built:
         raise ValueError(f"Expected a built model. Received: {model.name!r}, not built. Call it once on a batch.")
@@ -149,7 +152,7 @@ def summary(model: keras.Model) -> Summary:
         weights = prunable_weights(masked)
     except ValueError:
         weights = []
-    calls = calls_on_one_example(masked, list({id(w.layer): w.layer for w in weights}.values()))
+    calls = calls_on_one_example(masked, list({id(w.layer): w.layer for w in weights}.values()), inputs)
     rows = [_row(weight, calls) for weight in weights]
     count = sum(math.prod(v.shape) for v in model.weights if v.dtype != "bool")
     return Summary(rows, unmasked_layers(masked)[0], count)

@@ -94,6 +94,37 @@ def test_a_subclassed_model_is_summed_up_as_it_is():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(model(X[:1])), before, rtol=1e-6)
 
 
+class TwoInputs(keras.Model):
+    """A dense layer on each word of a text of any length, and another on the second input."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.other = layers.Dense(3, name="words"), layers.Dense(2, name="other")
+
+    def call(self, inputs):
+        return keras.ops.concatenate([keras.ops.mean(self.words(inputs["x"]), 1), self.other(inputs["z"])], -1)
+
+
+def test_operations_of_a_subclassed_model_are_counted_on_given_inputs():
+    model = TwoInputs()
+    inputs = {"x": np.ones((6, 5, 4), "float32"), "z": np.ones((6, 7), "float32")}
+    before = keras.ops.convert_to_numpy(model(inputs))
+    mask_model(model)
+    assert {row.flops for row in lth.summary(model).rows} == {None}
+    found = {row.weight: row.flops // 2 for row in lth.summary(model, inputs).rows}
+    assert found == {"words/kernel": 5 * 4 * 3, "other/kernel": 7 * 2}
+    longer = lth.summary(model, {**inputs, "x": np.ones((1, 9, 4), "float32")}).rows
+    assert longer[0].flops == 2 * 9 * 4 * 3
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(inputs)), before, rtol=1e-6)
+
+
+def test_operations_of_a_functional_model_of_any_length_are_counted_on_given_inputs():
+    x = keras.Input((None, 4))
+    model = keras.Model(x, layers.Dense(3)(x))
+    assert lth.summary(model).rows[0].flops is None
+    assert lth.summary(model, np.ones((2, 5, 4), "float32")).rows[0].flops == 2 * 5 * 12
+
+
 def test_a_model_that_is_not_built_is_refused():
     with pytest.raises(ValueError, match="Expected a built model"):
         lth.summary(keras.Sequential([layers.Dense(3)]))
