@@ -9,6 +9,7 @@ from lth_keras.plots.kinds import density_by_kind_figure
 from lth_keras.plots.labels import axis_label, shown_label
 from lth_keras.plots.legend import add_legend
 from lth_keras.plots.lines import draw_mean
+from lth_keras.plots.masks import masks_figure
 from lth_keras.plots.over_density import accuracy_figure, convergence_figure, early_stop_figure
 from lth_keras.plots.overlap_matrix import overlap_matrix_figure
 from lth_keras.plots.references import Reference, add_reference_legend, densities_of, draw_references
