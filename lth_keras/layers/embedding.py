@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from lth_keras.layers.masked import MaskedLayer
+from lth_keras.layers.reading import reading_masked
 from lth_keras.layers.rows import look_up
 
 
@@ -44,8 +45,11 @@ class MaskedEmbedding(MaskedLayer, keras.layers.Embedding):
         """Looks rows up, then masks them."""
         self.note_masks()
         found = look_up(self)
-        # Of Embedding itself: MaskedLayer.call would mask the whole table.
-        return self._masked_rows(inputs, super(MaskedLayer, self).call(inputs)) if found is None else found  # type: ignore[misc]
+        if found is not None:
+            return found
+        with reading_masked({}):  # MaskedLayer.call would mask the whole table
+            rows = super(MaskedLayer, self).call(inputs)  # type: ignore[misc]
+        return self._masked_rows(inputs, rows)
 
     def quantized_call(self, *args: Any, **kwargs: Any) -> Any:
         """Looks quantised rows up, then masks them."""

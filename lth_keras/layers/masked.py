@@ -80,7 +80,7 @@ class MaskedLayer:
         cls.kind_of_layer, cls._variable_paths, cls._optional = entry.kind, entry.variables, entry.optional
         cls.needed, cls.outputs = entry.needed, entry.outputs
         cls.prunable = tuple(cls._variable_paths)
-        own = [_attribute(path) for path in cls._variable_paths.values() if "." not in path]
+        own = [_attribute(path, plain) for path in cls._variable_paths.values() if "." not in path]
         members: dict[str, Any] = {name: MaskedAttribute(plain, name) for name in own}
         members |= {name: _with_signature(getattr(cls, name), getattr(plain, name)) for name in ("build", "call")}
         for name in members.keys() - vars(cls).keys():
@@ -125,10 +125,13 @@ class MaskedLayer:
         holder, attribute, variable = self._place(name)
         locked = self._tracker.locked  # type: ignore[attr-defined]  # by LoRA, or where the layer was built before
         self._tracker.unlock()  # type: ignore[attr-defined]
+        with reading_masked({}):
+            shape = getattr(
+                holder, attribute
+            ).shape  # of the weight: int4 packs two of its values in one of the variable
         mask = self.add_weight(  # type: ignore[attr-defined]
             name=mask_name(name),
-            # Of the weight: int4 packs two of its values in one of the variable.
-            shape=getattr(holder, attribute).shape,
+            shape=shape,
             initializer="ones",
             dtype="bool",
             trainable=False,
@@ -164,17 +167,21 @@ class MaskedLayer:
         except (AttributeError, KeyError):
             found = False
         if not found and name not in self._optional:
+            kept = [name for name, value in vars(self).items() if isinstance(value, keras.Variable)]
             raise ValueError(
                 f"Expected {type(self).__name__} {self.name!r} to keep a variable in {path!r} once it is built. "  # type: ignore[attr-defined]
-                f"Received: none there. Correct weights= of lth_keras.register_prunable({type(self).__name__}, ...)."
+                f"Received: none there; it keeps variables in {kept}. Correct weights= of "
+                "lth_keras.register_prunable."
             )
         return found
 
     def _place(self, name: str) -> tuple[Any, str, Any]:
         """The holder, attribute and variable of a prunable weight."""
-        *inside, last = self._variable_paths.get(name, f"_{name}").split(".")
+        if name not in self._variable_paths:
+            return self, name, vars(self)[f"_{name}"]
+        *inside, last = self._variable_paths[name].split(".")
         holder = reduce(getattr, inside, self)
-        return holder, _attribute(last), vars(holder)[last]
+        return holder, _attribute(last, type(holder)), vars(holder)[last]
 
     @property
     def zeros_replace_mask(self) -> bool:
@@ -186,13 +193,14 @@ class MaskedLayer:
         return not any(has_lora(holder) or holder.quantization_mode is not None for holder in holders)
 
     @contextmanager
-    def masking(self) -> Iterator[None]:
-        """Within it, this layer's prunable weights read as masked."""
+    def masking(self) -> Iterator[dict[str, Reading]]:
+        """Within it, this layer's prunable weights read as masked; yields how, by name of the weight."""
         self.note_masks()
         zeros = self.zeros_replace_mask
-        weights = {(id(w.holder), w.attribute): Reading(w.mask, zeros) for w in self.masked_weights()}
-        with reading_masked(weights):
-            yield
+        masked = self.masked_weights()
+        readings = {weight.name: Reading(weight.mask, zeros) for weight in masked}
+        with reading_masked({(id(weight.holder), weight.attribute): readings[weight.name] for weight in masked}):
+            yield readings
 
     def note_masks(self) -> None:
         """Notes the masks of the running forward pass for the constraints of this layer's weights."""
@@ -240,8 +248,15 @@ class MaskedLayer:
         """Loads what `save_own_variables` wrote.
 
         Raises:
-            ValueError: for a mask of other values than zeros and ones; then nothing is loaded.
+            ValueError: for a mask of other values than zeros and ones, or none; then nothing is loaded.
         """
+        missing = [mask_name(name) for name in self._masked_names if mask_name(name) not in store.keys()]
+        if missing:
+            raise ValueError(
+                f"Expected {', '.join(missing)} of layer {self.name!r}. Received: a file without, as that of a plain "  # type: ignore[attr-defined]
+                "model. Load it into the plain model; then mask that with lth_keras.mask_model, and give it the masks: "
+                "lth_keras.set_mask(masked, lth_keras.get_mask(this_model))."
+            )
         masks = {mask_name(name): _checked_bits(store[mask_name(name)], name, self) for name in self._masked_names}
         kept = {key: store[key] for key in store.keys() if key not in masks}  # Keras' stores are no mappings
         with self._masks_hidden():
@@ -300,9 +315,10 @@ def has_lora(layer: Any) -> bool:
     return bool(getattr(layer, "lora_enabled", False))
 
 
-def _attribute(variable: str) -> str:
-    """The attribute by which a forward pass reads a variable: without the underscore where that is a property."""
-    return variable.removeprefix("_")
+def _attribute(variable: str, holder: type) -> str:
+    """The attribute by which a forward pass reads a variable: without the underscore where the class has that one."""
+    public = variable.removeprefix("_")
+    return public if hasattr(holder, public) else variable
 
 
 def _with_signature(method: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:

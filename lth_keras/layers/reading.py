@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from keras import ops
+from keras.src.backend.common.global_state import get_global_attribute
 
 
-class Reading(NamedTuple):
-    """How a weight is masked.
+@dataclass
+class Reading:
+    """How a weight is masked in a forward pass.
 
     Attributes:
         mask: its boolean Keras variable.
         zeros_replace_mask: whether zeros in place of pruned weights do what the mask does.
+        done: whether the forward pass has read the weight.
     """
 
     mask: Any
     zeros_replace_mask: bool
+    done: bool = False
 
 
 # The weights of the masked layer whose forward pass is running in this thread, by id of the layer that has them and
@@ -67,6 +73,7 @@ def as_read(holder: Any, attribute: str, value: Any) -> Any:
     reading = (_running.get() or {}).get((id(holder), attribute))
     if reading is None:
         return value
+    reading.done = True
     if _zero.get() and reading.zeros_replace_mask:
         return _with_masked_gradient(ops.convert_to_tensor(value), ops.convert_to_tensor(reading.mask))
     return ops.multiply(value, ops.cast(reading.mask, value.dtype))
@@ -88,6 +95,8 @@ class MaskedAttribute:
         """The weight, or this object when it is read from the class."""
         if holder is None:
             return self
+        if _running.get() is None and _is_calling() and getattr(holder, "_masked_names", True):
+            _warn_of_another(holder, self._name)
         if self._property is not None:
             return as_read(holder, self._name, self._property.__get__(holder, owner))
         if self._name not in vars(holder):
@@ -100,6 +109,24 @@ class MaskedAttribute:
             self._property.__set__(holder, value)
         else:
             vars(holder)[self._name] = value
+
+
+def _is_calling() -> bool:
+    """Whether the forward pass of a Keras layer or model is running."""
+    return get_global_attribute("current_call_ctx") is not None
+
+
+def _warn_of_another(holder: Any, attribute: str) -> None:
+    """Warns, once for a layer, that a forward pass reads a weight of it unmasked."""
+    if holder.quantization_mode is not None or vars(holder).get("_self_warned_of_another"):
+        return
+    vars(holder)["_self_warned_of_another"] = True
+    warnings.warn(
+        f"Expected {attribute!r} of the masked layer {holder.name!r} to be read in its own forward pass. Received: "
+        "another one that reads it, in which pruned weights count as others do. Use "
+        "keras.layers.ReversibleEmbedding for an embedding that is used both ways, or leave the layer out (exclude).",
+        stacklevel=3,
+    )
 
 
 @cache

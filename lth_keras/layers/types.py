@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -11,6 +13,7 @@ from lth_keras.layers.conv import MaskedConv1D, MaskedConv2D
 from lth_keras.layers.dense import MaskedDense
 from lth_keras.layers.embedding import MaskedEmbedding
 from lth_keras.layers.masked import MaskedLayer
+from lth_keras.layers.reading import Reading
 from lth_keras.layers.registry import KINDS, PRUNABLE, Prunable
 
 MASKED_LAYERS: dict[type[keras.layers.Layer], type[keras.layers.Layer]] = {}
@@ -43,7 +46,7 @@ def register_prunable(
         The masked layer type, a subclass of `layer`.
 
     Raises:
-        TypeError: for an object that is not a layer class.
+        TypeError: for an object that is not a layer class, or weights that are not names of attributes.
         ValueError: for a type that is registered with other weights or another kind, an unknown kind, or no weight.
 
     Example:
@@ -76,9 +79,15 @@ def registrations() -> list[tuple[type[keras.layers.Layer], dict[str, str], str]
 
 
 def _named(weights: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+    paths = list(weights.values()) if isinstance(weights, Mapping) else weights
+    paths = [paths] if isinstance(paths, str) else paths
+    if not isinstance(paths, Sequence) or not all(isinstance(path, str) for path in paths):
+        raise TypeError(
+            'Expected weights to be names of attributes, as ["kernel"], or a mapping to them, as {"kernel": "w"}. '
+            f"Received: {weights!r}."
+        )
     if isinstance(weights, Mapping):
         return dict(weights)
-    paths = [weights] if isinstance(weights, str) else list(weights)
     named = {path.rpartition(".")[2].removeprefix("_"): path for path in paths}
     if len(named) != len(paths):
         raise ValueError(
@@ -100,6 +109,23 @@ class MaskedRegistered:
     def plain_config(self) -> Any:
         """The configuration of the plain layer."""
         return super().get_config()  # type: ignore[misc]
+
+    @contextmanager
+    def masking(self) -> Iterator[dict[str, Reading]]:
+        """See `MaskedLayer.masking`; warns of weights that the forward pass does not read as attributes."""
+        with super().masking() as readings:  # type: ignore[misc]
+            yield readings
+        unread = [name for name, reading in readings.items() if not reading.done]
+        if unread and "_self_warned" not in vars(self):
+            vars(self)["_self_warned"] = True
+            kind: Any = PLAIN_LAYERS[type(self)]
+            variables = PRUNABLE[kind].variables
+            warnings.warn(
+                f"Expected the forward pass of {kind.__name__} {self.name!r} to read its prunable weights as "  # type: ignore[attr-defined]
+                f"attributes. Received: {', '.join(f'{name!r} ({variables[name]})' for name in unread)} not read so; "
+                "pruned weights count there as others do.",
+                stacklevel=2,
+            )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:

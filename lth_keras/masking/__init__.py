@@ -25,7 +25,14 @@ from lth_keras.masking.drawing import (
     settled_seeds,
 )
 from lth_keras.masking.places import seed_states, variables, walk
-from lth_keras.masking.prunable import PrunableWeight, get_mask, lora_updates, prunable_weights, set_mask
+from lth_keras.masking.prunable import (
+    PrunableWeight,
+    check_not_quantised,
+    get_mask,
+    lora_updates,
+    prunable_weights,
+    set_mask,
+)
 from lth_keras.masking.summary import Summary, summary
 from lth_keras.masking.tables import Table, input_rows, large_tables, using_rows
 from lth_keras.masking.unmasked import Unmasked, unmasked_layers, warn_of_unmasked

@@ -17,6 +17,7 @@ from lth_keras.masking.layer_state import copy_state
 from lth_keras.masking.places import variables, walk
 from lth_keras.masking.prunable import prunable_weights
 from lth_keras.masking.unmasked import warn_of_unmasked
+from lth_keras.system import shown
 
 
 def mask_model(model: keras.Model, *, exclude: Choice | Sequence[Choice] = (), frozen: bool = True) -> keras.Model:
@@ -41,7 +42,8 @@ def mask_model(model: keras.Model, *, exclude: Choice | Sequence[Choice] = (), f
         TypeError: for an object that is no Keras model.
         ValueError: for a model without prunable weights, or a subclassed model that is not built, or naming a layer
             that cannot be rebuilt or whose state cannot be copied.
-        NotImplementedError: for a layer whose quantisation does not keep pruned weights at zero.
+        NotImplementedError: for a layer whose quantisation does not keep pruned weights at zero, or a quantised one
+            with LoRA.
 
     Warns:
         UserWarning: naming the layers with kernels that have no mask, and their share of the weights.
@@ -54,22 +56,40 @@ def mask_model(model: keras.Model, *, exclude: Choice | Sequence[Choice] = (), f
 
 def masked_copy(model: keras.Model, *, frozen: bool = True, excluded: Sequence[str] = ()) -> keras.Model:
     """As `mask_model`, without its warning: for a further copy of a model. `excluded` are places of layers."""
+    _check_not_qlora(model)
     included = _included(model, frozen, excluded)
+    if has_graph(model) and not model.layers:
+        raise _nothing_to_prune(model, frozen, excluded)
     converted = _convert(model, MASKED_LAYERS, included) if has_graph(model) else _in_place(model, included)
     if not any(isinstance(layer, MaskedLayer) for _, layer in walk(converted)):
-        kinds = ", ".join(layer.__name__ for layer in MASKED_LAYERS)
-        found = sorted({type(layer).__name__ for _, layer in walk(model)})
-        trained = "" if frozen else " that is trained (trainable=True)"
-        raise ValueError(
-            f"Nothing to prune in model {model.name!r}. Expected one of {kinds}{trained}. Received: {found}."
-        )
+        raise _nothing_to_prune(model, frozen, excluded)
     return converted
+
+
+def _nothing_to_prune(model: keras.Model, frozen: bool, excluded: Sequence[str]) -> ValueError:
+    if excluded:
+        expected, received = "exclude to leave layers that can be pruned", f"{', '.join(excluded)} left out"
+    else:
+        kinds = ", ".join(class_entry(layer)["class_name"] for layer in MASKED_LAYERS)
+        expected = f"one of {kinds}{'' if frozen else ' that is trained (trainable=True)'}"
+        received = str(sorted({type(layer).__name__ for _, layer in walk(model)}))
+    return ValueError(f"Nothing to prune in model {model.name!r}. Expected {expected}. Received: {received}.")
+
+
+def _check_not_qlora(model: keras.Model) -> None:
+    """Raises NotImplementedError for layers that are quantised and have LoRA."""
+    places = [place for place, one in walk(model) if has_lora(one) and one.quantization_mode is not None]
+    if places:
+        raise NotImplementedError(
+            f"Expected layers that are not both quantised and with LoRA. Received: {', '.join(places)}. Prune the "
+            "model before it is quantised; LoRA alone works with masks, and so does int8 alone."
+        )
 
 
 def _excluded(model: keras.Model, exclude: Choice | Sequence[Choice]) -> list[str]:
     """The places of the layers to leave out."""
     if not isinstance(model, keras.Model):
-        raise TypeError(f"Expected a Keras model. Received: {type(model).__name__}.")
+        raise TypeError(f"Expected a Keras model. Received: {shown(model)}.")
     if isinstance(exclude, list | tuple | set | frozenset) and not exclude:
         return []
     layers = dict(walk(model))
@@ -137,7 +157,8 @@ def strip_masks(model: keras.Model) -> keras.Model:
         place, _, name = weight.key.rpartition("/")
         mask = keras.ops.convert_to_numpy(weight.mask)
         # The public property includes an update by LoRA; it is merged, as it is where Keras saves the layer.
-        value = keras.ops.convert_to_numpy(getattr(weight.holder, name))
+        source = getattr(weight.holder, name) if has_lora(weight.holder) else weight.variable
+        value = keras.ops.convert_to_numpy(source)
         values[weight.key].assign(np.where(mask, value, np.zeros_like(value)))
         if has_lora(weight.holder):
             update = values[f"{place}/lora_{name}_b"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from lth_keras.arrays import LazyArrays
 from lth_keras.layers import MaskedLayer, has_lora
 from lth_keras.mask import Mask
 from lth_keras.masking.places import sublayers, variables, walk
+from lth_keras.system import shown
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,17 @@ def _update(weight: PrunableWeight) -> Update:
     )
 
 
+def check_is_model(model: Any) -> None:
+    """Raises TypeError for an object that is no Keras model or layer."""
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"Expected a Keras model. Received: {shown(model)}.")
+
+
 def get_mask(model: keras.Model) -> Mask:
     """The masks of a model's prunable weights, by place inside the model.
 
     Raises:
+        TypeError: for an object that is no model.
         ValueError: where the model has no masked layer (`mask_model` makes them) or is not built.
     """
     masks = {weight.key: weight.mask for weight in prunable_weights(model)}
@@ -87,7 +95,7 @@ def set_mask(model: keras.Model, mask: Mapping[str, np.ndarray], *, by: str | No
             made, and places are counted in the order of the model.
 
     Raises:
-        TypeError: for a mask that is not a mapping.
+        TypeError: for a mask that is not a mapping, or an object that is no model.
         ValueError: for a mask of another model, keys that can be places and paths, or a quantised model; nothing is
             changed then.
     """
@@ -97,9 +105,7 @@ def set_mask(model: keras.Model, mask: Mapping[str, np.ndarray], *, by: str | No
             f"Received: a {type(mask).__name__}."
         )
     weights = prunable_weights(model)
-    quantised = [w.key for w in weights if w.holder.quantization_mode is not None]
-    if quantised:
-        raise ValueError(f"Expected a model to be pruned before it is quantised. Received: {quantised} quantised.")
+    check_not_quantised(weights)
     if by not in (None, "place", "path"):
         raise ValueError(f"Expected by to be 'place', 'path' or None. Received: {by!r}.")
     if by != "place":
@@ -108,6 +114,15 @@ def set_mask(model: keras.Model, mask: Mapping[str, np.ndarray], *, by: str | No
     checked = Mask(mask)
     for weight in weights:
         weight.mask.assign(checked[weight.key])
+
+
+def check_not_quantised(weights: Sequence[PrunableWeight]) -> None:
+    """Raises ValueError for weights of quantised layers, which hold the zeros of their masks."""
+    quantised = [weight.key for weight in weights if weight.holder.quantization_mode is not None]
+    if quantised:
+        raise ValueError(
+            f"Expected a model to be pruned before it is quantised. Received: {', '.join(quantised)} quantised."
+        )
 
 
 def _by_place(mask: Mapping[str, Any], weights: list[PrunableWeight], by: str | None) -> Mapping[str, Any]:
@@ -156,8 +171,10 @@ def prunable_weights(model: keras.Model) -> list[PrunableWeight]:
     """The prunable weights of a model with masked layers, in the order of its layers.
 
     Raises:
+        TypeError: for an object that is no model or layer.
         ValueError: for a model without masked layers, or with one that is not built.
     """
+    check_is_model(model)
     outputs = output_layers(model)
     keys = {id(variable): key for key, variable in variables(model).items()}
     weights = []

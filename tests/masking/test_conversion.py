@@ -8,7 +8,16 @@ import pytest
 from keras import layers
 
 from lth_keras.layers import MASKED_LAYERS, PLAIN_LAYERS, MaskedConv2D, MaskedDense, MaskedLayer
-from lth_keras.masking import get_mask, mask_model, prunable_weights, set_mask, strip_masks, variables, walk
+from lth_keras.masking import (
+    get_mask,
+    mask_model,
+    prunable_weights,
+    set_mask,
+    strip_masks,
+    summary,
+    variables,
+    walk,
+)
 from tests.few import few
 from tests.masking.models import (
     MODELS,
@@ -195,3 +204,11 @@ def test_a_subclass_of_a_masked_layer_has_no_plain_counterpart():
     assert [w.kind for w in prunable_weights(model)] == ["conv", "output"]
     with pytest.raises(TypeError, match=r"\['Own'\]"):
         strip_masks(model)
+    with pytest.raises(ValueError, match=r"Nothing to prune .*Received: \[\]"):
+        mask_model(keras.Sequential())
+
+
+@pytest.mark.parametrize("function", [mask_model, get_mask, strip_masks, summary, lambda one: set_mask(one, {})])
+def test_what_is_no_model(function):
+    with pytest.raises(TypeError, match="Expected a Keras model. Received: 3"):
+        function(3)

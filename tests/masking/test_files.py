@@ -32,6 +32,13 @@ def test_weights_files_hold_the_masks(build, tmp_path):
     assert_same_outputs(again, masked, example(masked))
 
 
+def test_weights_of_a_plain_model_are_refused_with_what_to_do(tmp_path):
+    plain, masked = sequential(), pruned_model(sequential)
+    plain.save_weights(tmp_path / "plain.weights.h5")
+    with pytest.raises(ValueError, match=r"Load it into the plain model; .*set_mask\(masked, lth_keras.get_mask"):
+        masked.load_weights(tmp_path / "plain.weights.h5")
+
+
 _LOAD = """
 import importlib.abc, sys
 import numpy as np

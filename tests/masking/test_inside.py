@@ -87,6 +87,7 @@ def test_masking_changes_no_output_and_names_the_layers_inside(build):
 
 @few("build", MODELS.values(), subclassed, ids=MODELS)
 def test_masks_hold_through_training_saving_and_loading(build, tmp_path):
+    keras.utils.set_random_seed(1)  # of a weight with few that are kept, none may have a gradient
     model = build()
     model.compile("adam", "sparse_categorical_crossentropy", jit_compile=JIT)
     model.fit(X, Y, verbose=0)  # a compiled step of before, where the model is masked in place
@@ -139,6 +140,15 @@ def test_frozen_layers_inside_can_be_left_out():
     assert {*INSIDE} <= {*keys(mask_model(model))}
 
 
+def test_a_subclassed_model_is_compared_with_its_weights_before_it_was_masked():
+    model = subclassed()
+    before = model.get_weights()
+    changed = lth.prune(model, 0.5, "magnitude_change", initial=[0 * array for array in before])
+    again = subclassed()
+    again.set_weights(before)
+    assert get_mask(changed) == get_mask(lth.prune(again, 0.5))
+
+
 def test_a_subclassed_model_that_is_not_built_is_refused():
     with pytest.raises(ValueError, match="Call it once on a batch"):
         mask_model(Classifier())
@@ -169,6 +179,7 @@ def test_a_registered_type_is_masked_saved_and_loaded(own, tmp_path):
     assert list(get_mask(masked)) == ["own/kernel", "time_distributed/own_dense/kernel", "dense/kernel"]
     generator = np.random.default_rng(1)
     set_mask(masked, {key: generator.random(array.shape) < 0.5 for key, array in get_mask(masked).items()})
+    assert [row.layer for row in lth.summary(masked).rows] == ["OwnDense", "OwnDense", "Dense"]
     expected = outputs(masked, X)[0]
     assert np.abs(expected - outputs(model, X)[0]).max() > 1e-3
     np.testing.assert_array_equal(outputs(strip_masks(masked), X)[0], expected)
@@ -203,6 +214,8 @@ def test_registering_twice_is_no_error_but_other_weights_are(own):
         ((OwnDense, []), ValueError, "at least one weight"),
         ((OwnDense, ["_kernel"], "output"), ValueError, "Expected a kind"),
         ((OwnDense, ["_kernel", "inner.kernel"]), ValueError, "different names"),
+        ((OwnDense, None), TypeError, "names of attributes.*Received: None"),
+        ((OwnDense, {"kernel": 3}), TypeError, "names of attributes"),
     ],
 )
 def test_a_registration_that_cannot_be_is_refused(arguments, error, message):
@@ -219,6 +232,68 @@ def test_a_registration_of_a_weight_that_is_not_there_is_refused_where_a_model_i
             mask_model(with_own())
     finally:
         forget(masked)
+
+
+class Hidden(layers.Layer):
+    """Keeps its kernel in an attribute with an underscore, under another name than the variable's."""
+
+    def build(self, shape):
+        self._table = self.add_weight(shape=(shape[-1], 3), name="weights")
+
+    def call(self, x):
+        return keras.ops.matmul(x, self._table)
+
+
+class Aside(layers.Dense):
+    """Reads its kernel past the attribute that is masked."""
+
+    def call(self, inputs, training=None):
+        return keras.ops.matmul(inputs, self._kernel)
+
+
+def test_a_weight_is_masked_in_the_attribute_that_the_layer_has():
+    masked = lth.register_prunable(Hidden, weights=["_table"])
+    try:
+        x = keras.Input((6, 4))
+        model = mask_model(keras.Model(x, Hidden()(x)))
+        set_mask(model, {"hidden/weights": np.eye(4, 3, dtype=bool)})
+        expected = outputs(model, X)[0]
+        np.testing.assert_allclose(
+            expected, X[..., :3] * np.diag(keras.ops.convert_to_numpy(model.weights[0])), rtol=1e-5
+        )
+        np.testing.assert_allclose(outputs(strip_masks(model), X)[0], expected, rtol=1e-5)
+    finally:
+        forget(masked)
+
+
+def test_a_forward_pass_that_does_not_read_a_registered_weight_is_named():
+    masked = lth.register_prunable(Aside, weights=["_kernel"])
+    try:
+        x = keras.Input((6, 4))
+        model = mask_model(keras.Model(x, Aside(3, name="aside")(x)))
+        with pytest.warns(UserWarning, match=r"pass of Aside 'aside' to read .* 'kernel' \(_kernel\) not read so"):
+            model(X)
+    finally:
+        forget(masked)
+
+
+class Tied(keras.Model):
+    """Reads the table of its embedding itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = layers.Embedding(9, 4, name="words")
+
+    def call(self, x):
+        return keras.ops.matmul(self.words(x), keras.ops.transpose(self.words.embeddings))
+
+
+def test_a_masked_weight_that_another_forward_pass_reads_is_named():
+    model = Tied()
+    model(np.ones((2, 3), "int32"))
+    mask_model(model)
+    with pytest.warns(UserWarning, match="'embeddings' of the masked layer 'words' .*ReversibleEmbedding"):
+        model(np.ones((2, 3), "int32"))
 
 
 class Twice(layers.Dense):

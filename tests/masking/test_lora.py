@@ -34,6 +34,22 @@ def build():
     return model
 
 
+def test_layers_that_are_quantised_too_are_refused_with_what_to_do():
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(4, name="low"), layers.Dense(3)])
+    model.layers[0].enable_lora(2)
+    model.layers[0].quantize("int8")
+    with pytest.raises(NotImplementedError, match="Received: low. Prune the model before it is quantised"):
+        prune(model, 0.5)
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_a_quantised_model_is_not_pruned(mode):
+    model = mask_model(keras.Sequential([keras.Input((8,)), layers.Dense(4, name="low"), layers.Dense(3)]))
+    model.quantize(mode)
+    with pytest.raises(ValueError, match="before it is quantised. Received: low/kernel, dense/kernel"):
+        prune(model, 0.5)
+
+
 def test_magnitude_ranks_the_sum():
     model = build()
     masked = mask_model(model)
