@@ -147,8 +147,11 @@ class Mask(Mapping[str, BoolArray]):
             other: a mask, weight key to array (lazy arrays are not computed), or weight key to shape.
 
         Raises:
+            TypeError: for an object that is not a mapping.
             ValueError: names missing and unexpected keys and differing shapes.
         """
+        if not isinstance(other, Mapping):
+            raise TypeError(f"Expected a mapping of each weight's key to an array. Received: a {type(other).__name__}.")
         if isinstance(other, Mask | LazyArrays):
             theirs = other.shapes
         else:

@@ -17,6 +17,7 @@ from lth_keras.masking import check_connected, get_mask, lora_updates, prunable_
 from lth_keras.pruning import (
     SCOPES,
     ModelDerivatives,
+    check_reachable,
     counts_at,
     current_weights,
     drop_and_grow,
@@ -156,6 +157,7 @@ class DynamicSparseTraining(AtUpdates):
 
     def _random(self, mask: Mask) -> Mask:
         """A random mask of the density, with the shares of the layers that the scope says."""
+        check_reachable(self.density, mask, self.min_per_layer)
         counts = counts_at(self.density, mask, self.scope, self.min_per_layer, exact=True)
         scores = uniform(mask.shapes, self._stream("mask"))
         ties = self._stream("mask", "ties")

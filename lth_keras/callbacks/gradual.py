@@ -15,6 +15,7 @@ from lth_keras.mask import Mask
 from lth_keras.masking import check_connected, get_mask, set_mask
 from lth_keras.pruning import (
     SCOPES,
+    check_reachable,
     counts_at,
     derivatives_on,
     keep_highest,
@@ -187,11 +188,5 @@ class GradualPruning(AtUpdates):
 
     def _check_reachable(self, mask: Mask) -> None:
         """Raises ValueError for a density that pruning this mask cannot reach, before anything is trained."""
-        kept = round(mask.size * self.density)
-        least = max(1, sum(min(count, self.min_per_layer) for count in mask.counts().values()))
-        if not least <= kept <= mask.kept:
-            raise ValueError(
-                f"Expected a density that keeps {least} to {mask.kept} weights: min_per_layer in each layer, and no "
-                f"more than the model's mask has left. Received: {self.density}, which keeps {kept} of {mask.size}."
-            )
+        check_reachable(self.density, mask, self.min_per_layer)
         counts_at(self.density, mask, self.scope, self.min_per_layer, exact=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import keras
 
@@ -14,6 +14,7 @@ from lth_keras.masking.prunable import output_layers, prunable_weights
 
 Choice: TypeAlias = str | type | Callable[[Any], bool] | Any
 """Chooses layers or weights of a model; see `choose`."""
+Value = TypeVar("Value")
 WORDS = ("first", "last")
 
 
@@ -85,8 +86,8 @@ def choose(choices: Choice | Sequence[Choice], candidates: Sequence[Candidate], 
         matching = _matching(choice, candidates, argument)
         if not matching:
             raise ValueError(
-                f"Expected {argument} to match a layer with weights that can be pruned. Received: {_shown(choice)}, "
-                f"which matches none of {', '.join(candidate.key for candidate in candidates)}."
+                f"Expected {argument} to match a layer of the model with weights that can be pruned. Received: "
+                f"{_described(choice)}, which matches none of {', '.join(c.key for c in candidates)}."
             )
         found |= matching
     return [candidate.key for candidate in candidates if candidate.key in found]
@@ -120,9 +121,9 @@ def decided(
 
 
 def grouped(
-    values: Mapping[Any, float], candidates: Sequence[Candidate], argument: str
-) -> list[tuple[float, list[str]]]:
-    """The value of each choice, with the keys of the candidates that it decides.
+    values: Mapping[Any, Value], candidates: Sequence[Candidate], argument: str
+) -> list[tuple[Value, list[str]]]:
+    """The value of each choice, with the keys of the candidates that it decides, where there are any.
 
     Raises:
         TypeError: as `choose`.
@@ -238,3 +239,9 @@ def _shown(choice: Any) -> str:
     return (
         repr(choice) if isinstance(choice, str) else str(getattr(choice, "name", getattr(choice, "__name__", choice)))
     )
+
+
+def _described(choice: Any) -> str:
+    if isinstance(choice, keras.layers.Layer):
+        return f"the {type(choice).__name__} {choice.name!r} itself, perhaps of another model"
+    return _shown(choice)

@@ -73,7 +73,7 @@ def _reason(layer: Any) -> str:
     if kind in NOT_PRUNABLE and type(layer).__module__.startswith("keras."):
         return NOT_PRUNABLE[kind]
     if type(layer) in PRUNABLE:
-        return "it is frozen" if not layer.trainable else "it has been made as a plain layer"
+        return "it is left out, or not masked yet (mask_model)" if layer.trainable else "it is frozen"
     return f"its class is not registered, see lth_keras.register_prunable({kind}, weights=[...])"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lth_keras.pruning.densities import SCOPES, counts_at, layer_counts
+from lth_keras.pruning.densities import SCOPES, check_reachable, counts_at, layer_counts
 from lth_keras.pruning.layouts import Layout, layouts
 from lth_keras.pruning.model_derivatives import ModelDerivatives, NothingPassesError
 from lth_keras.pruning.oneshot import prune

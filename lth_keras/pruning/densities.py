@@ -49,6 +49,18 @@ def counts_at(
     return {"uniform": uniform_counts, "erk": erk_counts}[scope](mask, kept, min_per_layer)
 
 
+def check_reachable(density: float, mask: Mask, min_per_layer: int = 1) -> None:
+    """Raises ValueError, naming the weights, for a density of theirs that no pruning of the mask can reach."""
+    kept, left = round(mask.size * density), mask.kept
+    least = max(1, sum(min(count, min_per_layer) for count in mask.counts().values()))
+    if not least <= kept <= left:
+        raise ValueError(
+            f"Expected a density that keeps {least} to {left} of the {mask.size} weights of {', '.join(mask)}: "
+            f"min_per_layer in each layer, and no more than the model's masks have left. Received: {density}, which "
+            f"keeps {kept}."
+        )
+
+
 def layer_counts(sizes: Mapping[str, int], shares: Mapping[str, float], least: Mapping[str, int]) -> dict[str, int]:
     """How many weights of each layer survive at a density of its own: `round(N * density)`, and no fewer than `least`.
 

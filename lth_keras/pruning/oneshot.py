@@ -13,8 +13,19 @@ from lth_keras import seeds
 from lth_keras.criteria import Criterion, name_of
 from lth_keras.criteria import criterion as find_criterion
 from lth_keras.data import check_loss, check_model
-from lth_keras.masking import Choice, check_connected, get_mask, grouped, mask_model, set_mask, weights_to_choose
-from lth_keras.pruning.densities import SCOPES, shot_densities
+from lth_keras.mask import Mask
+from lth_keras.masking import (
+    Choice,
+    check_connected,
+    check_not_quantised,
+    get_mask,
+    grouped,
+    mask_model,
+    prunable_weights,
+    set_mask,
+    weights_to_choose,
+)
+from lth_keras.pruning.densities import SCOPES, check_reachable, shot_densities
 from lth_keras.pruning.layouts import layouts
 from lth_keras.pruning.patterns import density_of, pattern_of, pruned_by_pattern
 from lth_keras.pruning.scoring import derivatives_on, scorer, warn_of_frozen, weights_by_key
@@ -44,8 +55,8 @@ def prune(
     """Returns a masked copy of the model in which the weights with the lowest scores are pruned.
 
     Args:
-        model: a built Sequential or Functional model, plain or masked; it is not changed. Weights that its masks have
-            pruned already stay pruned.
+        model: a built model, plain or masked; it is not changed, unless it is subclassed: then it is pruned in place.
+            Weights that its masks have pruned already stay pruned.
         density: share of all N prunable weights of the dense network to keep, in (0, 1]: exactly round(N * density)
             survive in every scope. Or a density for each of several groups of weights, each ranked on its own,
             `{"conv": 0.5, "dense*": 0.1}`: choices as for `exclude`, and keys of weights; every weight is in exactly
@@ -81,10 +92,10 @@ def prune(
     (2019) and ranks within layers; `samples_per_class` is all of `data`, which a search draws from its training split.
 
     Raises:
-        ValueError: for a density out of range or above that of the model, an unknown criterion, scope or shot
-            schedule, a model without prunable weights, data, a loss or initial weights that are missing or do not fit,
-            more samples than there are, scores that are not finite, gradients that are all zero, or a network that is
-            cut through (see `masking.check_connected`).
+        ValueError: for a density out of range or that a group of weights cannot reach, a quantised model, an unknown
+            criterion, scope or shot schedule, a model without prunable weights, data, a loss or initial weights that
+            are missing or do not fit, more samples than there are, scores that are not finite, gradients that are all
+            zero, or a network that is cut through (see `masking.check_connected`).
 
     Warns:
         UserWarning: naming layers that collapse with `min_per_layer=0`, that no gradient reaches, that have no mask, or
@@ -118,17 +129,21 @@ def prune(
         density = density_of(kept_in, density, scope, shots)
     each = density.values() if isinstance(density, Mapping) else [density]
     in_shots = [shot_densities(real("density", one), shots, shot_schedule) for one in each]
+    if pattern is None and multiple_of != 1:
+        raise ValueError(f"Expected a pattern, 'units' or 'heads', with multiple_of. Received: {multiple_of} and none.")
     one_of("scope", scope, SCOPES)
     find_criterion(criterion)
+    before = None if initial is None else weights_by_key(model, initial)  # a subclassed model is masked in place
     pruned = mask_model(model, exclude=exclude)
+    check_not_quantised(prunable_weights(pruned))
     warn_of_frozen(pruned)
-    before = None if initial is None else weights_by_key(model, initial)
     derivatives = derivatives_on(pruned, data, loss, samples_per_class, seed)
     draws, ties = seeds.stream(seed, "prune", "criterion"), seeds.stream(seed, "prune", "ties")
     before_pruning = get_mask(pruned)
-    groups = [tuple(before_pruning)]
+    groups = {tuple(before_pruning): in_shots[0]} if in_shots else {}
     if isinstance(density, Mapping):
-        groups = [tuple(keys) for _, keys in grouped(density, weights_to_choose(pruned, model), "density")]
+        chosen = grouped(dict(zip(density, in_shots, strict=True)), weights_to_choose(pruned, model), "density")
+        groups = {tuple(keys): densities for densities, keys in chosen}
     score = scorer(pruned, criterion, draws, before, derivatives)
     check = functools.partial(check_connected, pruned)
     if kept_in is not None:
@@ -145,9 +160,11 @@ def prune(
         check(mask)
         set_mask(pruned, mask)
         return pruned
+    for keys, densities in groups.items():
+        check_reachable(densities[-1], Mask({key: before_pruning[key] for key in keys}, copy=False), min_per_layer)
     mask = prune_in_shots(
         before_pruning,
-        dict(zip(groups, in_shots, strict=True)),
+        groups,
         score,
         scope=scope,
         ties=ties,

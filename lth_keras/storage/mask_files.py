@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ def save_mask(path: str | os.PathLike[str], mask: Mapping[str, Any]) -> None:
         mask: a mask, as `get_mask` returns it.
 
     Raises:
+        TypeError: for an object that is no mapping.
         ValueError: for another ending, or values that are not zeros and ones.
         ModuleNotFoundError: for `.safetensors` without the package safetensors.
 
@@ -32,6 +34,10 @@ def save_mask(path: str | os.PathLike[str], mask: Mapping[str, Any]) -> None:
         >>> save_mask("mask.npz", get_mask(pruned))
         >>> set_mask(mask_model(model), load_mask("mask.npz"))
     """
+    if not isinstance(mask, Mapping):
+        raise TypeError(
+            f"Expected a mask, as get_mask(model) returns it, after the path. Received: a {type(mask).__name__}."
+        )
     ending, arrays = _ending(path), dict(Mask(mask))
     if ending == ".npz":
         content = io.BytesIO()
@@ -52,6 +58,8 @@ def load_mask(path: str | os.PathLike[str]) -> Mask:
     try:
         if safetensors is not None:
             return Mask(safetensors.load_file(path))
+        with zipfile.ZipFile(path):  # numpy would read other formats too
+            pass
         with np.load(path, allow_pickle=False) as file:
             return Mask({key: file[key] for key in file.files})
     except FileNotFoundError:
@@ -61,9 +69,9 @@ def load_mask(path: str | os.PathLike[str]) -> Mask:
 
 
 def _ending(path: str | os.PathLike[str]) -> str:
-    ending = Path(path).suffix
+    ending = Path(path).suffix if isinstance(path, str | os.PathLike) else None
     if ending not in _ENDINGS:
-        raise ValueError(f"Expected a path that ends in {' or '.join(_ENDINGS)}. Received: {os.fspath(path)!r}.")
+        raise ValueError(f"Expected a path that ends in {' or '.join(_ENDINGS)}. Received: {path!r}.")
     return ending
 
 

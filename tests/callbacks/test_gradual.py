@@ -252,9 +252,9 @@ def test_models_that_cannot_be_pruned_so_far_are_refused_before_training() -> No
         fit(plain, GradualPruning(0.2, end=8))
     model = compiled()
     set_mask(model, Mask({key: np.arange(bits.size).reshape(bits.shape) < 10 for key, bits in get_mask(model).items()}))
-    with pytest.raises(ValueError, match="keeps 2 to 20 weights.*Received: 0.2, which keeps 35 of 176"):
+    with pytest.raises(ValueError, match="keeps 2 to 20 of the 176 weights.*Received: 0.2, which keeps 35"):
         fit(model, GradualPruning(0.2, end=8))
-    with pytest.raises(ValueError, match="keeps 2 to 176 weights"):
+    with pytest.raises(ValueError, match="keeps 2 to 176 of the 176 weights"):
         fit(compiled(), GradualPruning(0.005, end=8))
     with pytest.raises(ValueError, match="uniform scope"):
         fit(compiled(), GradualPruning(0.2, end=8, scope="uniform"))

@@ -131,16 +131,27 @@ def test_layers_inside_wrappers_custom_layers_and_subclassed_models_are_excluded
         ({"exclude": "convolution*"}, ValueError, "'convolution\\*', which matches none of conv_a, conv_b"),
         ({"exclude": layers.LSTM}, ValueError, "LSTM, which matches none"),
         ({"exclude": 3}, TypeError, "Expected exclude to be names"),
-        ({"exclude": "*"}, ValueError, "Nothing to prune"),
+        ({"exclude": "*"}, ValueError, "Nothing to prune .* exclude to leave layers .* logits left out"),
+        (
+            {"exclude": layers.Dense(3, name="hidden")},
+            ValueError,
+            "the Dense 'hidden' itself, perhaps of another",
+        ),
         ({"density": {"conv": 0.5}}, ValueError, "none for hidden/kernel, logits/kernel. Add one"),
         ({"density": {"*": 0.5, "last": 0.9, "logit?": 0.1}}, ValueError, "logits/kernel matched by 'last' and 'logit"),
         ({"density": {"conv": 1.5, "dense": 0.1, "last": 1.0}}, ValueError, "density in \\(0, 1\\]"),
         ({"density": {}}, ValueError, "none for conv_a/kernel"),
+        ({"density": {"hidden": 1e-4, "*": 0.5}}, ValueError, "weights of hidden/kernel: .* 0.0001, which keeps 0"),
     ],
 )
 def test_choices_that_cannot_be_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         lth.prune(model(), **{"density": 0.5, **arguments})
+
+
+def test_a_choice_may_leave_nothing_to_others():
+    original = model()
+    assert lth.get_mask(lth.prune(original, {"*": 0.3, "*kernel": 0.5})) == lth.get_mask(lth.prune(original, 0.5))
 
 
 def test_a_masked_layer_cannot_be_excluded():

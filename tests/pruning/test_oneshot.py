@@ -110,10 +110,14 @@ def test_what_is_refused(scope: str) -> None:
             prune(chain(), density, scope=scope)
     with pytest.raises(ValueError, match="Expected min_per_layer to be at least 0. Received: -1"):
         prune(chain(), 0.5, scope=scope, min_per_layer=-1)
-    with pytest.raises(ValueError, match="Expected to keep|Expected at least one weight to keep"):
+    with pytest.raises(ValueError, match="Expected a density that keeps .* narrow/kernel.* Received: 0.001"):
         prune(chain(), 0.001, scope=scope, min_per_layer=0)
     with pytest.raises(ValueError, match="Expected scope"):
         prune(chain(), 0.5, scope="model")
+    with pytest.raises(TypeError, match="Expected a mapping of each weight's key to an array. Received: a list"):
+        prune(chain(), 0.5, lambda state: [], scope=scope)
+    with pytest.raises(ValueError, match="Expected a pattern, 'units' or 'heads', with multiple_of. Received: 4"):
+        prune(chain(), 0.5, scope=scope, multiple_of=4)
     with pytest.raises(TypeError, match="Received: the path 'best.keras'; load it first"):
         prune("best.keras", 0.5, scope=scope)  # type: ignore[arg-type]
 

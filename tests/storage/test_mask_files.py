@@ -56,6 +56,18 @@ def test_values_and_objects_that_are_no_masks_are_not_read(tmp_path: Path) -> No
     np.savez(path, a=np.array([object()]))
     with pytest.raises(ValueError, match="allow_pickle=False"):
         lth.load_mask(path)
+    with path.open("wb") as file:
+        np.save(file, np.ones(3, bool))
+    with pytest.raises(ValueError, match="not a zip file"):
+        lth.load_mask(path)
+
+
+def test_arguments_in_another_order_or_of_other_types_are_refused(tmp_path: Path) -> None:
+    for wrong in ((MASK, "mask.npz"), (tmp_path / "mask.npz", [1])):
+        with pytest.raises(TypeError, match=r"as get_mask\(model\) returns it, after the path. Received: a (str|list)"):
+            lth.save_mask(*wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"ends in .*Received: Mask\(density"):
+        lth.load_mask(MASK)  # type: ignore[arg-type]
 
 
 def test_without_safetensors_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
