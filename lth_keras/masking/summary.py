@@ -11,11 +11,11 @@ import numpy as np
 from rich import box
 from rich.console import Console
 
-from lth_keras.layers import MaskedLayer
+from lth_keras.layers import PLAIN_LAYERS, MaskedLayer, class_entry
 from lth_keras.masking.conversion import masked_copy
 from lth_keras.masking.operations import calls_on_one_example, uses
 from lth_keras.masking.places import walk
-from lth_keras.masking.prunable import PrunableWeight, prunable_weights
+from lth_keras.masking.prunable import PrunableWeight, check_is_model, prunable_weights
 from lth_keras.masking.unmasked import Unmasked, unmasked_layers
 from lth_keras.system import Table
 
@@ -137,12 +137,14 @@ def summary(model: keras.Model, inputs: Any = None) -> Summary:
         Prints as text; `to_frame()` is a pandas data frame, and `rows` and `unmasked` are tuples.
 
     Raises:
+        TypeError: for an object that is no model.
         ValueError: for a model that is not built.
 
     Example:
         >>> print(summary(prune(model, 0.1)))
         >>> print(summary(prune(subclassed, 0.1), x[:1]))
     """
+    check_is_model(model)
     if not model.built:
         raise ValueError(f"Expected a built model. Received: {model.name!r}, not built. Call it once on a batch.")
     graph = isinstance(model, keras.Sequential | keras.src.models.Functional)
@@ -166,10 +168,10 @@ def _row(weight: PrunableWeight, calls: Any) -> Row:
     made = None if calls is None else [uses(weight, call) for call in calls[id(weight.layer)]]
     times = None if made is None or None in made or not made else sum(made)  # type: ignore[arg-type]
     kept = int(mask.sum())
-    kind = next(base.__name__ for base in type(weight.layer).__mro__[1:] if base.__module__.startswith("keras."))
+    kind = next((PLAIN_LAYERS[base] for base in type(weight.layer).__mro__ if base in PLAIN_LAYERS), type(weight.layer))
     return Row(
         weight.key,
-        kind,
+        class_entry(kind)["class_name"],
         tuple(mask.shape),
         weight.kind,
         mask.size,

@@ -54,6 +54,36 @@ def test_attention_and_shared_layers_count_each_call():
     assert found["dense/kernel"] == 10
 
 
+def test_operations_of_attention_do_not_depend_on_how_it_is_called():
+    query, value = keras.Input((5, 4)), keras.Input((7, 4))
+    allowed = keras.Input((5, 7), dtype="bool")
+    words = layers.Embedding(9, 4, mask_zero=True)(keras.Input((5,), dtype="int32"))
+    for attended, expected in (
+        (layers.MultiHeadAttention(2, 3)(value=value, query=query), [5, 7, 7, 5]),
+        (layers.MultiHeadAttention(2, 3)(query, value, attention_mask=allowed), [5, 7, 7, 5]),
+        (layers.MultiHeadAttention(2, 3)(words, words), [5, 5, 5, 5]),
+    ):
+        model = keras.Model(keras.utils.get_source_inputs(attended), attended)
+        rows = [row for row in lth.summary(model).rows if row.kind != "embedding"]
+        assert [row.flops // 2 // row.size for row in rows] == expected
+
+
+def test_operations_of_an_embedding_that_is_used_both_ways():
+    for tied, expected in ((True, {"embeddings": 5}), (False, {"embeddings": 0, "reverse_embeddings": 5})):
+        x, embedding = keras.Input((5,), dtype="int32"), layers.ReversibleEmbedding(9, 4, tie_weights=tied)
+        model = keras.Model(x, embedding(embedding(x), reverse=True))
+        rows = lth.summary(model).rows
+        assert {row.weight.rpartition("/")[2]: row.flops // 2 // row.size for row in rows} == expected
+
+
+def test_a_stateful_model_keeps_its_state():
+    model = mask_model(keras.Sequential([keras.Input(batch_shape=(3, 5, 2)), layers.LSTM(4, stateful=True)]))
+    model(np.ones((3, 5, 2), "float32"))
+    before = [keras.ops.convert_to_numpy(state) for state in model.layers[0].states]
+    assert [row.flops for row in lth.summary(model).rows] == [2 * 5 * 2 * 16, 2 * 5 * 4 * 16]
+    np.testing.assert_array_equal([keras.ops.convert_to_numpy(state) for state in model.layers[0].states], before)
+
+
 def test_kept_weights_and_empty_outputs():
     x = keras.Input((6, 2))
     model = mask_model(keras.Model(x, layers.Dense(3)(layers.Flatten()(layers.Conv1DTranspose(4, 2)(x)))))
