@@ -7,12 +7,22 @@ from lth_keras.backends.derivatives import Differentiator
 from lth_keras.backends.events import ScalarWriter
 from lth_keras.backends.linearised import not_followed
 from lth_keras.backends.losses import LossFacts, LossKind, has_several, loss_facts, with_axis_of
-from lth_keras.backends.optimizers import LOWER, OptimizerStart, as_fit_takes_it, forget
+from lth_keras.backends.optimizers import (
+    LOWER,
+    OptimizerStart,
+    advice,
+    as_fit_takes_it,
+    averages,
+    forget,
+    restart,
+    values_after_build,
+)
 from lth_keras.backends.program import (
     NOTHING_PRUNED,
     SAMPLE_WEIGHT,
     Arrays,
     Evaluations,
+    Measured,
     Program,
     ProgramOfOne,
     ProgramParts,
@@ -21,6 +31,7 @@ from lth_keras.backends.program import (
     Values,
     check_unweighted,
     due_steps,
+    loss_function,
 )
 from lth_keras.backends.schedules import Movable, Place
 from lth_keras.backends.skipped import is_plain, skipped

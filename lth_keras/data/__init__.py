@@ -9,10 +9,13 @@ from lth_keras.data.checks import (
     check_cadence,
     check_examples,
     check_patience,
+    check_split,
     check_splits,
     part_of,
     sample_weights_of,
+    split_of,
 )
+from lth_keras.data.reader import MARGIN, Reader, batches_per_epoch, fingerprint, first_examples
 from lth_keras.data.sampling import SAMPLES_PER_CLASS, draw_samples
-from lth_keras.data.streams import Stream, is_stream, read_streams
+from lth_keras.data.streams import Batch, Stream, is_stream, read_streams
 from lth_keras.data.weights import check_class_weight, weights_of_classes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -10,6 +11,8 @@ import numpy as np
 
 from lth_keras.backends import SAMPLE_WEIGHT, Arrays
 from lth_keras.data.labels import checked_labels, fits
+from lth_keras.data.reader import first_examples
+from lth_keras.data.streams import Stream, is_stream
 from lth_keras.data.weights import checked_weights
 from lth_keras.masking import input_rows
 from lth_keras.system import integer, shown
@@ -55,10 +58,16 @@ def check_splits(model: keras.Model, loss: Any, data: Any) -> dict[str, Any]:
     """
     without = data.get("without_validation") if isinstance(data, Mapping) else getattr(data, "without_validation", 0)
     rows = input_rows(model)
-    splits: dict[str, Any] = {
-        name: _checked(model, loss, name, part_of(data, name), bool(without) and name == "validation", rows)
-        for name in SPLITS
-    }
+    splits: dict[str, Any] = {}
+    for name in SPLITS:
+        part = split_of(data, name)
+        if is_stream(part):
+            check = partial(_checked, model, loss, name, may_be_empty=False, rows=rows)
+            splits[name] = Stream(name, part, check).readable()
+            first_examples(splits[name], 1)  # checks them
+        else:
+            pair, may_be_empty = part_of(data, name), bool(without) and name == "validation"
+            splits[name] = _checked(model, loss, name, pair, may_be_empty, rows)
     weights = sample_weights_of(data)
     if weights is not None:
         splits[SAMPLE_WEIGHT] = checked_weights(weights, len(splits["train"][0]))
@@ -127,9 +136,10 @@ def part_of(data: Any, name: str) -> Any:
     Raises:
         ValueError: for data without such an attribute or key, or where it is not a pair.
     """
-    part = _attribute(data, name)
-    if part is None and name == "validation" and _attribute(data, "without_validation"):
-        x, y = part_of(data, "train")
+    part = split_of(data, name)
+    if part is None and name == "validation" and split_of(data, "without_validation"):
+        train = split_of(data, "train")
+        x, y = first_examples(Stream("train", train), 1) if is_stream(train) else part_of(data, "train")
         return x[:0], y[:0]
     expected = f"Expected data with {SPLITS}, as keys or attributes, each a pair (x, y)"
     if name == "train" and isinstance(part, tuple | list) and len(part) == 3:
@@ -152,11 +162,21 @@ def part_of(data: Any, name: str) -> Any:
 
 def sample_weights_of(data: Any) -> Any:
     """The weights of the training examples: the third entry of `train`, or None."""
-    part = _attribute(data, "train")
+    part = split_of(data, "train")
     return part[2] if isinstance(part, tuple | list) and len(part) == 3 else None
 
 
-def _attribute(data: Any, name: str) -> Any:
+def check_split(data: Any, name: str) -> None:
+    """Raises ValueError unless data have a split of this name, a pair (x, y) or a stream that a training can read."""
+    part = split_of(data, name)
+    if is_stream(part):
+        Stream(name, part).readable()
+    else:
+        part_of(data, name)
+
+
+def split_of(data: Any, name: str) -> Any:
+    """An attribute or entry of data as it is given; None if there is none."""
     return data.get(name) if isinstance(data, Mapping) else getattr(data, name, None)
 
 

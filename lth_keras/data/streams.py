@@ -84,13 +84,24 @@ class Stream:
         one, other = (keras.tree.flatten(next(iter(self), ())) for _ in range(2))
         return len(one) == len(other) and all(map(np.array_equal, one, other))
 
-    def checked_by(self, check: Callable[[Any], Any]) -> Stream:
-        """The stream with a check of every batch's x and y."""
-        return Stream(self.name, self.source, check)
+    def readable(self) -> Stream:
+        """The stream, if a training can read it: more than once, and to its end if it is evaluated.
+
+        Raises:
+            ValueError: for an iterator, and for a split beside `train` without an end.
+        """
+        if self.once:
+            raise self._refused("a stream that can be read again, such as a function that returns it", _kind(self))
+        if self.name != "train" and self.length == math.inf:
+            raise self._refused("a dataset with an end, to evaluate it", _kind(self))
+        return self
 
     def _batch(self, given: Any, index: int) -> Batch:
-        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-            raise self._refused("batches (x, y) or (x, y, sample_weight)", f"{shown(given)} as batch {index}")
+        lengths = (2, 3) if self.name == "train" else (2,)
+        if not isinstance(given, tuple | list) or len(given) not in lengths:
+            received = f"{len(given)} parts" if isinstance(given, tuple | list) else shown(given)
+            weighted = " or (x, y, sample_weight)" if self.name == "train" else ""
+            raise self._refused(f"batches (x, y){weighted}", f"{received} as batch {index}")
         batch = tuple(keras.tree.map_structure(np.asarray, part) for part in given)
         shapes = [np.shape(leaf) for leaf in keras.tree.flatten(batch)]
         if not all(shapes) or len({shape[0] for shape in shapes}) > 1:

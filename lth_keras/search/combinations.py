@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lth_keras.data import SPLITS, part_of
+from lth_keras.data import SPLITS, check_split
 from lth_keras.search.start import given_of, initialiser_of
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ def check_combinations(search: TicketSearch) -> None:
     """Raises ValueError for data without a split, and for parameters that do not go together."""
     if not callable(search.data):
         for split in SPLITS:
-            part_of(search.data, split)
+            check_split(search.data, split)
     given_of(search.start)  # raises for an unknown one
     _check_before_training(search)
     _check_rewinding(search)

@@ -93,8 +93,9 @@ def train_group(
         of_all = {keys[task]: task for task in (alike if own.width > 1 else tasks)}
         network.take({key: data[task].checked(task.seed) for key, task in of_all.items()})
     interrupts.check()
-    examples = len(network.datasets[keys[tasks[0]]]["train"][0])
-    levels = [Level(search.search_of(task.branch), directory, task, examples, keep_weights) for task in tasks]
+    counted = own.training.epochs is not None or own.rewinding.unit == "epoch"
+    per_epoch = network.batches_of(network.datasets[keys[tasks[0]]]["train"], counted=counted)
+    levels = [Level(search.search_of(task.branch), directory, task, per_epoch, keep_weights) for task in tasks]
     return train_levels(levels, failures=failures, started=started, reporter=reporter)
 
 

@@ -36,7 +36,7 @@ class Level:
         search: the search of the task's branch, with the trial's data in its network.
         directory: has the levels that the task depends on.
         task: the task.
-        examples: number of training examples.
+        per_epoch: batches in one pass over the training data, None if unknown.
         keep_weights: see `TicketSearch.run`.
 
     Raises:
@@ -44,16 +44,16 @@ class Level:
     """
 
     def __init__(
-        self, search: TicketSearch, directory: RunDirectory, task: Task, examples: int, keep_weights: str
+        self, search: TicketSearch, directory: RunDirectory, task: Task, per_epoch: int | None, keep_weights: str
     ) -> None:
         training, self.score_at = search.training, search.pruning.score_at
-        steps = training.steps_of(examples)
+        steps = training.steps_of(per_epoch)
         if self.score_at is not None and self.score_at > steps:
             raise ValueError(f"Expected score_at in 0 ... {steps}, the steps of a training. Received: {self.score_at}.")
         self.rewinding = search.rewinding
         whole = self.rewinding.is_whole
         self.schedule = Schedule(integer("steps", steps, 1), training.patience, training.confusion, whole)
-        self.point = self.rewinding.step(examples // training.batch_size, steps)
+        self.point = self.rewinding.step(per_epoch or 0, steps)
         if self.score_at is not None and self.score_at < self.point:
             raise ValueError(
                 f"Expected score_at in {self.point} ... {steps}, the steps of a level with rewind={search.rewind!r}. "
@@ -61,6 +61,7 @@ class Level:
             )
         self.updates = task.level * steps if training.carry_step_count else 0
         self.search, self.network, self.directory, self.task = search, search.network, directory, task
+        self.per_epoch = per_epoch
         self.data = search.trial_data.key(task.seed)
         self.keeps_weights = keep_weights == "all" or (keep_weights == "last" and task.level == search.levels)
         self.initial = search.selection.initial_weights(task.seed)
@@ -186,7 +187,7 @@ class Level:
             },
             weights=dict(trained.weights) if self.keeps_weights else None,
             state=self.state(trained),
-            steps_per_epoch=len(network.datasets[self.data]["train"][0]) // network.batch_size,
+            steps_per_epoch=self.per_epoch,
             kinds=network.kinds,
             distributions=seen,
             made={**self.made, "run": self.directory.identity},

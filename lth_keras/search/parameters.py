@@ -232,9 +232,9 @@ class Training:
         most = self.data_memory
         return read_streams(data, SPLITS, None if most is None else values.memory("data_memory", most))
 
-    def steps_of(self, examples: int) -> int:
-        """Optimiser updates of a level on this number of training examples."""
-        return self.steps if self.steps is not None else (self.epochs or 0) * (examples // self.batch_size)
+    def steps_of(self, per_epoch: int | None) -> int:
+        """Optimiser updates of a level with so many batches in one pass over the data, which `steps` does not need."""
+        return self.steps if self.steps is not None else (self.epochs or 0) * (per_epoch or 0)
 
 
 @dataclass(init=False, repr=False, eq=False)

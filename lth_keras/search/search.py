@@ -130,10 +130,10 @@ class TicketSearch(SearchParameters):
         self.levels = levels  # type: ignore[assignment]  # None is replaced below
         self.variants = {} if variants is None else variants
         check_values(self)
-        self.data = data if callable(data) else self.training.arrays_of(data)
+        self.data = data if callable(data) else self.taken(data)
         self.plan = self.pruning.plan
         self.levels = self.plan.levels(self.levels)
-        self.variants = check_variants(self.variants, self.training.arrays_of)
+        self.variants = check_variants(self.variants, self.taken)
         self.test_every = check_cadence(self.training.evaluate_every, self.training.test_every)
         check_combinations(self)
         self.processes = 1
@@ -167,6 +167,14 @@ class TicketSearch(SearchParameters):
         """The mask of level 0: `start_mask`, or one that keeps all weights."""
         start = self.plan.start
         return Mask.ones(self.network.mask.shapes) if start is None else start
+
+    def taken(self, data: Any, engine: str | None = None) -> Any:
+        """A trial's data as an engine takes them, the search's if it is None: for most, streams are read into arrays.
+
+        See `lth_keras.data.read_streams`.
+        """
+        engine = self.engine if engine is None else engine
+        return data if engine != AUTO and engine_named(engine).streams else self.training.arrays_of(data)
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lth_keras import seeds
 from lth_keras.backends import SAMPLE_WEIGHT
-from lth_keras.data import Arrays, draw_samples, weights_of_classes
+from lth_keras.data import MARGIN, Arrays, Stream, draw_samples, first_examples, weights_of_classes
 from lth_keras.search.identity import digest
 from lth_keras.system import interrupts
 from lth_keras.training import Network
@@ -35,13 +35,18 @@ class TrialData:
             ValueError: for both `sample_weight` and `class_weight`; see `weights_of_classes` and `Network.load`.
         """
         data, key, digests = self._search.data, self.key(seed), self._search.cache.digests
-        made = self._search.training.arrays_of(data(seed)) if callable(data) else data
+        made = self._search.taken(data(seed)) if callable(data) else data
         interrupts.check()
         splits = self._search.network.checked(made)
         if key not in digests:
             digests[key] = (None if callable(data) else made, digest(made))
         class_weight = self._search.training.class_weight
         if class_weight is not None:
+            if isinstance(splits["train"], Stream):
+                raise ValueError(
+                    "Expected class_weight=None for a stream; give batches (x, y, sample_weight). "
+                    f"Received: {class_weight}."
+                )
             if SAMPLE_WEIGHT in splits:
                 raise ValueError("Expected class_weight or sample_weight of training examples. Received: both.")
             splits[SAMPLE_WEIGHT] = weights_of_classes(self._search.loss, splits["train"][1], class_weight)
@@ -80,7 +85,8 @@ class TrialData:
         outputs = int(network.model.output_shape[-1] or 1)
         key, samples = (self.key(seed), seed, per_class, outputs), self._search.cache.samples
         if key not in samples:
-            x, y = (network.datasets.get(self.key(seed)) or self.checked(seed))["train"]
+            train = (network.datasets.get(self.key(seed)) or self.checked(seed))["train"]
+            x, y = first_examples(train, MARGIN * per_class * outputs) if isinstance(train, Stream) else train
             chosen = draw_samples(y, per_class, outputs, seeds.stream(seed, "samples"))
             samples[key] = x[chosen], y[chosen]
         return samples[key]

@@ -28,8 +28,12 @@ has another name there, since it is a dimension."""
 _FOLDERS = re.compile(r"(?<=\()[^(,]*/")
 
 
-def check_variants(variants: Any, arrays_of: Callable[[Any], Any]) -> dict[str, dict[str, Any]]:
-    """Checks variants and returns them with the parameters' current names, and streams of data as arrays.
+def check_variants(variants: Any, taken: Callable[..., Any]) -> dict[str, dict[str, Any]]:
+    """Checks variants and returns them with the parameters' current names, and data as their engines take them.
+
+    Args:
+        variants: by name.
+        taken: see `TicketSearch.taken`.
 
     Raises:
         ValueError: for names of branches, names that no path can contain, and parameters that a variant cannot change.
@@ -51,7 +55,7 @@ def check_variants(variants: Any, arrays_of: Callable[[Any], Any]) -> dict[str, 
                 f"Received: {name!r} with {sorted(changes) if is_variant(name) else 'the name of a branch'}."
             )
         if "data" in changes and not callable(changes["data"]):
-            changes["data"] = arrays_of(changes["data"])
+            changes["data"] = taken(changes["data"], changes.get("engine"))
         found[name] = changes
     return found
 

@@ -6,13 +6,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lth_keras.backends import LOWER, Evaluations, Program
 from lth_keras.system import interrupts
 from lth_keras.training.metrics import Counter
-from lth_keras.training.order import BatchOrder
+from lth_keras.training.order import Order
 
 CALL_SECONDS = 0.5
 """Target seconds of one call of the compiled program; signals that stop a search take effect between calls."""
@@ -86,11 +87,11 @@ class Curves:
 
 def train(
     program: Program,
-    orders: Sequence[BatchOrder],
+    orders: Sequence[Order],
     *,
     steps: int,
     start: int = 0,
-    labels: Sequence[np.ndarray],
+    labels: Sequence[Any],
     test_every: int,
     validated: bool = True,
     counter: Counter | None = None,
@@ -141,7 +142,7 @@ def train(
 
 def _train(
     program: Program,
-    orders: Sequence[BatchOrder],
+    orders: Sequence[Order],
     records: Sequence[_Record],
     calls: _Calls,
     test_every: int,
@@ -223,7 +224,7 @@ class _Record:
 
     def __init__(
         self,
-        labels: np.ndarray,
+        labels: Any,
         begins: tuple[int, int],
         validated: bool,
         counter: Counter | None,

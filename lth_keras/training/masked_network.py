@@ -46,6 +46,7 @@ class MaskedNetwork:
         made = build()
         if not isinstance(made, keras.Model):
             raise TypeError(f"Expected build() to return a keras.Model. Received: {type(made).__name__}.")
+        self.built_as = type(made)
         first = FirstModel.of(made)
         self.model = mask_model(made, exclude=exclude, frozen=prune_frozen)
         large = sum(math.prod(variable.shape) for variable in self.model.variables) >= _LARGE

@@ -12,7 +12,17 @@ import keras
 import numpy as np
 
 from lth_keras.backends import NOTHING_PRUNED, ProgramParts, Pruned, Splits, as_fit_takes_it
-from lth_keras.data import SPLITS, Arrays, check_cadence, check_makers, check_splits, read_streams
+from lth_keras.data import (
+    SPLITS,
+    Arrays,
+    Stream,
+    batches_per_epoch,
+    check_cadence,
+    check_makers,
+    check_splits,
+    first_examples,
+    read_streams,
+)
 from lth_keras.masking import Choice, check_start, large_tables, pruned_weights_are_zero
 from lth_keras.pruning import ModelDerivatives
 from lth_keras.system import boolean, integer
@@ -61,6 +71,7 @@ class Network(MaskedNetwork):
     Attributes:
         given: the weights that are not drawn, see `start`.
         model: the masked Keras model.
+        built_as: the class of the model that `build` makes.
         variables: the Keras variables of all weights by key, without masks.
         prunable: the prunable weights among them, with their masks.
         seed_states: Keras variables of the model's random generators.
@@ -225,13 +236,18 @@ class Network(MaskedNetwork):
 
     def checked(self, data: Any) -> dict[str, Any]:
         """The splits of a trial's data, checked but not loaded; arguments and errors as `load`."""
-        splits = check_splits(self.model, self.loss, read_streams(data, SPLITS))
-        if len(splits["train"][0]) < self.batch_size:
+        if not self.engine.streams:
+            data = read_streams(data, SPLITS)
+        splits = check_splits(self.model, self.loss, data)
+        train = splits["train"]
+        if isinstance(train, Stream):
+            self.measured.prepare(first_examples(train, 1)[1])
+            return splits
+        if len(train[0]) < self.batch_size:
             raise ValueError(
-                f"Expected at least one batch of {self.batch_size} training examples. "
-                f"Received: {len(splits['train'][0])}."
+                f"Expected at least one batch of {self.batch_size} training examples. Received: {len(train[0])}."
             )
-        self.measured.prepare(splits["train"][1])
+        self.measured.prepare(train[1])
         return splits
 
     def split(self, name: str) -> Arrays:
@@ -253,7 +269,13 @@ class Network(MaskedNetwork):
     @property
     def steps_per_epoch(self) -> int:
         """Full batches in one pass over the training split."""
-        return len(self.split("train")[0]) // self.batch_size
+        return self.batches_of(self.split("train"), counted=True) or 0
+
+    def batches_of(self, train: Any, *, counted: bool = False) -> int | None:
+        """Batches in one pass over a training split; None if they are neither known nor `counted`."""
+        if isinstance(train, Stream):
+            return batches_per_epoch(train, counted=counted)
+        return len(train[0]) // self.batch_size
 
     def train(
         self,
@@ -321,7 +343,7 @@ class Network(MaskedNetwork):
         """
         if not self.engine.in_place:
             return self._metric_at_early_stop
-        if self.engine.program(self).keeps_best and len(self.split("validation")[0]):
+        if self.engine.program(self).keeps_best and not np.isnan(curves.validation_loss).all():
             return self.evaluate_best("test")[1]
         return float(curves.test_metric[curves.early_stop])
 

@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
+
+
+class Order(Protocol):
+    """The order of a training's batches."""
+
+    def skip(self, steps: int) -> None:
+        """Leaves out the next batches."""
+
+    def take(self, steps: int) -> np.ndarray:
+        """The next batches: int32, `(steps, ...)`, indices of examples or of batches."""
+
+
+class InOrder:
+    """Batches in the order of their source, by their number since the beginning of the training."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def skip(self, steps: int) -> None:
+        """See `Order.skip`."""
+        self._next += steps
+
+    def take(self, steps: int) -> np.ndarray:
+        """See `Order.take`; `(steps, 1)`."""
+        self._next += steps
+        return np.arange(self._next - steps, self._next, dtype=np.int32)[:, None]
 
 
 class BatchOrder:

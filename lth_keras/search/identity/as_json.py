@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from lth_keras.data import SPLITS, part_of, read_streams, sample_weights_of
+from lth_keras.data import SPLITS, Stream, fingerprint, is_stream, part_of, sample_weights_of, split_of
 from lth_keras.layers import PLAIN_LAYERS, registrations
 from lth_keras.masking import settled_seeds, walk
 from lth_keras.search.identity.model import describe_model, describe_parts
@@ -37,9 +37,12 @@ _AMBIGUOUS = ("<lambda>", "<locals>", "__lambda__", '"partial"', '"closure"', '"
 
 
 def digest(data: Any) -> str:
-    """SHA-256 over the arrays of all splits: dtypes, shapes and values."""
+    """SHA-256 over the arrays of all splits: dtypes, shapes and values; over what is known of streams."""
     sha = hashlib.sha256()
-    parts = [(name, part_of(data, name)) for name in SPLITS]
+    streams = [name for name in SPLITS if is_stream(split_of(data, name))]
+    for name in streams:
+        sha.update(f"{name} stream".encode() + fingerprint(Stream(name, split_of(data, name))))
+    parts = [(name, part_of(data, name)) for name in SPLITS if name not in streams]
     weights = sample_weights_of(data)
     for name, part in parts if weights is None else [*parts, ("sample_weight", (weights,))]:
         for array in map(np.ascontiguousarray, part):
@@ -84,7 +87,7 @@ def describe(search: TicketSearch, **replaced: Any) -> dict[str, Any]:
             "loss": _loss(parameters["loss"]),
             "optimizer": _optimizer(optimizer),
             "model": describe_model(model),
-            "data": digest(search.training.arrays_of(data(parameters["seed"])) if callable(data) else data),
+            "data": digest(search.taken(data(parameters["seed"])) if callable(data) else data),
             "backend": keras.backend.backend(),
             **given_only(
                 {
@@ -163,7 +166,7 @@ def _changed(name: str, value: Any, seed: int) -> Any:
         optimizer = value()
         return {**_optimizer(optimizer), "code": describe_object(optimizer, "optimizer")}
     if name == "data":
-        return digest(read_streams(value(seed), SPLITS) if callable(value) else value)
+        return digest(value(seed) if callable(value) else value)
     return _loss(value) if name == "loss" else describe_value(value, name)
 
 

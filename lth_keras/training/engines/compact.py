@@ -55,6 +55,7 @@ class Compact:
 
     width = 1
     in_place = False
+    streams = False
     forms = ("compact", "compact:native")
 
     @classmethod

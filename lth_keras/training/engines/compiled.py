@@ -21,6 +21,7 @@ class Compiled:
     spelling = "compiled"
     width = 1
     in_place = True
+    streams = False
     identity: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod

@@ -142,6 +142,10 @@ class Engine(Protocol):
     def identity(self) -> Mapping[str, Any]:
         """JSON that it adds to a run's identity; empty if its results equal the default engine's within rounding."""
 
+    @property
+    def streams(self) -> bool:
+        """Whether it trains on streams as they are, which are read into arrays for others."""
+
     def refusal(self, network: Network, schedule: Schedule | None) -> str | None:
         """The error message if it cannot train the network's tickets with this schedule, otherwise None.
 

@@ -10,6 +10,7 @@ from lth_keras.training.engines.engine import Engine
 
 ENGINES = {
     "compiled": "compiled.Compiled",
+    "fit": "fit.Fit",
     "batched": "batched.Batched",
     "rows": "rows.Rows",
     "compact": "compact.Compact",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -11,10 +12,10 @@ import numpy as np
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays, TrainingState, Weights
 from lth_keras.backends import Program, ProgramOfOne, Values
-from lth_keras.data import check_patience
+from lth_keras.data import Stream, check_patience
 from lth_keras.training.engines.engine import Callbacks, Schedule, Ticket, Trained
 from lth_keras.training.loop import NonFiniteLossError, train
-from lth_keras.training.order import BatchOrder
+from lth_keras.training.order import BatchOrder, InOrder, Order
 
 if TYPE_CHECKING:
     from lth_keras.training.network import Network
@@ -44,8 +45,10 @@ def train_batch(
     padding = [*range(len(tickets)), *[0] * (program.tickets - len(tickets))]
     padded = [tickets[i] for i in padding]
     splits = [network.datasets[ticket.data] for ticket in padded]
-    validated = len(splits[0]["validation"][0]) > 0
+    validated = _has_examples(splits[0]["validation"])
     check_patience(schedule.patience, validated)
+    if schedule.confusion and isinstance(splits[0]["test"], Stream):
+        raise ValueError("Expected confusion=False with a test split that is a stream. Received: confusion=True.")
     values = [_values(network, ticket) for ticket in tickets]
     if program.tickets > 1:  # all of them are needed at once
         values = [dict(value) for value in values]
@@ -75,7 +78,7 @@ def train_batch(
     asked = {first.state_at, *(ticket.score_at for ticket in tickets)} - {None}
     hooks = cast(set[int], asked) | callbacks.after.keys()
     orders = [
-        batch_order(len(own["train"][0]), network.batch_size, ticket.seed, *ticket.names)
+        _order_of(own["train"], network.batch_size, ticket.seed, *ticket.names)
         for own, ticket in zip(splits, padded, strict=True)
     ]
     for order in orders:
@@ -85,7 +88,7 @@ def train_batch(
         orders,
         steps=schedule.steps,
         start=first.start,
-        labels=[own["test"][1] for own in splits],
+        labels=[None if isinstance(own["test"], Stream) else own["test"][1] for own in splits],
         test_every=network.test_every,
         validated=validated,
         counter=network.make_counter() if schedule.confusion else None,
@@ -151,6 +154,19 @@ def _alone(program: Program) -> ProgramOfOne:
     """A program that can continue trainings; engines with others refuse them."""
     assert isinstance(program, ProgramOfOne)
     return program
+
+
+def _has_examples(split: Any) -> bool:
+    return isinstance(split, Stream) or len(split[0]) > 0
+
+
+def _order_of(train: Any, batch_size: int, seed: int, *names: str | int) -> Order:
+    """The order of a training's batches; of a stream in indices of batches, shuffled where they can be."""
+    if not isinstance(train, Stream):
+        return batch_order(len(train[0]), batch_size, seed, *names)
+    if not train.indexed or train.length in (None, math.inf):
+        return InOrder()
+    return batch_order(int(train.length), 1, seed, *names)
 
 
 def batch_order(examples: int, batch_size: int, seed: int, *names: str | int) -> BatchOrder:

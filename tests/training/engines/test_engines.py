@@ -41,6 +41,7 @@ from tests.training.engines.cases import (
 
 SPELLINGS = {
     "compiled": (1, {}),
+    "fit": (1, {}),
     "batched:2": (2, {}),
     "batched:3": (3, {}),
     "rows": (1, {}),
