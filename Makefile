@@ -23,6 +23,7 @@ ON_JAX := $(foreach name,engines/test_engines engines/test_batched test_training
 	backends/test_rowwise.py::test_it_trains_as_the_dense_program \
 	layers/test_masked_layers.py::test_gradient_is_zero_where_pruned_and_that_of_keras_elsewhere \
 	training/engines/test_fit.py::test_a_stream_in_its_own_order_gives_every_step_its_batch_and_begins_again \
+	training/test_augmentation.py::test_every_step_draws_by_the_seed_and_evaluations_do_not \
 	callbacks/test_gradual.py::test_the_next_update_is_made_with_the_new_mask \
 	callbacks/test_dynamic.py::test_what_grows_starts_at_zero_and_the_optimizer_remembers_nothing_of_it
 
