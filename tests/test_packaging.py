@@ -26,7 +26,7 @@ LAYERS = (
     ("layers",),
     ("masking",),
     ("data",),
-    ("criteria",),
+    ("compacting", "criteria"),
     ("pruning",),
     ("training", "callbacks"),
     ("search",),

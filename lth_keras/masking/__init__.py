@@ -14,7 +14,7 @@ from lth_keras.masking.choosing import (
     weights_to_choose,
 )
 from lth_keras.masking.connectivity import check_connected, is_connected
-from lth_keras.masking.conversion import mask_model, masked_copy, strip_masks
+from lth_keras.masking.conversion import mask_model, masked_copy, rebuild, strip_masks
 from lth_keras.masking.drawing import (
     STARTS,
     check_start,
@@ -24,6 +24,8 @@ from lth_keras.masking.drawing import (
     seeded,
     settled_seeds,
 )
+from lth_keras.masking.inside import has_graph
+from lth_keras.masking.layer_state import copy_flags, copy_state
 from lth_keras.masking.places import seed_states, variables, walk
 from lth_keras.masking.prunable import (
     PrunableWeight,

@@ -256,14 +256,23 @@ def _not_compiled(model: keras.Model) -> Iterator[None]:
         yield
 
 
-def _rebuild(layer: Any, replacements: Mapping[type, type]) -> Any:
+def rebuild(layer: Any, changes: Mapping[str, Any]) -> Any:
+    """A layer or operation of the same configuration but for these arguments.
+
+    Raises:
+        ValueError: naming it, where it cannot be rebuilt.
+    """
+    return _rebuild(layer, {}, changes)
+
+
+def _rebuild(layer: Any, replacements: Mapping[type, type], changes: Mapping[str, Any] | None = None) -> Any:
     """A layer or operation of the same configuration, of the class that replaces its own.
 
     Raises:
         ValueError: naming it, where it cannot be rebuilt.
     """
     try:
-        made = _remade(layer, replacements)
+        made = _remade(layer, replacements, changes or {})
         made.name = layer.name  # not in the configuration of layers without a get_config of their own
         return made
     except NotImplementedError:
@@ -275,7 +284,7 @@ def _rebuild(layer: Any, replacements: Mapping[type, type]) -> Any:
         ) from error
 
 
-def _remade(layer: Any, replacements: Mapping[type, type]) -> Any:
+def _remade(layer: Any, replacements: Mapping[type, type], changes: Mapping[str, Any]) -> Any:
     if not isinstance(layer, keras.layers.Layer):  # an operation of the graph, as the addition in x + y
         return type(layer).from_config(layer.get_config())
     if type(layer) is keras.layers.Lambda:
@@ -289,7 +298,7 @@ def _remade(layer: Any, replacements: Mapping[type, type]) -> Any:
         objects = {key: getattr(layer, key) for key in config if callable(getattr(layer, key, None))}
         config |= {key: value for key, value in objects.items() if not isinstance(value, keras.layers.Layer)}
     with keras.saving.custom_object_scope(_custom_objects(layer)):
-        return kind.from_config(config)
+        return kind.from_config({**config, **changes})
 
 
 def _same_lambda(layer: Any) -> Any:

@@ -43,11 +43,9 @@ def copy_state(source: keras.layers.Layer, target: keras.layers.Layer, place: st
     Raises:
         ValueError: naming the layer and the attribute that differs or may differ.
     """
-    _copy_flags(source, target)
+    copy_flags(source, target)
     if isinstance(source, keras.Model):
         return  # its state is that of its layers
-    for one, other in zip(_generators(source), _generators(target), strict=True):
-        other.state.assign(keras.ops.copy(one.state))
     _copy_tables(source, target)
     doubtful = _copy_attributes(source, target)
     if doubtful and _saves_itself(source):
@@ -63,7 +61,8 @@ def copy_state(source: keras.layers.Layer, target: keras.layers.Layer, place: st
         )
 
 
-def _copy_flags(source: Any, target: Any) -> None:
+def copy_flags(source: Any, target: Any) -> None:
+    """Gives a layer the flags of another, which say what is trained, and the state of its seed generators."""
     target.autocast = source.autocast  # in no configuration
     if target.trainable != source.trainable:
         target.trainable = source.trainable  # of all layers inside, whose own turn comes after
@@ -71,6 +70,9 @@ def _copy_flags(source: Any, target: Any) -> None:
     for variable in target._trainable_variables:
         if variable.trainable != flags.get(variable.name, variable.trainable):
             variable.trainable = flags[variable.name]
+    if not isinstance(source, keras.Model):
+        for one, other in zip(_generators(source), _generators(target), strict=True):
+            other.state.assign(keras.ops.copy(one.state))
 
 
 def _generators(layer: Any) -> list[Any]:

@@ -1,0 +1,6 @@
+"""Dead structure: which units, filters, heads and embedding columns do nothing; models without them."""
+
+from __future__ import annotations
+
+from lth_keras.compacting.compact import compact, structure
+from lth_keras.compacting.structure import Structure

@@ -1,0 +1,1 @@
+"""What each type of layer does with the channels of its inputs."""
