@@ -1,6 +1,9 @@
 """Level files, run directories and run.h5: writing and reading. Does not import Keras."""
 
 from lth_keras.storage.atomic import write_bytes
+from lth_keras.storage.checksum import trailer
+from lth_keras.storage.checksum import verify as verify_checksum
+from lth_keras.storage.containment import contained
 from lth_keras.storage.contents import Level, finished_levels, progress
 from lth_keras.storage.directory import CONFIG_FILE, RunDirectory
 from lth_keras.storage.facts import DocumentLengths, Facts, document_lengths
