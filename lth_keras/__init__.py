@@ -13,6 +13,8 @@ import wrapt
 
 if TYPE_CHECKING:
     from lth_keras.callbacks import DynamicSparseTraining, GradualPruning, PruningSummaries
+    from lth_keras.compacting import compact, structure
+    from lth_keras.export import load_ticket, save_ticket
     from lth_keras.layers import MaskedConv1D, MaskedConv2D, MaskedDense, MaskedEmbedding, register_prunable
     from lth_keras.mask import Mask
     from lth_keras.masking import get_mask, mask_model, set_mask, strip_masks, summary
@@ -54,15 +56,19 @@ _HOMES = {
     "WorkerDiedError": "search",
     "WorkerError": "search",
     "WorkerStartError": "search",
+    "compact": "compacting",
     "get_mask": "masking",
     "load_mask": "storage",
+    "load_ticket": "export",
     "mask_model": "masking",
     "open_run": "storage",
     "prune": "pruning",
     "register_prunable": "layers",
     "save_mask": "storage",
+    "save_ticket": "export",
     "set_mask": "masking",
     "strip_masks": "masking",
+    "structure": "compacting",
     "summary": "masking",
 }
 
@@ -87,15 +93,19 @@ __all__ = [
     "WorkerDiedError",
     "WorkerError",
     "WorkerStartError",
+    "compact",
     "get_mask",
     "load_mask",
+    "load_ticket",
     "mask_model",
     "open_run",
     "prune",
     "register_prunable",
     "save_mask",
+    "save_ticket",
     "set_mask",
     "strip_masks",
+    "structure",
     "summary",
 ]
 
@@ -103,6 +113,12 @@ __all__ = [
 @wrapt.when_imported("keras")
 def _register_layers(keras: Any) -> None:
     # Keras finds the class of a saved layer by its registered name.
+    importlib.import_module("lth_keras.layers")
+
+
+@wrapt.when_imported("lth_keras.layers")
+def _register_models(layers: Any) -> None:
+    # A hook of its own: whoever imports lth_keras.layers first imports Keras halfway through it.
     importlib.import_module("lth_keras.masking")
 
 

@@ -28,7 +28,7 @@ LAYERS = (
     ("data",),
     ("compacting", "criteria"),
     ("pruning",),
-    ("training", "callbacks"),
+    ("training", "callbacks", "export"),
     ("search",),
     ("plots", "report"),
     ("cli",),
@@ -233,3 +233,9 @@ def test_no_test_patches_a_private_name() -> None:
     patch = re.compile(r"""(?:setattr|patch\.object)\([^()]*["'](?:[\w.]+\.)?_[a-z]\w*["']""")
     found = {path.name: patch.findall(path.read_text(encoding="utf-8")) for path in sources("tests")}
     assert {name: calls for name, calls in found.items() if calls} == {}
+
+
+@pytest.mark.parametrize("room", ["layers", "masking"])
+def test_a_room_can_be_what_a_process_imports_first(room: str) -> None:
+    code = f"import lth_keras.{room}, sys; assert 'lth_keras.masking' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

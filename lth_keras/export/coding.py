@@ -20,7 +20,7 @@ class Entry(NamedTuple):
         values: how its values are stored: one of `VALUES`, or its own dtype. int8 values stand before one float32
             factor for each entry of the last axis.
         masked: whether only values that the mask keeps are stored, in the order of the array.
-        count: number of values stored.
+        stored: number of values in the file.
     """
 
     key: str
@@ -28,7 +28,7 @@ class Entry(NamedTuple):
     dtype: str
     values: str
     masked: bool
-    count: int
+    stored: int
 
     @property
     def size(self) -> int:
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
     def nbytes(self) -> int:
         """Bytes of its values in the file."""
         factors = 4 * self.shape[-1] if self.values == "int8" else 0
-        return self.count * np.dtype(self.values).itemsize + factors
+        return self.stored * np.dtype(self.values).itemsize + factors
 
     @classmethod
     def read(cls, item: Any) -> Entry:
@@ -55,13 +55,13 @@ class Entry(NamedTuple):
             raise ValueError(f"an entry of its index that has {sorted(item) if isinstance(item, dict) else item!r}")
         entry = cls(**{**item, "shape": tuple(item["shape"])})
         own = [entry.key, entry.dtype, entry.values]
-        numbers = [*entry.shape, entry.count]
+        numbers = [*entry.shape, entry.stored]
         if not all(isinstance(text, str) for text in own) or not all(type(n) is int and n >= 0 for n in numbers):
             raise ValueError(f"an entry {entry.key!r} of its index with other types than text and counts")
-        if np.dtype(entry.values).hasobject or entry.count > entry.size or type(entry.masked) is not bool:
-            raise ValueError(f"an entry {entry.key!r} with {entry.count:,} values of {entry.size:,}")
-        if not entry.masked and entry.count != entry.size:
-            raise ValueError(f"an entry {entry.key!r} without mask with {entry.count:,} values of {entry.size:,}")
+        if np.dtype(entry.values).hasobject or entry.stored > entry.size or type(entry.masked) is not bool:
+            raise ValueError(f"an entry {entry.key!r} with {entry.stored:,} values of {entry.size:,}")
+        if not entry.masked and entry.stored != entry.size:
+            raise ValueError(f"an entry {entry.key!r} without mask with {entry.stored:,} values of {entry.size:,}")
         if entry.values == "int8" and not (entry.masked and entry.shape):
             raise ValueError(f"an entry {entry.key!r} of int8 without mask")
         return entry
@@ -81,11 +81,11 @@ def encoded(array: np.ndarray, mask: np.ndarray | None, values: str) -> bytes:
 
 def decoded(entry: Entry, content: bytes, mask: np.ndarray | None) -> np.ndarray:
     """The weight that `encoded` made, in the dtype of its values, float32 for int8; zero where it is pruned."""
-    values = np.frombuffer(content[: entry.count * np.dtype(entry.values).itemsize], entry.values)
+    values = np.frombuffer(content[: entry.stored * np.dtype(entry.values).itemsize], entry.values)
     if mask is None:
         return values.reshape(entry.shape)
     found = np.zeros(entry.shape, np.float32 if entry.values == "int8" else entry.values)
     found[mask] = values
     if entry.values == "int8":
-        found *= np.frombuffer(content[entry.count :], np.float32)
+        found *= np.frombuffer(content[entry.stored :], np.float32)
     return found

@@ -232,9 +232,9 @@ def _assign(model: keras.Model, content: _Content) -> None:
             bits = np.unpackbits(content.mask[of_bits : of_bits + length])[: entry.size]
             of_bits += length
             mask = found[entry.key] = bits.astype(bool).reshape(entry.shape)
-            if int(mask.sum()) != entry.count:
+            if int(mask.sum()) != entry.stored:
                 raise ValueError(
-                    f"Expected a ticket file with a value for each weight kept. Received: {entry.count:,} values of "
+                    f"Expected a ticket file with a value for each weight kept. Received: {entry.stored:,} values of "
                     f"{entry.key!r}, whose mask keeps {int(mask.sum()):,}."
                 )
         value = decoded(entry, content.values[of_values : of_values + entry.nbytes], mask)

@@ -46,3 +46,10 @@ def test_every_line_for_users_of_tfmot_runs(tmp_path: Path, monkeypatch: pytest.
 def test_the_first_lines_of_pruning_run() -> None:
     names = run(ROOT / "docs" / "prune_my_model.md")
     assert names["lth"].get_mask(names["pruned"]).density == pytest.approx(0.1, abs=1e-3)
+
+
+def test_what_is_said_of_smaller_models_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run(ROOT / "docs" / "smaller.md")
+    assert names["small"].count_params() < 0.6 * names["model"].count_params()
+    assert np.array_equal(names["mask"], names["lth"].get_mask(names["pruned"])[names["first"]["key"]])

@@ -99,7 +99,7 @@ with h5py.File({str(path)!r}) as file:
     first = json.loads(bytes(file["index"][()]))[0]
     mask = np.unpackbits(file["mask"][()])[: 784 * 30].reshape(first["shape"]).astype(bool)
     weights = np.zeros(first["shape"], "float32")
-    weights[mask] = np.frombuffer(bytes(file["values"][()]), "float32")[: first["count"]]
+    weights[mask] = np.frombuffer(bytes(file["values"][()]), "float32")[: first["stored"]]
     print(first["key"], mask.sum(), float(np.abs(weights).sum()))
 assert not any(name in sys.modules for name in ("keras", "lth_keras"))
 """
@@ -184,12 +184,12 @@ def hostile(index, config):
         "registered_name": None,
     }
     return {
-        "sizes of the index": {"index": [{**first, "shape": [784, 10**9], "count": 1}, *rest]},
+        "sizes of the index": {"index": [{**first, "shape": [784, 10**9], "stored": 1}, *rest]},
         "sizes of the configuration": {"config": large},
         "another class": {"config": own},
         "code": {"config": code},
         "objects": {"index": [{**first, "values": "object"}, *rest]},
-        "text in place of numbers": {"index": [{**first, "count": "1"}, *rest]},
+        "text in place of numbers": {"index": [{**first, "stored": "1"}, *rest]},
         "negative sizes": {"index": [{**first, "shape": [-1, -8]}, *rest]},
         "fewer values": {"values": np.zeros(8, np.uint8).tobytes()},
         "another mask": {
