@@ -29,7 +29,10 @@ def test_every_line_for_users_of_tfmot_runs(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     names = run(ROOT / "docs" / "migrate_from_tfmot.md")
     lth = names["lth"]
-    densities = {name: lth.get_mask(names[name]).densities() for name in ("named", "blocks", "own", "for_xnnpack")}
+    models = ("named", "blocks", "own", "for_xnnpack", "chosen")
+    densities = {name: lth.get_mask(names[name]).densities() for name in models}
+    assert lth.get_mask(names["pruned_functional"]).density == pytest.approx(0.2, abs=1e-3)
+    assert densities["chosen"] == {"hidden/kernel": pytest.approx(0.2, abs=1e-3)}
     assert densities["named"] == {"hidden/kernel": pytest.approx(0.2, abs=1e-3)}
     assert densities["blocks"] == {"hidden/kernel": 0.5}
     assert [key.rpartition("/")[2] for key in densities["own"]] == ["kernel", "bias"]
@@ -38,7 +41,10 @@ def test_every_line_for_users_of_tfmot_runs(tmp_path: Path, monkeypatch: pytest.
     assert np.array_equal(blocks, np.kron(blocks[::4, ::4], BLOCK))
     two_of_four = lth.get_mask(names["two_of_four"])["hidden/kernel"]
     assert (two_of_four.reshape(16, 4, -1).sum(axis=1) == 2).all()
-    assert lth.get_mask(names["loaded"]).density == pytest.approx(0.2, abs=1e-3)
+    loaded = names["loaded"]
+    assert lth.get_mask(loaded).density == pytest.approx(0.2, abs=1e-3)
+    assert int(loaded.optimizer.iterations) == 3 * 57
+    assert names["sizes"]["pruned"] < 0.5 * names["sizes"]["dense"]
     assert list(tmp_path.glob("logs/pruning/events*")) and (tmp_path / "final.keras").exists()
 
 
