@@ -13,6 +13,7 @@ EAGER, COMPILED = "PyTorch, eager", "PyTorch, compiled"
 BACKENDS = {"TensorFlow": "tensorflow", "JAX": "jax"}
 OURS = [f"{engine}, {name}" for name in BACKENDS for engine in ("compiled engine", "native engine")]
 EVALUATED = ", with evaluations"
+OURS_ON_TORCH = "compiled engine, PyTorch"
 
 
 def contenders(small: bool) -> dict[str, Contender]:
@@ -25,6 +26,7 @@ def contenders(small: bool) -> dict[str, Contender]:
             arguments = ("lenet", small, steps, engine)
             options = {"evaluations": evaluations}
             found[name + ending] = Contender(BACKENDS[backend], search_speed, arguments, options)
+    found[OURS_ON_TORCH] = Contender("torch", search_speed, ("lenet", small, steps, "compiled"))
     execution = {"jit_compile": True, "steps_per_execution": min(steps, 50)}
     found[FIT] = Contender("tensorflow", fit_speed, ("lenet", small, steps))
     found[TUNED] = Contender("tensorflow", fit_speed, ("lenet", small, steps), execution)
@@ -42,5 +44,7 @@ CASE = Case(
     contenders,
     data_name("lenet"),
     [(ours + ending, to) for ours in OURS for ending in ("", EVALUATED) for to in (FIT, TUNED, EAGER, COMPILED)]
-    + [(f"native engine, {name}", f"compiled engine, {name}") for name in BACKENDS],
+    + [(f"native engine, {name}", f"compiled engine, {name}") for name in BACKENDS]
+    + [(f"compiled engine, {name}", OURS_ON_TORCH) for name in BACKENDS]
+    + [(OURS_ON_TORCH, to) for to in (FIT, EAGER)],
 )
