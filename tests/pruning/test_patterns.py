@@ -150,6 +150,15 @@ def test_several_shots_nest_and_a_pruned_model_stays_pruned() -> None:
     assert get_mask(again)["hidden/kernel"].any(0).sum() == 8
 
 
+def test_groups_that_are_kept_do_not_bring_back_single_weights() -> None:
+    once = lth.prune(images(), 0.5, "random")
+    by_units = get_mask(lth.prune(once, 0.5, pattern="units", scope="layer"))
+    before = get_mask(once)
+    assert by_units.is_subset(before)
+    kept = by_units["hidden/kernel"].any(0)
+    assert kept.sum() == 8 and (by_units["hidden/kernel"][:, kept] == before["hidden/kernel"][:, kept]).all()
+
+
 @pytest.mark.parametrize(
     ("build", "arguments", "message"),
     [
