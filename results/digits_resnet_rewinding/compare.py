@@ -1,4 +1,4 @@
-"""Prints the numbers of README.md from run.h5: `python results/digits_resnet_rewinding/compare.py [FOLDER] [LEVELS]`."""
+"""Prints the numbers of README.md: `python results/digits_resnet_rewinding/compare.py [FOLDER] [LEVELS]`."""
 
 from __future__ import annotations
 
