@@ -6,7 +6,15 @@ from lth_keras.backends.backend import BACKENDS, Backend, assign, backend, set_t
 from lth_keras.backends.derivatives import Differentiator
 from lth_keras.backends.events import ScalarWriter
 from lth_keras.backends.linearised import not_followed
-from lth_keras.backends.losses import LossFacts, LossKind, has_several, loss_facts, with_axis_of
+from lth_keras.backends.losses import (
+    Losses,
+    LossFacts,
+    LossKind,
+    has_several,
+    loss_facts,
+    loss_function,
+    with_axis_of,
+)
 from lth_keras.backends.optimizers import (
     LOWER,
     OptimizerStart,
@@ -31,7 +39,7 @@ from lth_keras.backends.program import (
     Values,
     check_unweighted,
     due_steps,
-    loss_function,
 )
 from lth_keras.backends.schedules import Movable, Place
+from lth_keras.backends.several import count, each, input_names, is_single, ordered, output_names, rows
 from lth_keras.backends.skipped import is_plain, skipped

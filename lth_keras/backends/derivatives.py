@@ -12,7 +12,8 @@ import numpy as np
 from lth_keras.backends.backend import backend
 from lth_keras.backends.inputs import squares_of_inputs
 from lth_keras.backends.linearised import linearised, ones_for
-from lth_keras.backends.program import loss_function
+from lth_keras.backends.losses import Losses, loss_function
+from lth_keras.backends.several import as_called, count, each, in_order, rows
 
 EXAMPLES = 250
 """The most examples in one forward and backward pass; larger batches are computed in parts."""
@@ -68,7 +69,7 @@ class Differentiator:
     Args:
         model: a built Keras model with masked layers.
         prunable: its prunable weights, with the attributes `layer`, `variable` and `mask`.
-        loss: see Keras' `compile`; None if only synaptic flow is needed.
+        loss: see `loss_function`; None if only synaptic flow is needed.
 
     Attributes:
         others: the model's variables that are not prunable, including masks, in the order of the arguments `others`.
@@ -84,24 +85,20 @@ class Differentiator:
         self._compiled: dict[Any, Callable[..., Arrays]] = {}
         self.traces = 0
 
-    def gradients(
-        self, weights: Arrays, others: Arrays, x: np.ndarray, y: np.ndarray, temperature: float = 1.0
-    ) -> Arrays:
+    def gradients(self, weights: Arrays, others: Arrays, x: Any, y: Any, temperature: float = 1.0) -> Arrays:
         """The gradient of the mean loss with respect to each prunable weight; zero for pruned weights.
 
         Args:
             weights: values of the prunable weights, in their order.
             others: values of `self.others`.
-            x: examples, `(n, ...)`.
+            x: examples, `(n, ...)`, or a tuple of several inputs.
             y: their labels.
             temperature: divisor of the softmax' logits; ignored for losses other than categorical cross-entropy.
         """
         compiled = self._function(("gradient", temperature), self._backend.gradients, self._mean_loss(temperature))
         return _mean(lambda *part: compiled(list(map(_wide, weights)), others, *part), x, y)
 
-    def hessian_gradients(
-        self, weights: Arrays, others: Arrays, x: np.ndarray, y: np.ndarray, temperature: float = 1.0
-    ) -> Arrays:
+    def hessian_gradients(self, weights: Arrays, others: Arrays, x: Any, y: Any, temperature: float = 1.0) -> Arrays:
         """The product Hg of the Hessian and gradient of the mean loss; arguments as `gradients`."""
         gradient = self.gradients(weights, others, x, y, temperature)
         compiled = self._function(
@@ -125,18 +122,19 @@ class Differentiator:
             self.traces += 1
             values = [_linear_value(variable, value) for variable, value in zip(self.others, others, strict=True)]
             with self._with(weights, values), in_float32(self._model), linearised(self._model, self._prunable):
-                outputs = self._model(ones_for(self._model, shapes), training=False)
+                outputs = self._model(as_called(self._model, ones_for(self._model, shapes)), training=False)
                 return sum(keras.ops.sum(keras.ops.cast(part, "float32")) for part in keras.tree.flatten(outputs))
 
         compiled = self._function(("flow", tuple(shapes)), self._backend.gradients, flow)
         return compiled([np.abs(weight) for weight in map(_wide, weights)], others)
 
-    def input_squares(self, weights: Arrays, others: Arrays, x: np.ndarray) -> Arrays:
+    def input_squares(self, weights: Arrays, others: Arrays, x: Any) -> Arrays:
         """The sum of squares of the inputs of each weight over all examples and positions; see `squares_of_inputs`."""
         wide, total = list(map(_wide, weights)), None
-        for start in range(0, len(x), EXAMPLES):
+        for start in range(0, count(x), EXAMPLES):
             with self._with(wide, others), in_float32(self._model):
-                part = keras.ops.convert_to_tensor(x[start : start + EXAMPLES])
+                part = each(keras.ops.convert_to_tensor, rows(x, slice(start, start + EXAMPLES)))
+                part = as_called(self._model, part)
                 found = squares_of_inputs(self._prunable, lambda part=part: self._model(part, training=False))  # type: ignore[misc]
             total = found if total is None else [one + other for one, other in zip(total, found, strict=True)]
         assert total is not None
@@ -148,7 +146,7 @@ class Differentiator:
         def mean_loss(weights: list[Any], others: list[Any], x: Any, y: Any) -> Any:
             self.traces += 1
             with self._with(weights, others), in_float32(self._model):
-                outputs = self._model(x, training=False)
+                outputs = in_order(self._model(as_called(self._model, x), training=False))
                 return keras.ops.cast(loss(y, tempered(self._loss, outputs, temperature)), "float32")
 
         return mean_loss
@@ -204,6 +202,8 @@ def tempered(loss: Any, outputs: Any, temperature: float) -> Any:
 
     For probabilities p this is `softmax(log(p) / temperature)`, since the logits are log(p) plus a constant.
     """
+    if isinstance(loss, Losses):
+        return each(lambda one, of_one: tempered(one, of_one, temperature), loss.of_outputs, outputs)
     function = keras.losses.get(loss)
     name = str(getattr(function, "name", None) or getattr(function, "__name__", ""))
     if temperature == 1 or "categorical_crossentropy" not in name:
@@ -223,15 +223,16 @@ def _linear_value(variable: Any, value: Any) -> Any:
     return keras.ops.abs(value)
 
 
-def _mean(function: Callable[[np.ndarray, np.ndarray], Arrays], x: np.ndarray, y: np.ndarray) -> Arrays:
+def _mean(function: Callable[[Any, Any], Arrays], x: Any, y: Any) -> Arrays:
     """The mean over all examples of a function that returns means over a part."""
-    if len(x) <= EXAMPLES:
+    examples = count(x)
+    if examples <= EXAMPLES:
         return function(x, y)
     total: Arrays = []
-    for start in range(0, len(x), EXAMPLES):
-        part = slice(start, start + EXAMPLES)
-        share = len(x[part]) / len(x)
-        found = function(x[part], y[part])
+    for start in range(0, examples, EXAMPLES):
+        part = slice(start, min(start + EXAMPLES, examples))
+        share = (part.stop - start) / examples
+        found = function(rows(x, part), rows(y, part))
         total = [np.zeros_like(array) for array in found] if not total else total
         for sum_so_far, array in zip(total, found, strict=True):
             sum_so_far += share * array

@@ -26,6 +26,7 @@ from lth_keras.backends.program import (
     due_steps,
     padded_order,
 )
+from lth_keras.backends.several import count, each, joined, rows
 from lth_keras.system import uninterrupted
 
 
@@ -63,9 +64,9 @@ class JaxProgram(ProgramOfOne):
 
     def _take(self, train: Arrays, validation: Arrays) -> None:
         self._on_device = OnDevice(_on_device, train, validation)
-        rows = jnp.arange(len(validation[0]), dtype=jnp.int32)
+        numbers = jnp.arange(count(validation[0]), dtype=jnp.int32)
         weight = None if self._weight is None else jnp.array(self._weight)
-        self._data: tuple[Any, ...] = (*self._on_device(*train), weight, *self._on_device(*validation), rows)
+        self._data: tuple[Any, ...] = (*self._on_device(*train), weight, *self._on_device(*validation), numbers)
 
     def _release(self) -> None:
         self._data = ()
@@ -97,25 +98,25 @@ class JaxProgram(ProgramOfOne):
             for variable, value in zip(self._pure.trainable, finalized["trainable"], strict=True):
                 assign(variable, value)
 
-    def _evaluate_one(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray | None]:
-        rows, state = np.arange(len(x), dtype=np.int32), values_of(self._pure.groups)
+    def _evaluate_one(self, x: Any, y: Any, outputs: bool) -> tuple[float, float, Any]:
+        numbers, state = np.arange(count(x), dtype=np.int32), values_of(self._pure.groups)
         examples, labels = self._on_device(x, y)
         with uninterrupted():
-            loss, metric = self._evaluate(state, examples, labels, rows)
+            loss, metric = self._evaluate(state, examples, labels, numbers)
         if not outputs:
             return float(loss), float(metric), None
         size, parts = self._pure.evaluation_batch_size, []
-        for start in range(0, len(x), size):
+        for start in range(0, count(x), size):
             with uninterrupted():
-                parts.append(np.array(self._outputs(state, examples[start : start + size])))
-        return float(loss), float(metric), np.concatenate(parts)
+                parts.append(each(np.array, self._outputs(state, rows(examples, slice(start, start + size)))))
+        return float(loss), float(metric), joined(parts)
 
     def _best_weights(self) -> list[np.ndarray]:
         return [np.array(value) for value in self._best]
 
 
 def _on_device(arrays: Arrays) -> tuple[Any, ...]:
-    return tuple(jnp.array(array, copy=True) for array in arrays)
+    return tuple(each(lambda array: jnp.array(array, copy=True), part) for part in arrays)
 
 
 class Jax:

@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import keras
 from jax import lax
 
+from lth_keras.backends.losses import loss_function
 from lth_keras.backends.optimizers import advice, averages, begin_as_weights, update_counts
-from lth_keras.backends.program import NEVER, ProgramParts, loss_function
+from lth_keras.backends.program import NEVER, ProgramParts
+from lth_keras.backends.several import as_called, each, in_order
 
 State = dict[str, Any]
 """The input and output of a call: values of variables, the best weights and their validation loss."""
@@ -92,7 +94,7 @@ class Pure:
         def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
             i, state, bad = carry
             batch = order[i - start]
-            x, y = jnp.take(x_train, batch, axis=0), jnp.take(y_train, batch, axis=0)
+            x, y = _taken(x_train, batch), _taken(y_train, batch)
             own = None if weight is None else jnp.take(weight, batch, axis=0)
             state, loss = self._train_step(state, x, y, own)
             bad = jnp.where(jnp.isfinite(loss), bad, jnp.minimum(bad, i + 1))
@@ -130,8 +132,8 @@ class Pure:
             return jnp.float32(jnp.nan), jnp.float32(jnp.nan)
 
         def add_part(rows: Any, loss: Any, measured: Any) -> tuple[Any, Any]:
-            part = jnp.take(y, rows, axis=0)
-            outputs = self.outputs(state, jnp.take(x, rows, axis=0))
+            part = _taken(y, rows)
+            outputs = self.outputs(state, _taken(x, rows))
             measured = self.metric.update(measured, part, outputs)
             return loss + self.loss(part, outputs).astype(jnp.float32) * len(rows), measured
 
@@ -148,8 +150,9 @@ class Pure:
 
     def outputs(self, state: State, x: Any) -> Any:
         """The model's outputs for `x`."""
+        x = as_called(self.model, x)
         outputs, _ = self.model.stateless_call(state["trainable"], state["others"], x, training=False)
-        return outputs
+        return in_order(outputs)
 
     def finalized(self, state: State) -> State:
         """The state with weights replaced by their averages, as at the end of Keras' `fit`."""
@@ -173,9 +176,9 @@ class Pure:
         def objective(trainable: list[Any]) -> tuple[Any, tuple[Any, Any]]:
             with self.pruned.known():
                 outputs, others, losses = self.model.stateless_call(
-                    trainable, state["others"], x, training=True, return_losses=True
+                    trainable, state["others"], as_called(self.model, x), training=True, return_losses=True
                 )
-            loss = self.loss(y, outputs, weight)
+            loss = self.loss(y, in_order(outputs), weight)
             terms = sum(term.astype(jnp.float32) for term in (loss, *losses))  # types differ in mixed precision
             with keras.StatelessScope(state_mapping=list(zip(self.slots, state["slots"], strict=True))):
                 return self.optimizer.scale_loss(terms), (loss.astype(jnp.float32), others)
@@ -187,18 +190,23 @@ class Pure:
         return self._with_zeros(state, "trainable"), loss
 
 
+def _taken(arrays: Any, chosen: Any) -> Any:
+    return each(lambda array: jnp.take(array, chosen, axis=0), arrays)
+
+
 def check_compiles(model: keras.Model, batch_size: int) -> None:
     """Raises ValueError if the model has layers without `supports_jit` and compiling it fails."""
     layers = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
     doubtful = [f"{layer.name} ({type(layer).__name__})" for layer in layers if not layer.supports_jit]
     if not doubtful:
         return
-    x = jax.ShapeDtypeStruct((batch_size, *model.input_shape[1:]), jnp.dtype(model.inputs[0].dtype))
+    tensors = in_order(model.inputs)
+    x = each(lambda one: jax.ShapeDtypeStruct((batch_size, *one.shape[1:]), jnp.dtype(one.dtype)), tensors)
     variables = model.trainable_variables, model.non_trainable_variables
     values = [[variable.value for variable in part] for part in variables]
     for training in (True, False):
         try:
-            jax.eval_shape(partial(model.stateless_call, training=training), *values, x)
+            jax.eval_shape(partial(model.stateless_call, training=training), *values, as_called(model, x))
         except Exception as error:  # layers can raise any exception
             raise ValueError(
                 f"Expected layers that JAX can compile. Received: {', '.join(doubtful)}; compiling raises "

@@ -104,9 +104,9 @@ def not_followed(model: keras.Model) -> list[str]:
 
 
 def ones_for(model: keras.Model, shapes: Sequence[tuple[int, ...]]) -> Any:
-    """A batch with one example of ones in the model's input format."""
+    """A batch with one example of ones; a tuple for several inputs."""
     ones = [keras.ops.ones((1, *shape), tensor.dtype) for shape, tensor in zip(shapes, model.inputs, strict=True)]
-    return ones if len(ones) > 1 else ones[0]
+    return tuple(ones) if len(ones) > 1 else ones[0]
 
 
 def _operations(parent: Any) -> list[Any]:

@@ -73,6 +73,18 @@ def loss_facts(loss: Any) -> LossFacts:
     )
 
 
+class Losses(NamedTuple):
+    """The losses of several outputs; a model is trained on their weighted sum, as by Keras' `fit`.
+
+    Attributes:
+        of_outputs: a loss, given as to Keras' `compile`, for each output, in their order; None for one that has none.
+        weights: of the losses.
+    """
+
+    of_outputs: tuple[Any, ...]
+    weights: tuple[float, ...]
+
+
 def has_several(output_shape: tuple[int | None, ...]) -> bool:
     """Whether a model has several outputs for each example, or for each position of an example."""
     return len(output_shape) > 1 and (output_shape[-1] or 0) > 1
@@ -94,3 +106,47 @@ def with_axis_of(outputs: Any, y: Any) -> Any:
     if len(y.shape) == len(outputs.shape) - 1 and outputs.shape[-1] == 1:
         return keras.ops.expand_dims(y, -1)
     return y
+
+
+def loss_function(loss: Any) -> Any:
+    """A loss as a function (y, outputs, weights of examples) -> scalar mean.
+
+    As in Keras' `fit`, weights multiply the losses of their examples before the mean over the number of examples.
+    Floating labels for the user's own loss are converted to the type of the outputs, as Keras' losses do.
+
+    Args:
+        loss: given as to Keras' `compile`; or `Losses`, whose function takes labels and outputs as tuples.
+    """
+    if isinstance(loss, Losses):
+        return _weighted_sum(loss)
+    function = keras.losses.get(loss)
+    own = loss_facts(loss).kind == LossKind.OWN
+
+    def mean_loss(y: Any, outputs: Any, weight: Any = None) -> Any:
+        y = with_axis_of(outputs, y)
+        if own and "float" in keras.backend.standardize_dtype(y.dtype):
+            y = keras.ops.cast(y, outputs.dtype)
+        if weight is None:
+            return keras.ops.mean(function(y, outputs))
+        if isinstance(function, keras.losses.Loss):
+            return keras.ops.mean(function(y, outputs, sample_weight=weight))
+        losses = keras.ops.convert_to_tensor(function(y, outputs))
+        if not losses.shape:
+            raise ValueError(
+                "Expected a loss that gives a number for each example, to weight them. Received: one number for all."
+            )
+        weight = keras.ops.reshape(keras.ops.cast(weight, losses.dtype), (-1, *[1] * (len(losses.shape) - 1)))
+        return keras.ops.mean(losses * weight)
+
+    return mean_loss
+
+
+def _weighted_sum(losses: Losses) -> Any:
+    functions = [None if loss is None else loss_function(loss) for loss in losses.of_outputs]
+
+    def total(y: Any, outputs: Any, weight: Any = None) -> Any:
+        parts = zip(functions, losses.weights, y, outputs, strict=True)
+        of_parts = ((loss(*pair, weight), share) for loss, share, *pair in parts if loss is not None)
+        return sum(keras.ops.cast(loss, "float32") * share for loss, share in of_parts)
+
+    return total

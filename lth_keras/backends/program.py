@@ -11,11 +11,11 @@ import keras
 import numpy as np
 
 from lth_keras.backends.backend import assign
-from lth_keras.backends.losses import LossKind, loss_facts, with_axis_of
 from lth_keras.backends.optimizers import LOWER, OptimizerStart, restore
+from lth_keras.backends.several import each
 
-Arrays = tuple[np.ndarray, np.ndarray]
-"""x and y."""
+Arrays = tuple[Any, Any]
+"""x and y, each an array, or a tuple of arrays of several inputs or outputs; see `several`."""
 Splits = Mapping[str, Any]
 """`train`, `validation` and `test`, each x and y; and `SAMPLE_WEIGHT` where training examples have weights."""
 SAMPLE_WEIGHT = "sample_weight"
@@ -50,12 +50,12 @@ class Measured(NamedTuple):
     Attributes:
         loss: `(tickets,)`, mean loss without regularisation terms.
         metric: `(tickets,)`, the metric (see `make_metric`).
-        outputs: `(tickets, examples, ...)`, or None if not requested.
+        outputs: `(tickets, examples, ...)`, a tuple of such arrays for several outputs, or None if not requested.
     """
 
     loss: np.ndarray
     metric: np.ndarray
-    outputs: np.ndarray | None = None
+    outputs: Any = None
 
 
 class Pruned(NamedTuple):
@@ -79,7 +79,7 @@ class ProgramParts(NamedTuple):
     Attributes:
         model: a built Keras model.
         optimizer: a new Keras optimiser, which the program builds.
-        loss: see Keras' `compile`.
+        loss: see `losses.loss_function`.
         weights: the Keras variables whose best values to keep.
         batch_size: examples per step.
         evaluate_every: steps between evaluations on the validation split.
@@ -262,7 +262,9 @@ class ProgramOfOne(ABC):
     def _measured(self, split: str, outputs: bool) -> Measured:
         x, y = self._splits[split]
         loss, metric, out = self._evaluate_one(x, y, outputs)
-        return Measured(np.array([loss]), np.array([metric]), None if out is None else out[None])
+        return Measured(
+            np.array([loss]), np.array([metric]), None if out is None else each(lambda part: part[None], out)
+        )
 
     def _set_weights(self, values: Sequence[np.ndarray]) -> None:
         for variable, value in zip(self._model_weights, values, strict=True):
@@ -285,7 +287,7 @@ class ProgramOfOne(ABC):
         """As `advance`; `order` is `(steps, batch)`."""
 
     @abstractmethod
-    def _evaluate_one(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray | None]:
+    def _evaluate_one(self, x: Any, y: Any, outputs: bool) -> tuple[float, float, Any]:
         """Mean loss (without regularisation terms), metric (see `make_metric`) and, if requested, outputs."""
 
     @abstractmethod
@@ -305,7 +307,7 @@ class OnDevice:
         self._put, self._loaded = put, len(loaded)
         self._copies = [(arrays, put(arrays)) for arrays in loaded]
 
-    def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
+    def __call__(self, x: Any, y: Any) -> tuple[Any, ...]:
         """The copies of these arrays, found by identity, since comparing values takes as long as copying."""
         for (own_x, own_y), copies in self._copies:
             if own_x is x and own_y is y:
@@ -326,34 +328,6 @@ def padded_order(order: np.ndarray, capacity: int) -> np.ndarray:
     padded = np.zeros((*order.shape[:-2], capacity, order.shape[-1]), np.int32)
     padded[..., : order.shape[-2], :] = order
     return padded
-
-
-def loss_function(loss: Any) -> Any:
-    """A loss, given as to Keras' `compile`, as a function (y, outputs, weights of examples) -> scalar mean.
-
-    As in Keras' `fit`, weights multiply the losses of their examples before the mean over the number of examples.
-    Floating labels for the user's own loss are converted to the type of the outputs, as Keras' losses do.
-    """
-    function = keras.losses.get(loss)
-    own = loss_facts(loss).kind == LossKind.OWN
-
-    def mean_loss(y: Any, outputs: Any, weight: Any = None) -> Any:
-        y = with_axis_of(outputs, y)
-        if own and "float" in keras.backend.standardize_dtype(y.dtype):
-            y = keras.ops.cast(y, outputs.dtype)
-        if weight is None:
-            return keras.ops.mean(function(y, outputs))
-        if isinstance(function, keras.losses.Loss):
-            return keras.ops.mean(function(y, outputs, sample_weight=weight))
-        losses = keras.ops.convert_to_tensor(function(y, outputs))
-        if not losses.shape:
-            raise ValueError(
-                "Expected a loss that gives a number for each example, to weight them. Received: one number for all."
-            )
-        weight = keras.ops.reshape(keras.ops.cast(weight, losses.dtype), (-1, *[1] * (len(losses.shape) - 1)))
-        return keras.ops.mean(losses * weight)
-
-    return mean_loss
 
 
 def check_unweighted(splits: Splits) -> None:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from lth_keras.backends.losses import loss_function
 from lth_keras.backends.optimizers import values_after_build
-from lth_keras.backends.program import Arrays, Evaluations, ProgramOfOne, ProgramParts, loss_function
+from lth_keras.backends.program import Arrays, Evaluations, ProgramOfOne, ProgramParts
 from lth_keras.backends.skipped import Skipped
 
 ROWS_STEP = 512

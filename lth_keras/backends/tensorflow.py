@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from lth_keras.backends import tensorflow_derivatives
+from lth_keras.backends.losses import loss_function
 from lth_keras.backends.optimizers import advice, averages, restart, values_after_build
 from lth_keras.backends.program import (
     NEVER,
@@ -19,9 +20,9 @@ from lth_keras.backends.program import (
     ProgramOfOne,
     ProgramParts,
     due_steps,
-    loss_function,
     padded_order,
 )
+from lth_keras.backends.several import as_called, count, each, in_order, joined, rows
 from lth_keras.backends.tensorflow_rowwise import RowwiseTensorFlowProgram
 
 Tensors = tuple[tf.Tensor, ...]
@@ -55,7 +56,7 @@ class TensorFlowProgram(ProgramOfOne):
         compiled = partial(tf.function, autograph=False, jit_compile=training.jit_compile)
         self._advance = compiled(self._steps)
         self._evaluate = compiled(self._evaluation)
-        self._outputs = tf.function(lambda x: self._model(x, training=False), autograph=False)
+        self._outputs = tf.function(partial(self._called, training=False), autograph=False)
         self._release()
 
     def _take(self, train: Arrays, validation: Arrays) -> None:
@@ -86,13 +87,14 @@ class TensorFlowProgram(ProgramOfOne):
         """Replaces weights by their averages; see `Program.finish`."""
         self._finalize()
 
-    def _evaluate_one(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray | None]:
+    def _evaluate_one(self, x: Any, y: Any, outputs: bool) -> tuple[float, float, Any]:
         loss, metric = self._evaluate(*self._on_device(x, y))
         if not outputs:
             return float(loss), float(metric), None
         size, examples = self._evaluation_batch_size, self._on_device(x, y)[0]
-        parts = [self._outputs(examples[start : start + size]).numpy() for start in range(0, len(x), size)]
-        return float(loss), float(metric), np.concatenate(parts)
+        starts = range(0, count(x), size)
+        parts = [self._outputs(rows(examples, slice(start, start + size))) for start in starts]
+        return float(loss), float(metric), joined(parts)
 
     def _best_weights(self) -> list[np.ndarray]:
         return [v.numpy() for v in self._best]
@@ -111,7 +113,8 @@ class TensorFlowProgram(ProgramOfOne):
         def step(i: tf.Tensor, loss_sum: tf.Tensor, bad: tf.Tensor) -> Tensors:
             batch = tf.gather(order, i - start)  # with order[...], XLA would compile again for every start
             own = None if weight is None else tf.gather(weight, batch)
-            loss = self._train_step(tf.gather(x, batch), tf.gather(y, batch), own)
+            own_x, own_y = (each(lambda array: tf.gather(array, batch), part) for part in (x, y))
+            loss = self._train_step(own_x, own_y, own)
             bad = tf.where(tf.math.is_finite(loss), bad, tf.minimum(bad, i + 1))
             return i + 1, loss_sum + loss, bad
 
@@ -146,10 +149,13 @@ class TensorFlowProgram(ProgramOfOne):
         )
         return loss_sum, best_loss, bad, curves
 
-    def _train_step(self, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
+    def _called(self, x: Any, training: bool) -> Any:
+        return in_order(self._model(as_called(self._model, x), training=training))
+
+    def _train_step(self, x: Any, y: Any, weight: tf.Tensor | None) -> tf.Tensor:
         with tf.GradientTape() as tape:
             with self._pruned.known():
-                outputs = self._model(x, training=True)
+                outputs = self._called(x, training=True)
             loss = self._loss(y, outputs, weight)
             terms = [tf.cast(term, tf.float32) for term in (loss, *self._model.losses)]  # differ in mixed precision
             objective = self._optimizer.scale_loss(tf.add_n(terms))
@@ -180,15 +186,15 @@ class TensorFlowProgram(ProgramOfOne):
             best.assign(variable.value)
         return tf.constant(0)
 
-    def _evaluation(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _evaluation(self, x: Any, y: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean loss and metric over a split, in batches of a fixed size and a remainder."""
-        examples, size = x.shape[0], self._evaluation_batch_size
+        examples, size = count(x), self._evaluation_batch_size
         if not examples:
             return tf.constant(np.nan), tf.constant(np.nan)
 
         def add_part(start: Any, size: int, loss: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
-            part = tf.slice(y, [start] + [0] * (y.shape.rank - 1), [size, *y.shape[1:]])
-            outputs = self._model(tf.slice(x, [start] + [0] * (x.shape.rank - 1), [size, *x.shape[1:]]), training=False)
+            part, own_x = (each(partial(_slice, start, size), arrays) for arrays in (y, x))
+            outputs = self._called(own_x, training=False)
             loss = loss + tf.cast(self._loss(part, outputs), tf.float32) * size
             return loss, self._metric.update(state, part, outputs)
 
@@ -207,7 +213,11 @@ class TensorFlowProgram(ProgramOfOne):
 
 
 def _on_device(arrays: Arrays) -> Tensors:
-    return tuple(tf.constant(array) for array in arrays)
+    return tuple(each(tf.constant, part) for part in arrays)
+
+
+def _slice(start: Any, size: int, array: tf.Tensor) -> tf.Tensor:
+    return tf.slice(array, [start] + [0] * (array.shape.rank - 1), [size, *array.shape[1:]])
 
 
 class TensorFlow:

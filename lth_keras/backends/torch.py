@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from lth_keras.backends import torch_derivatives
+from lth_keras.backends.losses import loss_function
 from lth_keras.backends.optimizers import advice, averages, restart, values_after_build
 from lth_keras.backends.program import (
     Arrays,
@@ -18,8 +20,8 @@ from lth_keras.backends.program import (
     ProgramOfOne,
     ProgramParts,
     due_steps,
-    loss_function,
 )
+from lth_keras.backends.several import as_called, count, each, in_order, joined, rows
 
 
 class TorchProgram(ProgramOfOne):
@@ -86,7 +88,8 @@ class TorchProgram(ProgramOfOne):
         self._mask_weights()
         for step, batch in enumerate(keras.ops.convert_to_tensor(order, "int64"), start + 1):
             own = None if weight is None else weight.index_select(0, batch)
-            losses.append(self._train_step(x.index_select(0, batch), y.index_select(0, batch), own))
+            own_x, own_y = (each(partial(_taken, batch), part) for part in (x, y))
+            losses.append(self._train_step(own_x, own_y, own))
             self._loss_sum = self._loss_sum + losses[-1]
             if step == total:
                 self._finalize()
@@ -102,17 +105,20 @@ class TorchProgram(ProgramOfOne):
         """Replaces weights by their averages; see `Program.finish`."""
         self._finalize()
 
-    def _evaluate_one(self, x: np.ndarray, y: np.ndarray, outputs: bool) -> tuple[float, float, np.ndarray | None]:
-        kept: list[np.ndarray] | None = [] if outputs else None
+    def _evaluate_one(self, x: Any, y: Any, outputs: bool) -> tuple[float, float, Any]:
+        kept: list[Any] | None = [] if outputs else None
         loss, metric = self._evaluation(*self._on_device(x, y), kept)
-        return float(loss), float(metric), None if kept is None else np.concatenate(kept)
+        return float(loss), float(metric), None if kept is None else joined(kept)
 
     def _best_weights(self) -> list[np.ndarray]:
         return [_array(value) for value in self._best]
 
+    def _called(self, x: Any, training: bool) -> Any:
+        return in_order(self._model(as_called(self._model, x), training=training))
+
     def _train_step(self, x: Any, y: Any, weight: Any) -> Any:
         with self._pruned.known():
-            outputs = self._model(x, training=True)
+            outputs = self._called(x, training=True)
         loss = self._loss(y, outputs, weight)
         terms = [term.to(torch.float32) for term in (loss, *self._model.losses)]  # differ in mixed precision
         objective = self._optimizer.scale_loss(torch.stack(terms).sum())
@@ -144,18 +150,20 @@ class TorchProgram(ProgramOfOne):
         return loss, metric
 
     @torch.no_grad()
-    def _evaluation(self, x: Any, y: Any, kept: list[np.ndarray] | None = None) -> tuple[Any, Any]:
+    def _evaluation(self, x: Any, y: Any, kept: list[Any] | None = None) -> tuple[Any, Any]:
         """Mean loss and metric over a split, in batches; outputs are added to `kept`."""
-        if not len(x):
+        examples = count(x)
+        if not examples:
             return keras.ops.full((), np.nan, "float32"), keras.ops.full((), np.nan, "float32")
         loss, state, size = keras.ops.zeros((), "float32"), self._metric.start(), self._evaluation_batch_size
-        for part, labels in zip(x.split(size), y.split(size), strict=True):
-            outputs = self._model(part, training=False)
-            loss = loss + self._loss(labels, outputs).to(torch.float32) * len(part)
+        for start in range(0, examples, size):
+            part, labels = (rows(arrays, slice(start, start + size)) for arrays in (x, y))
+            outputs = self._called(part, training=False)
+            loss = loss + self._loss(labels, outputs).to(torch.float32) * count(part)
             state = self._metric.update(state, labels, outputs)
             if kept is not None:
-                kept.append(_array(outputs))
-        return loss / len(x), self._metric.value(state, len(x))
+                kept.append(each(_array, outputs))
+        return loss / examples, self._metric.value(state, examples)
 
 
 def _random_state() -> tuple[Any, list[Any]]:
@@ -169,9 +177,13 @@ def _set_random_state(state: tuple[Any, list[Any]]) -> None:
         torch.cuda.set_rng_state_all(state[1])
 
 
-def _on_device(arrays: Sequence[np.ndarray]) -> tuple[Any, ...]:
+def _on_device(arrays: Sequence[Any]) -> tuple[Any, ...]:
     # In PyTorch's own memory: on CPUs the rounding of a matrix product depends on how its factors are aligned.
-    return tuple(keras.ops.convert_to_tensor(array).clone() for array in arrays)
+    return tuple(each(lambda array: keras.ops.convert_to_tensor(array).clone(), part) for part in arrays)
+
+
+def _taken(chosen: Any, array: Any) -> Any:
+    return array.index_select(0, chosen)
 
 
 def _array(tensor: Any) -> np.ndarray:

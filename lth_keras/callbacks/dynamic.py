@@ -9,9 +9,9 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays, Weights, uniform
-from lth_keras.backends import assign, forget
+from lth_keras.backends import assign, count, forget, rows
 from lth_keras.callbacks.updates import AtUpdates
-from lth_keras.data import check_examples, check_loss
+from lth_keras.data import check_examples, check_loss, compiled_losses
 from lth_keras.mask import Mask
 from lth_keras.masking import check_connected, get_mask, lora_updates, prunable_weights, set_mask
 from lth_keras.pruning import (
@@ -129,7 +129,7 @@ class DynamicSparseTraining(AtUpdates):
                 f"density {mask.density:.3g} ({mask.kept} weights)."
             )
         if self.method == "rigl":
-            loss = getattr(model, "loss", None) if self._loss is None else self._loss
+            loss = compiled_losses(model, self._loss)
             self._derivatives = ModelDerivatives(model, loss)
             self._examples = check_examples(model, loss, self._data)
         if mask.kept > kept:
@@ -176,8 +176,8 @@ class DynamicSparseTraining(AtUpdates):
         if self.method == "set":
             return uniform(mask.shapes, self._stream("grow", point))
         x, y = self._examples
-        drawn = self._stream("batch", point).permutation(len(x))[: self.batch_size]
-        derivatives = self._derivatives.on(lambda: (x[drawn], y[drawn]))
+        drawn = self._stream("batch", point).permutation(count(x))[: self.batch_size]
+        derivatives = self._derivatives.on(lambda: (rows(x, drawn), rows(y, drawn)))
         # The gradient by pruned weights too: none is masked, and pruned ones are zero.
         sparse = LazyArrays(weights.shapes, lambda key: weights[key] * mask[key] if key in mask else weights[key])
         gradients = derivatives.gradients(sparse, Mask.ones(mask.shapes))

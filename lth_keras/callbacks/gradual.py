@@ -10,7 +10,7 @@ from lth_keras import seeds
 from lth_keras.callbacks.updates import AtUpdates, updates_of
 from lth_keras.criteria import Criterion, name_of, takes_data
 from lth_keras.criteria import criterion as find_criterion
-from lth_keras.data import check_loss
+from lth_keras.data import check_loss, compiled_losses
 from lth_keras.mask import Mask
 from lth_keras.masking import check_connected, get_mask, set_mask
 from lth_keras.pruning import (
@@ -144,7 +144,7 @@ class GradualPruning(AtUpdates):
         mask = get_mask(model)
         self._check_reachable(mask)
         warn_of_frozen(model)
-        loss = getattr(model, "loss", None) if self._loss is None else self._loss
+        loss = self._loss if self._data is None else compiled_losses(model, self._loss)
         self._derivatives = derivatives_on(model, self._data, loss, self._samples, self.seed)
         self._before = None if self._initial is None else weights_by_key(model, self._initial)
         point = self.last_point(count)

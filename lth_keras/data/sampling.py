@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import keras
 import numpy as np
+
+from lth_keras.backends import count
 
 SAMPLES_PER_CLASS = 10
 """The default of searches; 100 examples for ten classes, as SNIP and GraSP take. `prune` takes all that it is given."""
 
 
-def draw_samples(labels: np.ndarray, per_class: int, outputs: int, generator: np.random.Generator) -> np.ndarray:
+def largest_output(model: keras.Model) -> int:
+    """The size of a model's largest output, for `draw_samples`."""
+    return max(int(tensor.shape[-1] or 1) for tensor in model.outputs)
+
+
+def draw_samples(labels: Any, per_class: int, outputs: int, generator: np.random.Generator) -> np.ndarray:
     """Draws examples without replacement, the same number of each class in the labels.
 
-    Of labels that are not single classes (several at once, numbers, one per position), `per_class * outputs` examples
-    are drawn, whatever their labels.
+    Of labels that are not single classes (several at once, numbers, one per position, of several outputs), `per_class *
+    outputs` examples are drawn, whatever their labels.
 
     Args:
-        labels: class indices `(n,)` or `(n, 1)`, one-hot rows `(n, classes)`, or anything else of length n.
+        labels: class indices `(n,)` or `(n, 1)`, one-hot rows `(n, classes)`, or anything else of length n; a tuple for
+            several outputs.
         per_class: examples of each class, at least 1.
-        outputs: size of the network's output.
+        outputs: size of the network's output; see `largest_output`.
         generator: source of the draws.
 
     Returns:
@@ -28,9 +39,9 @@ def draw_samples(labels: np.ndarray, per_class: int, outputs: int, generator: np
     """
     if per_class < 1:
         raise ValueError(f"Expected at least 1 sample per class. Received: {per_class}.")
-    classes = _classes(labels)
+    classes = None if isinstance(labels, tuple) else _classes(labels)
     if classes is None:
-        return _drawn(np.arange(len(labels)), per_class * outputs, "in all", generator)
+        return _drawn(np.arange(count(labels)), per_class * outputs, "in all", generator)
     chosen = [
         _drawn(np.flatnonzero(classes == number), per_class, f"of class {number}", generator)
         for number in np.unique(classes)

@@ -48,7 +48,7 @@ def check_class_weight(name: str, given: Any) -> dict[int, float]:
     return weights
 
 
-def weights_of_classes(loss: Any, y: np.ndarray, class_weight: Mapping[int, float]) -> np.ndarray:
+def weights_of_classes(loss: Any, y: Any, class_weight: Mapping[int, float]) -> np.ndarray:
     """The weight of each example by its class, as Keras' `fit` computes it: 1 for classes without a weight.
 
     Args:
@@ -59,6 +59,11 @@ def weights_of_classes(loss: Any, y: np.ndarray, class_weight: Mapping[int, floa
     Raises:
         ValueError: for labels that do not give one class to each example.
     """
+    if isinstance(y, tuple):
+        raise ValueError(
+            f"Expected class_weight=None for a model with several outputs. Received: {dict(class_weight)} and "
+            f"{len(y)} outputs; give a sample_weight, (x, y, sample_weight) of the training examples."
+        )
     several = y.ndim > 1 and y.shape[-1] != 1
     if y.ndim > 2 or (several and loss_facts(loss).kind != LossKind.CATEGORICAL):
         raise ValueError(

@@ -50,10 +50,13 @@ def large_tables(model: keras.Model, at_least: int = LARGE) -> list[Table]:
     return [table for table in tables if table.variable.shape[0] == rows]
 
 
-def input_rows(model: keras.Model) -> int | None:
-    """The rows of the smallest embedding that reads the model's input, which it may index; None without any."""
+def input_rows(model: keras.Model) -> list[int | None]:
+    """For each of a model's inputs, the rows of the smallest embedding that reads it, which it may index, or None."""
     embeddings = [layer for _, layer in walk(model) if isinstance(layer, keras.layers.Embedding)]
-    return min((layer.input_dim for layer in embeddings if any(_reads_input(model, layer))), default=None)
+    return [
+        min((layer.input_dim for layer in embeddings if any(_reads(layer, [tensor]))), default=None)
+        for tensor in model.inputs
+    ]
 
 
 def _is_suitable(model: keras.Model, layer: MaskedEmbedding, at_least: int) -> bool:
@@ -67,13 +70,13 @@ def _is_suitable(model: keras.Model, layer: MaskedEmbedding, at_least: int) -> b
         and layer.quantization_mode is None
         and not layer.lora_enabled
         and layer.activity_regularizer is None
-        and _reads_input(model, layer) == [True]
+        and _reads(layer, model.inputs) == [True]
     )
 
 
-def _reads_input(model: keras.Model, layer: keras.layers.Layer) -> list[bool]:
-    """For every call of the layer, whether its input is the model's."""
-    inputs = {id(tensor) for tensor in model.inputs}
+def _reads(layer: keras.layers.Layer, tensors: Sequence[Any]) -> list[bool]:
+    """For every call of the layer, whether its input is one of these."""
+    inputs = {id(tensor) for tensor in tensors}
     return [id(tensor) in inputs for node in layer._inbound_nodes for tensor in node.input_tensors]
 
 

@@ -15,7 +15,8 @@ from lth_keras.backends import Differentiator, not_followed
 from lth_keras.mask import Mask
 from lth_keras.masking import prunable_weights, variables
 
-Sample = Callable[[], tuple[np.ndarray, np.ndarray]]
+Sample = Callable[[], tuple[Any, Any]]
+"""() -> examples and their labels, each an array, or a tuple of arrays for several inputs or outputs."""
 
 
 class NothingPassesError(ValueError):
@@ -30,7 +31,7 @@ class ModelDerivatives:
 
     Args:
         model: built, with masked layers.
-        loss: as Keras' `compile` takes it, or None.
+        loss: see `lth_keras.data.losses_of`.
 
     Example:
         >>> derivatives = ModelDerivatives(model, "sparse_categorical_crossentropy").on(lambda: (x, y))
@@ -113,7 +114,7 @@ class ModelDerivatives:
             raise ValueError(f"Expected finite activations. Received: NaN or infinity at {', '.join(broken)}.")
         return norms
 
-    def _examples(self) -> tuple[np.ndarray, np.ndarray]:
+    def _examples(self) -> tuple[Any, Any]:
         if self._sample is None or self._loss is None:
             missing = " and ".join(
                 name for name, value in (("data", self._sample), ("loss", self._loss)) if value is None
@@ -140,11 +141,12 @@ class ModelDerivatives:
         shapes = [tuple(tensor.shape[1:]) for tensor in self._model.inputs]
         if not any(size is None for shape in shapes for size in shape):
             return shapes
-        if self._sample is None or len(shapes) > 1:
+        if self._sample is None:
             raise ValueError(
                 f"Expected inputs of fixed shape, or data that show one. Received: a model with inputs {shapes}."
             )
-        return [self._sample()[0].shape[1:]]
+        x = self._sample()[0]
+        return [tuple(array.shape[1:]) for array in (x if isinstance(x, tuple) else (x,))]
 
     def _checked(self, arrays: list[np.ndarray], mask: Mask, what: str, not_followed: Sequence[str] = ()) -> Weights:
         found = dict(zip((weight.key for weight in self._prunable), arrays, strict=True))

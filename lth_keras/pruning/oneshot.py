@@ -65,8 +65,9 @@ def prune(
         scope: `global` ranks all weights together; `layer` keeps the same share of each layer, rounded by largest
             remainder (see `densities.layer_shares`); `uniform` does so for all layers but the first, which is not
             pruned; `erk` keeps larger shares of smaller layers (see `densities.erk_counts`).
-        data: `(x, y)` for criteria that take gradients, scored as one batch.
-        loss: as Keras' `compile` takes it, for the same criteria.
+        data: `(x, y)` for criteria that take gradients, scored as one batch. Several inputs or outputs are lists,
+            tuples or dicts by name, as in Keras' `fit`.
+        loss: as Keras' `compile` takes it, for the same criteria; the losses of several outputs are added up.
         seed: decides random scores, samples and ties.
         exclude: layers that stay plain, and so do not count in densities: names or places of layers, patterns
             (`"block*"`), kinds (`"embedding"`), `"first"`, `"last"`, layers of the model, classes of layers, or

@@ -11,8 +11,9 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.arrays import Array, LazyArrays, Weights
+from lth_keras.backends import rows
 from lth_keras.criteria import Criterion, State, criterion, name_of
-from lth_keras.data import check_examples, draw_samples
+from lth_keras.data import check_examples, draw_samples, largest_output, losses_of
 from lth_keras.mask import Mask
 from lth_keras.masking import lora_updates, prunable_weights, variables
 from lth_keras.pruning.model_derivatives import ModelDerivatives
@@ -71,22 +72,21 @@ def derivatives_on(
     Args:
         model: built, with masked layers.
         data: `(x, y)`, or None where no criterion takes them.
-        loss: as Keras' `compile` takes it, or None.
+        loss: see `lth_keras.data.losses_of`.
         samples_per_class: examples of each class to draw from `data`; None takes all of them.
         seed: decides which.
 
     Raises:
         ValueError: for data that do not fit the model or the loss, or too few examples of a class.
     """
-    derivatives = ModelDerivatives(model, loss)
     if data is None:
-        return derivatives
+        return ModelDerivatives(model, loss)
+    loss = losses_of(model, loss)
     x, y = check_examples(model, loss, data)
     if samples_per_class is not None:
-        outputs = int(model.output_shape[-1] or 1)
-        chosen = draw_samples(y, samples_per_class, outputs, seeds.stream(seed, "prune", "samples"))
-        x, y = x[chosen], y[chosen]
-    return derivatives.on(lambda: (x, y))
+        chosen = draw_samples(y, samples_per_class, largest_output(model), seeds.stream(seed, "prune", "samples"))
+        x, y = rows(x, chosen), rows(y, chosen)
+    return ModelDerivatives(model, loss).on(lambda: (x, y))
 
 
 def warn_of_frozen(model: keras.Model, stacklevel: int = 2) -> None:

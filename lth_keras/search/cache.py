@@ -30,3 +30,12 @@ class Cache:
     compared: dict[Path, set[int]] = field(default_factory=dict)
     started: set[tuple[Path, str]] = field(default_factory=set)
     provenance: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+
+
+def key_of(arguments: Mapping[str, Any]) -> Hashable:
+    """The key of a network, whose arguments may have lists and dicts of entries for several outputs."""
+    return tuple(map(_hashable, arguments.values()))
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value.items() if isinstance(value, Mapping) else value) if isinstance(value, list | Mapping) else value

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lth_keras.backends import LossKind, backend, loss_facts
-from lth_keras.data import sample_weights_of
+from lth_keras.data import losses_in, sample_weights_of
 from lth_keras.search.branches import check_branches, is_control
 from lth_keras.search.failures import Failures
 from lth_keras.search.identity import describe_changes, former
@@ -131,7 +131,7 @@ def prepare(search: TicketSearch, asked: Asked, in_workers: bool = False) -> Pre
 def _check_counts(search: TicketSearch) -> None:
     """Raises ValueError if `confusion` is set for a task without classes."""
     if search.training.confusion:
-        if loss_facts(search.loss).kind == LossKind.OWN:
+        if any(loss_facts(loss).kind == LossKind.OWN for loss in losses_in(search.loss)):
             search.trial_data.checked(search.seed)  # the metric depends on the labels
         search.network.make_counter()
 
@@ -169,12 +169,14 @@ def execute(run: Prepared, train: Train, facts: Callable[[], Facts] | None, repo
 def _record_variants(search: TicketSearch, directory: RunDirectory, branches: Sequence[str], in_workers: bool) -> None:
     """Records the variants' parameters; raises ValueError if a recorded variant of that name has others."""
     asked = {branch: search.variants[branch] for branch in branches if branch in search.variants}
-    if any(changes.keys() & {"build", "optimizer"} for changes in asked.values()):
+    if any(changes.keys() & {"build", "optimizer", "data"} for changes in asked.values()):
         search.set_threads()  # before a backend runs
         if in_workers:  # leaves the memory of a GPU to the worker processes
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
             os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    directory.record_variants({name: describe_changes(changes, search.seed) for name, changes in asked.items()})
+    directory.record_variants(
+        {name: describe_changes(changes, search.seed, search.build) for name, changes in asked.items()}
+    )
 
 
 def _identity_in(search: TicketSearch, out: str | os.PathLike[str]) -> Mapping[str, Any]:

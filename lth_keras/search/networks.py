@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lth_keras.backends import Movable
 from lth_keras.mask import Mask
 from lth_keras.pruning import layouts
+from lth_keras.search.cache import key_of
 from lth_keras.search.start import given_of
 from lth_keras.system import checked_build, clear_memory_errors, interrupts
 from lth_keras.training import Network
@@ -59,8 +60,9 @@ class Networks:
             "exclude": search.pruning.exclude,
             "prune_frozen": search.pruning.prune_frozen,
             "metric": training.metric,
+            "loss_weights": training.loss_weights,
         }
-        key = tuple(arguments.values())
+        key = key_of(arguments)
         if key not in networks:
             search.set_threads()
             with clear_memory_errors("the model and its optimiser"):

@@ -14,7 +14,14 @@ import keras
 
 from lth_keras.arrays import Weights
 from lth_keras.criteria import Criterion, State
-from lth_keras.data import SAMPLES_PER_CLASS, SPLITS, check_cadence, check_class_weight, read_streams
+from lth_keras.data import (
+    SAMPLES_PER_CLASS,
+    SPLITS,
+    check_cadence,
+    check_class_weight,
+    check_loss_weights,
+    read_streams,
+)
 from lth_keras.mask import Mask
 from lth_keras.pruning import Plan, one_density, pattern_of
 from lth_keras.search.observation import Observation
@@ -189,7 +196,8 @@ class Training:
         patience: evaluations without a lower validation loss after which a training stops early; by default never.
         metric: a metric's name (`accuracy`, `micro_f1`, `mae`, `r2` or a Keras metric's), a Keras metric, or a
             function (y, outputs) -> a number for each example. None chooses by the loss and the outputs, see
-            docs/results.md. Variables in run.h5 have the metric's name.
+            docs/results.md. Variables in run.h5 have the metric's name. For a model with several outputs
+            `{output: metric}`, the name of the output to measure and its metric or None.
         confusion: whether to store a confusion matrix of every test, for labels that are class indices; for multi-label
             tasks (binary cross-entropy of several outputs) true positives, false positives and false negatives by
             class. Other tasks raise ValueError before anything is trained.
@@ -198,6 +206,8 @@ class Training:
             use, continues from level to level. By default every level begins at 0.
         class_weight: weight of each class in the training loss, by its index, 1 for others, as in Keras' `fit`; needs
             one class for each example. Validation and test are not weighted.
+        loss_weights: weights of the losses of several outputs, a list, a tuple or a dict by output, as in Keras'
+            `compile`. Losses of training, validation and test are weighted sums; None weights each by 1.
         threads: threads per training; None uses the backend's default. Results with different numbers of threads are
             not bit-identical, so a run records the number and is resumed with it.
         data_memory: the most memory for arrays that are read from a `tf.data.Dataset` or another stream, in bytes or as
@@ -218,6 +228,7 @@ class Training:
     jit_compile: bool | None = parameter(None, affects=TRAINING, check=values.boolean, identity=ALWAYS)
     carry_step_count: bool = parameter(False, affects=TRAINING, check=values.boolean)
     class_weight: Mapping[int, float] | None = parameter(None, affects=TRAINING, check=check_class_weight)
+    loss_weights: Any = parameter(None, affects=TRAINING, check=check_loss_weights)
     threads: int | None = parameter(None, affects=RUN, check=count(), identity=NEVER)
     data_memory: int | str | None = parameter(None, affects=RUN, check=values.memory, identity=NEVER)
 

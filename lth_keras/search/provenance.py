@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from lth_keras.backends import backend
+from lth_keras.data import SPLITS
 from lth_keras.search.branches import is_variant
 from lth_keras.search.identity import describe, describe_model
 from lth_keras.storage import RunDirectory, differences, versions
@@ -19,8 +20,6 @@ from lth_keras.training.engines import AUTO, recorded_spelling, width_of, withou
 if TYPE_CHECKING:
     from lth_keras.search.search import TicketSearch
 
-_NO_ARRAYS = (np.zeros((1, 1), np.float32),) * 2
-_NO_DATA = dict.fromkeys(("train", "validation", "test"), _NO_ARRAYS)
 _OF_THE_RUN = ("data", "densities", "seed")
 """Keys of `describe` that do not concern a single level, or are recorded separately."""
 _WARNED = ("versions", "device")
@@ -132,7 +131,7 @@ def _common(one: Any, other: Any) -> Any:
 
 def _described(search: TicketSearch) -> dict[str, Any]:
     model = search.network.model
-    replaced: dict[str, Any] = {"data": _NO_DATA, "build": lambda: model, "engine": search.trainer.spelling}
+    replaced: dict[str, Any] = {"data": _no_data(model), "build": lambda: model, "engine": search.trainer.spelling}
     unknown: dict[str, Any] = {}
     try:
         described = describe(search, **replaced)
@@ -157,6 +156,11 @@ def _described(search: TicketSearch) -> dict[str, Any]:
         kept["model"] = _without_seeds(kept["model"])
     plain: dict[str, Any] = json.loads(json.dumps(kept), parse_constant=str)  # NaN would differ from itself
     return plain
+
+
+def _no_data(model: keras.Model) -> dict[str, Any]:
+    x, y = ([np.zeros((1, 1), np.float32)] * len(tensors) for tensors in (model.inputs, model.outputs))
+    return dict.fromkeys(SPLITS, (x if len(x) > 1 else x[0], y if len(y) > 1 else y[0]))
 
 
 def _without_seeds(config: Any) -> Any:

@@ -72,6 +72,8 @@ class Run:
             search.build,
             optimizer=search.optimizer,
             loss=search.loss,
+            loss_weights=search.training.loss_weights,
+            metric=search.training.metric,
             batch_size=1,
             start=given_of(search.start),
             exclude=search.pruning.exclude,

@@ -57,9 +57,10 @@ class TicketSearch(SearchParameters):
         build: makes the Keras model, `() -> keras.Model`. Its initialisers are drawn with each trial's seed.
         data: train, validation and test as attributes or keys, each a pair (x, y), for train also (x, y,
             sample_weight), or a stream of such batches, which is read into arrays (docs/search.md); or a function of
-            the trial's seed that returns them, where the validation split is drawn per trial.
+            the trial's seed that returns them, where the validation split is drawn per trial. Several inputs or outputs
+            are lists, tuples or dicts by name, as in Keras' `fit`.
         optimizer: makes the optimiser, `() -> keras.Optimizer`.
-        loss: as Keras' `compile` takes it.
+        loss: as Keras' `compile` takes it; a list, tuple or dict for several outputs.
         levels: number of prunings; there are levels + 1 trainings. By default the number of densities.
         pruning: a `Pruning`; `rates`, `densities` and `criterion` can also be given directly.
         training: a `Training`; `steps`, `epochs` and `batch_size` can also be given directly.

@@ -6,8 +6,8 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from lth_keras import seeds
-from lth_keras.backends import SAMPLE_WEIGHT
-from lth_keras.data import MARGIN, Arrays, Stream, draw_samples, first_examples, weights_of_classes
+from lth_keras.backends import SAMPLE_WEIGHT, rows
+from lth_keras.data import MARGIN, Arrays, Stream, draw_samples, first_examples, largest_output, weights_of_classes
 from lth_keras.search.identity import digest
 from lth_keras.system import interrupts
 from lth_keras.training import Network
@@ -37,9 +37,10 @@ class TrialData:
         data, key, digests = self._search.data, self.key(seed), self._search.cache.digests
         made = self._search.taken(data(seed)) if callable(data) else data
         interrupts.check()
-        splits = self._search.network.checked(made)
+        network = self._search.network
+        splits = network.checked(made)
         if key not in digests:
-            digests[key] = (None if callable(data) else made, digest(made))
+            digests[key] = (None if callable(data) else made, digest(made, network.model))
         class_weight = self._search.training.class_weight
         if class_weight is not None:
             if isinstance(splits["train"], Stream):
@@ -49,7 +50,7 @@ class TrialData:
                 )
             if SAMPLE_WEIGHT in splits:
                 raise ValueError("Expected class_weight or sample_weight of training examples. Received: both.")
-            splits[SAMPLE_WEIGHT] = weights_of_classes(self._search.loss, splits["train"][1], class_weight)
+            splits[SAMPLE_WEIGHT] = weights_of_classes(network.loss, splits["train"][1], class_weight)
         return splits
 
     def digest(self, seed: int) -> str:
@@ -82,11 +83,11 @@ class TrialData:
             ValueError: see `sampling.draw_samples`.
         """
         network, per_class = self._search.network, self._search.pruning.samples_per_class
-        outputs = int(network.model.output_shape[-1] or 1)
+        outputs = largest_output(network.model)
         key, samples = (self.key(seed), seed, per_class, outputs), self._search.cache.samples
         if key not in samples:
             train = (network.datasets.get(self.key(seed)) or self.checked(seed))["train"]
             x, y = first_examples(train, MARGIN * per_class * outputs) if isinstance(train, Stream) else train
             chosen = draw_samples(y, per_class, outputs, seeds.stream(seed, "samples"))
-            samples[key] = x[chosen], y[chosen]
+            samples[key] = rows(x, chosen), rows(y, chosen)
         return samples[key]

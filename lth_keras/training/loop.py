@@ -6,11 +6,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from lth_keras.backends import LOWER, Evaluations, Program
+from lth_keras.backends import LOWER, Evaluations, Program, each
 from lth_keras.system import interrupts
 from lth_keras.training.metrics import Counter
 from lth_keras.training.order import Order
@@ -164,7 +165,7 @@ def _train(
         if due:
             test = program.evaluate("test", outputs=records[0].counter is not None)
             for i in due:
-                outputs = None if test.outputs is None else test.outputs[i]
+                outputs = None if test.outputs is None else each(itemgetter(i), test.outputs)
                 records[i].tested(float(test.loss[i]), float(test.metric[i]), outputs)
         if ended is not None and over != going:
             for i in sorted(over):
@@ -258,7 +259,7 @@ class _Record:
             return False
         return len(self._rows) - 1 - int(np.argmin([row[2] for row in self._rows])) >= self._patience
 
-    def tested(self, loss: float, metric: float, outputs: np.ndarray | None) -> None:
+    def tested(self, loss: float, metric: float, outputs: Any) -> None:
         self._rows[-1] = (*self._rows[-1][:-2], loss, metric)
         if self.counter is not None:
             assert outputs is not None

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lth_keras.backends import NOTHING_PRUNED, ProgramParts, Pruned, Splits, as_fit_takes_it
+from lth_keras.backends import NOTHING_PRUNED, ProgramParts, Pruned, Splits, as_fit_takes_it, count
 from lth_keras.data import (
     SPLITS,
     Arrays,
@@ -21,17 +21,18 @@ from lth_keras.data import (
     check_makers,
     check_splits,
     first_examples,
+    losses_of,
     read_streams,
 )
 from lth_keras.masking import Choice, check_start, large_tables, pruned_weights_are_zero
 from lth_keras.pruning import ModelDerivatives
 from lth_keras.system import boolean, integer
-from lth_keras.training import Counter, Curves, make_counter, make_metric
+from lth_keras.training import Curves
 from lth_keras.training.engines import AUTO, Callbacks, Schedule, Ticket, check_spelling
 from lth_keras.training.engines.auto import engine_for
 from lth_keras.training.engines.older_engines import older_spelling
 from lth_keras.training.masked_network import MaskedNetwork
-from lth_keras.training.outputs import gives_probabilities
+from lth_keras.training.outputs import measure
 
 
 class Network(MaskedNetwork):
@@ -45,7 +46,7 @@ class Network(MaskedNetwork):
             from the seed of each trial, even if `build` fixes the seeds of its initialisers; for exceptions see
             `start`.
         optimizer: makes the optimiser, `() -> keras.Optimizer`.
-        loss: see Keras' `compile`.
+        loss: see Keras' `compile`; for several outputs a list, tuple or dict, or one loss for each of them.
         batch_size: examples per step.
         evaluate_every: steps between evaluations on the validation split.
         test_every: steps between evaluations on the test split, a multiple of `evaluate_every`; by default ten times
@@ -65,7 +66,9 @@ class Network(MaskedNetwork):
         prune_frozen: whether layers with `trainable=False` are masked. By default they are not, and do not count in
             densities. Their weights are never drawn.
         metric: `accuracy`, `micro_f1`, `mae`, `r2`, a Keras metric or its name, or a function (y, outputs) -> a number
-            for each example. None chooses by the loss and the outputs (docs/results.md).
+            for each example. None chooses by the loss and the outputs (docs/results.md). For several outputs a dict
+            with the name of one of them and its metric.
+        loss_weights: weights of several outputs' losses, see Keras' `compile`; 1 each by default.
         older: `fused` and `embeddings`, which version 0.1 had instead of `engine`; accepted until 0.3.
 
     Attributes:
@@ -77,16 +80,19 @@ class Network(MaskedNetwork):
         seed_states: Keras variables of the model's random generators.
         tables: large embedding tables that are trained by rows.
         make_optimizer: makes the optimiser.
+        loss: the loss, or the `Losses` of several outputs.
+        make_counter: () -> a counter of outcomes by class; raises ValueError for tasks without classes, and with a
+            class for every position of an example.
         engine: the engine that trains it.
         engine_reason: the reason for this engine.
         datasets: the loaded data sets by key; the key of `load` is None.
         programs: programs that engines have built for it, with a method `unload`.
 
     Raises:
-        ValueError: if the model has nothing to prune, is not built, or has several inputs or outputs; if
-            `evaluate_every` and `test_every` do not fit; if `engine` or `start` is unknown; if comparing two models
-            does not show which weights `build` gives; for frozen layers with masks without `prune_frozen`; if the
-            engine cannot train the model.
+        ValueError: if the model has nothing to prune or is not built; if losses, weights or metric are not those of its
+            outputs; if `evaluate_every` and `test_every` do not fit; if `engine` or `start` is unknown; if comparing
+            two models does not show which weights `build` gives; for frozen layers with masks without `prune_frozen`;
+            if the engine cannot train the model.
         ModuleNotFoundError: with the engine `native` without numba.
         TypeError: if `build` or `optimizer` returns another type.
     """
@@ -107,6 +113,7 @@ class Network(MaskedNetwork):
         exclude: Choice | Sequence[Choice] = (),
         prune_frozen: bool = False,
         metric: Any = None,
+        loss_weights: Any = None,
         **older: Any,
     ) -> None:
         check_start(start)
@@ -120,20 +127,13 @@ class Network(MaskedNetwork):
         self.asked_jit_compile, self.asked_metric = jit_compile, metric
         self.test_every = check_cadence(evaluate_every, test_every)
         super().__init__(build, start, exclude, prune_frozen)
-        if len(self.model.inputs) != 1 or len(self.model.outputs) != 1:
-            raise ValueError(
-                f"Expected a model with one input and one output. Received: {len(self.model.inputs)} and "
-                f"{len(self.model.outputs)}."
-            )
         self.batch_size = batch_size
-        self.loss = loss
+        self.loss = losses_of(self.model, loss, loss_weights)
         used = optimizer()
         if not isinstance(used, keras.Optimizer):
             raise TypeError(f"Expected optimizer() to return a keras.Optimizer. Received: {type(used).__name__}.")
         self.make_optimizer = optimizer
-        self.measured = make_metric(
-            loss, self.model.output_shape, metric, probabilities=gives_probabilities(self.model)
-        )
+        self.measured, self.make_counter = measure(self.model, self.loss, metric)
         self.evaluate_every, self.evaluation_batch_size = evaluate_every, evaluation_batch_size
         self.jit_compile = self._compiles(jit_compile)
         self.programs: dict[Hashable, Any] = {}
@@ -188,14 +188,6 @@ class Network(MaskedNetwork):
         """The name of the metric, such as `accuracy`, `micro_f1` or `mae`."""
         return str(self.measured.name)
 
-    def make_counter(self) -> Counter:
-        """A counter of outcomes by class.
-
-        Raises:
-            ValueError: for tasks without classes, and with a class for every position of an example.
-        """
-        return make_counter(self.loss, self.model.output_shape, self.measured if self.asked_metric is None else None)
-
     def alike(self, build: Callable[[], keras.Model], engine: str) -> Network:
         """A network of another model and engine with the same parameters, without data."""
         return Network(build, optimizer=self.make_optimizer, loss=self.loss, engine=engine, **self._like)
@@ -205,7 +197,8 @@ class Network(MaskedNetwork):
 
         Args:
             data: train, validation and test, as attributes or keys, each a pair (x, y) of arrays of equal length. x has
-                the model's input shape; y is in the loss's format (class indices for sparse losses). train may be
+                the model's input shape; y is in the loss's format (class indices for sparse losses). Several inputs or
+                outputs are a list or tuple in the model's order, or a dict by name. train may be
                 (x, y, sample_weight): weights of its examples in the loss, as in Keras' `fit`. A split may also be a
                 stream of such batches, which is read into arrays. The validation split may be empty if an attribute or
                 key `without_validation` is true; then the last step counts as the early stop.
@@ -243,9 +236,10 @@ class Network(MaskedNetwork):
         if isinstance(train, Stream):
             self.measured.prepare(first_examples(train, 1)[1])
             return splits
-        if len(train[0]) < self.batch_size:
+        examples = count(train[0])
+        if examples < self.batch_size:
             raise ValueError(
-                f"Expected at least one batch of {self.batch_size} training examples. Received: {len(train[0])}."
+                f"Expected at least one batch of {self.batch_size} training examples. Received: {examples}."
             )
         self.measured.prepare(train[1])
         return splits
@@ -275,7 +269,7 @@ class Network(MaskedNetwork):
         """Batches in one pass over a training split; None if they are neither known nor `counted`."""
         if isinstance(train, Stream):
             return batches_per_epoch(train, counted=counted)
-        return len(train[0]) // self.batch_size
+        return count(train[0]) // self.batch_size
 
     def train(
         self,

@@ -129,7 +129,7 @@ BAD_SEARCHES: dict[str, tuple[dict[str, Any], str]] = {
     "model itself": ({"build": tiny.build()}, "Expected build to be the function that makes the model.*the model 'seq"),
     "no builder": ({"build": None}, "Expected build to be a function that makes the model. Received: None"),
     "no loss": ({"loss": None}, "Expected loss to be a name, a keras.losses.Loss or a function.*Received: None"),
-    "losses": ({"loss": ["mse"]}, "Expected loss to be a name, a keras.losses.Loss or a function"),
+    "losses": ({"loss": ["mse", 3]}, "Expected loss to be a name, a keras.losses.Loss or a function"),
     "class of a loss": ({"loss": keras.losses.MeanSquaredError}, r"an instance, MeanSquaredError\(\)"),
     "unknown loss": (
         {"loss": "crossentropy!"},

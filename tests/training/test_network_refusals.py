@@ -85,7 +85,7 @@ BAD_MODELS = {
     ),
     "no model": (lambda: keras.layers.Dense(3), TypeError, "build.. to return a keras.Model. Received: Dense"),
     "nothing": (lambda: None, TypeError, "build.. to return a keras.Model. Received: NoneType"),
-    "two outputs": (two_outputs, ValueError, "one input and one output. Received: 1 and 2"),
+    "two outputs": (two_outputs, ValueError, r"Expected metric=\{output: metric\} for a model with several outputs"),
 }
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from lth_keras.data import SPLITS, Stream, fingerprint, is_stream, part_of, sample_weights_of, split_of
+from lth_keras.backends import ordered, output_names
+from lth_keras.data import SPLITS, Stream, fingerprint, is_stream, part_in_order, sample_weights_of, split_of
 from lth_keras.layers import PLAIN_LAYERS, registrations
 from lth_keras.masking import settled_seeds, walk
 from lth_keras.search.identity.model import describe_model, describe_parts
@@ -36,13 +37,22 @@ _AMBIGUOUS = ("<lambda>", "<locals>", "__lambda__", '"partial"', '"closure"', '"
 """Parts of a description that functions' names alone, as in older runs, do not distinguish."""
 
 
-def digest(data: Any) -> str:
-    """SHA-256 over the arrays of all splits: dtypes, shapes and values; over what is known of streams."""
+def digest(data: Any, model: keras.Model | None = None) -> str:
+    """SHA-256 over the arrays of all splits: dtypes, shapes and values; over what is known of streams.
+
+    Args:
+        data: see `Network.load`.
+        model: the model with these inputs and outputs; None for one of each.
+    """
     sha = hashlib.sha256()
     streams = [name for name in SPLITS if is_stream(split_of(data, name))]
     for name in streams:
         sha.update(f"{name} stream".encode() + fingerprint(Stream(name, split_of(data, name))))
-    parts = [(name, part_of(data, name)) for name in SPLITS if name not in streams]
+    parts: list[tuple[str, Sequence[Any]]] = [
+        (name, [array for of_pair in part_in_order(data, name, model) for array in of_pair])
+        for name in SPLITS
+        if name not in streams
+    ]
     weights = sample_weights_of(data)
     for name, part in parts if weights is None else [*parts, ("sample_weight", (weights,))]:
         for array in map(np.ascontiguousarray, part):
@@ -69,6 +79,8 @@ def describe(search: TicketSearch, **replaced: Any) -> dict[str, Any]:
     given = search.given.digest
     with settled_seeds():
         model = parameters["build"]()
+    for name in ("loss", "loss_weights"):
+        parameters[name] = _in_order(name, model, parameters[name])
     optimizer, data, metric = parameters["optimizer"](), parameters["data"], parameters["metric"]
     criterion, start = parameters["criterion"], parameters["start"]
     code = given_only(
@@ -87,7 +99,7 @@ def describe(search: TicketSearch, **replaced: Any) -> dict[str, Any]:
             "loss": _loss(parameters["loss"]),
             "optimizer": _optimizer(optimizer),
             "model": describe_model(model),
-            "data": digest(search.taken(data(parameters["seed"])) if callable(data) else data),
+            "data": digest(search.taken(data(parameters["seed"])) if callable(data) else data, model),
             "backend": keras.backend.backend(),
             **given_only(
                 {
@@ -110,6 +122,8 @@ def former(search: TicketSearch, described: Mapping[str, Any]) -> dict[str, Any]
         search: the search.
         described: its description by `describe`.
     """
+    if isinstance(search.loss, list | tuple | Mapping):
+        return None
     own = {name: described.get(name) for name in ("criterion", "loss", "code")}
     held = any(isinstance(own[name], dict) and "values" in json.dumps(own[name]) for name in ("criterion", "loss"))
     text = json.dumps([own, described["model"]])
@@ -126,18 +140,20 @@ def former(search: TicketSearch, described: Mapping[str, Any]) -> dict[str, Any]
     return None if before == described else before
 
 
-def describe_changes(changes: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def describe_changes(changes: Mapping[str, Any], seed: int, build: Callable[[], keras.Model]) -> dict[str, Any]:
     """The parameters that a variant changes, as JSON.
 
     Args:
         changes: parameter to value.
         seed: seed of the first trial.
+        build: makes the search's model.
 
     Raises:
         ValueError: for functions or values that cannot be read.
     """
     own = {name: value for name, value in recorded_names(changes).items() if name != "engine"}
-    described = {name: _changed(name, value, seed) for name, value in own.items()}
+    build = changes.get("build", build)
+    described = {name: _changed(name, value, seed, build) for name, value in own.items()}
     result: dict[str, Any] = plain({**described, **identity_of(changes.get("engine", AUTO))})
     return result
 
@@ -154,7 +170,7 @@ def _metric(metric: Any) -> Any:
     return {"class": name_of_type(type(metric)), **without_count(metric.get_config(), type(metric))}
 
 
-def _changed(name: str, value: Any, seed: int) -> Any:
+def _changed(name: str, value: Any, seed: int, build: Callable[[], keras.Model]) -> Any:
     if isinstance(value, str):  # a learned criterion is identified by its file's digest, not by its path
         for path, file_digest in _learned_files(value):
             value = value.replace(f"learned({path})", f"learned({file_digest})")
@@ -166,11 +182,23 @@ def _changed(name: str, value: Any, seed: int) -> Any:
         optimizer = value()
         return {**_optimizer(optimizer), "code": describe_object(optimizer, "optimizer")}
     if name == "data":
-        return digest(value(seed) if callable(value) else value)
+        with settled_seeds():
+            model = build()
+        return digest(value(seed) if callable(value) else value, model)
     return _loss(value) if name == "loss" else describe_value(value, name)
 
 
+def _in_order(name: str, model: keras.Model, given: Any) -> Any:
+    """Entries for several outputs as a list; other values are returned as they are."""
+    several = len(model.outputs) > 1 and isinstance(given, list | tuple | Mapping)
+    return list(ordered(f"Expected {name}", output_names(model), given)) if several else given
+
+
 def _loss(loss: Any) -> Any:
+    if isinstance(loss, Mapping):
+        return {name: _loss(one) for name, one in loss.items()}
+    if isinstance(loss, list | tuple):
+        return [_loss(one) for one in loss]
     if not hasattr(loss, "get_config") or isinstance(loss, type):
         return describe_value(loss, "loss")
     return {"class": _class_name(loss), **_config(loss, "loss"), **given_only({"code": describe_object(loss, "loss")})}

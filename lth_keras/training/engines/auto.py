@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from lth_keras.backends import backend
+from lth_keras.backends import backend, is_single
 from lth_keras.masking import large_tables
 from lth_keras.training.engines.batched import Batched, best_width
 from lth_keras.training.engines.compiled import Compiled
@@ -32,6 +32,11 @@ def engine_for(spelling: str, network: Network) -> tuple[Engine, str]:
     if spelling == AUTO:
         return _for_model(network)
     engine = engine_named(spelling)
+    if not (engine.takes_several or is_single(network.model)):
+        raise ValueError(
+            f"Expected engine='compiled' for a model with {len(network.model.inputs)} inputs and "
+            f"{len(network.model.outputs)} outputs. Received: engine={spelling!r}."
+        )
     if (refusal := engine.refusal(network, None)) is not None:
         raise ValueError(refusal)
     return engine, "asked for"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from lth_keras.backends import Program, backend
+from lth_keras.backends import Program, backend, is_single
 from lth_keras.masking import large_tables
 from lth_keras.training.engines.compiled import Compiled
 from lth_keras.training.engines.engine import NO_CALLBACKS, Callbacks, Schedule, Ticket, Trained
@@ -34,7 +34,7 @@ class Batched(Compiled):
 
     width: int = field()  # without a default, though Compiled has one
 
-    in_place = False
+    in_place = takes_several = False
     forms = ("batched:N",)
 
     @classmethod
@@ -88,14 +88,15 @@ def best_width(network: Network, tickets: int) -> int:
     """The number of tickets to train at once on a GPU.
 
     As many as are ready and whose variables, gradients and activations fit into half of the free memory; the data need
-    memory too. One for networks with convolutions, for which batches were not measured to be faster.
+    memory too. One for networks with convolutions, for which batches were not measured to be faster, and for several
+    inputs or outputs.
 
     Args:
         network: the network.
         tickets: number of tickets that are ready at a time.
     """
     layers = [layer for layer in network.model._flatten_layers() if not hasattr(layer, "layers")]
-    if network.tables or any("Conv" in type(layer).__name__ for layer in layers):
+    if network.tables or not is_single(network.model) or any("Conv" in type(layer).__name__ for layer in layers):
         return 1
     _, free = backend().device()
     if free is None:

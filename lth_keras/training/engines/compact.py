@@ -54,8 +54,7 @@ class Compact:
     inner: Engine
 
     width = 1
-    in_place = False
-    streams = False
+    in_place = takes_several = streams = False
     forms = ("compact", "compact:native")
 
     @classmethod

@@ -20,7 +20,7 @@ class Compiled:
 
     spelling = "compiled"
     width = 1
-    in_place = True
+    in_place = takes_several = True
     streams = False
     identity: ClassVar[Mapping[str, Any]] = {}
 

@@ -146,6 +146,10 @@ class Engine(Protocol):
     def streams(self) -> bool:
         """Whether it trains on streams as they are, which are read into arrays for others."""
 
+    @property
+    def takes_several(self) -> bool:
+        """Whether it trains models with several inputs or outputs."""
+
     def refusal(self, network: Network, schedule: Schedule | None) -> str | None:
         """The error message if it cannot train the network's tickets with this schedule, otherwise None.
 

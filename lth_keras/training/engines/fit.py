@@ -45,6 +45,7 @@ class Fit(Compiled):
     """
 
     spelling = "fit"
+    takes_several = False
     streams = True
 
     def refusal(self, network: Network, schedule: Schedule | None) -> str | None:

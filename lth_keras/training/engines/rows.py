@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lth_keras.backends import Program, backend, skipped
+from lth_keras.backends import Program, backend, is_single, skipped
 from lth_keras.masking import large_tables, using_rows
 from lth_keras.training.engines.compiled import Compiled
 from lth_keras.training.engines.engine import Schedule
@@ -31,6 +31,7 @@ class Rows(Compiled):
 
     lazy: bool = False
 
+    takes_several = False
     forms = ("rows", "rows:lazy")
 
     @classmethod
@@ -82,6 +83,8 @@ def why_densely(network: Network) -> str | None:
             f"{dense}: the updates of unused rows by {type(optimizer).__name__} with these arguments have no closed "
             "form."
         )
+    if not is_single(network.model):
+        return f"{dense}: steps by rows are not written for several inputs or outputs."
     if not backend().trains_by_rows:
         return f"{dense}: steps by rows are not written for Keras on {network.backend}."
     unsupported = network.without_xla

@@ -11,7 +11,7 @@ import numpy as np
 
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays, TrainingState, Weights
-from lth_keras.backends import Program, ProgramOfOne, Values
+from lth_keras.backends import Program, ProgramOfOne, Values, count
 from lth_keras.data import Stream, check_patience
 from lth_keras.training.engines.engine import Callbacks, Schedule, Ticket, Trained
 from lth_keras.training.loop import NonFiniteLossError, train
@@ -157,13 +157,13 @@ def _alone(program: Program) -> ProgramOfOne:
 
 
 def _has_examples(split: Any) -> bool:
-    return isinstance(split, Stream) or len(split[0]) > 0
+    return isinstance(split, Stream) or count(split[0]) > 0
 
 
 def _order_of(train: Any, batch_size: int, seed: int, *names: str | int) -> Order:
     """The order of a training's batches; of a stream in indices of batches, shuffled where they can be."""
     if not isinstance(train, Stream):
-        return batch_order(len(train[0]), batch_size, seed, *names)
+        return batch_order(count(train[0]), batch_size, seed, *names)
     if not train.indexed or train.length in (None, math.inf):
         return InOrder()
     return batch_order(int(train.length), 1, seed, *names)

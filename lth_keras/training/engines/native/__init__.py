@@ -26,6 +26,7 @@ class Native(Compiled):
     """
 
     spelling = "native"
+    takes_several = False
     identity: ClassVar[Mapping[str, Any]] = {"fused": True}
 
     def refusal(self, network: Network, schedule: Schedule | None) -> str | None:
