@@ -27,7 +27,7 @@ def test_a_search_starts_from_a_model_that_fit_has_trained(trained: Path, tmp_pa
     search = tiny.make(build=lambda: keras.models.load_model(trained), start="given", levels=1, seed=3)
     expected = {key: np.array(value) for key, value in variables(keras.models.load_model(trained)).items()}
     for seed in (3, 4):
-        for key, value in search.initial_weights(seed).items():
+        for key, value in search.selection.initial_weights(seed).items():
             np.testing.assert_array_equal(value, expected[key])
     with pytest.warns(UserWarning, match="Trials begin with the weights that build"):
         run = search.run(out=tmp_path / "runs")
