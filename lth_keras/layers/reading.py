@@ -75,7 +75,8 @@ def as_read(holder: Any, attribute: str, value: Any) -> Any:
         return value
     reading.done = True
     if _zero.get() and reading.zeros_replace_mask:
-        return _with_masked_gradient(ops.convert_to_tensor(value), ops.convert_to_tensor(reading.mask))
+        # The gradient gets a tensor: TensorFlow cannot read a variable in it within a recurrent layer's loop.
+        return _with_masked_gradient(ops.convert_to_tensor(value), ops.cast(reading.mask, value.dtype))
     return ops.multiply(value, ops.cast(reading.mask, value.dtype))
 
 
