@@ -41,5 +41,15 @@ from lth_keras.backends.program import (
     due_steps,
 )
 from lth_keras.backends.schedules import Movable, Place
-from lth_keras.backends.several import count, each, input_names, is_single, ordered, output_names, rows
+from lth_keras.backends.several import (
+    as_called,
+    count,
+    each,
+    in_order,
+    input_names,
+    is_single,
+    ordered,
+    output_names,
+    rows,
+)
 from lth_keras.backends.skipped import is_plain, skipped

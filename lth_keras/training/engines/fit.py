@@ -11,14 +11,17 @@ import numpy as np
 from lth_keras.backends import (
     Arrays,
     Evaluations,
+    Losses,
     Measured,
     ProgramOfOne,
     ProgramParts,
     advice,
+    as_called,
     assign,
     averages,
     backend,
     due_steps,
+    in_order,
     loss_function,
     restart,
     values_after_build,
@@ -45,7 +48,6 @@ class Fit(Compiled):
     """
 
     spelling = "fit"
-    takes_several = False
     streams = True
 
     def refusal(self, network: Network, schedule: Schedule | None) -> str | None:
@@ -98,7 +100,10 @@ class FitProgram(ProgramOfOne):
         self._model, self._optimizer, self._masks = training.model, training.optimizer, masks
         self._loss, self._metric = loss_function(training.loss), training.metric
         self._evaluation_batch_size = training.evaluation_batch_size
-        self._model.compile(self._optimizer, training.loss, jit_compile=training.jit_compile)
+        loss, weights = training.loss, None
+        if isinstance(loss, Losses):
+            loss, weights = (_by_output(self._model, part) for part in loss)
+        self._model.compile(self._optimizer, loss, loss_weights=weights, jit_compile=training.jit_compile)
         del self._model._compile_config  # so that Keras describes the model alone, whatever its optimiser is
         self._optimizer.build(self._model.trainable_variables)
         self.advice = advice(self._optimizer)
@@ -157,6 +162,7 @@ class FitProgram(ProgramOfOne):
 
     def _step(self, x: Any, y: Any, weight: Any = None) -> float:
         with uninterrupted():  # Ctrl-C must not leave donated buffers in JAX's variables
+            x, y = as_called(self._model, x), _by_output(self._model, y)
             logs = self._model.train_on_batch(x, y, sample_weight=weight, return_dict=True)
         if "loss" not in logs:
             raise ValueError(
@@ -192,7 +198,7 @@ class FitProgram(ProgramOfOne):
         kept: list[Any] = []
         for x, y in batches:
             with uninterrupted():
-                out = self._model.predict_on_batch(x)
+                out = in_order(self._model.predict_on_batch(as_called(self._model, x)))
             count = len(keras.tree.flatten(y)[0])
             labels, tensors = (keras.tree.map_structure(keras.ops.convert_to_tensor, part) for part in (y, out))
             loss += float(self._loss(labels, tensors)) * count
@@ -204,6 +210,11 @@ class FitProgram(ProgramOfOne):
             return np.nan, np.nan, None
         joined = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *kept) if outputs else None
         return loss / examples, float(self._metric.value(state, examples)), joined
+
+
+def _by_output(model: keras.Model, parts: Any) -> Any:
+    """Labels or losses of several outputs, a tuple, in the structure of the model's outputs."""
+    return keras.tree.pack_sequence_as(model.output, list(parts)) if isinstance(parts, tuple) else parts
 
 
 def _parts(arrays: Arrays, size: int) -> Iterator[Arrays]:

@@ -54,6 +54,26 @@ def test_random_layers_statistics_weights_and_averages_are_those_of_the_compiled
     assert_same_within_rounding(results[1], results[0])
 
 
+def with_several() -> keras.Model:
+    one, other = keras.Input((8,), name="one"), keras.Input((8,), name="other")
+    hidden = layers.Concatenate()([layers.Dense(8, "relu")(one), layers.Dense(8, "relu")(other)])
+    outputs = {"kind": layers.Dense(3, "softmax", name="kind")(hidden), "size": layers.Dense(1, name="size")(hidden)}
+    return keras.Model([one, other], outputs)
+
+
+def test_several_inputs_and_outputs_with_weights_of_losses_are_trained_as_by_the_compiled_engine() -> None:
+    data = {name: ([x, x[:, ::-1]], {"kind": y, "size": x[:, 0]}) for name, (x, y) in tiny.data().items()}
+    losses = {"kind": "sparse_categorical_crossentropy", "size": "mse"}
+    results = []
+    for engine in ("compiled", "fit"):
+        network = tiny.network_of(
+            with_several, engine=engine, loss=losses, loss_weights={"kind": 1.0, "size": 0.5}, metric={"kind": None}
+        )
+        network.take({0: network.checked(data)})
+        results += trained(network, [ticket(network)])
+    assert_same_within_rounding(results[1], results[0])
+
+
 class Doubled(keras.Model):
     """A model that trains on twice its loss."""
 
