@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from lth_keras import seeds
 from lth_keras.arrays import LazyArrays, Weights, uniform
 from lth_keras.backends import assign, count, forget, rows
-from lth_keras.callbacks.updates import AtUpdates
+from lth_keras.callbacks.updates import AtUpdates, updates_of
 from lth_keras.data import check_examples, check_loss, compiled_losses
 from lth_keras.mask import Mask
 from lth_keras.masking import check_connected, get_mask, lora_updates, prunable_weights, set_mask
@@ -68,7 +69,8 @@ class DynamicSparseTraining(AtUpdates):
             another density that is not dense, or with LoRA; gradients that are all zero or not finite.
 
     Warns:
-        UserWarning: naming frozen layers (`trainable=False`): they are given a random mask too, and keep it.
+        UserWarning: naming frozen layers (`trainable=False`): they are given a random mask too, and keep it. If `fit`
+            ends and no weights were exchanged.
 
     Example:
         >>> model = mask_model(model)
@@ -108,6 +110,7 @@ class DynamicSparseTraining(AtUpdates):
         self.scope, self.batch_size = one_of("scope", scope, SCOPES), integer("batch_size", batch_size, 1)
         self.min_per_layer, self.seed = integer("min_per_layer", min_per_layer, 0), integer("seed", seed, 0)
         self._data, self._loss = data, loss
+        self._began_at, self._exchanged = 0, False
 
     def drop_fraction_at(self, update: int) -> float:
         """The share of a layer's kept weights that is exchanged after an update."""
@@ -118,6 +121,7 @@ class DynamicSparseTraining(AtUpdates):
 
     def start(self, count: int) -> None:
         """Gives a dense model a random mask."""
+        self._began_at, self._exchanged = count, False
         model = self.model
         mask = get_mask(model)
         if lora_updates(model):
@@ -143,6 +147,7 @@ class DynamicSparseTraining(AtUpdates):
         swaps = self._swaps(mask, point)
         if not any(swaps.values()):
             return
+        self._exchanged = True
         magnitudes = LazyArrays(mask.shapes, lambda key: np.abs(weights[key]))
         scores = self._growth(mask, weights, point)
         exchanged = drop_and_grow(mask, magnitudes, scores, swaps, generator=self._stream("ties", point))
@@ -154,6 +159,18 @@ class DynamicSparseTraining(AtUpdates):
                 assign(weight.variable, value)
                 forget(model.optimizer, weight.variable, grown)
         set_mask(model, exchanged)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Warns where no weights were exchanged."""
+        if self._exchanged or (self.end is not None and self._began_at >= self.end):
+            return
+        first, last = self.begin or self.frequency, "" if self.end is None else f" to {self.end}"
+        warnings.warn(
+            f"Expected to exchange weights after updates {first}, {first + self.frequency}, ...{last}. Received: none "
+            f"exchanged, in a fit of updates {self._began_at} to {updates_of(self.model)}. Change begin, end or "
+            "frequency, or raise drop_fraction where it is less than one weight of each layer.",
+            stacklevel=2,
+        )
 
     def _random(self, mask: Mask) -> Mask:
         """A random mask of the density, with the shares of the layers that the scope says."""

@@ -18,7 +18,12 @@ def updates_of(model: keras.Model) -> int:
 
     An update of several batches (`gradient_accumulation_steps`) counts once. A batch that loss scaling skips, since
     its gradients in float16 overflow, counts not at all. Keras saves the count with the model.
+
+    Raises:
+        ValueError: for a model without an optimiser.
     """
+    if getattr(model, "optimizer", None) is None:
+        raise ValueError("Expected a model that is compiled with an optimiser, whose updates count. Received: none.")
     return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
 
 

@@ -138,7 +138,13 @@ class ModelDerivatives:
         return weights[key] if key in weights else keras.ops.convert_to_numpy(variable)
 
     def _input_shapes(self) -> list[tuple[int, ...]]:
-        shapes = [tuple(tensor.shape[1:]) for tensor in self._model.inputs]
+        inputs = getattr(self._model, "inputs", None)
+        if inputs is None:
+            raise ValueError(
+                "Expected a Sequential or Functional model, whose inputs are known. Received: "
+                f"{type(self._model).__name__} {self._model.name!r}."
+            )
+        shapes = [tuple(tensor.shape[1:]) for tensor in inputs]
         if not any(size is None for shape in shapes for size in shape):
             return shapes
         if self._sample is None:

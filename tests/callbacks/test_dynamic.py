@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lth_keras.callbacks import DynamicSparseTraining
+from lth_keras.callbacks.updates import updates_of
 from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, mask_model, strip_masks
 from lth_keras.pruning import prune
@@ -205,3 +206,22 @@ def test_models_that_it_cannot_train_are_refused() -> None:
         fit(model, DynamicSparseTraining(0.2, end=8))
     with pytest.raises(ValueError, match="Expected examples of shape"):
         fit(compiled(), DynamicSparseTraining(0.2, end=8, method="rigl", data=(X[:, :3], Y)))
+    with pytest.raises(ValueError, match="compiled with an optimiser"):
+        updates_of(mask_model(dense_model()))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"end": 1000, "frequency": 500}, {"begin": 900, "end": 1000}, {**OFTEN, "drop_fraction": 0.001}],
+    ids=["frequency", "begin", "drop_fraction"],
+)
+def test_a_fit_that_exchanges_no_weights_is_named(arguments: dict[str, Any]) -> None:
+    with pytest.warns(UserWarning, match="Received: none exchanged, in a fit of updates 0 to 12"):
+        fit(compiled(), DynamicSparseTraining(0.25, **arguments), epochs=1)
+
+
+def test_a_fit_after_the_last_exchange_is_not(recwarn: pytest.WarningsRecorder) -> None:
+    model, callback = compiled(), DynamicSparseTraining(0.25, end=12, frequency=4)
+    for _ in range(2):
+        fit(model, callback, epochs=1)
+    assert not [one for one in recwarn if "none exchanged" in str(one.message)]

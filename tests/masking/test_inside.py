@@ -149,6 +149,11 @@ def test_a_subclassed_model_is_compared_with_its_weights_before_it_was_masked():
     assert get_mask(changed) == get_mask(lth.prune(again, 0.5))
 
 
+def test_synaptic_flow_needs_the_inputs_of_a_graph():
+    with pytest.raises(ValueError, match="Expected a Sequential or Functional model.*Received: Classifier"):
+        lth.prune(subclassed(), 0.5, "synflow")
+
+
 def test_a_subclassed_model_that_is_not_built_is_refused():
     with pytest.raises(ValueError, match="Call it once on a batch"):
         mask_model(Classifier())
