@@ -68,7 +68,7 @@ def _tensors(model: keras.Model, which: str) -> Sequence[Any]:
     if found is None:
         raise ValueError(
             f"Expected a Sequential or Functional model, whose {which} are known, to use it with data. Received: "
-            f"{type(model).__name__}."
+            f"{type(model).__name__}. Make one of it: x = keras.Input(shape), and keras.Model(x, model(x))."
         )
     return found
 

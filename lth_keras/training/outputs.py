@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from lth_keras.backends import Losses, output_names
+from lth_keras.masking import has_graph
 from lth_keras.training.metrics import Counter, make_counter, make_metric
 
 
@@ -86,7 +87,7 @@ def _named(names: tuple[str, ...], metric: Any) -> tuple[int, Any]:
 def _is_probability(output: Any) -> bool:
     """Whether an output comes from a sigmoid or softmax."""
     layer, _, place = output._keras_history
-    if isinstance(layer, keras.Model) and layer.outputs:
+    if isinstance(layer, keras.Model) and has_graph(layer):
         return _is_probability(layer.outputs[place])
     if isinstance(layer, keras.layers.Softmax):
         return True
