@@ -96,7 +96,7 @@ class MaskedAttribute:
         """The weight, or this object when it is read from the class."""
         if holder is None:
             return self
-        if _running.get() is None and _is_calling() and getattr(holder, "_masked_names", True):
+        if another_reads() and getattr(holder, "_masked_names", True):
             _warn_of_another(holder, self._name)
         if self._property is not None:
             return as_read(holder, self._name, self._property.__get__(holder, owner))
@@ -112,9 +112,9 @@ class MaskedAttribute:
             vars(holder)[self._name] = value
 
 
-def _is_calling() -> bool:
-    """Whether the forward pass of a Keras layer or model is running."""
-    return get_global_attribute("current_call_ctx") is not None
+def another_reads() -> bool:
+    """Whether the forward pass of a Keras layer or model is running that is none of a masked layer."""
+    return _running.get() is None and get_global_attribute("current_call_ctx") is not None
 
 
 def _warn_of_another(holder: Any, attribute: str) -> None:

@@ -14,6 +14,7 @@ from lth_keras.layers.dense import MaskedDense
 from lth_keras.layers.embedding import MaskedEmbedding
 from lth_keras.layers.masked import MaskedLayer
 from lth_keras.layers.reading import Reading
+from lth_keras.layers.recurrent import NotFused
 from lth_keras.layers.registry import KINDS, PRUNABLE, Prunable
 
 MASKED_LAYERS: dict[type[keras.layers.Layer], type[keras.layers.Layer]] = {}
@@ -177,7 +178,8 @@ def _registered_type(layer: type[keras.layers.Layer]) -> type[keras.layers.Layer
 def _masked_type(layer: type[keras.layers.Layer]) -> type[keras.layers.Layer]:
     """A masked layer type that needs nothing beside its registry entry."""
     members = {"__module__": __name__, "__doc__": f"`keras.layers.{_public_name(layer)}` with masks."}
-    made: type = type(f"Masked{_public_name(layer)}", (MaskedLayer, layer), members)
+    first = (NotFused,) if layer in (keras.layers.LSTM, keras.layers.GRU) else ()
+    made: type = type(f"Masked{_public_name(layer)}", (*first, MaskedLayer, layer), members)
     return keras.saving.register_keras_serializable(package="lth_keras")(made)
 
 

@@ -1,11 +1,14 @@
 """Pruned weights stay out while LoRA, quantisation and training are at work."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
 
 from lth_keras.layers import MaskedConv1D, MaskedConv2D, MaskedDense, MaskedEmbedding, pruned_weights_are_zero
+from lth_keras.masking import mask_model
 from tests.backend import gradients
 from tests.few import few
 from tests.layers.cases import CASES, inputs, mask_of, outputs, pair, random_mask, weight
@@ -208,3 +211,28 @@ def test_a_constraint_that_cannot_know_its_mask_says_so():
     layer.build((None, 4))
     with keras.StatelessScope(), pytest.raises(RuntimeError, match="mine/kernel_mask"):
         weight(layer).constraint(weight(layer).numpy())
+
+
+@pytest.mark.parametrize(
+    "kind, fused", [(keras.layers.LSTM, "bidirectional_lstm"), (keras.layers.GRU, "bidirectional_gru")]
+)
+def test_bidirectional_does_not_run_a_pair_with_kernels_that_it_reads_itself(kind, fused, monkeypatch):
+    """Where Keras has a fused function, as on GPUs, it gets the kernels without their masks."""
+    backend = keras.src.backend
+    if not hasattr(backend, fused):
+        pytest.skip("this Keras runs no pair at once")
+
+    def other(*arguments, **named):
+        raise AssertionError("ran with kernels that are not masked")
+
+    monkeypatch.setattr(backend, fused, other)
+    x = keras.Input((5, 3))
+    model = keras.Model(x, keras.layers.Bidirectional(kind(4))(x))
+    with pytest.raises(AssertionError, match="not masked"):
+        model(np.zeros((2, 5, 3), "float32"))
+    masked = mask_model(model)
+    layer = masked.layers[-1].forward_layer
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        masked(np.zeros((2, 5, 3), "float32"))
+    assert layer.use_cudnn == "auto"
