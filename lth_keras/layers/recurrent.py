@@ -17,7 +17,7 @@ class NotFused:
     @property
     def use_cudnn(self) -> Any:
         """As Keras' argument; False while another layer's forward pass asks."""
-        return False if another_reads() else vars(self)["_self_use_cudnn"]
+        return False if another_reads() else vars(self).get("_self_use_cudnn")  # TensorFlow reads it before it is set
 
     @use_cudnn.setter
     def use_cudnn(self, value: Any) -> None:

@@ -103,10 +103,13 @@ def test_tables_count_as_large_from_their_weights_on():
 
 
 def test_row_numbers_are_those_of_the_shortest_table_that_reads_the_input():
-    assert input_rows(functional(embedding(70), embedding(60, embeddings_regularizer="l2"))) == 60
-    assert input_rows(twice()) == ROWS
-    assert input_rows(NOT_FOUND["behind another layer"]()) is None
-    assert input_rows(NOT_FOUND["none"]()) is None
+    assert input_rows(functional(embedding(70), embedding(60, embeddings_regularizer="l2"))) == [60]
+    assert input_rows(twice()) == [ROWS]
+    assert input_rows(NOT_FOUND["behind another layer"]()) == [None]
+    assert input_rows(NOT_FOUND["none"]()) == [None]
+    x, y = keras.Input((5,)), keras.Input((5,))
+    both = keras.Model([x, y], keras.layers.Add()([keras.layers.Embedding(7, 2)(x), keras.layers.Embedding(9, 2)(y)]))
+    assert input_rows(both) == [7, 9]
 
 
 def test_a_model_looks_up_in_the_rows_of_its_tables():

@@ -9,7 +9,7 @@ from keras import layers
 
 import lth_keras as lth
 from lth_keras.compacting import compact, structure
-from tests.compacting.test_random_models import randomise
+from tests.compacting.test_random_compacting import randomise
 
 
 def model_of(x, y, seed=0):

@@ -15,7 +15,7 @@ import lth_keras as lth
 from lth_keras.export import load_ticket, save_ticket
 from lth_keras.masking import mask_model, set_mask, variables
 from lth_keras.storage import trailer
-from tests.compacting.test_random_models import randomise
+from tests.compacting.test_random_compacting import randomise
 from tests.masking.models import outputs
 from tests.masking.random_models import random_model
 
