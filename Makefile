@@ -48,7 +48,8 @@ define quick
 endef
 
 # What people use without a search, and one search: the same tests on PyTorch, JAX and TensorFlow.
-ON_EVERY := callbacks layers masking criteria pruning backends training/test_training.py training/test_training_loop.py \
+ON_EVERY := callbacks layers masking criteria pruning compacting export backends \
+	training/test_training.py training/test_training_loop.py \
 	training/test_evaluation.py training/test_optimizers.py training/test_weighted_examples.py \
 	training/engines/test_engines.py search/test_search.py search/test_resume.py
 

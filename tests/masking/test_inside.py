@@ -81,8 +81,9 @@ def test_masking_changes_no_output_and_names_the_layers_inside(build):
     masked = mask_model(model)
     assert {*INSIDE} <= {*keys(masked)}
     assert (masked is model) == (build is subclassed)
-    np.testing.assert_array_equal(outputs(masked, X)[0], expected)
-    np.testing.assert_array_equal(outputs(mask_model(masked), X)[0], expected)
+    # Not to the bit: on PyTorch the last one differs at times.
+    np.testing.assert_allclose(outputs(masked, X)[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(outputs(mask_model(masked), X)[0], expected, rtol=1e-6)
 
 
 @few("build", MODELS.values(), subclassed, ids=MODELS)
