@@ -10,6 +10,7 @@ import numpy as np
 
 from lth_keras.compacting.graph import Channels, Graph, varying
 from lth_keras.compacting.rules import attention, kernels, pointwise, recurrent, shapes
+from lth_keras.compacting.rules.values import array
 from lth_keras.masking import has_graph
 
 
@@ -90,22 +91,18 @@ def _of_layer(graph: Graph, node: Any, layer: Any, inputs: Sequence[Channels]) -
         return recurrent.refusal(layer, len(inputs) > 1) or recurrent.recurrent(graph, layer, first)
     known = (*pointwise.SAME, *pointwise.PADDED, *pointwise.FUNCTIONS, *pointwise.MERGES)
     if kind in known or kind in (keras.layers.BatchNormalization, keras.layers.PReLU):
-        return pointwise.refusal(layer, inputs) or _pointwise(graph, layer, inputs)
+        return pointwise.refusal(layer) or _pointwise(graph, layer, inputs)
     return _of_shape(graph, node, layer, inputs)
 
 
 def _pointwise(graph: Graph, layer: keras.layers.Layer, inputs: Sequence[Channels]) -> Channels:
     if type(layer) in pointwise.MERGES:
-        return pointwise.merged(graph, layer.name, inputs, lambda values: _values(layer(values)))
+        return pointwise.merged(graph, layer.name, inputs, lambda values: array(layer(values)))
     if isinstance(layer, (*pointwise.SAME, *pointwise.PADDED)):
-        return pointwise.kept(graph, layer, inputs[0])
+        return pointwise.kept(layer, inputs[0])
     if isinstance(layer, pointwise.FUNCTIONS):
-        return pointwise.function(graph, layer, inputs[0])
+        return pointwise.function(layer, inputs[0])
     return pointwise.normalisation(graph, layer, inputs[0])
-
-
-def _values(tensor: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(tensor)).astype(np.float64)
 
 
 def _of_operation(graph: Graph, node: Any, operation: Any, inputs: Sequence[Channels]) -> Channels | str:
@@ -123,7 +120,7 @@ def _of_operation(graph: Graph, node: Any, operation: Any, inputs: Sequence[Chan
             for tensor, value in zip(node.input_tensors, values, strict=True)
         }
         args, kwargs = node.arguments.fill_in(given)
-        return _values(operation(*args, **kwargs))
+        return array(operation(*args, **kwargs))
 
     return pointwise.merged(graph, operation.name, inputs, apply)
 
@@ -165,7 +162,7 @@ def _of_shape(graph: Graph, node: Any, layer: Any, inputs: Sequence[Channels]) -
     if kind in (keras.layers.Flatten, keras.layers.Reshape):
         if getattr(layer, "data_format", "channels_last") != "channels_last":
             return "has its channels first"
-        made = shapes.reshaped(layer, inputs[0], shapes_in[0][1:], node.outputs[0].shape[1:])
+        made = shapes.reshaped(inputs[0], shapes_in[0][1:], node.outputs[0].shape[1:])
         if made is None:
             return "arranges channels anew"
         if kind is keras.layers.Reshape:

@@ -37,7 +37,7 @@ OPERATIONS = (
 """Operations of `keras.ops` on each value, by class name."""
 
 
-def refusal(layer: Any, inputs: Sequence[Channels]) -> str | None:
+def refusal(layer: Any) -> str | None:
     """Why the channels of such a layer stay; None if its rule knows them."""
     if getattr(layer, "data_format", None) == "channels_first":
         return "has its channels first"
@@ -52,13 +52,13 @@ def refusal(layer: Any, inputs: Sequence[Channels]) -> str | None:
     return None
 
 
-def kept(graph: Graph, layer: Any, inputs: Channels) -> Channels:
+def kept(layer: Any, inputs: Channels) -> Channels:
     """A layer that keeps channels as they are, or only those of zeros."""
     pads = isinstance(layer, PADDED) and getattr(layer, "padding", "valid") != "valid"
     return inputs._replace(constant=np.where(inputs.constant == 0, 0.0, np.nan)) if pads else inputs
 
 
-def function(graph: Graph, layer: Any, inputs: Channels) -> Channels:
+def function(layer: Any, inputs: Channels) -> Channels:
     """A layer that applies a function to each value."""
     return Channels(inputs.ids, _applied(layer, inputs.constant))
 
@@ -99,9 +99,5 @@ def merged(graph: Graph, name: str, inputs: Sequence[Channels], apply: Any) -> C
 
 def _applied(layer: Any, constant: np.ndarray, rank: int = 2) -> np.ndarray:
     values = np.nan_to_num(constant).astype(np.float32).reshape((1,) * (rank - 1) + (-1,))
-    made = array(layer(keras.ops.convert_to_tensor(values), training=False) if _trains(layer) else layer(values))
-    return np.where(np.isnan(constant), np.nan, made.reshape(-1))
-
-
-def _trains(layer: Any) -> bool:
-    return isinstance(layer, keras.layers.BatchNormalization)
+    trains = {"training": False} if isinstance(layer, keras.layers.BatchNormalization) else {}
+    return np.where(np.isnan(constant), np.nan, array(layer(values, **trains)).reshape(-1))

@@ -21,9 +21,7 @@ def concatenated(graph: Graph, layer: Any, inputs: Sequence[Channels], rank: int
     return Channels(first.ids, np.where(same, first.constant, np.nan))
 
 
-def reshaped(
-    layer: Any, inputs: Channels, shape: Sequence[int | None], target: Sequence[int | None]
-) -> Channels | None:
+def reshaped(inputs: Channels, shape: Sequence[int | None], target: Sequence[int | None]) -> Channels | None:
     """The channels after a reshape between shapes without batch axis.
 
     Returns:
