@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import keras
 
 from lth_keras import seeds
 from lth_keras.callbacks.updates import AtUpdates, updates_of
@@ -12,13 +14,14 @@ from lth_keras.criteria import Criterion, name_of, takes_data
 from lth_keras.criteria import criterion as find_criterion
 from lth_keras.data import check_loss, compiled_losses
 from lth_keras.mask import Mask
-from lth_keras.masking import check_connected, get_mask, set_mask
+from lth_keras.masking import Choice, check_connected, get_mask, grouped, set_mask, weights_to_choose
 from lth_keras.pruning import (
     SCOPES,
     check_reachable,
     counts_at,
     derivatives_on,
-    keep_highest,
+    part_of,
+    prune_once,
     scorer,
     warn_of_frozen,
     weights_by_key,
@@ -45,7 +48,8 @@ class GradualPruning(AtUpdates):
     execution that is not before it.
 
     Args:
-        density: share of all N prunable weights to keep in the end, in (0, 1].
+        density: share of all N prunable weights to keep in the end, in (0, 1]. Or a density for each of several groups
+            of weights, each ranked on its own, as in `prune`; all start from `initial_density`.
         begin: the first update to prune at.
         end: the update at which `density` is reached. Leave some training after it. None for the constant schedule.
         frequency: updates between two steps.
@@ -79,7 +83,7 @@ class GradualPruning(AtUpdates):
 
     def __init__(
         self,
-        density: float,
+        density: float | Mapping[Choice, float],
         *,
         begin: int = 0,
         end: int | None = None,
@@ -103,8 +107,10 @@ class GradualPruning(AtUpdates):
                 f"end={end}, initial_density={initial_density}."
             )
         super().__init__(begin, end, frequency, and_end=True)
-        self.density, self.initial_density = real("density", density), real("initial_density", initial_density)
-        if not 0 < self.density <= self.initial_density <= 1:
+        self.density = _checked(density)
+        self.initial_density = real("initial_density", initial_density)
+        each = self.density.values() if isinstance(self.density, Mapping) else [self.density]
+        if not (each and all(0 < one <= self.initial_density <= 1 for one in each)):
             raise ValueError(
                 "Expected 0 < density <= initial_density <= 1, shares of the weights to keep. Received: "
                 f"density={density}, initial_density={initial_density}."
@@ -126,13 +132,18 @@ class GradualPruning(AtUpdates):
         """The update after which the density is `density`."""
         return self.begin if self.end is None else self.end
 
-    def density_at(self, update: int) -> float:
-        """The density after an update that is not before `begin`, as a share of all prunable weights."""
+    def density_at(self, update: int) -> float | dict[Choice, float]:
+        """The density after an update that is not before `begin`, as a share of all prunable weights, or by group."""
+        if isinstance(self.density, Mapping):
+            return {choice: self._towards(density, update) for choice, density in self.density.items()}
+        return self._towards(self.density, update)
+
+    def _towards(self, density: float, update: int) -> float:
         if update >= self.reached_at:
-            return self.density
+            return density
         assert self.end is not None
         left = 1 - (update - self.begin) / (self.end - self.begin)
-        return self.density + (self.initial_density - self.density) * left**3
+        return density + (self.initial_density - density) * left**3
 
     def next_point(self, count: int) -> int | None:
         """See `AtUpdates`: nothing follows the density that is reached."""
@@ -142,6 +153,9 @@ class GradualPruning(AtUpdates):
         """Prunes at once to the density that the schedule has for a model with so many updates."""
         model = self.model
         mask = get_mask(model)
+        self._groups = (
+            {tuple(mask): self.density} if isinstance(self.density, float) else _groups_of(model, self.density)
+        )
         self._check_reachable(mask)
         warn_of_frozen(model)
         loss = self._loss if self._data is None else compiled_losses(model, self._loss)
@@ -164,21 +178,29 @@ class GradualPruning(AtUpdates):
         model = self.model
         mask = get_mask(model)
         last = point >= self.reached_at
-        keep = counts_at(self.density_at(point), mask, self.scope, self.min_per_layer, last=last, exact=True)
-        if keep in (mask.kept, mask.counts()):
+        if last and self._reached(mask):
             return
         draws, ties = (seeds.stream(self.seed, "gradual", name, point) for name in ("criterion", "ties"))
-        score = scorer(model, self.criterion, draws, self._before, self._derivatives)
-        name = name_of(self.criterion)
-        kept = keep_highest(score(mask), mask, keep, generator=ties, min_per_layer=self.min_per_layer, criterion=name)
-        check_connected(model, kept)
-        set_mask(model, kept)
+        pruned = prune_once(
+            mask,
+            {keys: self._towards(density, point) for keys, density in self._groups.items()},
+            scorer(model, self.criterion, draws, self._before, self._derivatives),
+            scope=self.scope,
+            ties=ties,
+            min_per_layer=self.min_per_layer,
+            criterion=name_of(self.criterion),
+            last=last,
+            exact=True,
+        )
+        if pruned is not None:
+            check_connected(model, pruned)
+            set_mask(model, pruned)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Warns where the density is not reached."""
         model = self.model
         mask, count = get_mask(model), updates_of(model)
-        if mask.kept != round(mask.size * self.density):
+        if not self._reached(mask):
             more = "another fit continues" if count < self.reached_at else "another callback has restored earlier masks"
             warnings.warn(
                 f"Expected density {self.density} from update {self.reached_at} on. Received: density "
@@ -188,5 +210,26 @@ class GradualPruning(AtUpdates):
 
     def _check_reachable(self, mask: Mask) -> None:
         """Raises ValueError for a density that pruning this mask cannot reach, before anything is trained."""
-        check_reachable(self.density, mask, self.min_per_layer)
-        counts_at(self.density, mask, self.scope, self.min_per_layer, exact=True)
+        for part, density in self._parts(mask):
+            check_reachable(density, part, self.min_per_layer)
+            counts_at(density, part, self.scope, self.min_per_layer, exact=True)
+
+    def _reached(self, mask: Mask) -> bool:
+        return all(part.kept == round(part.size * density) for part, density in self._parts(mask))
+
+    def _parts(self, mask: Mask) -> Iterator[tuple[Mask, float]]:
+        """The masks of the groups, with the densities that they reach."""
+        for keys, density in self._groups.items():
+            yield part_of(mask, keys), density
+
+
+def _groups_of(model: keras.Model, density: Mapping[Choice, float]) -> dict[tuple[str, ...], float]:
+    """Keys of weights to their density. Errors as `masking.grouped`."""
+    chosen = grouped(density, weights_to_choose(model, model), "density")
+    return {tuple(keys): value for value, keys in chosen}
+
+
+def _checked(density: Any) -> float | dict[Choice, float]:
+    if isinstance(density, Mapping):
+        return {choice: real("density", one) for choice, one in density.items()}
+    return real("density", density)

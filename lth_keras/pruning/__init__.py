@@ -11,4 +11,4 @@ from lth_keras.pruning.plan import Plan
 from lth_keras.pruning.ranking import keep_highest
 from lth_keras.pruning.regrowth import drop_and_grow
 from lth_keras.pruning.scoring import current_weights, derivatives_on, scorer, warn_of_frozen, weights_by_key
-from lth_keras.pruning.shots import prune_in_shots
+from lth_keras.pruning.shots import part_of, prune_in_shots, prune_once

@@ -13,7 +13,6 @@ from lth_keras import seeds
 from lth_keras.criteria import Criterion, name_of
 from lth_keras.criteria import criterion as find_criterion
 from lth_keras.data import check_loss, check_model
-from lth_keras.mask import Mask
 from lth_keras.masking import (
     Choice,
     check_connected,
@@ -29,7 +28,7 @@ from lth_keras.pruning.densities import SCOPES, check_reachable, shot_densities
 from lth_keras.pruning.layouts import layouts
 from lth_keras.pruning.patterns import density_of, pattern_of, pruned_by_pattern
 from lth_keras.pruning.scoring import derivatives_on, scorer, warn_of_frozen, weights_by_key
-from lth_keras.pruning.shots import prune_in_shots
+from lth_keras.pruning.shots import part_of, prune_in_shots
 from lth_keras.system import integer, one_of, real
 
 
@@ -162,7 +161,7 @@ def prune(
         set_mask(pruned, mask)
         return pruned
     for keys, densities in groups.items():
-        check_reachable(densities[-1], Mask({key: before_pruning[key] for key in keys}, copy=False), min_per_layer)
+        check_reachable(densities[-1], part_of(before_pruning, keys), min_per_layer)
     mask = prune_in_shots(
         before_pruning,
         groups,

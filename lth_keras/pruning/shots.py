@@ -55,32 +55,75 @@ def prune_in_shots(
         if shot:
             interrupts.check()
         last = shot == shots - 1
-        parts = {keys: _part(mask, keys) for keys in groups}
-        keep = {
-            keys: counts_at(groups[keys][shot], part, scope, min_per_layer, last=last, exact=exact)
-            for keys, part in parts.items()
-        }
-        if not last and all(keep[keys] in (part.kept, part.counts()) for keys, part in parts.items()):
+        now = {keys: densities[shot] for keys, densities in groups.items()}
+        pruned = prune_once(
+            mask,
+            now,
+            score,
+            scope=scope,
+            ties=ties,
+            min_per_layer=min_per_layer,
+            criterion=criterion,
+            last=last,
+            exact=exact,
+        )
+        if pruned is None:
             continue
-        scores = score(mask)
-        mask.check_same_weights(scores)
-        kept = {
-            keys: keep_highest(
-                scores if part is mask else LazyArrays(part.shapes, scores.__getitem__),
-                part,
-                keep[keys],
-                generator=ties,
-                min_per_layer=min_per_layer,
-                criterion=criterion,
-            )
-            for keys, part in parts.items()
-        }
-        of_group = {key: keys for keys in groups for key in keys}
-        mask = Mask({key: kept[of_group[key]][key] for key in mask}, copy=False)
+        mask = pruned
         if check is not None:
             check(mask)
     return mask
 
 
-def _part(mask: Mask, keys: tuple[str, ...]) -> Mask:
+def prune_once(
+    mask: Mask,
+    groups: Mapping[tuple[str, ...], Density],
+    score: Callable[[Mask], Mapping[str, Array]],
+    *,
+    scope: str,
+    ties: np.random.Generator,
+    min_per_layer: int,
+    criterion: str | None,
+    last: bool,
+    exact: bool,
+) -> Mask | None:
+    """One shot of `prune_in_shots`; None if it is not the last and would prune nothing.
+
+    Args:
+        mask: the mask before the shot.
+        groups: the keys of each group to its density after the shot.
+        score: see `prune_in_shots`, as what follows.
+        scope: see there.
+        ties: see there.
+        min_per_layer: see there.
+        criterion: see there.
+        last: whether the densities must be reached; in an earlier shot a layer keeps at most what it has left.
+        exact: see there.
+    """
+    parts = {keys: part_of(mask, keys) for keys in groups}
+    keep = {
+        keys: counts_at(groups[keys], part, scope, min_per_layer, last=last, exact=exact)
+        for keys, part in parts.items()
+    }
+    if not last and all(keep[keys] in (part.kept, part.counts()) for keys, part in parts.items()):
+        return None
+    scores = score(mask)
+    mask.check_same_weights(scores)
+    kept = {
+        keys: keep_highest(
+            scores if part is mask else LazyArrays(part.shapes, scores.__getitem__),
+            part,
+            keep[keys],
+            generator=ties,
+            min_per_layer=min_per_layer,
+            criterion=criterion,
+        )
+        for keys, part in parts.items()
+    }
+    of_group = {key: keys for keys in groups for key in keys}
+    return Mask({key: kept[of_group[key]][key] for key in mask}, copy=False)
+
+
+def part_of(mask: Mask, keys: tuple[str, ...]) -> Mask:
+    """The mask of some of its weights; itself if of all, in their order."""
     return mask if keys == tuple(mask) else Mask({key: mask[key] for key in keys}, copy=False)

@@ -28,6 +28,21 @@ def polynomial(update: int, density: float, begin: int, end: int, initial: float
     return round(SIZE * (1 - (final_sparsity + (initial_sparsity - final_sparsity) * share)))
 
 
+def test_groups_have_densities_of_their_own_from_one_start_on() -> None:
+    model, witness = compiled(), Witness()
+    first, *others = get_mask(model)
+    sizes = get_mask(model).sizes
+    pruning = GradualPruning({"first": 0.5, "*": 0.25}, begin=1, end=9, frequency=4, initial_density=0.75)
+    fit(model, pruning, witness)
+    for update, density in ((1, 0.75), (5, 0.5 + 0.25 / 8), (9, 0.5)):
+        assert witness.masks[update].counts()[first] == round(sizes[first] * density)
+    assert sum(get_mask(model).counts()[key] for key in others) == round(sum(sizes[key] for key in others) * 0.25)
+    assert nested(list(witness.masks.values()))
+    assert pruning.density_at(5) == {"first": 0.5 + 0.25 / 8, "*": 0.25 + 0.5 / 8}
+    with pytest.raises(ValueError, match="density to have an entry for every weight"):
+        fit(model, GradualPruning({"first": 0.5}, end=9))
+
+
 @few("scope", ["global", "layer", "uniform", "erk"], "global")
 def test_the_density_is_that_of_the_schedule_after_each_update_and_changes_at_no_other(scope: str) -> None:
     # 128 of 176 weights are in the first layer, which uniform scope keeps.
@@ -231,6 +246,8 @@ def test_it_warns_of_frozen_layers_and_of_masks_that_another_callback_restores()
         ({"end": 10, "schedule": "cubic"}, "schedule to be one of 'polynomial', 'constant'"),
         ({"end": 10, "density": 0}, "0 < density <= initial_density <= 1"),
         ({"end": 10, "density": 1.5}, "0 < density <= initial_density <= 1"),
+        ({"end": 10, "density": {"dense": 0.2, "*": 0}}, "0 < density <= initial_density <= 1"),
+        ({"end": 10, "density": {}}, "0 < density <= initial_density <= 1"),
         ({"end": 10, "initial_density": 0.1}, "0 < density <= initial_density <= 1"),
         ({"end": 10, "scope": "local"}, "scope to be one of"),
         ({"end": 10, "criterion": "size"}, "Expected a criterion"),
