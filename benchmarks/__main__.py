@@ -17,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"one or more of {', '.join(CASES)}; or gpu")
     parser.add_argument("--list", action="store_true", help="print what each case measures, and the state of GPU steps")
     parser.add_argument("--rounds", type=int, help="turns of each contender (default: set by the case)")
+    parser.add_argument("--only", nargs="+", default=["*"], metavar="NAME", help="patterns of contenders to run")
     parser.add_argument("--small", action="store_true", help="small sizes, to test that a case runs")
     parser.add_argument("--out", type=Path, default=harness.OUT, help="directory of the results (default: %(default)s)")
     parser.add_argument("--minutes", type=float, help="gpu: stop before this number of minutes is over")
@@ -31,12 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"Expected cases among {', '.join(CASES)}, gpu. Received: {', '.join(sorted(unknown))}.")
     if options.rounds is not None and options.rounds < 1:
         parser.error(f"Expected rounds of 1 or more. Received: {options.rounds}.")
+    try:
+        for name in set(options.cases) - {"gpu"}:
+            harness.chosen(CASES[name].contenders(options.small), options.only)
+    except ValueError as error:
+        parser.error(str(error))
     status = 0
     for name in options.cases:
         if name == "gpu":
             status = gpu.run(options.step, options.minutes, options.out / "gpu")
         else:
-            print(harness.run(name, CASES[name], options.rounds, options.small, options.out))
+            print(harness.run(name, CASES[name], options.rounds, options.small, options.out, options.only))
     return status
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib.util
 import json
 import multiprocessing
@@ -13,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +22,8 @@ import numpy as np
 from benchmarks import machine
 
 OUT = Path("results/benchmarks")
-RATIOS_OF = "steps/s"
-"""Ratios are computed for quantities whose names begin with this."""
+RATIOS_OF = {"steps/s": 1, "ms": -1}
+"""What the names of quantities with ratios begin with, and the power of a quantity that is a speed."""
 
 
 class Contender(NamedTuple):
@@ -50,6 +52,8 @@ class Case(NamedTuple):
         data: (whether small) -> the name of the data on this machine.
         ratios: pairs of contenders; the first is divided by the second.
         rounds: turns of each contender.
+        prepare: (whether small, a folder) -> None; runs once, in a process of its own, before the turns, and writes
+            files that all contenders read, each from the same folder, its named argument `folder`.
     """
 
     title: str
@@ -58,27 +62,62 @@ class Case(NamedTuple):
     data: Callable[[bool], str]
     ratios: Sequence[tuple[str, str]] = ()
     rounds: int = 5
+    prepare: Callable[[bool, str], None] | None = None
 
 
-def measure(case: Case, rounds: int | None = None, small: bool = False) -> dict[str, Any]:
+def measure(case: Case, rounds: int | None = None, small: bool = False, only: Sequence[str] = ("*",)) -> dict[str, Any]:
     """Runs the turns; each round begins with another contender.
 
     Args:
         case: to measure.
         rounds: turns of each contender; None for the case's number.
         small: whether to use small contenders.
+        only: patterns of the names of contenders to run.
 
     Returns:
         JSON values: `quantities`, by contender and name, and `ratios` within a round, each as `summary` gives it;
         `left_out`, why contenders are left out.
 
     Raises:
+        ValueError: for a pattern that no contender matches.
         RuntimeError: if a contender that ran in the first round fails in a later one.
     """
-    contenders = dict(case.contenders(small))
+    contenders = chosen(case.contenders(small), only)
+    if case.prepare is None:
+        return _measured(case, contenders, rounds or case.rounds, small)
+    with TemporaryDirectory() as folder:
+        take_turn(Contender("tensorflow", _prepared, (case.prepare, small, folder)))
+        contenders = {
+            name: contender._replace(options={**contender.options, "folder": folder})
+            for name, contender in contenders.items()
+        }
+        return _measured(case, contenders, rounds or case.rounds, small)
+
+
+def chosen(contenders: Mapping[str, Contender], only: Sequence[str]) -> dict[str, Contender]:
+    """The contenders whose names match one of several patterns, in their order.
+
+    Raises:
+        ValueError: for a pattern that none matches.
+    """
+    for pattern in only:
+        if not fnmatch.filter(contenders, pattern):
+            raise ValueError(f"Expected a contender among {'; '.join(contenders)}. Received: {pattern!r}.")
+    return {
+        name: contender
+        for name, contender in contenders.items()
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in only)
+    }
+
+
+def _prepared(prepare: Callable[[bool, str], None], small: bool, folder: str) -> Mapping[str, float]:
+    prepare(small, folder)
+    return {}
+
+
+def _measured(case: Case, contenders: Mapping[str, Contender], rounds: int, small: bool) -> dict[str, Any]:
     turns: dict[str, list[Mapping[str, float]]] = {}
     left_out: dict[str, str] = {}
-    rounds = rounds or case.rounds
     for number in range(rounds):
         names = [name for name in contenders if name not in left_out]
         first = number % max(1, len(names))
@@ -126,11 +165,13 @@ def take_turn(contender: Contender) -> Mapping[str, float]:
 def ratios(
     pairs: Sequence[tuple[str, str]], values: Mapping[str, Mapping[str, Sequence[float]]]
 ) -> Iterator[dict[str, Any]]:
-    """The ratios of pairs of contenders, by round, for quantities of both."""
+    """How many times as fast the first of each pair of contenders is, by round, for quantities of both."""
     for of, to in pairs:
         for key in values.get(of, {}):
-            if key.startswith(RATIOS_OF) and key in values.get(to, {}):
-                yield {"of": of, "to": to, "quantity": key, **summary(np.divide(values[of][key], values[to][key]))}
+            powers = [power for start, power in RATIOS_OF.items() if key.startswith(start)]
+            if powers and key in values.get(to, {}):
+                divided = np.divide(values[of][key], values[to][key]) ** powers[0]
+                yield {"of": of, "to": to, "quantity": key, **summary(divided)}
 
 
 def summary(values: Sequence[float] | np.ndarray) -> dict[str, Any]:
@@ -144,14 +185,21 @@ def summary(values: Sequence[float] | np.ndarray) -> dict[str, Any]:
     }
 
 
-def run(name: str, case: Case, rounds: int | None = None, small: bool = False, out: Path = OUT) -> str:
+def run(
+    name: str,
+    case: Case,
+    rounds: int | None = None,
+    small: bool = False,
+    out: Path = OUT,
+    only: Sequence[str] = ("*",),
+) -> str:
     """Measures a case and writes `<out>/<name>.json` and `<name>.md`; returns the Markdown. Args: see `measure`."""
     result = {
         "benchmark": name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
         "machine": machine.describe(),
-        **measure(case, rounds, small),
+        **measure(case, rounds, small, only),
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -62,6 +62,34 @@ def test_each_round_begins_with_another_contender(turns):
     assert "".join(turns) == "abc" + "bca" + "cab" + "abc"
 
 
+def test_only_contenders_that_match_run(turns):
+    contenders = {name: Contender("jax", named, (name,)) for name in "abc"}
+    assert list(harness.measure(case(contenders), only=("c", "[ab]"), rounds=1)["quantities"]) == ["a", "b", "c"]
+    assert turns == ["a", "b", "c"]
+    with pytest.raises(ValueError, match=r"a contender among a; b; c\. Received: 'd'"):
+        harness.measure(case(contenders), only=("a", "d"))
+
+
+@pytest.mark.slow
+def test_files_are_prepared_once_for_all_turns_and_removed():
+    contenders = {name: Contender("tensorflow", reading, (float(name),)) for name in "12"}
+    prepared = case(contenders, [("1", "2")])._replace(prepare=writing)
+    result = harness.measure(prepared)
+    assert result["quantities"]["2"]["ms"]["rounds"] == [6, 6] and result["ratios"][0]["rounds"] == [2, 2]
+
+
+def writing(small, folder):
+    """A file that all turns read, and no second `prepare` may write."""
+    with open(os.path.join(folder, "file"), "x", encoding="utf-8") as file:
+        file.write("3")
+
+
+def reading(factor, folder):
+    """Its time is that in the file, times a factor."""
+    with open(os.path.join(folder, "file"), encoding="utf-8") as file:
+        return {"ms": factor * float(file.read())}
+
+
 def test_a_contender_that_cannot_run_is_left_out_and_said(turns):
     def fails(name):
         raise OSError("no disk")
