@@ -75,7 +75,6 @@ def as_read(holder: Any, attribute: str, value: Any) -> Any:
         return value
     reading.done = True
     if _zero.get() and reading.zeros_replace_mask:
-        # The gradient gets a tensor: TensorFlow cannot read a variable in it within a recurrent layer's loop.
         return _with_masked_gradient(ops.convert_to_tensor(value), ops.cast(reading.mask, value.dtype))
     return ops.multiply(value, ops.cast(reading.mask, value.dtype))
 
@@ -144,15 +143,16 @@ def without_reading(kind: Any) -> type:
     return kind
 
 
-def _with_masked_gradient(value: Any, mask: Any) -> Any:
-    """The value as it is, with the gradient of its product with the mask."""
+@ops.custom_gradient
+def _with_masked_gradient(value: Any, mask: Any) -> tuple[Any, Callable[..., Any]]:
+    """The value as it is, with the gradient of its product with the mask, both tensors.
 
-    @ops.custom_gradient
-    def function(value: Any) -> tuple[Any, Callable[..., Any]]:
-        def gradient(*args: Any, upstream: Any = None) -> Any:
-            upstream = args[-1] if upstream is None else upstream  # by name on PyTorch only, after the inputs
-            return ops.multiply(upstream, ops.cast(mask, upstream.dtype))
+    The mask is an argument, since the gradient may run outside of the loop of a recurrent layer that made it: JAX would
+    find a value of another trace, and TensorFlow cannot read a variable there.
+    """
 
-        return value, gradient
+    def gradient(*args: Any, upstream: Any = None) -> tuple[Any, Any]:
+        upstream = args[-1] if upstream is None else upstream  # by name on PyTorch only, after the inputs
+        return ops.multiply(upstream, mask), ops.zeros_like(mask)
 
-    return function(value)
+    return value, gradient
