@@ -16,7 +16,7 @@ from lth_keras.mask import Mask
 from lth_keras.masking import get_mask, mask_model, strip_masks
 from lth_keras.pruning import prune
 from lth_keras.pruning.densities import erk_counts, uniform_counts
-from tests.backend import gradients
+from tests.backend import BACKEND, gradients
 from tests.callbacks.cases import SIZE, Witness, X, Y, compiled, dense_model, fit
 from tests.few import few
 
@@ -148,10 +148,10 @@ def test_the_seed_decides_and_a_loaded_model_continues(tmp_path: Path) -> None:
     half = keras.models.load_model(tmp_path / "half.keras")
     fit(half, DynamicSparseTraining(0.4, seed=1, end=20, frequency=4), epochs=1)
     assert get_mask(half) == get_mask(whole)
-    one, several = compiled(), compiled(steps_per_execution=4)
-    for model in (one, several):
-        fit(model, DynamicSparseTraining(0.4, seed=1, end=20, frequency=4))
-    assert get_mask(one) == get_mask(several) == get_mask(whole)
+    if BACKEND != "torch":  # where Keras makes one step an execution
+        several = compiled(steps_per_execution=4)
+        fit(several, DynamicSparseTraining(0.4, seed=1, end=20, frequency=4))
+        assert get_mask(several) == get_mask(whole)
 
 
 @pytest.mark.slow

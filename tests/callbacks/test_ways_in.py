@@ -13,7 +13,6 @@ from keras import layers
 import lth_keras as lth
 from lth_keras.masking import get_mask, prunable_weights, strip_masks
 from tests.backend import JIT
-from tests.few import few
 from tests.masking.models import outputs
 from tests.masking.test_inside import Transformer, X, Y, subclassed
 
@@ -73,7 +72,9 @@ def dynamically(model: keras.Model, x: np.ndarray) -> keras.Model:
 WAYS = {"once": once, "gradually": gradually, "dynamically": dynamically}
 
 
-@few(("name", "way"), [(name, way) for name in MODELS for way in WAYS], ("lstm", "gradually"))
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", MODELS)
 def test_masks_hold_through_fit_save_and_load(name: str, way: str, tmp_path: Path) -> None:
     x = examples(name)
     pruned = WAYS[way](MODELS[name](), x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,10 @@ def tables_of(text: str) -> list[list[str]]:
 
 
 @few("name", NAMES, "mnist_lenet_fcn", "reuters")
-def test_the_tables_of_a_result_come_out(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_tables_of_a_result_come_out(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["compare.py"])
     runpy.run_path(str(RESULTS / name / "compare.py"), run_name="__main__")
     printed = tables_of(capsys.readouterr().out)
     shown = tables_of(RESULTS.joinpath(name, "README.md").read_text(encoding="utf-8"))

@@ -86,7 +86,7 @@ def test_masking_changes_no_output_and_names_the_layers_inside(build):
     np.testing.assert_allclose(outputs(mask_model(masked), X)[0], expected, rtol=1e-6)
 
 
-@few("build", MODELS.values(), subclassed, ids=MODELS)
+@few("build", MODELS.values(), functional, ids=MODELS)
 def test_masks_hold_through_training_saving_and_loading(build, tmp_path):
     keras.utils.set_random_seed(1)  # of a weight with few that are kept, none may have a gradient
     model = build()
