@@ -74,6 +74,18 @@ def structure(model: keras.Model, *, multiple_of: int = 1) -> Structure:
 def _analysed(model: keras.Model, multiple_of: int) -> tuple[keras.Model, Graph, Needed]:
     """The plain model, its channels, and which of them stay."""
     multiple_of = integer("multiple_of", multiple_of, 1)
+    plain = plain_of(model)
+    graph = traced(plain)
+    return plain, graph, needed(graph, multiple_of)
+
+
+def plain_of(model: keras.Model) -> keras.Model:
+    """A Sequential or Functional model without masks.
+
+    Raises:
+        TypeError: for an object that is no Keras model.
+        ValueError: for a model that is not built, or a subclassed one.
+    """
     if not isinstance(model, keras.Model):
         raise TypeError(f"Expected a Keras model. Received: {type(model).__name__}.")
     if not model.built:
@@ -84,6 +96,4 @@ def _analysed(model: keras.Model, multiple_of: int) -> tuple[keras.Model, Graph,
             "channels it does not need is not known, as its own code connects its layers. strip_masks makes it plain."
         )
     masked = any(isinstance(layer, MaskedLayer) for _, layer in walk(model))
-    plain = strip_masks(model) if masked else model
-    graph = traced(plain)
-    return plain, graph, needed(graph, multiple_of)
+    return strip_masks(model) if masked else model

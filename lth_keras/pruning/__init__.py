@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lth_keras.pruning.densities import SCOPES, check_reachable, counts_at, layer_counts
-from lth_keras.pruning.layouts import Layout, layouts
+from lth_keras.pruning.layouts import Layout
 from lth_keras.pruning.model_derivatives import ModelDerivatives, NothingPassesError
 from lth_keras.pruning.oneshot import prune
-from lth_keras.pruning.patterns import keep_as_many, one_density, pattern_of, pruned_by_pattern
+from lth_keras.pruning.patterns import keep_as_many, layouts_for, one_density, pattern_of, pruned_by_pattern
 from lth_keras.pruning.plan import Plan
 from lth_keras.pruning.ranking import keep_highest
 from lth_keras.pruning.regrowth import drop_and_grow

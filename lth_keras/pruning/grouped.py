@@ -3,81 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from lth_keras.arrays import Array
 from lth_keras.mask import Mask
 from lth_keras.pruning.densities import Density
+from lth_keras.pruning.groups import ChannelGroups, Groups, Numbers
 from lth_keras.pruning.layouts import Layout
 from lth_keras.pruning.ranking import keep_highest
-
-Numbers = Any
-"""Integers of a weight's shape: the number of the group that each weight belongs to."""
-
-
-class Groups(NamedTuple):
-    """The groups of a model's weights.
-
-    Attributes:
-        numbers: weight key to the group of each weight; without the weights that a pattern leaves as they are.
-        owners: weight key to whose groups these are: the weight's own, or the layer's if its weights share them.
-        counts: owner to the number of its groups.
-        sizes: owner to the number of weights in each.
-    """
-
-    numbers: dict[str, Numbers]
-    owners: dict[str, str]
-    counts: dict[str, int]
-    sizes: dict[str, int]
-
-    def sums(self, values: Callable[[str], Array]) -> dict[str, Array]:
-        """Owner to the sum of the values of each group; `values` gives those of a weight's key."""
-        found: dict[str, Array] = {}
-        for key, owner in self.owners.items():
-            weights = np.asarray(values(key), np.float64).ravel()
-            found[owner] = found.get(owner, 0) + np.bincount(self.numbers[key].ravel(), weights=weights)
-        return found
-
-    def left(self, mask: Mask) -> Mask:
-        """Which groups have any weight left in a mask."""
-        return Mask({owner: count > 0 for owner, count in self.sums(mask.__getitem__).items()})
-
-    def spread(self, chosen: Mask, mask: Mask) -> Mask:
-        """The weights of `mask` that are in chosen groups, or in none."""
-        kept = {key: chosen[owner][self.numbers[key]] & mask[key] for key, owner in self.owners.items()}
-        return Mask({key: kept.get(key, mask[key]) for key in mask}, copy=False)
-
-    def by_owner(self, density: Density) -> dict[str, float]:
-        """Owner to density.
-
-        Raises:
-            ValueError: for different densities of weights that are pruned together.
-        """
-        found: dict[str, float] = {}
-        for key, owner in self.owners.items():
-            one = density[key] if isinstance(density, Mapping) else density
-            if found.setdefault(owner, one) != one:
-                raise ValueError(
-                    f"Expected one density for all weights of {owner!r}, which are pruned together. "
-                    f"Received: {found[owner]:.4g} and {one:.4g}."
-                )
-        return found
 
 
 @dataclass(frozen=True)
 class Grouped:
-    """Whole groups of weights are kept or pruned: units, heads or blocks.
+    """Whole groups of weights are kept or pruned: units, heads, blocks or channels.
 
     A group's score is the sum of its weights' scores; with scores |w| that is the L1 norm, as Li et al. (2017),
     arXiv:1608.08710, rank filters.
 
     Attributes:
         kind: `units` (units of dense layers, filters of convolutions, columns of embedding tables), `heads` of
-            attention, or `blocks`.
+            attention, `blocks`, or `channels` with all weights that make or read them.
         block: sizes of blocks along the two last axes.
         multiple_of: to what the number of groups that a weight keeps is rounded.
     """
@@ -132,12 +80,19 @@ class Grouped:
         counts = groups.left(other).counts()
         return groups.spread(keep_highest(sums, groups.left(mask), counts, generator=ties, min_per_layer=0), mask)
 
-    def groups(self, layout: Mapping[str, Layout]) -> Groups:
+    def groups(self, layout: Mapping[str, Layout]) -> Groups | ChannelGroups:
         """The groups of weights with these layouts.
 
         Raises:
             ValueError: see `mask`.
         """
+        if self.kind == "channels":
+            found_channels = ChannelGroups.of(layout)
+            if not found_channels.counts:
+                raise ValueError(
+                    f"Expected weights that have channels to prune. Received: none of {', '.join(layout)}."
+                )
+            return found_channels
         found = {key: self._numbers(key, of_key) for key, of_key in layout.items()}
         numbers = {key: of_key for key, of_key in found.items() if of_key is not None}
         if not numbers:
@@ -154,7 +109,7 @@ class Grouped:
         self,
         sums: Mapping[str, Array],
         left: Mask,
-        groups: Groups,
+        groups: Groups | ChannelGroups,
         density: Density,
         scope: str,
         least: int,
@@ -214,7 +169,7 @@ class Grouped:
 def _global_counts(
     sums: Mapping[str, Array],
     left: Mask,
-    groups: Groups,
+    groups: Groups | ChannelGroups,
     density: float,
     least: int,
     ties: np.random.Generator,

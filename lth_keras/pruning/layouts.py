@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import keras
 
+from lth_keras.compacting import Along, channel_sets
 from lth_keras.masking import PrunableWeight, prunable_weights, walk
 
 
@@ -20,6 +21,8 @@ class Layout(NamedTuple):
         units: whether single outputs can be pruned; those of a recurrent kernel are gates that belong together.
         is_output: whether the layer leads to the model's outputs, whose units are not pruned.
         is_table: whether it is an embedding table.
+        channels: where it has entries for channels that are pruned with all weights around them; only for patterns of
+            these.
     """
 
     shape: tuple[int, ...]
@@ -29,12 +32,23 @@ class Layout(NamedTuple):
     units: bool = True
     is_output: bool = False
     is_table: bool = False
+    channels: tuple[Along, ...] = ()
 
 
-def layouts(model: keras.Model) -> dict[str, Layout]:
-    """The layout of each prunable weight of a model with masked layers."""
+def layouts(model: keras.Model, *, channels: bool = False) -> dict[str, Layout]:
+    """The layout of each prunable weight of a model with masked layers.
+
+    Args:
+        model: the model.
+        channels: whether to find `Layout.channels`.
+
+    Raises:
+        ValueError: with `channels`, for a subclassed model.
+    """
     places = {id(layer): place for place, layer in walk(model)}
-    return {weight.key: _layout(weight, places[id(weight.layer)]) for weight in prunable_weights(model)}
+    found = {weight.key: _layout(weight, places[id(weight.layer)]) for weight in prunable_weights(model)}
+    sets = channel_sets(model, found) if channels else {}
+    return {key: layout._replace(channels=tuple(sets.get(key, ()))) for key, layout in found.items()}
 
 
 def _layout(weight: PrunableWeight, place: str) -> Layout:

@@ -25,8 +25,7 @@ from lth_keras.masking import (
     weights_to_choose,
 )
 from lth_keras.pruning.densities import SCOPES, check_reachable, shot_densities
-from lth_keras.pruning.layouts import layouts
-from lth_keras.pruning.patterns import density_of, pattern_of, pruned_by_pattern
+from lth_keras.pruning.patterns import density_of, layouts_for, pattern_of, pruned_by_pattern
 from lth_keras.pruning.scoring import derivatives_on, scorer, warn_of_frozen, weights_by_key
 from lth_keras.pruning.shots import part_of, prune_in_shots
 from lth_keras.system import integer, one_of, real
@@ -74,11 +73,12 @@ def prune(
         pattern: groups of weights to keep or prune together. `"2:4"` keeps the 2 highest of every 4 consecutive inputs
             of each output; the density is then 0.5, and need not be given. `"units"` (or `"filters"`, `"columns"`)
             prunes whole units of dense layers, filters of convolutions and columns of embedding tables, but not those
-            of the model's outputs; `"heads"` those of MultiHeadAttention; `"4x4"` blocks along the last two axes. A
-            group's score is the sum of its weights' scores. `density` is then the share of groups, and weights that
-            have none stay as they are; scope `layer` keeps the same share of each layer, and `global` ranks groups by
-            their mean score. A pruned unit has no incoming weights; its bias is left.
-        multiple_of: number to whose multiples the units or heads that a layer keeps are rounded.
+            of the model's outputs; `"heads"` those of MultiHeadAttention; `"4x4"` blocks along the last two axes;
+            `"channels"` units, filters, columns and heads, each with all weights that make or read it. A group's score
+            is the sum of its weights' scores. `density` is then the share of groups, and weights that have none stay as
+            they are; scope `layer` keeps the same share of each layer, and `global` ranks groups by their mean score. A
+            pruned unit has no incoming weights; its bias is left, and read by others but with `"channels"`.
+        multiple_of: number to whose multiples the units, heads or channels that a layer keeps are rounded.
         samples_per_class: examples of each class to draw from `data`; None takes all of them.
         shots: number of steps, each with new scores of the remaining weights; 100 for SynFlow in its paper.
         shot_schedule: the densities of the shots: `exponential` (each prunes the same share of the remaining weights)
@@ -109,7 +109,7 @@ def prune(
         >>> pruned = prune(model, 0.01, "synflow", shots=100)
         >>> pruned = prune(model, {"conv": 0.5, "dense": 0.1}, exclude="last")
         >>> pruned = prune(model, pattern="2:4", exclude="first")
-        >>> pruned = prune(model, 0.5, pattern="filters", scope="layer", multiple_of=8)
+        >>> pruned = prune(model, 0.5, pattern="channels", scope="layer", multiple_of=8)
     """
     check_model(model)
     if schedule is not None:
@@ -152,7 +152,7 @@ def prune(
             before_pruning,
             in_shots[0],
             score,
-            layouts(pruned),
+            layouts_for(kept_in, pruned),
             scope=scope,
             ties=ties,
             min_per_layer=min_per_layer,

@@ -6,23 +6,24 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
 from lth_keras.arrays import Array
 from lth_keras.mask import Mask
 from lth_keras.pruning.densities import Density
 from lth_keras.pruning.grouped import Grouped
-from lth_keras.pruning.layouts import Layout
+from lth_keras.pruning.layouts import Layout, layouts
 from lth_keras.pruning.n_of_m import NofM
 from lth_keras.pruning.ranking import keep_highest
 from lth_keras.system import interrupts
 
 Pattern = NofM | Grouped
-_WORDS = {"units": "units", "filters": "units", "columns": "units", "heads": "heads"}
+_WORDS = {"units": "units", "filters": "units", "columns": "units", "heads": "heads", "channels": "channels"}
 
 
 def pattern_of(text: Any, multiple_of: int = 1) -> Pattern:
-    """The pattern of a name: `"2:4"`, `"4x4"`, `"units"` (or `"filters"`, `"columns"`), `"heads"`.
+    """The pattern of a name: `"2:4"`, `"4x4"`, `"units"` (or `"filters"`, `"columns"`), `"heads"`, `"channels"`.
 
     Raises:
         ValueError: for any other text, or `multiple_of` with a pattern that has no groups per layer.
@@ -37,10 +38,10 @@ def pattern_of(text: Any, multiple_of: int = 1) -> Pattern:
             return Grouped("blocks", (one, other))
     if word is not None:
         return Grouped(word, multiple_of=multiple_of)
-    extra = f" and multiple_of={multiple_of}, which is of units and heads" if multiple_of != 1 else ""
+    extra = f" and multiple_of={multiple_of}, which is of units, heads and channels" if multiple_of != 1 else ""
     raise ValueError(
-        "Expected a pattern: 'N:M' with N < M, as '2:4'; blocks, as '4x4'; 'units', 'filters', 'columns' or 'heads'. "
-        f"Received: {text!r}{extra}."
+        "Expected a pattern: 'N:M' with N < M, as '2:4'; blocks, as '4x4'; 'units', 'filters', 'columns', 'heads' or "
+        f"'channels'. Received: {text!r}{extra}."
     )
 
 
@@ -64,6 +65,15 @@ def density_of(pattern: Pattern, density: Any, scope: str, shots: int) -> float:
             f"Received: scope={scope!r}, density={density!r}."
         )
     return density  # type: ignore[no-any-return]
+
+
+def layouts_for(pattern: Pattern, model: keras.Model) -> dict[str, Layout]:
+    """What a pattern needs to know of the weights of a model with masked layers.
+
+    Raises:
+        ValueError: for a subclassed model, with `channels`.
+    """
+    return layouts(model, channels=isinstance(pattern, Grouped) and pattern.kind == "channels")
 
 
 def one_density(pattern: Pattern | None) -> float | None:

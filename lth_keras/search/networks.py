@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lth_keras.backends import Movable
 from lth_keras.mask import Mask
-from lth_keras.pruning import layouts
+from lth_keras.pruning import layouts_for
 from lth_keras.search.cache import key_of
 from lth_keras.search.start import given_of
 from lth_keras.system import checked_build, clear_memory_errors, interrupts
@@ -84,7 +84,7 @@ class Networks:
             network.mask.check_same_weights(plan.start)
         plan.density(0, network.kinds)  # raises for a kind without a rate
         if plan.pattern is not None:
-            plan.check_pattern(search.levels, layouts(network.model), network.kinds)
+            plan.check_pattern(search.levels, layouts_for(plan.pattern, network.model), network.kinds)
         if search.pruning.scope == "uniform" and search.levels:  # raises for a first layer that is too large
             plan.keep(search.levels, Mask.ones(network.mask.shapes), network.kinds)
         return network

@@ -125,12 +125,12 @@ class Pruning:
         prune_frozen: whether layers with `trainable=False` are pruned. By default they are not, and do not count in
             densities. Their weights are those that `build` makes, in all trials.
         pattern: groups of weights that are kept or pruned together, as `prune` takes them: `"units"`, `"filters"`,
-            `"columns"`, `"heads"`, blocks as `"4x4"`, whose scores are summed, or `"2:4"`. Rates and densities are then
+            `"columns"`, `"heads"`, `"channels"`, blocks as `"4x4"`, or `"2:4"`. Rates and densities are then
             shares of each layer's groups in scope `layer`, and in scope `global` groups compete by their mean score;
             `min_per_layer` counts groups, of which at least one stays. Weights without groups stay as they are. `"N:M"`
             has one level, of density N / M, and neither rates nor densities. The control `random_mask` keeps as many
             groups. By default weights are pruned one by one.
-        multiple_of: number to whose multiples the units or heads that a layer keeps are rounded.
+        multiple_of: number to whose multiples the units, heads or channels that a layer keeps are rounded.
         start_mask: the mask of level 0, such as that of another model's ticket (`get_mask`), by the keys of this
             network's weights; `rates` are shares of the weights that it keeps. By default level 0 is dense.
 

@@ -13,7 +13,7 @@ from lth_keras.arrays import LazyArrays, Weights
 from lth_keras.criteria import State, criterion, name_of, takes_data
 from lth_keras.mask import Mask
 from lth_keras.masking import is_connected, lora_updates
-from lth_keras.pruning import Layout, NothingPassesError, keep_as_many, layouts, prune_in_shots, pruned_by_pattern
+from lth_keras.pruning import Layout, NothingPassesError, keep_as_many, layouts_for, prune_in_shots, pruned_by_pattern
 from lth_keras.search.branches import BRANCHES, Keep, is_control, masks_of
 from lth_keras.search.start import initialiser_of
 from lth_keras.search.tasks import Task, task_of
@@ -136,7 +136,8 @@ class Selection:
 
     @cached_property
     def _layout(self) -> Mapping[str, Layout]:
-        return layouts(self._search.network.model)
+        assert self._plan.pattern is not None
+        return layouts_for(self._plan.pattern, self._search.network.model)
 
     @property
     def _keep(self) -> Keep:

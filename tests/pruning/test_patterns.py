@@ -166,7 +166,7 @@ def test_groups_that_are_kept_do_not_bring_back_single_weights() -> None:
         (images, {"pattern": "2:4"}, "multiple of 4, for the pattern 2:4. Received: depthwise/kernel with 2"),
         (images, {"pattern": "4:2"}, "Expected a pattern"),
         (images, {"pattern": "rows", "density": 0.5}, "Received: 'rows'"),
-        (images, {"pattern": "2:4", "multiple_of": 8}, "multiple_of=8, which is of units and heads"),
+        (images, {"pattern": "2:4", "multiple_of": 8}, "multiple_of=8, which is of units, heads and channels"),
         (images, {"pattern": "5x1", "density": 0.5}, "multiples of 5 x 1. Received: first/kernel of shape"),
         (images, {"pattern": "heads", "density": 0.5}, "Expected weights that have heads"),
         (images, {"pattern": "units"}, "one density with the pattern 'units'"),

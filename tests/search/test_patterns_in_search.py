@@ -180,7 +180,7 @@ def test_a_pattern_names_the_run_and_none_does_not() -> None:
         ({"pattern": "rows"}, "Expected a pattern: .*Received: 'rows'"),
         ({"pattern": 4}, "Received: 4"),
         ({"multiple_of": 4}, "Expected a pattern with multiple_of"),
-        ({"pattern": "4x4", "multiple_of": 8}, "multiple_of=8, which is of units and heads"),
+        ({"pattern": "4x4", "multiple_of": 8}, "multiple_of=8, which is of units, heads and channels"),
         ({"pattern": "2:4"}, r"Expected densities=\[0.5\], or neither.*'2:4'.*Received: rates=\{'dense'"),
         ({"pattern": "2:4", "rates": None, "densities": [0.25]}, r"which has no other density.*\(0.25,\)"),
         ({"pattern": "2:4", "rates": None}, "Expected a density for each of 2 levels"),
