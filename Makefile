@@ -6,6 +6,7 @@ INSTALLED := $(VENV)/.installed
 LOWEST := .venv-lowest
 DOCS := .venv-docs
 TORCH := .venv-torch
+EXPORT := .venv-export
 # Whatever the environment says, Python keeps compiled modules: a run of all tests imports them in dozens of processes.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -53,7 +54,7 @@ ON_EVERY := callbacks layers masking criteria pruning compacting export backends
 	training/test_evaluation.py training/test_optimizers.py training/test_weighted_examples.py \
 	training/engines/test_engines.py search/test_search.py search/test_resume.py
 
-.PHONY: demo quick lowest test test-all test-backends lint types docs bench bench-embedding gpu clean
+.PHONY: demo quick lowest test test-all test-backends test-export lint types docs bench bench-embedding gpu clean
 .DEFAULT_GOAL := demo
 
 # The stamp is newer than what it was made from, so a second set-up takes no time. A pip of 2025 shows how many packages
@@ -84,6 +85,11 @@ $(TORCH)/.installed: setup.cfg pyproject.toml
 	$(TORCH)/bin/python -m pip install --disable-pip-version-check -e '.[dev,torch]'
 	touch $@
 
+$(EXPORT)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(EXPORT)
+	$(EXPORT)/bin/python -m pip install --disable-pip-version-check -e '.[dev,litert,onnx]'
+	touch $@
+
 demo: $(INSTALLED)  ## lottery tickets in the digits that come with scikit-learn: a table, run.h5, figures
 	$(RUN) -m experiments.digits_lenet_fcn
 
@@ -103,6 +109,9 @@ test-backends: $(TORCH)/.installed  ## the library on PyTorch, JAX and TensorFlo
 	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(TORCH)/bin/python -m pytest $(PARALLEL) -m "not slow" $(ON_EVERY:%=tests/%)
 	KERAS_BACKEND=jax $(TORCH)/bin/python -m pytest $(PARALLEL) -m "not slow" $(ON_EVERY:%=tests/%)
 	KERAS_BACKEND=tensorflow $(TORCH)/bin/python -m pytest $(PARALLEL) -m "not slow" $(ON_EVERY:%=tests/%)
+
+test-export: $(EXPORT)/.installed  ## files for LiteRT and ONNX, with their runtimes, in an environment of their own
+	KERAS_BACKEND=tensorflow $(EXPORT)/bin/python -m pytest tests/export
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .

@@ -14,7 +14,7 @@ import wrapt
 if TYPE_CHECKING:
     from lth_keras.callbacks import DynamicSparseTraining, GradualPruning, PruningSummaries
     from lth_keras.compacting import compact, structure
-    from lth_keras.export import load_ticket, save_ticket
+    from lth_keras.export import export_model, load_ticket, save_ticket
     from lth_keras.layers import MaskedConv1D, MaskedConv2D, MaskedDense, MaskedEmbedding, register_prunable
     from lth_keras.mask import Mask
     from lth_keras.masking import get_mask, mask_model, set_mask, strip_masks, summary
@@ -57,6 +57,7 @@ _HOMES = {
     "WorkerError": "search",
     "WorkerStartError": "search",
     "compact": "compacting",
+    "export_model": "export",
     "get_mask": "masking",
     "load_mask": "storage",
     "load_ticket": "export",
@@ -94,6 +95,7 @@ __all__ = [
     "WorkerError",
     "WorkerStartError",
     "compact",
+    "export_model",
     "get_mask",
     "load_mask",
     "load_ticket",

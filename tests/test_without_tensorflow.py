@@ -232,5 +232,5 @@ def test_the_page_on_installation_lists_every_package_that_jax_alone_needs() -> 
     needed = required() | required("jax") | required("experiments")
     absent = {"tensorflow", "tensorflow-datasets", "importlib-resources"}
     assert listed == {name: bound.replace(" ", "") for name, bound in needed.items() if name not in absent}
-    optional = required("native").keys() | required("torch").keys()
+    optional = {name for extra in ("native", "torch", "litert", "onnx") for name in required(extra)}
     assert imported("lth_keras", "experiments", "datasets") - listed.keys() <= absent | optional
