@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -34,6 +36,13 @@ def test_without_affinity_all_cpus_count(monkeypatch: pytest.MonkeyPatch, count:
 def test_the_peak_of_memory_is_in_bytes_and_no_less_than_what_is_in_use() -> None:
     in_use = psutil.Process().memory_info().rss
     assert 0.9 * in_use <= peak_memory_bytes() <= psutil.virtual_memory().total
+
+
+def test_the_peak_of_memory_is_not_that_of_the_process_that_started_this_one() -> None:
+    held = np.ones(300 * 2**20, np.uint8)  # written, so that the memory is in use
+    command = [sys.executable, "-c", "from lth_keras.system import peak_memory_bytes; print(peak_memory_bytes())"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert int(printed) < held.nbytes < peak_memory_bytes()
 
 
 def cgroup(folder: Path, names: tuple[str, str, str], limit: str, used: int, files: int) -> None:
