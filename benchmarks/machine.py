@@ -17,7 +17,7 @@ from lth_keras.system import usable_cpus
 REPOSITORY = Path(__file__).resolve().parents[1]
 MEASURED = ("lth_keras", "datasets", "benchmarks")
 """What the numbers depend on, and the commit stands for."""
-PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy")
+PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "ai-edge-litert", "onnxruntime", "openvino")
 """The distributions whose versions are told, where they are installed."""
 
 

@@ -184,8 +184,7 @@ def test_the_experiments_require_exactly_what_they_import_beside_the_library() -
 
 
 def test_what_tests_and_benchmarks_import_is_declared() -> None:
-    declared = required().keys() | required("dev").keys() | required("torch").keys()
-    declared |= required("litert").keys() | required("onnx").keys()
+    declared = required().keys() | required("dev").keys() | required("bench").keys()
     assert imported("tests") <= declared and imported("benchmarks") <= declared
 
 

@@ -12,6 +12,7 @@ import pytest
 from keras import layers
 
 import lth_keras as lth
+from benchmarks.__main__ import main
 from lth_keras.export import models
 from tests.backend import BACKEND
 from tests.docs.test_readme import ROOT, run
@@ -139,3 +140,15 @@ def test_what_is_said_of_other_runtimes_runs(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     run(ROOT / "docs" / "deploy.md")
     assert {path.name for path in tmp_path.iterdir()} == {"model.tflite", "model.onnx"}
+
+
+@litert
+@onnx
+@pytest.mark.slow
+def test_inference_is_measured_in_each_runtime(tmp_path: Path) -> None:
+    assert (
+        main(["inference_lenet", "--small", "--rounds", "1", "--only", "1%*", "100%: Keras*", "--out", str(tmp_path)])
+        == 0
+    )
+    text = (tmp_path / "inference_lenet.md").read_text()
+    assert "1%: LiteRT, int8 / 100%: Keras, dense, ms, batch 64" in text and "| 1%: ticket file |" in text

@@ -1,0 +1,52 @@
+"""Forward passes of pruned networks: Keras before and after compaction, and the runtimes that exported files go to."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks.harness import Case, Contender
+from benchmarks.runtimes import RUNTIMES, TICKET, serve
+from benchmarks.served import FILES, NETWORKS, PRUNINGS, prepare, stem
+
+DENSE = "Keras, dense"
+PACKAGES = {
+    DENSE: "tensorflow",
+    "Keras, compacted": "tensorflow",
+    "LiteRT": "ai_edge_litert",
+    "LiteRT, int8": "ai_edge_litert",
+    "ONNX Runtime": "onnxruntime",
+    "OpenVINO": "openvino",
+    TICKET: "numpy",
+}
+"""What must be installed for each."""
+UNPRUNED = next(iter(PRUNINGS))
+BASE = f"{UNPRUNED}: {DENSE}"
+
+
+def contenders(small: bool) -> dict[str, Contender]:
+    """Every runtime with every pruning; dense Keras, whose speed does not depend on zeros, with one."""
+    return {
+        f"{pruning}: {runtime}": Contender(package, serve, (f"{stem(pruning)}.{FILES[runtime]}", runtime, small))
+        for pruning in PRUNINGS
+        for runtime, package in PACKAGES.items()
+        if runtime != DENSE or pruning == UNPRUNED
+    }
+
+
+def case(network: str) -> Case:
+    """The case of a network of `NETWORKS`."""
+    return Case(
+        f"Inference: {NETWORKS[network].title}",
+        "The network is pruned by magnitude to the same density in each layer, or by channels, or 2:4; biases and "
+        "statistics are random, weights as initialised. Each file but that of dense Keras holds the compacted network. "
+        "Two threads; the median time of a forward pass. Difference: the largest to an output of the masked model, for "
+        "64 examples. Sizes of `.keras` files are of weights alone, without an optimiser.",
+        contenders,
+        lambda small: "random inputs",
+        [(f"{pruning}: {runtime}", BASE) for pruning in PRUNINGS for runtime in RUNTIMES if runtime != DENSE],
+        rounds=3,
+        prepare=partial(prepare, network),
+    )
+
+
+CASES = {f"inference_{name}": case(name) for name in NETWORKS}
