@@ -232,7 +232,13 @@ def test_samples_are_drawn_by_seed_and_all_of_the_data_without() -> None:
         mask(samples_per_class=31)
 
 
-@few("name", DATA_AWARE_NAMES, "snip")
+def test_a_criterion_of_activations_needs_data_but_no_loss() -> None:
+    with pytest.raises(ValueError, match=r"Criterion 'wanda': Expected data=\(x, y\).*activations. Received: no data"):
+        prune(classifier(), 0.5, "wanda")
+    assert get_mask(prune(classifier(), 0.5, "wanda", data=(X, Y))).density == pytest.approx(0.5, abs=0.01)
+
+
+@few("name", [name for name in DATA_AWARE_NAMES if name != "wanda"], "snip")
 def test_a_criterion_without_data_labels_or_a_loss_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=rf"Criterion '{name}': Expected data=\(x, y\).*Received: no data and loss"):
         prune(classifier(), 0.5, name)
