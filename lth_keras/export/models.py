@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -173,34 +173,21 @@ def _write_litert(path: str, model: keras.Model, values: str, batch_size: int | 
 def _load_litert(path: str, names: list[str]) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(path)
+    run_signature = Interpreter(path).get_signature_runner()
+    given = run_signature.get_input_details()
 
     def run(x: Sequence[np.ndarray]) -> Outputs:
-        details = _by_name(interpreter.get_input_details(), names)
-        for detail, array in zip(details, x, strict=True):
-            interpreter.resize_tensor_input(detail["index"], array.shape)
+        named = dict(zip(given if len(x) == 1 else names, x, strict=True))
         try:
-            interpreter.allocate_tensors()
+            outputs = run_signature(**named)
         except RuntimeError as error:
             raise RuntimeError(
                 "Expected operations that LiteRT has. Received, as with recurrent layers and batches of any size: "
                 f"{str(error).splitlines()[0]} Give batch_size, such as 1."
             ) from error
-        for detail, array in zip(details, x, strict=True):
-            interpreter.set_tensor(detail["index"], array)
-        interpreter.invoke()
-        outputs = sorted(interpreter.get_output_details(), key=lambda detail: detail["name"])
-        return [np.asarray(interpreter.get_tensor(detail["index"])) for detail in outputs]
+        return [np.asarray(outputs[name]) for name in sorted(outputs, key=lambda name: (len(name), name))]
 
     return run
-
-
-def _by_name(details: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Mapping[str, Any]]:
-    """The inputs of a LiteRT file in the order of the model."""
-    if len(details) == 1:
-        return list(details)
-    of_name = {detail["name"].partition(":")[0].removeprefix("serving_default_"): detail for detail in details}
-    return [of_name[name] for name in names]
 
 
 def _write_onnx(path: str, model: keras.Model, values: str, batch_size: int | None) -> None:

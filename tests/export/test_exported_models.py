@@ -78,6 +78,13 @@ def test_a_pruned_model_is_exported_and_the_runtime_computes_the_same(name: str,
     assert small < whole
 
 
+@pytest.mark.parametrize("ending", BOTH)
+def test_outputs_are_in_order_however_many_there_are(ending: str, tmp_path: Path) -> None:
+    inputs = keras.Input((4,))
+    model = random_values(keras.Model(inputs, [layers.Dense(2)(inputs) for _ in range(12)]))
+    lth.export_model(tmp_path / f"model{ending}", model)
+
+
 @litert
 def test_recurrent_layers_need_a_batch_size_in_litert(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="Expected operations that LiteRT has.*Give batch_size, such as 1"):
