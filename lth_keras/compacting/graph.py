@@ -42,9 +42,13 @@ class Axis(NamedTuple):
     before: int = 1
     each: int = 1
 
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """The value of each entry's channel."""
+        return np.tile(np.repeat(values, self.each), self.before)
+
     def entries(self, kept: np.ndarray) -> np.ndarray:
         """Indices of the entries of the channels that are kept, a boolean array."""
-        return np.flatnonzero(np.tile(np.repeat(kept, self.each), self.before))
+        return np.flatnonzero(self.spread(kept))
 
 
 @dataclass

@@ -13,6 +13,9 @@ from lth_keras.compacting.rules import attention, kernels, pointwise, recurrent,
 from lth_keras.compacting.rules.values import array
 from lth_keras.masking import has_graph
 
+OUTPUT = "output of the model"
+"""Why the channels of outputs stay."""
+
 
 def traced(model: keras.Model) -> Graph:
     """The channels of a Sequential or Functional model of plain layers.
@@ -21,7 +24,7 @@ def traced(model: keras.Model) -> Graph:
     """
     graph = Graph()
     for outputs in _of_model(graph, model, {}):
-        graph.pin(outputs.ids, "output of the model")
+        graph.pin(outputs.ids, OUTPUT)
     return graph
 
 

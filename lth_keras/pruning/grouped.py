@@ -87,12 +87,7 @@ class Grouped:
             ValueError: see `mask`.
         """
         if self.kind == "channels":
-            found_channels = ChannelGroups.of(layout)
-            if not found_channels.counts:
-                raise ValueError(
-                    f"Expected weights that have channels to prune. Received: none of {', '.join(layout)}."
-                )
-            return found_channels
+            return ChannelGroups.of(layout)
         found = {key: self._numbers(key, of_key) for key, of_key in layout.items()}
         numbers = {key: of_key for key, of_key in found.items() if of_key is not None}
         if not numbers:

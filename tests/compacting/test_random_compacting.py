@@ -29,18 +29,26 @@ def randomise(model, generator):
             variable.assign(np.abs(value) + 0.3 if "variance" in key else value * (generator.random() < 0.7))
 
 
-def pruned_model(seed):
-    """A random masked model with dead structure, and inputs for it; None where it cannot be masked."""
+def masked_model(seed):
+    """A random masked model and inputs for it; None for one that mask_model refuses, as some quantised ones."""
     model, x = random_model(seed)
-    generator = np.random.default_rng(seed)
-    quantised = any(getattr(layer, "quantization_mode", None) for _, layer in walk(model))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            masked = mask_model(model)
+            return mask_model(model), x
         except (ValueError, NotImplementedError):
             return None, x
-    if not quantised:
+
+
+def is_quantised(model):
+    return any(getattr(layer, "quantization_mode", None) for _, layer in walk(model))
+
+
+def pruned_model(seed):
+    """A random masked model with dead structure, and inputs for it; None where it cannot be masked."""
+    masked, x = masked_model(seed)
+    generator = np.random.default_rng(seed)
+    if masked is not None and not is_quantised(masked):
         randomise(masked, generator)
         set_mask(masked, {key: dead_slices(generator, mask.shape) for key, mask in get_mask(masked).items()})
     return masked, x
