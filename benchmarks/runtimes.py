@@ -12,9 +12,10 @@ import numpy as np
 from lth_keras.system import peak_memory_bytes
 
 BATCHES = (1, 64)
-SECONDS = 1.5
-"""How long each batch size is timed, after `WARM_UP` calls, and for `LEAST_CALLS` or more."""
-WARM_UP, LEAST_CALLS = 5, 7
+SECONDS, LEAST_CALLS = 1.0, 5
+"""How long each batch size is timed, and for at least how many calls."""
+WARM_UP = 0.25
+"""Seconds of calls before."""
 THREADS = 2
 TICKET = "ticket file"
 """What is only stored, not run."""
@@ -56,7 +57,9 @@ def of_batch(path: Path, batch: int) -> Path:
 
 def milliseconds(call: Call, x: np.ndarray, small: bool) -> float:
     """The median time of a call."""
-    for _ in range(1 if small else WARM_UP):
+    begin = time.perf_counter()
+    call(x)
+    while not small and time.perf_counter() - begin < WARM_UP:
         call(x)
     times: list[float] = []
     while len(times) < LEAST_CALLS or (not small and sum(times) < SECONDS):
