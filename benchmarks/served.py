@@ -24,6 +24,13 @@ FILES = {
 }
 """The endings of the runtimes' files."""
 
+
+def odd(model: keras.Model) -> list[keras.Layer]:
+    """Layers whose numbers of inputs no four divide: depthwise ones, and those on colours."""
+    layers = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    return [layer for layer in layers if isinstance(layer, keras.layers.DepthwiseConv2D) or layer.kernel.shape[-2] % 4]
+
+
 PRUNINGS: dict[str, Callable[[keras.Model], keras.Model]] = {
     "100%": lth.mask_model,
     "20%": lambda model: lth.prune(model, 0.2, scope="layer"),
@@ -31,7 +38,7 @@ PRUNINGS: dict[str, Callable[[keras.Model], keras.Model]] = {
     "1%": lambda model: lth.prune(model, 0.01, scope="layer"),
     "half of the channels": lambda model: lth.prune(model, 0.5, pattern="channels", scope="layer"),
     "a quarter of the channels": lambda model: lth.prune(model, 0.25, pattern="channels", scope="layer"),
-    "2:4": lambda model: lth.prune(model, pattern="2:4"),
+    "2:4": lambda model: lth.prune(model, pattern="2:4", exclude=odd(model)),
 }
 
 
