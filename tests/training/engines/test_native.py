@@ -14,7 +14,7 @@ import pytest
 from lth_keras import Network
 from lth_keras.mask import Mask
 from lth_keras.training.engines import native
-from lth_keras.training.engines.native import native_program, steps
+from lth_keras.training.engines.native import barriers, dense, native_program, sparse, steps, team
 from lth_keras.training.engines.native.chain import native_chain
 from tests.few import few
 
@@ -192,7 +192,8 @@ def test_another_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_numba_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, native_program.__name__)
+    for module in (native_program, dense, sparse, team, barriers):
+        monkeypatch.delitem(sys.modules, module.__name__)
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.setitem(sys.modules, "llvmlite", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'lth_keras\[native\]'"):
@@ -204,14 +205,14 @@ def test_a_thread_that_cannot_be_started_leaves_no_other_waiting(monkeypatch: py
     made = network()
     started: list[Any] = []
 
-    class Third(native_program.Thread):
+    class Third(team.Thread):
         def start(self) -> None:
             if len(started) == 2:
                 raise RuntimeError("can't start new thread")
             started.append(self)
             super().start()
 
-    monkeypatch.setattr(native_program, "Thread", Third)
+    monkeypatch.setattr(team, "Thread", Third)
     with pytest.raises(RuntimeError, match="can't start"):
         made.train(10, seed=0)
     for thread in started:

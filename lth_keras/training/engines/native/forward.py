@@ -118,28 +118,32 @@ def rows_forward(layer: Any, weights: Any, activations: Any, below: int, tile: i
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
-def cross_entropy(logits: Any, at: int, classes: int, label: int) -> tuple[float, float, float]:
-    """The loss of an example, float64; and the greatest logit and the sum of exponentials, for the softmax."""
+def cross_entropy(logits: Any, at: int, distance: int, classes: int, label: int) -> tuple[float, float, float]:
+    """The loss of an example, float64; and the greatest logit and the sum of exponentials, for the softmax.
+
+    Its logits are at this distance from each other.
+    """
     most = logits[at]
     for c in range(1, classes):
-        if logits[at + c] > most:
-            most = logits[at + c]
+        if logits[at + c * distance] > most:
+            most = logits[at + c * distance]
     total = 0.0
     for c in range(classes):
-        total += math.exp(np.float64(logits[at + c]) - np.float64(most))
-    return math.log(total) - (np.float64(logits[at + label]) - np.float64(most)), np.float64(most), total
+        total += math.exp(np.float64(logits[at + c * distance]) - np.float64(most))
+    return math.log(total) - (np.float64(logits[at + label * distance]) - np.float64(most)), np.float64(most), total
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
 def evaluate(
-    thread: int, threads: int, layers: Any, tiles: int, x: Any, y: Any, weights: Any, activations: Any, softmax: bool,
-    losses: Any, correct: Any, outputs: Any,
+    thread: int, threads: int, barrier: Any, layers: Any, tiles: int, x: Any, y: Any, weights: Any, activations: Any,
+    softmax: bool, losses: Any, correct: Any, outputs: Any,
 ) -> None:  # fmt: skip
     """A thread's share of an evaluation.
 
     Args:
         thread: index of the thread.
         threads: number of threads.
+        barrier: not used, since threads do not wait for each other.
         layers: the table of layers, with indices in `activations[thread]`.
         tiles: number of tiles of rows that are evaluated at a time.
         x: examples, float32 `(n, inputs)`.
@@ -168,7 +172,7 @@ def evaluate(
             rows_forward(layer, weights, own, layer[BELOW], 0, (end - begin + ROWS - 1) // ROWS, size)
         for i in range(begin, end):
             at = last[ABOVE] + (i - begin) * last[ABOVE_ROW]
-            losses[i], most, total = cross_entropy(own, at, classes, y[i])
+            losses[i], most, total = cross_entropy(own, at, 1, classes, y[i])
             best = 0
             for c in range(1, classes):
                 if own[at + c] > own[at + best]:

@@ -130,6 +130,14 @@ def _tile(builder: Any, pointer: Any, row: Any, i: int, j: int) -> Any:
     return builder.gep(pointer, [_offset(builder, row, i, j)])
 
 
+def transposed(v: Vectors, rows: list[Any]) -> list[Any]:
+    """The columns of `LANES` vectors, as vectors."""
+    for _ in range(LANES.bit_length() - 1):
+        pairs = [v.interleave(rows[i], rows[i + LANES // 2]) for i in range(LANES // 2)]
+        rows = [row for pair in pairs for row in pair]
+    return rows
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def transpose(context: Any, c: Any, at_c: Any, row_c: Any, a: Any, at_a: Any, row_a: Any) -> Any:
     """Writes the LANES x LANES numbers of a at `at_a` to c, transposed."""
@@ -140,10 +148,7 @@ def transpose(context: Any, c: Any, at_c: Any, row_c: Any, a: Any, at_a: Any, ro
         to, source = (place_of(context, builder, signature, given, i) for i in (0, 3))
         v = Vectors(builder)
         rows = [v.load(_tile(builder, source, given[5], i, 0)) for i in range(LANES)]
-        for _ in range(LANES.bit_length() - 1):
-            pairs = [v.interleave(rows[i], rows[i + LANES // 2]) for i in range(LANES // 2)]
-            rows = [row for pair in pairs for row in pair]
-        for i, row in enumerate(rows):
+        for i, row in enumerate(transposed(v, rows)):
             v.store(row, _tile(builder, to, given[2], i, 0))
         return context.get_dummy_value()
 

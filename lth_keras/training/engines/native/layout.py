@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -83,8 +83,8 @@ class Layout:
     def read(self, weights: np.ndarray) -> None:
         """Copies the values of the Keras variables into `weights`, with zeros for pruned ones."""
         for i, layer in enumerate(self._layers):
-            kernel = keras.ops.convert_to_numpy(layer.kernel) * keras.ops.convert_to_numpy(layer.mask)
-            bias = np.zeros(self.sizes[i + 1]) if layer.bias is None else keras.ops.convert_to_numpy(layer.bias)
+            kernel = numpy_of(layer.kernel) * numpy_of(layer.mask)
+            bias = np.zeros(self.sizes[i + 1]) if layer.bias is None else numpy_of(layer.bias)
             for block, columns in self._blocks(weights, i):
                 block[:-1], block[-1] = kernel[:, columns], bias[columns]
 
@@ -92,7 +92,7 @@ class Layout:
         """A bit for each weight, 0 for pruned weights, missing biases and padding; uint16 for each vector."""
         bits = np.zeros(self.weights, bool)
         for i, layer in enumerate(self._layers):
-            mask = keras.ops.convert_to_numpy(layer.mask)
+            mask = numpy_of(layer.mask)
             for block, columns in self._blocks(bits, i):
                 block[:-1], block[-1] = mask[:, columns], layer.bias is not None
         return np.packbits(bits, bitorder="little").view("<u2")
@@ -111,10 +111,7 @@ class Layout:
 
     def write(self, weights: np.ndarray) -> None:
         """Assigns the values in `weights` to the Keras variables."""
-        values = self.values(weights)
-        for variable in (variable for layer in self._layers for variable in (layer.kernel, layer.bias)):
-            if variable is not None:
-                assign(variable, values[id(variable)])
+        set_variables(self._layers, self.values(weights))
 
     def _blocks(self, numbers: np.ndarray, i: int) -> Iterator[tuple[np.ndarray, slice]]:
         """Views of a layer's blocks without padding, `(inputs + 1, columns)`, each with its columns."""
@@ -124,6 +121,18 @@ class Layout:
             start = self._starts[i] + first * height
             rows = numbers[start : start + height * width].reshape(height, width)
             yield rows[: self.sizes[i] + 1, : min(width, units - first)], slice(first, min(first + width, units))
+
+
+def set_variables(layers: Sequence[ChainPart], values: Mapping[int, np.ndarray]) -> None:
+    """Assigns values, by the `id` of the Keras variable, to the layers' variables."""
+    for variable in (variable for layer in layers for variable in (layer.kernel, layer.bias)):
+        if variable is not None:
+            assign(variable, values[id(variable)])
+
+
+def numpy_of(variable: Any) -> np.ndarray:
+    """The value of a Keras variable."""
+    return np.asarray(keras.ops.convert_to_numpy(variable))
 
 
 def blocks(columns: int, most: int) -> int:

@@ -66,7 +66,7 @@ def _output(
     rows_forward(layer, weights, activations, below, start, stop - start, batch)
     for i in range(start * ROWS, min(stop * ROWS, batch)):
         at, label = layer[ABOVE] + i * layer[ABOVE_ROW], y[examples[i]]
-        losses[i], most, total = cross_entropy(activations, at, classes, label)
+        losses[i], most, total = cross_entropy(activations, at, 1, classes, label)
         for c in range(classes):
             share = math.exp(np.float64(activations[at + c]) - most) / total
             gradients[at + c] = (share - (c == label)) / batch

@@ -29,13 +29,14 @@ class Vectors:
         self.builder = builder
         self.add, self.subtract, self.multiply = builder.fadd, builder.fsub, builder.fmul
 
-    def load(self, pointer: Any) -> Any:
+    def load(self, pointer: Any, lanes: int = LANES) -> Any:
         """The vector at an address, aligned or not."""
-        return self.builder.load(self.builder.bitcast(pointer, VECTOR.as_pointer()), align=4)
+        kind = ir.VectorType(FLOAT, lanes)
+        return self.builder.load(self.builder.bitcast(pointer, kind.as_pointer()), align=4)
 
     def store(self, vector: Any, pointer: Any) -> None:
-        """Writes a vector to an address."""
-        self.builder.store(vector, self.builder.bitcast(pointer, VECTOR.as_pointer()), align=4)
+        """Writes a vector of any number of lanes to an address."""
+        self.builder.store(vector, self.builder.bitcast(pointer, vector.type.as_pointer()), align=4)
 
     def splat(self, number: Any) -> Any:
         """A vector of one number."""
@@ -76,6 +77,32 @@ class Vectors:
         for _ in range(3):
             inverse = self.multiply_add(inverse, self.multiply_add(minus, inverse, self.constant(1.0)), inverse)
         return inverse
+
+    def truth(self, bit: Any) -> Any:
+        """A vector of one bit, for `select`."""
+        kind = ir.VectorType(ir.IntType(1), LANES)
+        first = self.builder.insert_element(ir.Constant(kind, ir.Undefined), bit, ir.Constant(ir.IntType(32), 0))
+        return self.builder.shuffle_vector(first, first, ir.Constant(_BITS, [0] * LANES))
+
+    def folded(self, x: Any, lanes: int) -> Any:
+        """A vector of this number of lanes with the same sum: each adds those of x at that distance."""
+        length = LANES
+        while length > lanes:
+            length //= 2
+            kind = ir.VectorType(ir.IntType(32), length)
+            low, high = (
+                self.builder.shuffle_vector(x, x, ir.Constant(kind, list(range(start, start + length))))
+                for start in (0, length)
+            )
+            x = self.builder.fadd(low, high)
+        return x
+
+    def pair_sums(self, a: Any, b: Any) -> Any:
+        """The sums of neighbours in a, then of those in b."""
+        even, odd = (
+            self.builder.shuffle_vector(a, b, ir.Constant(_BITS, list(range(start, 2 * LANES, 2)))) for start in (0, 1)
+        )
+        return self.builder.fadd(even, odd)
 
     def interleave(self, a: Any, b: Any) -> tuple[Any, Any]:
         """The numbers of two vectors, alternating, as two vectors."""
