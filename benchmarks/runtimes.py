@@ -17,8 +17,8 @@ SECONDS, LEAST_CALLS = 1.0, 5
 WARM_UP = 0.25
 """Seconds of calls before."""
 THREADS = 2
-TICKET = "ticket file"
-"""What is only stored, not run."""
+TICKET, SPARSE = "ticket file", "lth_keras.sparse_forward"
+"""What is only stored, not run; and what runs it, if it is a chain of dense layers."""
 
 Call = Callable[[np.ndarray], Any]
 
@@ -117,6 +117,12 @@ def _openvino(path: Path) -> Call:
     return lambda x: compiled([x])[0]
 
 
+def _sparse(path: Path) -> Call:
+    import lth_keras
+
+    return lth_keras.sparse_forward(lth_keras.load_ticket(path))
+
+
 RUNTIMES: dict[str, Callable[[Path], Call]] = {
     "Keras, dense": _keras,
     "Keras, compacted": _keras,
@@ -124,4 +130,5 @@ RUNTIMES: dict[str, Callable[[Path], Call]] = {
     "LiteRT, int8": _litert,
     "ONNX Runtime": _onnx,
     "OpenVINO": _openvino,
+    SPARSE: _sparse,
 }

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 import lth_keras as lth
-from benchmarks.runtimes import BATCHES, TICKET
+from benchmarks.runtimes import BATCHES, SPARSE, TICKET
 from lth_keras.models import conv_6, lenet_300_100, vgg
 
 FILES = {
@@ -21,6 +21,7 @@ FILES = {
     "ONNX Runtime": "onnx",
     "OpenVINO": "onnx",
     TICKET: "h5",
+    SPARSE: "h5",
 }
 """The endings of the runtimes' files."""
 

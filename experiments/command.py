@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
+import json
 import os
 import shlex
 import sys
@@ -89,7 +91,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     from lth_keras.plots import save_figures
     from lth_keras.report import summary_table
     from lth_keras.search import Asked, LevelError, prepare
-    from lth_keras.storage import RunDirectory, open_run
+    from lth_keras.storage import COMMAND, RunDirectory, open_run, write_note
     from lth_keras.system import ConsoleReporter, duration, usable_cpus
 
     interrupts.check()
@@ -142,6 +144,7 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     except LevelError as error:  # raised after the table of the finished levels is printed
         failure = error
     if directory.finished():
+        write_note(directory.path, COMMAND, {"arguments": sys.argv[1:]})
         dataset = open_run(directory.path)
         output.print(summary_table(dataset), *([] if failure else config.tables(dataset)))
         for path in [directory.path / "run.h5", *save_figures(dataset, directory.path / "figures")]:
@@ -149,6 +152,37 @@ def _run(config: Any, make_search: Callable[[Any, int], TicketSearch], experimen
     say(output, f"in {duration(time.monotonic() - started)}")
     if failure:
         raise failure
+
+
+def search_again(directory: RunDirectory) -> TicketSearch:
+    """The search of a run that an experiment made, by its recorded command; sets the Keras backend that it names.
+
+    Raises:
+        ValueError: for a run without such a command, or whose command makes another run now.
+    """
+    from lth_keras.storage import COMMAND, read_note
+
+    found, name = read_note(directory.path, COMMAND), directory.experiment
+    try:
+        module = importlib.import_module(f"experiments.{name}") if found and name.isidentifier() else None
+    except ModuleNotFoundError:
+        module = None
+    if found is None or module is None:
+        raise ValueError(
+            f"Expected a run that a command of experiments/ has finished, whose search can be made again. Received: "
+            f"{directory.path}. In the script of the search, use Run.ticket(..., retrain=True)."
+        )
+    arguments, _ = with_engine([str(argument) for argument in found["arguments"]])
+    config = tyro.cli(module.Config, prog=f"python -m experiments.{name}", args=arguments)
+    os.environ["KERAS_BACKEND"] = config.backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if json.loads(json.dumps(config.identity())) != directory.config:
+        raise ValueError(
+            f"Expected the command that {directory.path} records to make that run. Received: parameters of another: "
+            f"{shlex.join(arguments)}."
+        )
+    search: TicketSearch = module.make_search(config, directory.threads)
+    return search
 
 
 def say(console: Console, text: str) -> None:

@@ -105,8 +105,9 @@ class Options:
     A run keeps one number, since results of different numbers are not bit-identical."""
     fresh_graphs: bool = False
     """Run every training in a new process. Slower, with bit-identical results."""
-    keep_weights: Literal["none", "last", "all"] = "none"
-    """Levels whose final weights are stored in the level files."""
+    keep_weights: Literal["none", "last", "all"] = "last"
+    """Levels whose final weights are stored: the last of each branch, all, or none. Without them a level's network can
+    be exported only after it is trained again (lth-keras export --retrain)."""
     describe: bool = False
     """Print the model, the training and the weights that remain at each level, and exit. Needs no data."""
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from lth_keras.storage import InUseError, load_mask, open_run, save_mask
     from lth_keras.system import NotEnoughMemoryError
-    from lth_keras.training import Network, NonFiniteLossError
+    from lth_keras.training import Network, NonFiniteLossError, sparse_forward
 
 __version__ = "0.1.0"
 
@@ -68,6 +68,7 @@ _HOMES = {
     "save_mask": "storage",
     "save_ticket": "export",
     "set_mask": "masking",
+    "sparse_forward": "training",
     "strip_masks": "masking",
     "structure": "compacting",
     "summary": "masking",
@@ -106,6 +107,7 @@ __all__ = [
     "save_mask",
     "save_ticket",
     "set_mask",
+    "sparse_forward",
     "strip_masks",
     "structure",
     "summary",

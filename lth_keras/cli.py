@@ -1,8 +1,9 @@
-"""The console script `lth-keras`: figures and tables of runs. Imports neither Keras nor a backend."""
+"""The console script `lth-keras`: figures, tables and networks of runs. Only the last need Keras."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import warnings
@@ -14,7 +15,7 @@ from rich.console import Console
 
 import lth_keras
 from lth_keras.analysis import common_variable, compare, explained, scale_of, units_of
-from lth_keras.storage import open_run, write_csv
+from lth_keras.storage import RunDirectory, open_run, write_csv
 from lth_keras.system import plain, printable
 
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], None] = options.command
     try:
         command(options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, ModuleNotFoundError) as error:
         print(printable(f"lth-keras: {error}"), file=sys.stderr)
         return 2
     return 0
@@ -116,12 +117,48 @@ def _parser() -> argparse.ArgumentParser:
     comparison.add_argument("--csv", metavar="FILE", type=_path, help="also write every number to this file")
     comparison.set_defaults(command=_compare)
 
-    export = commands.add_parser("export", parents=[one_run], help="write the numbers of a run as tables")
+    export = commands.add_parser(
+        "export",
+        parents=[one_run],
+        help="write the numbers of a run as tables, or the network of a level to a file that is served",
+        description="Write the numbers of a run as tables, or the trained network of a level to a file. docs/deploy.md "
+        "says which file is for what.",
+    )
     export.add_argument(
         "--to",
-        choices=("csv",),
+        choices=("csv", "ticket", "keras", "litert", "onnx"),
         required=True,
-        help="csv: levels.csv, a row for each trial, branch and level; curves.csv, a row for each evaluation",
+        help="csv: levels.csv, a row for each trial, branch and level; curves.csv, a row for each evaluation. ticket: "
+        "mask and surviving weights, for lth_keras.load_ticket. keras: a smaller .keras file, for Keras alone. litert, "
+        "onnx: for these runtimes; need the extra of that name",
+    )
+    export.add_argument("--trial", type=int, default=0, metavar="N", help="trial, counted from 0 (default: 0)")
+    export.add_argument("--level", type=int, metavar="N", help="number of prunings (default: the branch's last level)")
+    export.add_argument("--branch", default="winning_ticket", metavar="BRANCH", help="branch (default: winning_ticket)")
+    export.add_argument(
+        "--weights",
+        choices=("final", "rewound"),
+        default="final",
+        help="final: after training. rewound: before it; only of runs of experiments (default: final)",
+    )
+    export.add_argument(
+        "--retrain",
+        action="store_true",
+        help="train the level again, to the same bits, where its final weights were not kept; only of runs of "
+        "experiments",
+    )
+    stored = export.add_mutually_exclusive_group()
+    for kind, text in (("int8", "8"), ("float16", "16")):
+        stored.add_argument(
+            f"--{kind}",
+            dest="values",
+            action="store_const",
+            const=kind,
+            default="float32",
+            help=f"store weights in {text} bits (ticket, litert)",
+        )
+    export.add_argument(
+        "--batch-size", type=int, metavar="N", help="litert: examples of each call; needed by recurrent layers"
     )
     export.add_argument("--out", metavar="DIR", type=_path, help="directory for the files (default: beside the run.h5)")
     export.set_defaults(command=_export)
@@ -189,8 +226,47 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    if options.to != "csv":
+        _export_network(options)
+        return
     for path in write_csv(options.out or _directory(options.run), _opened(options.run)):
         print(path)
+
+
+def _export_network(options: argparse.Namespace) -> None:
+    directory = RunDirectory.load(_directory(options.run))
+    again = options.retrain or options.weights == "rewound"
+    search = importlib.import_module("experiments.command").search_again(directory) if again else None
+    if options.to in ("litert", "onnx"):
+        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from lth_keras.search import Run, stored_level, write_level_model  # imports Keras
+
+    stored = stored_level(directory, options.trial, options.level, options.branch)
+    model = None
+    if search is not None:
+        model = Run(search, directory).ticket(
+            stored.trial, stored.level, options.weights, branch=stored.branch, retrain=options.retrain
+        )
+    path = write_level_model(
+        directory,
+        stored,
+        options.to,
+        out=options.out,
+        model=model,
+        values=options.values,
+        batch_size=options.batch_size,
+    )
+    result = stored.result
+    metric = result.metric
+    reached = result.scalars[f"test_{metric.name}_final"]
+    trained = f"after training, test {metric.label} {reached:.4g}" if options.weights == "final" else "before training"
+    print(
+        printable(
+            f"{path}: {stored.branch}, trial {stored.trial}, level {stored.level}, {result.mask.density:.2%} of the "
+            f"weights, {trained}; {path.stat().st_size:,} bytes"
+        )
+    )
 
 
 def _opened(path: Path) -> Any:

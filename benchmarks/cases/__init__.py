@@ -1,6 +1,6 @@
 """The cases by name, one per file."""
 
-from benchmarks.cases import agreement, compact, embedding, inference, memory_levels, networks, speed, tickets
+from benchmarks.cases import agreement, compact, embedding, inference, memory_levels, networks, sparse, speed, tickets
 
 CASES = {
     "speed": speed.CASE,
@@ -10,6 +10,7 @@ CASES = {
     "compact": compact.CASE,
     "memory_levels": memory_levels.CASE,
     "networks": networks.CASE,
+    "sparse": sparse.CASE,
     **inference.CASES,
 }
 

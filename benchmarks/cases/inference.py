@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks.harness import Case, Contender
-from benchmarks.runtimes import RUNTIMES, TICKET, serve
+from benchmarks.runtimes import SPARSE, TICKET, serve
 from benchmarks.served import FILES, NETWORKS, PRUNINGS, prepare, stem
 
 DENSE = "Keras, dense"
@@ -17,19 +17,24 @@ PACKAGES = {
     "ONNX Runtime": "onnxruntime",
     "OpenVINO": "openvino",
     TICKET: "numpy",
+    SPARSE: "tensorflow",
 }
 """What must be installed for each."""
 UNPRUNED = next(iter(PRUNINGS))
 BASE = f"{UNPRUNED}: {DENSE}"
 
 
-def contenders(small: bool) -> dict[str, Contender]:
+CHAINS = ("lenet",)
+"""Networks that `lth_keras.sparse_forward` computes."""
+
+
+def contenders(network: str, small: bool) -> dict[str, Contender]:
     """Every runtime with every pruning; dense Keras, whose speed does not depend on zeros, with one."""
     return {
         f"{pruning}: {runtime}": Contender(package, serve, (f"{stem(pruning)}.{FILES[runtime]}", runtime, small))
         for pruning in PRUNINGS
         for runtime, package in PACKAGES.items()
-        if runtime != DENSE or pruning == UNPRUNED
+        if (runtime != DENSE or pruning == UNPRUNED) and (runtime != SPARSE or network in CHAINS)
     }
 
 
@@ -41,9 +46,9 @@ def case(network: str) -> Case:
         "statistics are random, weights as initialised. Each file but that of dense Keras holds the compacted network. "
         "Two threads; the median time of a forward pass. Difference: the largest to an output of the masked model, for "
         "64 examples. Sizes of `.keras` files are of weights alone, without an optimiser.",
-        contenders,
+        partial(contenders, network),
         lambda small: "random inputs",
-        [(f"{pruning}: {runtime}", BASE) for pruning in PRUNINGS for runtime in RUNTIMES if runtime != DENSE],
+        [(name, BASE) for name in contenders(network, False) if name != BASE and TICKET not in name],
         rounds=3,
         prepare=partial(prepare, network),
     )

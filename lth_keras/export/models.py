@@ -1,4 +1,4 @@
-"""Models as files for other runtimes: LiteRT and ONNX, by Keras' own exporters, checked with the runtime."""
+"""Models as files for Keras, LiteRT and ONNX, by Keras' own exporters, checked with the runtime."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def export_model(
     compacted: bool = True,
     batch_size: int | None = None,
 ) -> None:
-    """Writes a model for a runtime without Keras: `.tflite` for LiteRT, `.onnx` for ONNX Runtime and others.
+    """Writes a model to serve: `.keras` for Keras, `.tflite` for LiteRT, `.onnx` for ONNX Runtime and others.
 
     The model is exported by Keras' own exporters, without masks, and compacted if its graph is known, since runtimes
     compute pruned weights like others. Then the runtime loads the file, and its outputs are compared with the model's
@@ -64,7 +64,8 @@ def export_model(
         values: how weights are stored: `float32`; in LiteRT files also `float16` or `int8`, whose activations stay
             float32 (dynamic range).
         compacted: whether to remove what pruning has cut off, see `compact`; of subclassed models nothing is.
-        batch_size: examples of each call; None for any number, which LiteRT does not do with recurrent layers.
+        batch_size: examples of each call; None for any number, which LiteRT does not do with recurrent layers. Files
+            for Keras take any number.
 
     Raises:
         ValueError: for another ending, values that the format does not have, a backend that Keras does not export
@@ -91,7 +92,9 @@ def export_model(
     compared = list(_expected(smaller, plain, (1, 3) if size is None else (size,)))
     try:
         form.write(str(written), smaller, values, size)
-        run = form.load(str(written), [one.name for one in plain.inputs])
+        own = {type(layer).__name__: type(layer) for _, layer in walk(plain)}
+        with keras.saving.custom_object_scope(own):
+            run = form.load(str(written), [one.name for one in plain.inputs])
         for x, expected in compared:
             _compare(expected, run(x), values, path.name)
         os.replace(written, path)
@@ -202,7 +205,22 @@ def _load_onnx(path: str, names: list[str]) -> Run:
     return lambda x: [np.asarray(y) for y in session.run(None, dict(zip(given, x, strict=True)))]
 
 
+def _write_keras(path: str, model: keras.Model, values: str, batch_size: int | None) -> None:
+    model.save(path)
+
+
+def _load_keras(path: str, names: list[str]) -> Run:
+    model = keras.saving.load_model(path, compile=False, safe_mode=False)  # it was written a moment ago
+
+    def run(x: Sequence[np.ndarray]) -> Outputs:
+        outputs = model(as_called(model, tuple(x) if len(x) > 1 else x[0]), training=False)
+        return [np.asarray(keras.ops.convert_to_numpy(y)) for y in keras.tree.flatten(outputs)]
+
+    return run
+
+
 FORMATS = {
+    ".keras": Format("", (), ("tensorflow", "jax", "torch"), ("float32",), _write_keras, _load_keras),
     ".tflite": Format(
         "litert", ("ai_edge_litert",), ("tensorflow",), ("float32", "float16", "int8"), _write_litert, _load_litert
     ),

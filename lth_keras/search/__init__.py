@@ -9,4 +9,6 @@ from lth_keras.search.rewinding import check_rewind
 from lth_keras.search.run import Run
 from lth_keras.search.runner import WorkerDiedError, WorkerError, WorkerStartError
 from lth_keras.search.search import TicketSearch
+from lth_keras.search.shipping import write_level_model
+from lth_keras.search.stored import stored_level
 from lth_keras.search.tasks import LevelError

@@ -12,7 +12,7 @@ from lth_keras.search.branches import check_branches, is_control
 from lth_keras.search.failures import Failures
 from lth_keras.search.identity import describe_changes, former
 from lth_keras.search.provenance import check, recorded_engine
-from lth_keras.search.tasks import Task, pending_tasks, tickets_at_a_time
+from lth_keras.search.tasks import Kept, Task, pending_tasks, tickets_at_a_time
 from lth_keras.search.variants import coordinates
 from lth_keras.storage import Facts, RunDirectory
 from lth_keras.system import values
@@ -80,6 +80,12 @@ class Prepared(NamedTuple):
         search, asked = self.search, self.asked
         seeds = range(search.seed, search.seed + asked.trials)
         return pending_tasks(finished, seeds, asked.branches, search.levels, asked.control_levels, search.share_dense)
+
+    @property
+    def kept(self) -> Kept:
+        """The tasks whose final weights are stored."""
+        levels, controls = self.search.levels, self.asked.control_levels
+        return Kept(self.asked.keep_weights, levels, levels if controls is None else max(controls, default=0))
 
     def write(self, facts: Callable[[], Facts] | None = None) -> None:
         """Writes run.h5 if any level is finished; arguments as `TicketSearch.run`."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import time
 import warnings
 from collections.abc import Collection, Hashable
 from typing import TYPE_CHECKING, Any
 
+import keras
+
 from lth_keras.search.branches import BRANCHES, DENSE
 from lth_keras.search.failures import Failures
 from lth_keras.search.level import Level, train_levels
-from lth_keras.search.tasks import Task, ready_together, tickets_at_a_time
+from lth_keras.search.tasks import NOTHING_KEPT, Kept, Task, ready_together, tickets_at_a_time
 from lth_keras.search.variants import changes_given
-from lth_keras.storage import LevelResult, RunDirectory
+from lth_keras.storage import MODEL, LevelResult, RunDirectory, read_note, write_note
 from lth_keras.system import interrupts
 from lth_keras.training import described, recorded
 from lth_keras.training.engines import AUTO
@@ -21,6 +24,9 @@ from lth_keras.training.engines import AUTO
 if TYPE_CHECKING:
     from lth_keras.search.execution import Prepared
     from lth_keras.search.search import TicketSearch
+
+OF_MODELS = {"build", "exclude", "prune_frozen"}
+"""Parameters that decide a variant's model and which of its layers are masked."""
 
 
 def train_in_groups(
@@ -56,7 +62,7 @@ def train_in_groups(
             alike = [task for task in block if _batch_key(of(task.branch)) == _batch_key(own)]
             group = ready_together(alike, done, own.width, independent)
             interrupts.check()
-            written = train_group(search, run.directory, group, alike, failures, run.asked.keep_weights, reporter)
+            written = train_group(search, run.directory, group, alike, failures, run.kept, reporter)
             done |= {Task(result.seed, result.branch, result.level) for result in written}
             block = failures.without(task for task in block if task not in done)
 
@@ -73,7 +79,7 @@ def train_group(
     tasks: list[Task],
     alike: list[Task],
     failures: Failures,
-    keep_weights: str,
+    kept: Kept,
     reporter: Any,
 ) -> list[LevelResult]:
     """Trains tasks with equal `_batch_key` together; `alike` are later ones of the block, whose data are loaded too.
@@ -84,6 +90,15 @@ def train_group(
     started = time.perf_counter()
     for branch in sorted({task.branch for task in tasks}):
         _record_start(search, directory, branch)
+        record_model(search, directory, branch)
+    levels = loaded_levels(search, directory, tasks, alike, kept)
+    return train_levels(levels, failures=failures, started=started, reporter=reporter)
+
+
+def loaded_levels(
+    search: TicketSearch, directory: RunDirectory, tasks: list[Task], alike: list[Task], kept: Kept = NOTHING_KEPT
+) -> list[Level]:
+    """The levels of tasks with equal `_batch_key`, with their data in the network; `alike` as in `train_group`."""
     own = search.search_of(tasks[0].branch)
     network = own.network
     data = {task: search.search_of(task.branch).trial_data for task in {*tasks, *alike}}
@@ -95,8 +110,7 @@ def train_group(
     interrupts.check()
     counted = own.training.epochs is not None or own.rewinding.unit == "epoch"
     per_epoch = network.batches_of(network.datasets[keys[tasks[0]]]["train"], counted=counted)
-    levels = [Level(search.search_of(task.branch), directory, task, per_epoch, keep_weights) for task in tasks]
-    return train_levels(levels, failures=failures, started=started, reporter=reporter)
+    return [Level(search.search_of(task.branch), directory, task, per_epoch, kept) for task in tasks]
 
 
 def _record_start(search: TicketSearch, directory: RunDirectory, branch: str) -> None:
@@ -112,3 +126,20 @@ def _record_start(search: TicketSearch, directory: RunDirectory, branch: str) ->
     if text is not None and (new or multiprocessing.parent_process() is None):
         warnings.warn(text if not name else f"Variant {name!r}: {text}", stacklevel=2)
     search.cache.started.add((directory.path, name))
+
+
+def record_model(search: TicketSearch, directory: RunDirectory, branch: str) -> None:
+    """Records the configuration of a branch's model with masked layers, or why it has none, unless it is there.
+
+    Variants with other models or masked layers have a record of their own.
+    """
+    name = f"{MODEL}-{branch}" if search.variants.get(branch, {}).keys() & OF_MODELS else MODEL
+    directory.check_there()
+    if read_note(directory.path, name) is not None:
+        return
+    try:
+        config = keras.saving.serialize_keras_object(search.search_of(branch).network.model)
+        made = {"model": json.loads(json.dumps(config))}
+    except Exception as error:  # whatever a layer of the user's raises
+        made = {"none": f"{type(error).__name__}: {error}"}
+    write_note(directory.path, name, made)

@@ -18,7 +18,7 @@ from lth_keras.search.branches import DENSE, is_control
 from lth_keras.search.failures import Failures
 from lth_keras.search.provenance import made_by
 from lth_keras.search.rewinding import NONE, WEIGHTS
-from lth_keras.search.tasks import LevelError, Task
+from lth_keras.search.tasks import Kept, LevelError, Task
 from lth_keras.search.tickets import rewound_state, starting_weights
 from lth_keras.storage import LevelResult, RunDirectory
 from lth_keras.system import integer, interrupts, peak_memory_bytes, return_free_memory
@@ -37,14 +37,14 @@ class Level:
         directory: has the levels that the task depends on.
         task: the task.
         per_epoch: batches in one pass over the training data, None if unknown.
-        keep_weights: see `TicketSearch.run`.
+        kept: the tasks whose final weights are stored.
 
     Raises:
         ValueError: if the training is too short for `score_at` or `rewind`; see also the criterion and `start`.
     """
 
     def __init__(
-        self, search: TicketSearch, directory: RunDirectory, task: Task, per_epoch: int | None, keep_weights: str
+        self, search: TicketSearch, directory: RunDirectory, task: Task, per_epoch: int | None, kept: Kept
     ) -> None:
         training, self.score_at = search.training, search.pruning.score_at
         steps = training.steps_of(per_epoch)
@@ -63,7 +63,7 @@ class Level:
         self.search, self.network, self.directory, self.task = search, search.network, directory, task
         self.per_epoch = per_epoch
         self.data = search.trial_data.key(task.seed)
-        self.keeps_weights = keep_weights == "all" or (keep_weights == "last" and task.level == search.levels)
+        self.keeps_weights = kept.holds(task)
         self.initial = search.selection.initial_weights(task.seed)
         self.made = made_by(search, task.seed)
 

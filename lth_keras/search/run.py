@@ -7,12 +7,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
+from lth_keras.arrays import Weights
 from lth_keras.search.branches import WINNING_TICKET
+from lth_keras.search.groups import loaded_levels
 from lth_keras.search.start import given_of
-from lth_keras.search.tasks import task_of
+from lth_keras.search.tasks import Task, task_of
 from lth_keras.search.tickets import finished_level, rewound_state, starting_weights
-from lth_keras.storage import RunDirectory, curves_frame, levels_frame, open_run
+from lth_keras.storage import LevelResult, RunDirectory, curves_frame, levels_frame, open_run, versions
 from lth_keras.system import integer
 from lth_keras.training import Network
 
@@ -44,7 +47,13 @@ class Run:
         return curves_frame(self.dataset) if curves else levels_frame(self.dataset)
 
     def ticket(
-        self, trial: int = 0, level: int = 0, weights: str = "rewound", *, branch: str = WINNING_TICKET
+        self,
+        trial: int = 0,
+        level: int = 0,
+        weights: str = "rewound",
+        *,
+        branch: str = WINNING_TICKET,
+        retrain: bool = False,
     ) -> keras.Model:
         """A ticket as a masked Keras model, not compiled.
 
@@ -53,9 +62,12 @@ class Run:
             level: number of prunings.
             weights: `rewound`, before its training, or `final`, after it (see `keep_weights`).
             branch: the branch.
+            retrain: whether to train the level again where its final weights were not kept, on this machine to the same
+                bits. Nothing in the run's directory changes.
 
         Raises:
             ValueError: for a level that is not finished, or final weights that were not kept.
+            RuntimeError: if a level that is trained again gives other numbers than the run's.
         """
         if weights not in ("rewound", "final"):
             raise ValueError(f"Expected weights to be 'rewound' or 'final'. Received: {weights!r}.")
@@ -63,11 +75,13 @@ class Run:
         search, seed = self.search, self.search.seed + trial
         task = task_of(seed, branch, level, search.share_dense)
         result = finished_level(self.directory, task, weights=weights == "final")
-        if weights == "final" and result.weights is None:
-            raise ValueError(
-                f"Final weights were not kept for {task}. Train the ticket, or run the search in another `out` with "
-                "keep_weights='all'; finished levels are not trained again."
-            )
+        values = result.weights
+        if weights == "final" and values is None:
+            if not retrain:
+                raise ValueError(
+                    f"Final weights were not kept for {task}. Pass retrain=True to train that level again."
+                )
+            values = _trained_again(search, self.directory, task, result)
         network = Network(
             search.build,
             optimizer=search.optimizer,
@@ -79,7 +93,6 @@ class Run:
             exclude=search.pruning.exclude,
             prune_frozen=search.pruning.prune_frozen,
         )
-        values = result.weights
         if values is None:
             own = search.search_of(branch)
             initial = own.selection.made_weights(seed) or network.draw_weights(seed, "initial")
@@ -87,3 +100,19 @@ class Run:
             values = starting_weights(task, initial if state is None else state.weights, network.draw_weights)
         network.rewind(values, result.mask)
         return network.model
+
+
+def _trained_again(search: TicketSearch, directory: RunDirectory, task: Task, result: LevelResult) -> Weights:
+    """The final weights of a finished level, trained again; raises RuntimeError if its numbers differ."""
+    own = search.search_of(task.branch)
+    (level,) = loaded_levels(search, directory, [task], [task])
+    (trained,) = own.trainer.train(own.network, [level.ticket], level.schedule)
+    before, now = result.curves, trained.curves
+    names = ("train_loss", "validation_loss", "test_loss")
+    if trained.failure or any(not np.array_equal(before[name], getattr(now, name), equal_nan=True) for name in names):
+        made, here = result.made.get("versions"), versions()
+        raise RuntimeError(
+            f"Expected {task} to train to the numbers of {directory.path}. Received: others. The same bits need the "
+            f"same engine, threads, processor type and versions (then {made}, now {here})."
+        )
+    return dict(trained.weights)

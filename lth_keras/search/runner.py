@@ -21,7 +21,7 @@ import cloudpickle
 from lth_keras.layers import register_prunable, registrations
 from lth_keras.search.branches import is_control
 from lth_keras.search.failures import Failures
-from lth_keras.search.tasks import LevelError, Task, is_ready
+from lth_keras.search.tasks import Kept, LevelError, Task, is_ready
 from lth_keras.storage import RunDirectory
 from lth_keras.system import interrupts, values
 
@@ -174,7 +174,7 @@ class _Pool:
     """Worker processes that each train one task at a time."""
 
     def __init__(self, run: Prepared, sent: Sent, workers: int, fresh_graphs: bool) -> None:
-        self._arguments = (sent, run.directory.path, run.asked.keep_weights)
+        self._arguments = (sent, run.directory.path, run.kept)
         self._directory, self._independent = run.directory, run.search.independent
         self._size, self._fresh = workers, fresh_graphs
         self._idle: list[tuple[Any, Connection]] = []
@@ -296,7 +296,7 @@ class _PipeReporter:
         self._send(("finished", scalars))
 
 
-def work(connection: Connection, sent: Sent, path: Any, keep_weights: str, processes: int = 1) -> None:
+def work(connection: Connection, sent: Sent, path: Any, kept: Kept, processes: int = 1) -> None:
     """The main function of a worker process: trains tasks until the parent closes the connection or dies.
 
     `processes` is the number of workers, including this one, that still have to allocate their memory.
@@ -313,9 +313,7 @@ def work(connection: Connection, sent: Sent, path: Any, keep_weights: str, proce
                 if search is None:
                     search = sent.make()
                     search.processes = processes
-                search.train_level(
-                    RunDirectory.load(path), task, keep_weights=keep_weights, reporter=_PipeReporter(connection)
-                )
+                search.train_level(RunDirectory.load(path), task, kept=kept, reporter=_PipeReporter(connection))
             except LevelError as error:  # the parent continues with other tasks
                 connection.send(("failed", LevelError(str(error))))
             except Exception as error:  # the parent raises it

@@ -41,7 +41,7 @@ from lth_keras.search.rewinding import Rewinding, rewinding_of
 from lth_keras.search.run import Run
 from lth_keras.search.selection import Selection
 from lth_keras.search.start import given_of
-from lth_keras.search.tasks import Task
+from lth_keras.search.tasks import NOTHING_KEPT, Kept, Task
 from lth_keras.search.trial_data import TrialData
 from lth_keras.search.variants import check_variants
 from lth_keras.storage import Facts, LevelResult, RunDirectory
@@ -192,7 +192,7 @@ class TicketSearch(SearchParameters):
         branches: Sequence[str] = (WINNING_TICKET,),
         out: str | os.PathLike[str] = "runs",
         *,
-        keep_weights: str = "none",
+        keep_weights: str = "last",
         control_levels: Sequence[int] | None = None,
         workers: int = 1,
         fresh_graphs: bool = False,
@@ -208,7 +208,8 @@ class TicketSearch(SearchParameters):
             trials: number of trials, each with its own seed.
             branches: branches to train; controls need `winning_ticket`.
             out: directory for runs.
-            keep_weights: final weights to store in the level files: `none`, `last` (level) or `all`.
+            keep_weights: levels whose final weights are stored: `last`, the last one of each branch; `all`; `none`.
+                Of pruned weights only those that are kept take space.
             control_levels: levels at which the controls are trained; None for all. It does not affect their masks.
             workers: number of tickets trained in parallel. Several are trained in worker processes, which receive this
                 search; a script must start it below `if __name__ == "__main__":`.
@@ -333,13 +334,18 @@ class TicketSearch(SearchParameters):
         return self._variants[branch]
 
     def train_level(
-        self, directory: RunDirectory, task: Task, *, keep_weights: str = "none", reporter: Any = None
+        self,
+        directory: RunDirectory,
+        task: Task,
+        *,
+        kept: Kept = NOTHING_KEPT,
+        reporter: Any = None,
     ) -> LevelResult:
         """Trains one task from the levels in the run's directory, writes its level file and returns the content."""
         self.search_of(task.branch).trial_data.loaded(task.seed)
         check(self, directory, directory.finished(), {task.seed})
         failures = Failures(self.independent)
-        written = groups.train_group(self, directory, [task], [task], failures, keep_weights, reporter)
+        written = groups.train_group(self, directory, [task], [task], failures, kept, reporter)
         failures.raise_any()
         return written[0]
 

@@ -19,6 +19,29 @@ class Task(NamedTuple):
         return f"trial {self.seed}, {self.branch}, level {self.level}"
 
 
+class Kept(NamedTuple):
+    """The tasks whose final weights are stored.
+
+    Attributes:
+        which: `none`, `last` or `all`; see `TicketSearch.run`.
+        last: the last level of branches that are trained at all levels.
+        last_of_controls: the last level at which controls are trained.
+    """
+
+    which: str = "none"
+    last: int = 0
+    last_of_controls: int = 0
+
+    def holds(self, task: Task) -> bool:
+        """Whether the task's final weights are stored."""
+        if self.which != "last":
+            return self.which == "all"
+        return task.level == (self.last_of_controls if is_control(task.branch) else self.last)
+
+
+NOTHING_KEPT = Kept()
+
+
 class LevelError(RuntimeError):
     """A level could not be trained; the message names trial, branch and level. Finished levels are kept."""
 

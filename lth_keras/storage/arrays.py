@@ -27,6 +27,31 @@ def write_arrays(group: h5py.Group, arrays: Mapping[str, np.ndarray]) -> None:
         write_array(group, key, np.asarray(values)).attrs["position"] = position
 
 
+def write_kept(group: h5py.Group, weights: Mapping[str, np.ndarray], mask: Mask) -> None:
+    """Write weights by key: of those with a mask what it keeps, in C order, of others all."""
+    write_arrays(group, {key: w[mask[key]] if key in mask else w for key, w in weights.items()})
+
+
+def read_kept(group: h5py.Group, mask: Mask) -> dict[str, np.ndarray]:
+    """What `write_kept` wrote, with zeros for pruned weights.
+
+    Raises:
+        ValueError: It has another number of values than the mask keeps.
+    """
+    found: dict[str, np.ndarray] = {}
+    for key, dataset in ordered(group):
+        values = dataset[()]
+        if key in mask:
+            kept = mask[key]
+            if values.shape != (int(kept.sum()),):
+                raise ValueError(f"{values.shape} values of {key}, whose mask keeps {int(kept.sum()):,}")
+            whole = np.zeros(kept.shape, values.dtype)
+            whole[kept] = values
+            values = whole
+        found[key] = values
+    return found
+
+
 def ordered(group: h5py.Group) -> list[tuple[str, h5py.Dataset]]:
     """Datasets below `group` by key ("dense/kernel" is nested), in the order they were written."""
     found: list[tuple[str, h5py.Dataset]] = []

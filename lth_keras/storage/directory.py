@@ -20,6 +20,7 @@ from lth_keras.storage.facts import Facts
 from lth_keras.storage.level_files import LevelFiles, check_open
 from lth_keras.storage.levels import LevelResult, write_level
 from lth_keras.storage.mask_overlaps import overlap_variables
+from lth_keras.storage.notes import note_files
 from lth_keras.storage.run_file import NO_FACTS, RUN_FILE, assemble, write_run
 
 CONFIG_FILE = "config.json"
@@ -149,8 +150,9 @@ class RunDirectory(LevelFiles):
                 yield
             except Exception:
                 with contextlib.suppress(OSError):
-                    if {path.name for path in self.path.iterdir()} <= {CONFIG_FILE, lock.LOCK_FILE}:
-                        for name in (CONFIG_FILE, lock.LOCK_FILE):
+                    empty = {*note_files(self.path), CONFIG_FILE, lock.LOCK_FILE}
+                    if {path.name for path in self.path.iterdir()} <= empty:
+                        for name in empty:
                             (self.path / name).unlink(missing_ok=True)
                         self.path.rmdir()
                 raise

@@ -29,7 +29,7 @@ from lth_keras.analysis import (
 from lth_keras.arrays import TrainingState
 from lth_keras.mask import Mask, PackedBits, count_kept
 from lth_keras.storage import atomic, checksum, unsealed
-from lth_keras.storage.arrays import ordered, packed_weights, write_array, write_arrays, write_mask
+from lth_keras.storage.arrays import ordered, packed_weights, read_kept, write_array, write_kept, write_mask
 from lth_keras.storage.containment import contained
 from lth_keras.storage.counts import check_counts
 from lth_keras.storage.distribution_files import read_distributions, write_distributions
@@ -38,6 +38,8 @@ from lth_keras.storage.plausible import check_nested, check_scalars, check_share
 from lth_keras.storage.states import read_state, write_state
 
 _MADE = "made"
+_KEPT = "kept_weights"
+_WHOLE = "weights"  # in files of lth_keras 0.1: pruned weights, too
 
 
 class DamagedFile(OSError):
@@ -163,8 +165,7 @@ def write_level(path: str | os.PathLike[str], result: LevelResult) -> None:
         if result.metric != ACCURACY:
             file.attrs.update(metric_attributes(result.metric))
         if result.weights is not None:
-            weights = file.create_group("weights")
-            write_arrays(weights, result.weights)
+            write_kept(file.create_group(_KEPT), result.weights, result.mask)
         if result.state is not None:
             write_state(file, result.state)
     content = image.getbuffer()
@@ -185,12 +186,14 @@ def read_level(path: str | os.PathLike[str], *, weights: bool = False, state: bo
         OSError: Absent or not readable (FileNotFoundError, PermissionError, ...).
     """
     with _opened(path) as file:
-        kept = None
-        if weights and "weights" in file:
-            kept = {key: dataset[()] for key, dataset in ordered(file["weights"])}
+        kept, mask = None, Mask.unpack(dict(packed_weights(file["mask"])))
+        if weights and _KEPT in file:
+            kept = read_kept(file[_KEPT], mask)
+        elif weights and _WHOLE in file:
+            kept = {key: dataset[()] for key, dataset in ordered(file[_WHOLE])}
         return LevelResult(
             **_read_measured(file),
-            mask=Mask.unpack(dict(packed_weights(file["mask"]))),
+            mask=mask,
             next_mask=Mask.unpack(dict(packed_weights(file["next_mask"]))),
             weights=kept,
             state=read_state(file) if state else None,
@@ -219,6 +222,16 @@ def summarise_level(path: str | os.PathLike[str]) -> LevelSummary:
         _check_measured(summary)
         check_scalars(summary.scalars, summary.step, sum(kept.values()), sum(sizes.values()))
         return summary
+
+
+def has_weights(path: str | os.PathLike[str]) -> bool:
+    """Whether a level file holds the final weights.
+
+    Raises:
+        As `read_level`.
+    """
+    with _opened(path) as file:
+        return _KEPT in file or _WHOLE in file
 
 
 def read_made(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def test_other_outputs_are_an_error_and_the_file_that_was_there_stays(
 @pytest.mark.parametrize(
     ("path", "options", "message"),
     [
-        ("model.pb", {}, "Expected a path that ends in .tflite or .onnx. Received: 'model.pb'"),
+        ("model.pb", {}, "Expected a path that ends in .keras or .tflite or .onnx. Received: 'model.pb'"),
         ("model.tflite", {"values": "int4"}, "values to be one of"),
         ("model.onnx", {"values": "int8"}, "Expected values='float32' in a .onnx file. Received: 'int8'"),
     ],

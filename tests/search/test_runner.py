@@ -21,7 +21,7 @@ import pytest
 from lth_keras.search import runner
 from lth_keras.search.identity import describe
 from lth_keras.search.search import TicketSearch
-from lth_keras.search.tasks import LevelError, Task, is_ready, pending_tasks
+from lth_keras.search.tasks import NOTHING_KEPT, LevelError, Task, is_ready, pending_tasks
 from lth_keras.storage import InUseError, RunDirectory, open_run
 from lth_keras.training.network import Network
 from tests import tiny
@@ -155,7 +155,7 @@ def test_a_worker_sends_progress_and_errors(network: Network, tmp_path: Path, mo
     make_search = functools.partial(make, network)
     directory = tiny.prepare(make_search(), 1, BRANCHES, tmp_path).directory
     line = Line(Task(0, "dense", 0))
-    runner.work(line, sent(make_search), directory.path, "none")
+    runner.work(line, sent(make_search), directory.path, NOTHING_KEPT)
     assert [kind for kind, *_ in line.sent if kind != "advanced"] == ["begun", "started", "finished"]
     assert ("started", 20) in line.sent and ("advanced", 20, 20) in line.sent
     assert open_run(RunDirectory.load(directory.path).write_run().parent).sizes["level"] == 1
@@ -167,7 +167,7 @@ def test_a_worker_sends_progress_and_errors(network: Network, tmp_path: Path, mo
     ):
         monkeypatch.setattr(type(network.engine), "train", _raises(error))
         line = Line(Task(0, "winning_ticket", 1))
-        runner.work(line, sent(make_search), directory.path, "none")
+        runner.work(line, sent(make_search), directory.path, NOTHING_KEPT)
         ((what, received),) = [sent for sent in line.sent if isinstance(sent[-1], Exception)]
         assert type(received) is kind and what == ("failed" if kind is LevelError else "error")
         if what == "error":

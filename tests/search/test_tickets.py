@@ -49,7 +49,7 @@ def test_weights_are_kept_where_asked(network: Network, tmp_path: Path, keep: st
             assert set(final_weights(run, 0, "winning_ticket", level)) == set(network.weights)
             run.ticket(trial=0, level=level, weights="final")
         else:
-            with pytest.raises(ValueError, match="Final weights were not kept for trial 0, .*keep_weights='all'"):
+            with pytest.raises(ValueError, match="Final weights were not kept for trial 0, .*retrain=True"):
                 run.ticket(trial=0, level=level, weights="final")
     run.ticket(trial=0, level=1)
 

@@ -21,7 +21,7 @@ from lth_keras.storage.levels import read_level, summarise_level, write_level
 from tests.synthetic import KINDS, level_result, reseal
 
 WEIGHTS: dict[str, np.ndarray] = {
-    "output/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "other/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
     "a/nested/model/bias": np.array([0.1, -0.0, np.inf], np.float32),
     "scalar": np.array(3.5),
     "flags": np.array([True, False]),
@@ -138,10 +138,14 @@ def test_masks_of_many_weights_keep_their_order(tmp_path: Path) -> None:
 
 
 def test_the_layout_is_the_documented_one(tmp_path: Path) -> None:
-    result = level_result(level=2, weights={"hidden_1/kernel": np.ones((2, 2), np.float32)})
+    result = level_result(level=2)
+    shape = result.mask["hidden_1/kernel"].shape
+    kernel = np.where(result.mask["hidden_1/kernel"], np.arange(np.prod(shape)).reshape(shape), 0).astype(np.float32)
+    result = dataclasses.replace(result, weights={"hidden_1/kernel": kernel})
     write_level(tmp_path / "level.h5", result)
     with h5py.File(tmp_path / "level.h5") as file:
-        assert set(file) == {"mask", "next_mask", "curves", "weights"}
+        assert set(file) == {"mask", "next_mask", "curves", "kept_weights"}
+        np.testing.assert_array_equal(file["kept_weights/hidden_1/kernel"], kernel[result.mask["hidden_1/kernel"]])
         assert set(file["curves"]) == {"step", *CURVES}
         assert set(file.attrs) == {"checksum", "schema_version", "seed", "branch", "level", *SCALARS}
         bits = file["mask/hidden_1/kernel"]

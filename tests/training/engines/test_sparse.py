@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lth_keras as lth
 from lth_keras import Network
 from lth_keras.mask import Mask
 from lth_keras.training.engines.native.dense import Dense
@@ -225,3 +226,28 @@ def _relus(layers: Sequence[ChainPart]) -> list[tuple[int, bool]]:
         found += [(start + i, layer.relu) for i in range(layer.kernel.shape[1])]
         start += layer.kernel.shape[1]
     return found
+
+
+@few("last", ["softmax", None], "softmax")
+def test_a_forward_pass_gives_the_models_outputs(last: str | None) -> None:
+    model = model_of((20, 33, 17, 3), last=last)
+    model = keras.Sequential([keras.Input((4, 5)), keras.layers.Flatten(), *model.layers])
+    pruned = lth.prune(model, 0.1)
+    forward = lth.sparse_forward(pruned)
+    generator = np.random.default_rng(0)
+    for examples in (1, 16, 17, 64, 700):
+        x = generator.normal(size=(examples, 4, 5)).astype(np.float32)
+        found = forward(x)
+        assert found.shape == (examples, 3) and found.dtype == np.float32
+        np.testing.assert_allclose(found, keras.ops.convert_to_numpy(pruned(x)), rtol=1e-5, atol=1e-6)
+    assert forward(np.zeros((0, 4, 5))).shape == (0, 3)
+
+
+def test_a_forward_pass_names_what_it_cannot_do() -> None:
+    forward = lth.sparse_forward(lth.prune(model_of((20, 8, 3)), 0.5))
+    with pytest.raises(ValueError, match=r"20 numbers each. Received: \(4, 19\)"):
+        forward(np.zeros((4, 19), np.float32))
+    with pytest.raises(ValueError, match="at least 16 inputs. Received: 5"):
+        lth.sparse_forward(lth.prune(model_of((5, 8, 3)), 0.5))
+    with pytest.raises(ValueError, match="ReLU or no activation"):
+        lth.sparse_forward(lth.prune(model_of((20, 8, 3), "tanh"), 0.5))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import keras
+import numpy as np
 
 from lth_keras.backends import Program, backend, threads
 from lth_keras.system import usable_cpus
 from lth_keras.training.engines.compiled import Compiled
 from lth_keras.training.engines.engine import Schedule
-from lth_keras.training.engines.native.chain import check_optimizer, native_chain
+from lth_keras.training.engines.native.chain import check_optimizer, native_chain, native_layers
 
 if TYPE_CHECKING:
     from lth_keras.training.network import Network
@@ -54,12 +58,45 @@ class Native(Compiled):
         return None
 
     def _make(self, network: Network) -> Program:
-        try:
-            from lth_keras.training.engines.native.native_program import NativeProgram
-        except ModuleNotFoundError as error:
-            if error.name not in ("numba", "llvmlite"):
-                raise
-            message = "The native kernel needs numba, which is not installed: pip install 'lth_keras[native]'."
-            raise ModuleNotFoundError(message, name=error.name) from None
         layers, softmax = native_chain(network.model, network.loss)
-        return NativeProgram(network.training(), layers, softmax, threads() or usable_cpus())
+        made = _imported("native_program").NativeProgram
+        program: Program = made(network.training(), layers, softmax, threads() or usable_cpus())
+        return program
+
+
+def sparse_forward(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from inputs to outputs of a pruned model that computes with its kept weights alone, on the CPU.
+
+    It has the model's weights and masks as they are now, and time and memory in proportion to the weights kept. LLVM
+    compiles it at the first call, in some seconds. docs/deploy.md says when it is the fastest way.
+
+    Args:
+        model: a chain of masked dense layers in float32 with 16 inputs or more, optionally after a `Flatten`; hidden
+            layers with ReLU or no activation, the last with softmax or no activation.
+
+    Returns:
+        A function of float32 inputs, `(examples, ...)`, that returns float32 outputs, `(examples, units)`.
+
+    Raises:
+        ValueError: for another model.
+        ModuleNotFoundError: without numba, which the extra `native` brings.
+
+    Example:
+        >>> outputs = sparse_forward(prune(model, 0.05))(x)
+    """
+    layers, softmax = native_layers(model)
+    forward: Callable[[np.ndarray], np.ndarray] = _imported("inference").SparseForward(
+        layers, softmax, threads() or usable_cpus()
+    )
+    return forward
+
+
+def _imported(name: str) -> Any:
+    """A module of this folder that needs numba."""
+    try:
+        return importlib.import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as error:
+        if error.name not in ("numba", "llvmlite"):
+            raise
+        message = "The native kernel needs numba, which is not installed: pip install 'lth_keras[native]'."
+        raise ModuleNotFoundError(message, name=error.name) from None

@@ -25,6 +25,21 @@ def native_chain(model: keras.Model, loss: Any) -> tuple[list[ChainPart], bool]:
     Raises:
         ValueError: for another model or loss.
     """
+    parts, softmax = native_layers(model)
+    for part in dense_chain(model):
+        kernel, bias = part.layer.prunable_variable("kernel"), part.layer.bias
+        if not all(variable.trainable for variable in (kernel, bias) if variable is not None):
+            raise ValueError(_expected("layers with trainable kernel and bias", part))
+    if not _is_cross_entropy(loss, from_logits=not softmax):
+        raise ValueError(
+            f"Expected sparse categorical cross-entropy of {'probabilities' if softmax else 'logits'}, the mean over "
+            f"examples, for the native kernel. Received: {loss!r}. Use another engine than native."
+        )
+    return parts, softmax
+
+
+def native_layers(model: keras.Model) -> tuple[list[ChainPart], bool]:
+    """As `native_chain`, for forward passes only: layers may be frozen, and there is no loss."""
     chain, activations = dense_chain(model), keras.activations
     for part in chain[:-1]:
         if part.layer.activation not in (activations.relu, activations.linear):
@@ -37,16 +52,7 @@ def native_chain(model: keras.Model, loss: Any) -> tuple[list[ChainPart], bool]:
             raise ValueError(_expected("layers in float32", part))
         if not part.layer.zeros_replace_mask:
             raise ValueError(_expected("layers that are not quantised", part))
-        kernel, bias = part.layer.prunable_variable("kernel"), part.layer.bias
-        if not all(variable.trainable for variable in (kernel, bias) if variable is not None):
-            raise ValueError(_expected("layers with trainable kernel and bias", part))
-    softmax = last.layer.activation is activations.softmax
-    if not _is_cross_entropy(loss, from_logits=not softmax):
-        raise ValueError(
-            f"Expected sparse categorical cross-entropy of {'probabilities' if softmax else 'logits'}, the mean over "
-            f"examples, for the native kernel. Received: {loss!r}. Use another engine than native."
-        )
-    return [_layer(part) for part in chain], softmax
+    return [_layer(part) for part in chain], last.layer.activation is activations.softmax
 
 
 def check_optimizer(optimizer: keras.Optimizer) -> None:

@@ -46,9 +46,7 @@ class Sparse:
         shape = self._parts, layout.units, self._width
         self._values, self._gradients = (zeros(int(np.prod(shape))) for _ in range(2))
         self._values.reshape(shape)[:, ONE] = 1
-        own = team.threads, layout.units, self._evaluated
-        self._own = zeros(int(np.prod(own))).reshape(team.threads, -1)
-        self._own.reshape(own)[:, ONE] = 1
+        self._own = evaluation_room(team.threads, layout.units, self._evaluated)
         blocks = layout.tables.blocks
         most = int((blocks[:, AFTER_WEIGHTS] - blocks[:, FIRST_WEIGHT]).max(initial=0))
         self._folded = zeros(team.threads * most * FOLDED).reshape(team.threads, -1)
@@ -81,7 +79,7 @@ class Sparse:
         """See `Kernel.steps`."""
         layout, losses = self._layout, np.empty(len(order))
         self._team(
-            self._train, layout.tables, *data, _padded(order, self._parts * self._width), self._batch,
+            self._train, layout.tables, *data, padded(order, self._parts * self._width), self._batch,
             layout.first_output, layout.classes, self._weights, self._first, self._second, self._values,
             self._gradients, self._folded, numbers, self._example_losses, losses,
         )  # fmt: skip
@@ -90,13 +88,20 @@ class Sparse:
     def evaluate(self, data: Arrays, losses: np.ndarray, correct: np.ndarray, outputs: np.ndarray) -> None:
         """See `Kernel.evaluate`."""
         layout, examples = self._layout, len(data[0])
-        order = _padded(np.arange(examples, dtype=np.int32), -(-examples // self._evaluated) * self._evaluated)
+        order = padded(np.arange(examples, dtype=np.int32), -(-examples // self._evaluated) * self._evaluated)
         self._team(
             self._evaluate, layout.tables, *data, order, layout.first_output, layout.classes, self._weights, self._own,
             self._softmax, losses, correct, outputs,
         )  # fmt: skip
 
 
-def _padded(order: np.ndarray, length: int) -> np.ndarray:
+def evaluation_room(threads: int, units: int, width: int) -> np.ndarray:
+    """Activations for evaluations, `(threads, units * width)`."""
+    room = zeros(threads * units * width).reshape(threads, units, width)
+    room[:, ONE] = 1
+    return room.reshape(threads, -1)
+
+
+def padded(order: np.ndarray, length: int) -> np.ndarray:
     """Examples with the last one repeated up to this length."""
     return np.pad(order, [(0, 0)] * (order.ndim - 1) + [(0, length - order.shape[-1])], mode="edge")

@@ -109,8 +109,8 @@ def make_sparse_train(rule: str, vectors: int) -> Any:
             for i in range(block[FIRST_COLUMN], block[AFTER_COLUMNS]):
                 start, stop = columns[i, BEGIN], columns[i, END]
                 fold(
-                    values, gradients, at, tables.sources, columns[i, UNIT], start, stop, folded, (start - begin) * FOLDED,
-                    at == 0,
+                    values, gradients, at, tables.sources, columns[i, UNIT], start, stop, folded,
+                    (start - begin) * FOLDED, at == 0,
                 )  # fmt: skip
         last = columns[block[AFTER_COLUMNS] - 1, END] - begin
         for i in range(last * FOLDED, (after - begin) * FOLDED):

@@ -28,6 +28,9 @@ class Team:
         """
         barrier = np.zeros(BARRIER, np.int64)
         given = (self.threads, barrier, *arguments)
+        if self.threads == 1:
+            function(0, *given)
+            return
         function.compile(tuple(map(numba.typeof, (0, *given))))  # raises errors here
         threads = [Thread(target=function, args=(i, *given)) for i in range(1, self.threads)]
         try:
