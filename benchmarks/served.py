@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +11,11 @@ import numpy as np
 
 import lth_keras as lth
 from benchmarks.runtimes import BATCHES, SPARSE, TICKET
-from lth_keras.models import conv_6, lenet_300_100, vgg
+from lth_keras.models import conv_6, lenet_300_100, newsgroups_end2end, vgg
 
+DENSE = "Keras, dense"
 FILES = {
-    "Keras, dense": "dense.keras",
+    DENSE: "dense.keras",
     "Keras, compacted": "keras",
     "LiteRT": "tflite",
     "LiteRT, int8": "int8.tflite",
@@ -35,6 +36,7 @@ def odd(model: keras.Model) -> list[keras.Layer]:
 PRUNINGS: dict[str, Callable[[keras.Model], keras.Model]] = {
     "100%": lth.mask_model,
     "20%": lambda model: lth.prune(model, 0.2, scope="layer"),
+    "10%": lambda model: lth.prune(model, 0.1, scope="layer"),
     "5%": lambda model: lth.prune(model, 0.05, scope="layer"),
     "1%": lambda model: lth.prune(model, 0.01, scope="layer"),
     "half of the channels": lambda model: lth.prune(model, 0.5, pattern="channels", scope="layer"),
@@ -54,12 +56,16 @@ class Served(NamedTuple):
         build: makes the plain Keras model; `small` is for tests that it runs.
         examples: (number of them, generator) -> inputs.
         recurrent: whether LiteRT needs a file for each batch size.
+        prunings: names of `PRUNINGS`.
+        runtimes: names of `FILES`; `SPARSE` only runs chains of dense layers.
     """
 
     title: str
     build: Callable[[bool], keras.Model]
     examples: Examples
     recurrent: bool = False
+    prunings: Sequence[str] = tuple(name for name in PRUNINGS if name != "10%")
+    runtimes: Sequence[str] = tuple(name for name in FILES if name != SPARSE)
 
 
 def transformer(small: bool) -> keras.Model:
@@ -99,11 +105,18 @@ def pixels(*shape: int) -> Examples:
 
 
 NETWORKS = {
-    "lenet": Served("LeNet-300-100", lambda small: lenet_300_100(), pixels(784)),
+    "lenet": Served("LeNet-300-100", lambda small: lenet_300_100(), pixels(784), runtimes=tuple(FILES)),
     "conv6": Served("Conv-6", lambda small: vgg((2,), (4,)) if small else conv_6(), pixels(32, 32, 3)),
     "mobilenet": Served("MobileNetV2", mobilenet, pixels(224, 224, 3)),
     "transformer": Served("A small Transformer encoder", transformer, words(8_000, 64)),
     "lstm": Served("An LSTM", lstm, words(8_000, 64), recurrent=True),
+    "newsgroups": Served(
+        "Newsgroups-End2End",
+        lambda small: newsgroups_end2end(100, 4) if small else newsgroups_end2end(),
+        words(100, 200),
+        prunings=("100%", "10%"),
+        runtimes=(DENSE, TICKET),
+    ),
 }
 
 
@@ -118,12 +131,14 @@ def prepare(network: str, small: bool, folder: str) -> None:
     model = served.build(small)
     fill(model, np.random.default_rng(0))
     x = served.examples(max(BATCHES), np.random.default_rng(1))
-    for pruning, prune in PRUNINGS.items():
-        masked = prune(model)
+    for pruning in served.prunings:
+        masked = PRUNINGS[pruning](model)
         path = str(Path(folder, stem(pruning)))
         np.savez(f"{path}.npz", x=x, y=masked.predict(x, verbose=0))
-        lth.strip_masks(masked).save(f"{path}.{FILES['Keras, dense']}")
+        lth.strip_masks(masked).save(f"{path}.{FILES[DENSE]}")
         lth.save_ticket(f"{path}.{FILES[TICKET]}", masked)
+        if "LiteRT" not in served.runtimes:
+            continue
         compacted = lth.compact(masked)
         compacted.save(f"{path}.{FILES['Keras, compacted']}")
         lth.export_model(f"{path}.{FILES['ONNX Runtime']}", compacted)

@@ -31,7 +31,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 include_patterns = ["*.md", "docs/**", "results/**.md"]
-exclude_patterns = [".*", "runs", "docs/_build", "docs/_templates", "docs/examples", "docs/gallery/*.ipynb"]
+exclude_patterns = [".*", "runs", "docs/_build", "docs/_templates", "examples", "docs/gallery/*.ipynb"]
 templates_path = ["_templates"]
 
 # Markdown
@@ -50,7 +50,7 @@ napoleon_use_ivar = True  # else attributes are described twice
 
 # The gallery
 sphinx_gallery_conf = {
-    "examples_dirs": "docs/examples",
+    "examples_dirs": "examples",
     "gallery_dirs": "docs/gallery",
     "filename_pattern": r"\.py$",
     "within_subsection_order": "FileNameSortKey",
@@ -81,7 +81,7 @@ def links_of_the_site(app: Any, name: str, source: list[str]) -> None:
     def shown(link: re.Match[str]) -> str:
         text, target = link.groups()
         path = folder / target
-        if path.parent == ROOT / "docs" / "examples":
+        if path.resolve().parent == ROOT / "examples":
             return f"[{text}](gallery/{path.stem}.rst)"
         if path.is_dir():
             return f"[{text}]({target.rstrip('/')}/README.md)" if (path / "README.md").is_file() else text

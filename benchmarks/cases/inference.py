@@ -6,9 +6,8 @@ from functools import partial
 
 from benchmarks.harness import Case, Contender
 from benchmarks.runtimes import SPARSE, TICKET, serve
-from benchmarks.served import FILES, NETWORKS, PRUNINGS, prepare, stem
+from benchmarks.served import DENSE, FILES, NETWORKS, PRUNINGS, prepare, stem
 
-DENSE = "Keras, dense"
 PACKAGES = {
     DENSE: "tensorflow",
     "Keras, compacted": "tensorflow",
@@ -24,17 +23,15 @@ UNPRUNED = next(iter(PRUNINGS))
 BASE = f"{UNPRUNED}: {DENSE}"
 
 
-CHAINS = ("lenet",)
-"""Networks that `lth_keras.sparse_forward` computes."""
-
-
 def contenders(network: str, small: bool) -> dict[str, Contender]:
     """Every runtime with every pruning; dense Keras, whose speed does not depend on zeros, with one."""
     return {
-        f"{pruning}: {runtime}": Contender(package, serve, (f"{stem(pruning)}.{FILES[runtime]}", runtime, small))
-        for pruning in PRUNINGS
-        for runtime, package in PACKAGES.items()
-        if (runtime != DENSE or pruning == UNPRUNED) and (runtime != SPARSE or network in CHAINS)
+        f"{pruning}: {runtime}": Contender(
+            PACKAGES[runtime], serve, (f"{stem(pruning)}.{FILES[runtime]}", runtime, small)
+        )
+        for pruning in NETWORKS[network].prunings
+        for runtime in NETWORKS[network].runtimes
+        if runtime != DENSE or pruning == UNPRUNED
     }
 
 

@@ -1,8 +1,7 @@
-"""Ticket files: a model's configuration, masks as bits, and the weights that are left. HDF5; h5py alone opens them."""
+"""Ticket files: a model's configuration, masks as bits, and the weights that are left."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -10,19 +9,16 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import keras
 import numpy as np
 
 from lth_keras.export.coding import VALUES, Entry, decoded, encoded
+from lth_keras.export.containers import Parts, opened_parts, write_parts
 from lth_keras.layers import has_lora
 from lth_keras.masking import has_graph, masked_copy, prunable_weights, set_mask, variables, walk
-from lth_keras.storage import contained, trailer, verify_checksum, write_bytes
 from lth_keras.system import shown
 
-FORMAT, VERSION = "lth_keras ticket", 1
 _SPARSE = 0.1  # density below which deflating the bits of a mask pays
-_TEXT = 1 << 26  # bytes of the longest index and configuration
 _TABLES = (keras.layers.TextVectorization, keras.layers.StringLookup, keras.layers.IntegerLookup)
 
 
@@ -41,6 +37,7 @@ def save_ticket(path: str | os.PathLike[str], model: keras.Model, *, values: str
     Raises:
         ValueError: for a model without masks, a subclassed model, another `values`, layers with vocabularies, LoRA, or
             quantised layers.
+        ModuleNotFoundError: for `.safetensors` without the package safetensors.
         OSError: if the file cannot be written.
 
     Example:
@@ -62,16 +59,10 @@ def save_ticket(path: str | os.PathLike[str], model: keras.Model, *, values: str
         content.append(encoded(array, mask, stored))
     bits = [np.packbits(masks[entry.key].ravel()) for entry in entries if entry.masked]
     kept, size = sum(int(mask.sum()) for mask in masks.values()), sum(mask.size for mask in masks.values())
-    file = io.BytesIO()
-    with h5py.File(file, "w") as opened:
-        opened.attrs.update(format=FORMAT, version=VERSION)
-        deflated: dict[str, Any] = {"compression": "gzip"} if kept < _SPARSE * size else {}
-        opened.create_dataset("mask", data=np.concatenate(bits), **deflated)
-        opened.create_dataset("values", data=np.frombuffer(b"".join(content), np.uint8))
-        config = json.dumps(keras.saving.serialize_keras_object(model))
-        for name, text in (("index", json.dumps([entry._asdict() for entry in entries])), ("config", config)):
-            opened.create_dataset(name, data=np.frombuffer(text.encode(), np.uint8), compression="gzip")
-    write_bytes(Path(path), file.getbuffer(), trailer(file.getbuffer()))
+    config = json.dumps(keras.saving.serialize_keras_object(model)).encode()
+    index = json.dumps([entry._asdict() for entry in entries]).encode()
+    parts = Parts(np.concatenate(bits), np.frombuffer(b"".join(content), np.uint8), index, config)
+    write_parts(Path(path), parts, deflated=kept < _SPARSE * size)
 
 
 def _check(model: Any) -> None:
@@ -127,9 +118,9 @@ def load_ticket(
     """
     try:
         content = _read(Path(path), largest)
-    except FileNotFoundError:
+    except (FileNotFoundError, ModuleNotFoundError):
         raise
-    except Exception as error:  # whatever h5py and JSON raise for a damaged file
+    except Exception as error:  # whatever h5py, safetensors and JSON raise for a damaged file
         raise ValueError(
             f"Expected a ticket file, as save_ticket writes. Received: {os.fspath(path)!r}: {error}."
         ) from error
@@ -140,24 +131,10 @@ def load_ticket(
 
 
 def _read(path: Path, largest: int) -> _Content:
-    with path.open("rb") as file:
-        if not verify_checksum(file):
-            raise ValueError("no checksum at its end: it is cut, or of another program")
-        with h5py.File(file, "r") as opened:
-            list(contained(opened))
-            if opened.attrs.get("format") != FORMAT or opened.attrs.get("version") != VERSION:
-                kind, version = opened.attrs.get("format"), opened.attrs.get("version")
-                raise ValueError(f"format {kind!r}, version {version}; this release reads version {VERSION}")
-            parts = {name: opened[name] for name in ("index", "config", "mask", "values")}
-            wrong = [name for name, part in parts.items() if part.dtype != np.uint8 or part.ndim != 1]
-            if wrong:
-                raise ValueError(f"{', '.join(wrong)} of another type than bytes")
-            long = [name for name in ("index", "config") if len(parts[name]) > _TEXT]
-            if long:
-                raise ValueError(f"{', '.join(long)} of more than {_TEXT:,} bytes")
-            entries = [Entry.read(item) for item in json.loads(bytes(parts["index"][()]))]
-            _check_sizes(entries, len(parts["mask"]), len(parts["values"]), largest)
-            return _Content(entries, parts["mask"][()], bytes(parts["values"][()]), bytes(parts["config"][()]))
+    with opened_parts(path) as opened:
+        entries = [Entry.read(item) for item in json.loads(opened.index)]
+        _check_sizes(entries, *opened.sizes, largest)
+        return _Content(entries, opened.read("mask"), bytes(opened.read("values")), opened.config)
 
 
 def _check_sizes(entries: list[Entry], mask: int, values: int, largest: int) -> None:

@@ -9,7 +9,7 @@ from lth_keras.storage.directory import CONFIG_FILE, RunDirectory
 from lth_keras.storage.facts import DocumentLengths, Facts, document_lengths
 from lth_keras.storage.levels import DamagedFile, LevelResult, has_weights, read_level, write_level
 from lth_keras.storage.lock import InUseError
-from lth_keras.storage.mask_files import load_mask, save_mask
+from lth_keras.storage.mask_files import load_mask, safetensors_module, save_mask
 from lth_keras.storage.notes import COMMAND, MODEL, read_note, write_note
 from lth_keras.storage.record import differences, versions
 from lth_keras.storage.record import path_part as check_path_part

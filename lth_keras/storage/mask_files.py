@@ -44,7 +44,7 @@ def save_mask(path: str | os.PathLike[str], mask: Mapping[str, Any]) -> None:
         np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
         write_bytes(Path(path), content.getbuffer())
     else:
-        write_bytes(Path(path), _safetensors().save(arrays))
+        write_bytes(Path(path), safetensors_module().save(arrays))
 
 
 def load_mask(path: str | os.PathLike[str]) -> Mask:
@@ -54,7 +54,7 @@ def load_mask(path: str | os.PathLike[str]) -> Mask:
         ValueError: for another ending, a damaged file, or other values.
         ModuleNotFoundError: for `.safetensors` without the package safetensors.
     """
-    safetensors = _safetensors() if _ending(path) == ".safetensors" else None
+    safetensors = safetensors_module() if _ending(path) == ".safetensors" else None
     try:
         if safetensors is not None:
             return Mask(safetensors.load_file(path))
@@ -75,11 +75,16 @@ def _ending(path: str | os.PathLike[str]) -> str:
     return ending
 
 
-def _safetensors() -> Any:
+def safetensors_module(name: str = "safetensors.numpy") -> Any:
+    """A module of the package safetensors.
+
+    Raises:
+        ModuleNotFoundError: without it.
+    """
     try:
-        return importlib.import_module("safetensors.numpy")
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "Expected the package safetensors for files that end in .safetensors. Received: it is not installed. "
-            "Run `pip install safetensors`, or write .npz."
+            "Run `pip install safetensors`, or choose another ending."
         ) from error

@@ -11,7 +11,7 @@ import pytest
 
 from tests.docs.test_readme import ROOT, run
 
-EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 BLOCK = np.ones((4, 4), int)
 
 

@@ -69,6 +69,8 @@ def still() -> keras.Optimizer:
 @pytest.mark.skipif(not backend().compiles, reason="on PyTorch some of these layers draw from a global generator")
 @few("name", AUGMENTATIONS, "translation")
 def test_every_step_draws_by_the_seed_and_evaluations_do_not(name: str) -> None:
+    if name == "crop" and keras.backend.backend() == "jax":
+        pytest.skip("JAX does not compile it, which an error says (test_network.py)")
     plain = network_of(optimizer=still, test_every=1)
     if name == "crop":
         plain = network_of(lambda: layers.CenterCrop(6, 6), optimizer=still, test_every=1)
