@@ -14,7 +14,7 @@ MODEL, COMMAND = "model", "command"
 
 
 def write_note(directory: Path, name: str, note: Mapping[str, Any]) -> None:
-    """Writes a note. Processes may write the same note at the same time.
+    """Writes a note, unless it is there. Processes may write the same note at the same time.
 
     Args:
         directory: of the run.
@@ -24,7 +24,9 @@ def write_note(directory: Path, name: str, note: Mapping[str, Any]) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    atomic.write_bytes(_file(directory, name), (json.dumps(note) + "\n").encode())
+    file, content = _file(directory, name), (json.dumps(note) + "\n").encode()
+    if not file.is_file() or file.read_bytes() != content:
+        atomic.write_bytes(file, content)
 
 
 def read_note(directory: Path, name: str) -> dict[str, Any] | None:

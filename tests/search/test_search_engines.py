@@ -104,6 +104,41 @@ def test_a_variant_can_have_an_engine_of_its_own(tmp_path: Path) -> None:
     assert (one.sel(level=0) != other.sel(level=0)).any()
 
 
+def wide() -> keras.Model:
+    """24-32-3, of inputs that the native engine's kernel for kept weights takes."""
+    layers = keras.layers
+    return keras.Sequential([keras.Input((24,)), layers.Dense(32, "relu"), layers.Dense(3, "softmax")])
+
+
+def wide_data(seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    return {name: (np.tile(x, 3), y) for name, (x, y) in tiny.data(seed).items()}
+
+
+def sparse_search() -> TicketSearch:
+    """Levels of 100, 30 and 9% of the weights, by the native engine."""
+    changes = {"data": wide_data, "rates": 0.7, "engine": "native", "config": {"name": "sparse"}, "threads": 1}
+    return search(build=wide, **changes)
+
+
+def test_sparse_levels_find_the_tickets_of_the_compiled_engine_and_resume(tmp_path: Path) -> None:
+    run = sparse_search().run(1, tiny.ALL[:2], tmp_path / "whole", keep_weights="all")
+    compiled = (
+        sparse_search().changed(engine="compiled").run(1, tiny.ALL[:2], tmp_path / "compiled", keep_weights="all")
+    )
+    xarray.testing.assert_allclose(tiny.numbers(run), tiny.numbers(compiled), rtol=2e-3, atol=1e-4)
+    for branch in tiny.ALL[:2]:
+        assert tiny.masks_of(run, 0, branch, 2) == tiny.masks_of(compiled, 0, branch, 2)
+    sparse_search().changed(levels=1).run(1, tiny.ALL[:2], tmp_path / "parts")
+    tiny.assert_same_bits(sparse_search().run(1, tiny.ALL[:2], tmp_path / "parts"), run)
+
+
+@pytest.mark.slow
+def test_sparse_levels_of_workers_have_the_same_bits(tmp_path: Path) -> None:
+    run = sparse_search().run(2, tiny.ALL[:2], tmp_path / "one")
+    workers = sparse_search().run(2, tiny.ALL[:2], tmp_path / "workers", workers=2, remake=sparse_search)
+    tiny.assert_same_bits(workers, run)
+
+
 # Batches of tickets
 
 
