@@ -43,7 +43,8 @@ PRUNINGS: dict[str, Callable[[keras.Model], keras.Model]] = {
     "a quarter of the channels": lambda model: lth.prune(model, 0.25, pattern="channels", scope="layer"),
     "2:4": lambda model: lth.prune(model, pattern="2:4", exclude=odd(model)),
 }
-
+_USUAL_PRUNINGS = tuple(name for name in PRUNINGS if name != "10%")
+_USUAL_RUNTIMES = tuple(name for name in FILES if name != SPARSE)
 
 Examples = Callable[[int, np.random.Generator], np.ndarray]
 
@@ -64,8 +65,8 @@ class Served(NamedTuple):
     build: Callable[[bool], keras.Model]
     examples: Examples
     recurrent: bool = False
-    prunings: Sequence[str] = tuple(name for name in PRUNINGS if name != "10%")
-    runtimes: Sequence[str] = tuple(name for name in FILES if name != SPARSE)
+    prunings: Sequence[str] = _USUAL_PRUNINGS
+    runtimes: Sequence[str] = _USUAL_RUNTIMES
 
 
 def transformer(small: bool) -> keras.Model:

@@ -32,8 +32,8 @@ def report(name: str, network: keras.Model) -> None:
     accuracy = network.evaluate(images[test], y[test], batch_size=397, verbose=0, return_dict=True)["accuracy"]
     begin = time.perf_counter()
     network.predict(images, batch_size=64, verbose=0)
-    seconds = time.perf_counter() - begin
-    print(f"{name}: accuracy {accuracy:.3f}, {network.count_params():,} parameters, {len(images) / seconds:,.0f} images/s")
+    speed = len(images) / (time.perf_counter() - begin)
+    print(f"{name}: accuracy {accuracy:.3f}, {network.count_params():,} parameters, {speed:,.0f} images/s")
 
 
 # %%

@@ -6,8 +6,9 @@ import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,7 +23,8 @@ _LONGEST = 1 << 26  # bytes of an index or a configuration
 _SUM = "sha256"
 
 
-class Parts(NamedTuple):
+@dataclass(frozen=True)
+class Parts:
     """The parts of a ticket.
 
     Attributes:
@@ -38,7 +40,8 @@ class Parts(NamedTuple):
     config: bytes
 
 
-class Opened(NamedTuple):
+@dataclass(frozen=True)
+class Opened:
     """An open file whose checksum is right.
 
     Attributes:
@@ -151,7 +154,7 @@ def _check_texts(lengths: Sequence[int]) -> None:
 
 def _sum(parts: Parts) -> str:
     found = hashlib.sha256()
-    for part in parts:
+    for part in (parts.mask.data, parts.values.data, parts.index, parts.config):
         found.update(len(part).to_bytes(8, "little"))
         found.update(part)
     return found.hexdigest()
