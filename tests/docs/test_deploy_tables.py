@@ -14,7 +14,8 @@ COLUMNS = {"conv6": 1, "mobilenet": 4}
 
 def test_its_tables_have_the_numbers_of_the_benchmarks() -> None:
     text = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
-    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in re.findall(r"^\| .*: .* \|$", text, re.M)]
+    lines = [line for line in text.splitlines() if re.match(r"\| (\d+%|half of the channels|a quarter of .*): ", line)]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert len(rows) > 10
     for network, column in COLUMNS.items():
         measured = json.loads((MEASURED / f"inference_{network}.json").read_text(encoding="utf-8"))

@@ -116,7 +116,7 @@ def wide_data(seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def sparse_search() -> TicketSearch:
     """Levels of 100, 30 and 9% of the weights, by the native engine."""
-    changes = {"data": wide_data, "rates": 0.7, "engine": "native", "config": {"name": "sparse"}, "threads": 1}
+    changes = {"data": wide_data, "rates": 0.7, "engine": "native", "config": {"name": "sparse"}}
     return search(build=wide, **changes)
 
 
