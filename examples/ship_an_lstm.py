@@ -25,7 +25,7 @@ layers = keras.layers
 model = keras.Sequential([keras.Input((8, 8)), layers.LSTM(128), layers.Dense(10, "softmax")])
 masked = lth.mask_model(model)
 masked.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
-pruning = lth.GradualPruning(0.2, begin=200, end=800, every=50)
+pruning = lth.GradualPruning(0.2, begin=200, end=800, frequency=50)
 masked.fit(x[train], y[train], batch_size=32, epochs=30, callbacks=[pruning], verbose=0)
 print("accuracy:", masked.evaluate(x[test], y[test], verbose=0, return_dict=True)["accuracy"])
 print(lth.summary(masked))

@@ -33,7 +33,8 @@ def report(name: str, network: keras.Model) -> None:
     begin = time.perf_counter()
     network.predict(images, batch_size=64, verbose=0)
     speed = len(images) / (time.perf_counter() - begin)
-    print(f"{name}: accuracy {accuracy:.3f}, {network.count_params():,} parameters, {speed:,.0f} images/s")
+    weights = sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
+    print(f"{name}: accuracy {accuracy:.3f}, {weights:,} trained weights, {speed:,.0f} images/s")
 
 
 # %%

@@ -59,10 +59,17 @@ def save_ticket(path: str | os.PathLike[str], model: keras.Model, *, values: str
         content.append(encoded(array, mask, stored))
     bits = [np.packbits(masks[entry.key].ravel()) for entry in entries if entry.masked]
     kept, size = sum(int(mask.sum()) for mask in masks.values()), sum(mask.size for mask in masks.values())
-    config = json.dumps(keras.saving.serialize_keras_object(model)).encode()
+    config = json.dumps(_uncompiled(keras.saving.serialize_keras_object(model))).encode()
     index = json.dumps([entry._asdict() for entry in entries]).encode()
     parts = Parts(np.concatenate(bits), np.frombuffer(b"".join(content), np.uint8), index, config)
     write_parts(Path(path), parts, deflated=kept < _SPARSE * size)
+
+
+def _uncompiled(config: Any) -> Any:
+    """A configuration without optimisers, losses and metrics, whose state and classes a ticket does not have."""
+    if isinstance(config, Mapping):
+        return {key: _uncompiled(value) for key, value in config.items() if key != "compile_config"}
+    return [_uncompiled(value) for value in config] if isinstance(config, list | tuple) else config
 
 
 def _check(model: Any) -> None:
@@ -165,7 +172,7 @@ def _of_config(path: Any, content: _Content, custom_objects: Mapping[str, Any], 
     before = len(waiting)
     try:
         with keras.src.backend.StatelessScope(initialize_variables=False) if sizes else nullcontext():
-            config = json.loads(content.config)  # anew, as Keras takes it apart
+            config = _uncompiled(json.loads(content.config))  # anew, as Keras takes it apart
             made = keras.saving.deserialize_keras_object(config, custom_objects=dict(custom_objects))
     except Exception as error:  # whatever the configuration makes Keras raise
         raise ValueError(

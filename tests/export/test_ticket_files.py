@@ -55,6 +55,21 @@ def test_a_ticket_loads_to_the_bit_and_is_small(tmp_path, density, ending):
     assert density > 0.1 or ending != "h5" or path.stat().st_size <= 0.12 * dense
 
 
+def own_loss(y, outputs):
+    return keras.ops.mean((y - outputs) ** 2)
+
+
+@pytest.mark.parametrize("ending", ["h5", "safetensors"])
+def test_of_a_compiled_model_the_network_alone_is_in_the_file(tmp_path, ending):
+    pruned, path, x = several(), tmp_path / f"ticket.{ending}", np.arange(28).reshape(4, 7) % 20
+    pruned.compile(keras.optimizers.Adam(1e-2), own_loss, metrics=["mae"])
+    pruned.fit(x, np.zeros((4, 2)), verbose=0)
+    save_ticket(path, pruned)
+    loaded = load_ticket(path)
+    np.testing.assert_allclose(outputs(loaded, x), outputs(pruned, x), atol=1e-6)
+    assert not loaded.compiled
+
+
 def test_models_of_many_layers_load_and_into_a_model_of_ones_own(tmp_path):
     model, path = several(), tmp_path / "ticket.h5"
     save_ticket(path, model)
