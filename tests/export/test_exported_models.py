@@ -85,6 +85,17 @@ def test_outputs_are_in_order_however_many_there_are(ending: str, tmp_path: Path
     lth.export_model(tmp_path / f"model{ending}", model)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_the_file_for_keras_has_no_optimizer(name: str, tmp_path: Path) -> None:
+    model, path = random_values(MODELS[name]()), tmp_path / "plain.keras"
+    model.compile("adam", "mse")
+    lth.export_model(path, model)
+    loaded = keras.models.load_model(path)
+    assert not loaded.compiled and model.compiled
+    for own, stored in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(stored, own)
+
+
 @litert
 def test_recurrent_layers_need_a_batch_size_in_litert(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="Expected operations that LiteRT has.*Give batch_size, such as 1"):
