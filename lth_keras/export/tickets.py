@@ -172,7 +172,7 @@ def _of_config(path: Any, content: _Content, custom_objects: Mapping[str, Any], 
     before = len(waiting)
     try:
         with keras.src.backend.StatelessScope(initialize_variables=False) if sizes else nullcontext():
-            config = _uncompiled(json.loads(content.config))  # anew, as Keras takes it apart
+            config = json.loads(content.config)  # anew, as Keras takes it apart
             made = keras.saving.deserialize_keras_object(config, custom_objects=dict(custom_objects))
     except Exception as error:  # whatever the configuration makes Keras raise
         raise ValueError(
